@@ -1,0 +1,40 @@
+// What a device without a compiler for MSL needs from one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device.h"
+
+namespace attnproto {
+
+struct KernelArgument {
+  enum class Kind { Buffer, Threadgroup };
+  Kind kind = Kind::Buffer;
+  uint32_t index = 0;
+  uint32_t min_bytes = 0;  // size of the pointee: a smaller binding is refused
+  std::string name;        // as the kernel text spells it
+};
+
+// One kernel, specialised and compiled for one target.
+struct KernelImage {
+  std::vector<KernelArgument> arguments;
+  uint32_t static_threadgroup_bytes = 0;
+  uint32_t max_threads = kMaxThreadsPerThreadgroup;
+  uint64_t entry_address = 0;  // machine code already loaded in this process
+  std::string code;            // or text for the device's driver (PTX)
+  double compile_us = 0;
+  bool cached = false;
+};
+
+class FrontEnd {
+ public:
+  virtual ~FrontEnd() = default;
+  // Checks the text; throws KernelCompileError naming its line.
+  virtual std::vector<std::string> functions(const std::string& msl_text) = 0;
+  virtual KernelImage compile(const std::string& msl_text, const PipelineDescriptor&) = 0;
+};
+
+}  // namespace attnproto
