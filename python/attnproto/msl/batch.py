@@ -29,6 +29,7 @@ _EXTRACT = re.compile(
 _TERMINATOR = re.compile(r"^  (?:br|ret|switch|unreachable|indirectbr)\b")
 _PURE_CALL = re.compile(r"call [^@]*@(?:attn_(?:reduce|prefix|shuffle|broadcast|ballot|lane)"
                         r"|llvm\.(?!mem|lifetime|assume))")  # fmt: skip
+_LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
 _NUMBERED = re.compile(r"%(\d+)\b")
 _ZEROS = ("0.000000e+00", "zeroinitializer")
 
@@ -112,7 +113,7 @@ def _i16(n: int) -> int:
 def _blocks(body: list[str]) -> list[_Block]:
     blocks: list[_Block] = []
     for line in body:
-        if line and not line.startswith(" ") and ":" in line:
+        if _LABEL.match(line):
             blocks.append(_Block(head=[line]))
             continue
         block = blocks[-1]
@@ -313,7 +314,9 @@ def batch_matrix_operations(text: str) -> str:
             arguments = len(set(_NUMBERED.findall(line)))
             out[-1] = _NUMBERED.sub(r"%v\1", line)
             whole = _NUMBERED.sub(r"%v\1", re.sub(r"(?m)^(\d+):", r"v\1:", whole))
-            body = [f"v{arguments}:", *whole.split("\n")]
+            body = whole.split("\n")
+            if not _LABEL.match(body[0]):
+                body.insert(0, f"v{arguments}:")
             for number, block in enumerate(_blocks(body)):
                 if number == 0:
                     out += block.head
