@@ -20,8 +20,9 @@ struct QueryRows {
 
   METAL_FUNC void read_single(thread Fragment<T>& out, int a, int first) const {
     const int d = first + place.column;
-    lane_pair(out) = vec<T, 2>(read1(row[a] + d, d, position[a], rotation),
-                               read1(row[a] + d + 1, d + 1, position[a], rotation));
+    lane_pair(out) = rope ? vec<T, 2>(rotation.one(row[a] + d, d, position[a]),
+                                      rotation.one(row[a] + d + 1, d + 1, position[a]))
+                          : read2(row[a] + d);
   }
 };
 
