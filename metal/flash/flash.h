@@ -33,7 +33,7 @@ struct RowState {
 // S += Q K^T for KEYS keys.  score: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys, typename Query>
 METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
-                                 thread const Query& query, thread const Keys& source, int last) {
+                                 thread const Query& query, thread Keys& source, int last) {
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   static_assert(KEYS % chunk == 0, "a step is a whole number of chunks");
@@ -75,7 +75,7 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
 METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
                                 thread Fragment<T> (&weight)[R][KEYS / 8],
-                                thread const Keys& source, int last) {
+                                thread Keys& source, int last) {
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
@@ -132,7 +132,7 @@ METAL_FUNC void raise_maximum(thread RowState<D, R>& rows, thread Fragment<float
 template <int KEYS, bool MASK, bool CLAMP, int RESCALE, typename T, int D, int R, typename Keys,
           typename Query>
 METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query,
-                       thread const Keys& source, thread const ScoreRule& rule, LanePlace place,
+                       thread Keys& source, thread const ScoreRule& rule, LanePlace place,
                        int key) {
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];

@@ -106,15 +106,9 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   const LanePlace place = lane_place(lane);
 
   const int offset = params.Nkv - params.Nq;
-  QueryRows<T, D, R> from;
-  from.place = place;
+  QueryRows<T, D, R> from =
+      query_rows<T, D, R>(q + query_head * params.Nq * D, first_row, params.Nq, offset, place);
   if (rope) from.rotation.table = turns + long(max(-offset, 0)) * (D / 2);
-  ATTN_UNROLL for (short a = 0; a < R; a++) {
-    int row = first_row + a * 8 + place.row;
-    if (!aligned_queries) row = min(row, params.Nq - 1);
-    from.row[a] = q + (query_head * params.Nq + row) * D;
-    from.position[a] = row + offset;
-  }
   Query query;
   query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), lane);
   const long kv_start = kv_head * params.Nkv * D;

@@ -26,6 +26,21 @@ struct QueryRows {
   }
 };
 
+// Rows from `first` on of one head's queries, [Nq, D], standing on positions from `offset` on.
+template <typename T, int D, int R>
+METAL_FUNC QueryRows<T, D, R> query_rows(const device T* head, int first, int Nq, int offset,
+                                         LanePlace place) {
+  QueryRows<T, D, R> rows;
+  rows.place = place;
+  ATTN_UNROLL for (short a = 0; a < R; a++) {
+    int row = first + a * 8 + place.row;
+    if (!aligned_queries) row = min(row, Nq - 1);
+    rows.row[a] = head + long(row) * D;
+    rows.position[a] = row + offset;
+  }
+  return rows;
+}
+
 enum QueryPlace { query_in_threadgroup = 0, query_in_registers = 1, query_in_device = 2 };
 
 template <typename T, int D, int R, bool WIDE, int PLACE>
