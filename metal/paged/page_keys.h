@@ -13,16 +13,18 @@ struct PageKeys {
   static constant constexpr bool wide = true;
   static constant constexpr bool collective = false;
   static constant constexpr int unit = common_divisor(BC, PAGE);
-  const device T* keys;     // lane's place in the head's part of page 0, [PAGE, D]
+  const device T* keys;  // lane's place in the head's part of page 0, [PAGE, D]
   const device T* values;
   const device int* table;  // [capacity] pages of this sequence
   int page_rows;            // rows from one page to the next, Hkv PAGE
   LanePlace place;
-  int first;                // first key of the step
-  int row[BC / unit];       // where each unit of the step starts, in rows from page 0
+  int first;           // first key of the step
+  int row[BC / unit];  // where each unit of the step starts, in rows from page 0
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS; }
+  static constexpr int chunk() {
+    return KEYS;
+  }
 
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) {
@@ -46,7 +48,8 @@ struct PageKeys {
   METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int last) const {
     const int left = CLAMP ? min(int(place.column), last - at) - place.column : 0;
     const int right = CLAMP ? min(place.column + 1, last - at) - place.column : 1;
-    key_group(out, read4(keys + offset(at, left) + g * 32), read4(keys + offset(at, right) + g * 32));
+    key_group(out, read4(keys + offset(at, left) + g * 32),
+              read4(keys + offset(at, right) + g * 32));
   }
 
   template <bool CLAMP>

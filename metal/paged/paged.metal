@@ -16,8 +16,9 @@
 // two is the indirection alone. With one partition no second phase runs.
 //
 // Limits  PAGE 8, 16, 32, 64 or 128; partitions a multiple of Bc; rows of all pages below 2^31
-#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
+#include <metal_stdlib>
+
 #include "../flash/flash.h"
 #include "page_keys.h"
 #include "params.h"
@@ -28,8 +29,8 @@ struct CacheSource {
   typedef PageKeys<T, D, PAGE, BC> type;
   // k, v: [P, Hkv, PAGE, D]
   static METAL_FUNC type open(const device T* k, const device T* v, const device int* table,
-                              constant PagedParams& params, int sequence, int kv_head,
-                              int first, LanePlace place) {
+                              constant PagedParams& params, int sequence, int kv_head, int first,
+                              LanePlace place) {
     type source;
     source.keys = k + long(kv_head) * PAGE * D + place.column * D + place.row * 4;
     source.values = v + long(kv_head) * PAGE * D + place.row * D + place.column * 4;
@@ -46,8 +47,8 @@ struct CacheSource<T, D, 0, BC> {
   typedef LaneKeys<T, D> type;
   // k, v: [B, Hkv, capacity, D]
   static METAL_FUNC type open(const device T* k, const device T* v, const device int*,
-                              constant PagedParams& params, int sequence, int kv_head,
-                              int first, LanePlace place) {
+                              constant PagedParams& params, int sequence, int kv_head, int first,
+                              LanePlace place) {
     const long start = (long(sequence) * params.Hkv + kv_head) * params.capacity * D;
     Rotation<T, D> none;
     type source = lane_keys<T, D>(k + start, v + start, place, none);
@@ -58,17 +59,18 @@ struct CacheSource<T, D, 0, BC> {
 
 template <typename T, int BR, int BC, int D, int ROWS, int PAGE, int QUERY, int RESCALE>
 [[kernel]] void attend_pages(
-    const device T* q [[buffer(0)]],              // [B, Hq, Nq, D]
-    const device T* k [[buffer(1)]],              // pages, or [B, Hkv, capacity, D]
+    const device T* q [[buffer(0)]],  // [B, Hq, Nq, D]
+    const device T* k [[buffer(1)]],  // pages, or [B, Hkv, capacity, D]
     const device T* v [[buffer(2)]],
-    device T* output [[buffer(3)]],               // [B, Hq, Nq, D]; written when not split
+    device T* output [[buffer(3)]],  // [B, Hq, Nq, D]; written when not split
     constant PagedParams& params [[buffer(4)]],
-    const device int* table [[buffer(5)]],        // [B, capacity]
-    const device int* contexts [[buffer(6)]],     // [B]
-    device float* partial [[buffer(7), function_constant(split_keys)]],  // [B, Hq, Nq, partitions, D]
-    device float2* stats [[buffer(8), function_constant(split_keys)]],   // [.., partitions] of (m, l)
-    uint3 group [[threadgroup_position_in_grid]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    const device int* table [[buffer(5)]],     // [B, capacity]
+    const device int* contexts [[buffer(6)]],  // [B]
+    device float* partial
+    [[buffer(7), function_constant(split_keys)]],  // [B, Hq, Nq, partitions, D]
+    device float2* stats
+    [[buffer(8), function_constant(split_keys)]],  // [.., partitions] of (m, l)
+    uint3 group [[threadgroup_position_in_grid]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]]) {
   static_assert(D % 8 == 0 && BC % 8 == 0 && BR % ROWS == 0 && ROWS % 8 == 0, "whole fragments");
   constexpr int R = ROWS / 8;
@@ -93,9 +95,12 @@ template <typename T, int BR, int BC, int D, int ROWS, int PAGE, int QUERY, int 
   const QueryRows<T, D, R> from =
       query_rows<T, D, R>(q + query_head * Nq * D, first_row, Nq, offset, place);
   Query query;
-  query.start(from, reinterpret_cast<threadgroup T*>(memory) +
-                        (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), lane);
-  Keys source = Source::open(k, v, table, params, sequence, head / params.flash.group, begin, place);
+  query.start(from,
+              reinterpret_cast<threadgroup T*>(memory) +
+                  (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0),
+              lane);
+  Keys source =
+      Source::open(k, v, table, params, sequence, head / params.flash.group, begin, place);
   const ScoreRule rule = score_rule(params.flash, head, first_row + place.row + offset, end);
   PositionSpan span;
   span.first = offset + first_row;
@@ -137,7 +142,8 @@ template <typename T, int D>
   highest = simd_max(highest);
   float sum = 0.0f;
   float2 joined[(D / 2 + 31) / 32];
-  ATTN_UNROLL for (short i = 0; i < (D / 2 + 31) / 32; i++) joined[i] = float2(0.0f);
+  ATTN_UNROLL for (short i = 0; i < (D / 2 + 31) / 32; i++)
+    joined[i] = float2(0.0f);
   for (int p = 0; p < count; p++) {
     const float2 part = stats[p];
     const float weight = fast::exp2((part.x - highest) * scale_log2e);
@@ -150,6 +156,7 @@ template <typename T, int D>
   const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
   ATTN_UNROLL for (short i = 0; i < (D / 2 + 31) / 32; i++) {
     const int d = (int(lane) + i * 32) * 2;
-    if (d < D) write2(output + row * D + d, vec<T, 2>(T(joined[i].x * inverse), T(joined[i].y * inverse)));
+    if (d < D)
+      write2(output + row * D + d, vec<T, 2>(T(joined[i].x * inverse), T(joined[i].y * inverse)));
   }
 }
