@@ -44,22 +44,20 @@ struct PageKeys {
     return long(row[at / unit] + at % unit + step) * D;
   }
 
+  // Keys past the last are read, inside their page, and their scores replaced by the mask.
   template <bool CLAMP>
-  METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int last) const {
-    const int left = CLAMP ? min(int(place.column), last - at) - place.column : 0;
-    const int right = CLAMP ? min(place.column + 1, last - at) - place.column : 1;
-    key_group(out, read4(keys + offset(at, left) + g * 32),
-              read4(keys + offset(at, right) + g * 32));
+  METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int) const {
+    const device T* from = keys + offset(at, 0) + g * 32;
+    key_group(out, read4(from), read4(from + D));
   }
 
   template <bool CLAMP>
-  METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int last) const {
-    const int left = CLAMP ? min(int(place.column), last - at) - place.column : 0;
-    const int right = CLAMP ? min(place.column + 1, last - at) - place.column : 1;
-    const device T* plain = keys + d - 3 * place.row;
-    lane_pair(out) = vec<T, 2>(plain[offset(at, left)], plain[offset(at, right)]);
+  METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int) const {
+    const device T* plain = keys + offset(at, 0) + d - 3 * place.row;
+    lane_pair(out) = vec<T, 2>(plain[0], plain[D]);
   }
 
+  // Values past the last would meet weight 0, and NaN times 0 is NaN: repeat the last instead.
   template <bool CLAMP>
   METAL_FUNC void value_fragments(thread FragmentGroup<T>& out, int at, int g, int last) const {
     const int key = CLAMP ? min(int(place.row), last - at) - place.row : 0;
