@@ -222,8 +222,8 @@ TEST("E9 encoders: one at a time, ended before commit, never used after, on one 
   EXPECT(reported("commit command buffer with uncommitted encoder"));
   commands->waitUntilCompleted();
   EXPECT(reported("waitUntilCompleted before commit"));
-  auto* state = m.plain().get();
-  std::thread([&] { encoder->setComputePipelineState(state); }).join();
+  auto state = m.plain();
+  std::thread([&] { encoder->setComputePipelineState(state.get()); }).join();
   EXPECT(reported("on another thread"));
   encoder->endEncoding();
   encoder->setBytes("x", 1, 0);
