@@ -1,5 +1,5 @@
 // The device itself: finding it, its buffers, its libraries and what it is.
-#include <cstdlib>
+#include <algorithm>
 
 #include "internal.h"
 
@@ -97,17 +97,19 @@ class MetalDevice : public Device {
   std::shared_ptr<Buffer> new_buffer(size_t bytes) override {
     Pool pool;
     const size_t most = context_->device->maxBufferLength();
-    if (bytes == 0 || bytes > most)
+    if (bytes > most)
       throw Error(ErrorKind::DispatchError, "[metal.buffer] found " + std::to_string(bytes) +
-                                                " bytes, needs 1 to " + std::to_string(most) +
-                                                "; split the data or leave the buffer out");
+                                                " bytes, needs at most " + std::to_string(most) +
+                                                "; split the data");
+    // Metal has no buffer of no bytes.
+    const size_t at_least = std::max<size_t>(bytes, 16);
     auto buffer =
-        NS::TransferPtr(context_->device->newBuffer(bytes, MTL::ResourceStorageModeShared));
+        NS::TransferPtr(context_->device->newBuffer(at_least, MTL::ResourceStorageModeShared));
     if (!buffer)
       throw Error(ErrorKind::DispatchError, "[metal.buffer] found no memory for " +
                                                 std::to_string(bytes) +
                                                 " bytes, needs free memory; release buffers");
-    return std::make_shared<MetalBuffer>(context_, std::move(buffer));
+    return std::make_shared<MetalBuffer>(context_, std::move(buffer), bytes);
   }
 
   std::shared_ptr<Library> library(const std::string& msl_text) override {

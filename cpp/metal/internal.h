@@ -51,9 +51,9 @@ struct Context {
 
 class MetalBuffer : public Buffer {
  public:
-  MetalBuffer(std::shared_ptr<Context> context, Owned<MTL::Buffer> buffer)
-      : context_(std::move(context)), buffer_(std::move(buffer)) {}
-  size_t bytes() const override { return buffer_->length(); }
+  MetalBuffer(std::shared_ptr<Context> context, Owned<MTL::Buffer> buffer, size_t bytes)
+      : context_(std::move(context)), buffer_(std::move(buffer)), bytes_(bytes) {}
+  size_t bytes() const override { return bytes_; }
   void* contents() override { return buffer_->contents(); }
   MTL::Buffer* get() const { return buffer_.get(); }
   const Context* context() const { return context_.get(); }
@@ -61,6 +61,7 @@ class MetalBuffer : public Buffer {
  private:
   std::shared_ptr<Context> context_;
   Owned<MTL::Buffer> buffer_;
+  size_t bytes_;
 };
 
 class MetalTable : public FunctionTable {

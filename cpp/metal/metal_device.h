@@ -1,13 +1,12 @@
-// The Metal device, wherever there is one.
 #pragma once
 
 #include <memory>
 
-#include "../device.h"
+#include "device.h"
 
 namespace attnproto {
 
-// Throws DeviceUnavailable where the build or the session has no Metal device.
+// Throws DeviceUnavailable where there is no Metal.
 std::shared_ptr<Device> open_metal();
 
 }  // namespace attnproto

@@ -1,12 +1,13 @@
-// A build without Metal says so, instead of lacking the name.
+// A build without Metal stays honest: it says so when asked, and nothing else.
+#include "error.h"
 #include "metal_device.h"
 
 namespace attnproto {
 
 std::shared_ptr<Device> open_metal() {
   throw Error(ErrorKind::DeviceUnavailable,
-              "[metal.open] found a build without Metal, needs macOS 14 or newer on Apple silicon; "
-              "open the cpu device, which runs the same kernels anywhere");
+              "[device] found no Metal in this build, needs macOS 14 or later on Apple silicon; "
+              "use open_device(\"cpu\")");
 }
 
 }  // namespace attnproto

@@ -5,12 +5,14 @@
 #include <cstring>
 #include <set>
 
+#include "check.h"
 #include "internal.h"
 
 namespace attnproto::metal {
 namespace {
 
-constexpr uint32_t kMaxInlineBytes = 4096;
+// Metal has no buffer of no bytes.
+constexpr size_t kLeastBytes = 16;
 // 32 KB of 8-byte samples, two a dispatch.
 constexpr size_t kMaxTimedDispatches = 2048;
 
@@ -27,68 +29,35 @@ const MetalPipeline& pipeline_of(const Context& context, const Dispatch& dispatc
   return *pipeline;
 }
 
-// Metal drops a dispatch with too many threads without a word, so nothing is left for it to judge.
-void check_geometry(const MetalPipeline& pipeline, const Dispatch& dispatch) {
-  const std::string& kernel = pipeline.kernel();
-  if (dispatch.threads.count() == 0 || dispatch.threadgroups.count() == 0)
-    refuse("an empty grid or threadgroup for " + kernel, "at least one thread",
-           "leave the dispatch out");
-  const uint32_t most = std::min(pipeline.info().max_threads, kMaxThreadsPerThreadgroup);
-  if (dispatch.threads.count() > most)
-    refuse(std::to_string(dispatch.threads.count()) + " threads in a threadgroup of " + kernel,
-           "at most " + std::to_string(most), "choose a smaller tile");
-  if (dispatch.grid && dispatch.grid->count() == 0)
-    refuse("an empty grid for " + kernel, "at least one thread", "leave the dispatch out");
-  uint64_t total = pipeline.info().static_threadgroup_bytes;
-  std::set<uint32_t> used;
-  for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
-    if (memory.index >= kMaxBufferIndex || !used.insert(memory.index).second)
-      refuse("threadgroup index " + std::to_string(memory.index) + " for " + kernel,
-             "distinct indices below 31", "renumber the arguments");
-    if (memory.bytes == 0 || memory.bytes % 16 != 0)
-      refuse(std::to_string(memory.bytes) + " bytes of threadgroup memory for " + kernel,
-             "a multiple of 16", "round it up");
-    total += memory.bytes;
-  }
-  if (total > kMaxThreadgroupBytes)
-    refuse(std::to_string(total) + " bytes of threadgroup memory for " + kernel,
-           "at most " + std::to_string(kMaxThreadgroupBytes), "choose a smaller tile");
-}
-
 void check_binding(const Context& context, const std::string& kernel, const Binding& binding) {
   const std::string where = "binding " + std::to_string(binding.index) + " of " + kernel;
   if (auto* memory = std::get_if<DeviceMemory>(&binding.source)) {
     auto* buffer = dynamic_cast<const MetalBuffer*>(memory->buffer.get());
     if (!buffer || buffer->context() != &context)
       refuse("a buffer of another device as " + where, "one of this device", "copy the data here");
-    if (memory->offset >= buffer->bytes())
+    if (memory->offset >= buffer->get()->length())
       refuse("offset " + std::to_string(memory->offset) + " in " + where,
              "less than " + std::to_string(buffer->bytes()), "check the offset");
   } else if (auto* host = std::get_if<HostMemory>(&binding.source)) {
-    if (!host->data || host->bytes == 0)
-      refuse("no memory as " + where, "at least one byte", "pass an array that is not empty");
-  } else {
-    const size_t bytes = std::get<InlineBytes>(binding.source).size();
-    if (bytes == 0 || bytes > kMaxInlineBytes)
-      refuse(std::to_string(bytes) + " inline bytes as " + where, "1 to 4096", "use a buffer");
+    if (!host->data) refuse("no memory as " + where, "an array", "pass one");
+  } else if (std::get<InlineBytes>(binding.source).empty()) {
+    refuse("no inline bytes as " + where, "1 to 4096", "pass the bytes or leave them out");
   }
 }
 
 void check(const Context& context, const Dispatch& dispatch) {
   const MetalPipeline& pipeline = pipeline_of(context, dispatch);
-  check_geometry(pipeline, dispatch);
+  // Metal drops a dispatch with too many threads without a word: nothing is left for it to judge.
+  check_dispatch(dispatch, pipeline.info(), pipeline.kernel());
   std::set<uint32_t> used;
-  auto take = [&](uint32_t index) {
-    if (index >= kMaxBufferIndex || !used.insert(index).second)
-      refuse("buffer index " + std::to_string(index) + " for " + pipeline.kernel(),
-             "distinct indices below 31", "renumber the arguments");
-  };
   for (const Binding& binding : dispatch.bindings) {
-    take(binding.index);
+    used.insert(binding.index);
     check_binding(context, pipeline.kernel(), binding);
   }
   for (const TableBinding& binding : dispatch.function_tables) {
-    take(binding.index);
+    if (binding.index >= kMaxBufferIndex || !used.insert(binding.index).second)
+      refuse("buffer index " + std::to_string(binding.index) + " for " + pipeline.kernel(),
+             "distinct indices below 31", "renumber the arguments");
     auto* table = dynamic_cast<const MetalTable*>(binding.table.get());
     if (!table || table->state() != pipeline.get())
       refuse("a function table of another pipeline for " + pipeline.kernel(),
@@ -116,12 +85,13 @@ class HostBuffers {
                "bind the whole array once and pass offsets");
     }
     const size_t page = size_t(getpagesize());
-    const bool in_place = begin % page == 0 && memory.bytes % page == 0;
+    const bool in_place = memory.bytes && begin % page == 0 && memory.bytes % page == 0;
     MTL::Device* device = context_.device.get();
     auto buffer =
         NS::TransferPtr(in_place ? device->newBuffer(memory.data, memory.bytes,
                                                      MTL::ResourceStorageModeShared, nullptr)
-                                 : device->newBuffer(memory.bytes, MTL::ResourceStorageModeShared));
+                                 : device->newBuffer(std::max(memory.bytes, kLeastBytes),
+                                                     MTL::ResourceStorageModeShared));
     if (!buffer)
       refuse("no memory for " + std::to_string(memory.bytes) + " bytes", "free memory",
              "release buffers");

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "../../cpp/device.h"
+#include "device.h"
 
 namespace metal_double {
 

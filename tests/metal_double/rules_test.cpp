@@ -6,8 +6,8 @@
 #include <cstring>
 #include <thread>
 
-#include "../../cpp/metal/objc.h"
 #include "check.h"
+#include "metal/objc.h"
 #include "stub_device.h"
 
 using namespace metal_double;

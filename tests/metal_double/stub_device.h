@@ -5,7 +5,7 @@
 #include <functional>
 #include <map>
 
-#include "../../cpp/device.h"
+#include "device.h"
 
 namespace metal_double {
 
