@@ -26,7 +26,7 @@ using Unlocked = nb::call_guard<nb::gil_scoped_release>;
 // A method for a class that another file binds.
 template <class T, class F, class... Extra>
 void add_method(const char* name, F&& function, const Extra&... extra) {
-  nb::object type = nb::type<T>();
+  nb::object type = nb::borrow(nb::type<T>());
   nb::setattr(type, name,
               nb::cpp_function(std::forward<F>(function), nb::scope(type), nb::name(name),
                                nb::is_method(), extra...));
