@@ -1,10 +1,9 @@
 // The ways to vary a kernel that need no source text: tables of visible
 // functions, stitched functions, and archives of compiled pipelines.
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "internal.h"
 #include "signatures.h"
@@ -94,10 +93,12 @@ std::shared_ptr<Library> MetalLibrary::stitch(const std::vector<StitchedFunction
 
 namespace {
 
+// Changes with the file: its time and size.
 uint64_t stamp(const std::string& path) {
-  struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) return 0;
-  return (uint64_t(status.st_mtime) << 24) ^ uint64_t(status.st_size) ^ uint64_t(status.st_ino);
+  std::error_code missing;
+  const auto time = std::filesystem::last_write_time(path, missing);
+  if (missing) return 0;
+  return uint64_t(time.time_since_epoch().count()) * 31 + std::filesystem::file_size(path, missing);
 }
 
 class MetalArchive : public Archive {

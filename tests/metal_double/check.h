@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdio>
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
@@ -49,7 +50,11 @@ inline int run_tests(int argc, char** argv, const std::function<void()>& before,
     failures = 0;
     ++ran;
     before();
-    test.run();
+    try {
+      test.run();
+    } catch (const std::exception& error) {
+      expect(false, error.what(), 0);
+    }
     after();
     failed += failures != 0;
     printf("%s %s\n", failures ? "FAIL" : "ok  ", test.sentence);

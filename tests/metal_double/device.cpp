@@ -69,6 +69,8 @@ void* contents(Buffer* self, Sel) {
 
 SampleBuffer* new_samples(Device*, Sel, SampleDescriptor* descriptor, Object** error) {
   if (!descriptor->set || descriptor->count == 0 || descriptor->count > kMaxSamples) {
+    violation("newCounterSampleBuffer: sampleCount(%zu) must be 1 to 4096",
+              size_t(descriptor->count));
     set_error(error, "MTLCounterErrorDomain", 1, "Cannot allocate sample buffer");
     return nullptr;
   }

@@ -377,6 +377,12 @@ TEST("an archive serves what it holds in a new device, and fails on what it does
   EXPECT(refused(kCompile, {"no binary for scaled"}, [&] { lab.library->pipeline(other); }));
   other.fail_on_archive_miss = false;
   EXPECT(lab.library->pipeline(other));
+  auto replaced = lab.device->new_archive();
+  replaced->add(*lab.library, other);
+  replaced->save(path);
+  other.fail_on_archive_miss = true;
+  EXPECT(lab.library->pipeline(other));
+  other.fail_on_archive_miss = false;
   std::remove(path.c_str());
   std::ofstream(path + "2") << "not an archive";
   other.archive = path + "2";
@@ -533,7 +539,8 @@ TEST("many threads at once, none with a pool of its own") {
   Lab lab;
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
-  behaviour().delay_ms = 1;
+  behaviour().delay_ms = 2;
+  behaviour().in_flight_wait_ms = 0;
   for (int i = 0; i < 80; ++i)
     threads.emplace_back([&, i] {
       auto x = lab.buffer({float(i)}), y = lab.buffer({0});

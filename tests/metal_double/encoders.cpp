@@ -179,6 +179,9 @@ Encoder* new_encoder(CommandBuffer* commands, PassDescriptor* pass, bool concurr
   ++commands->group;
   if (pass && pass->samples && pass->samples->attachments[0]) {
     auto& attachment = *pass->samples->attachments[0].object;
+    if (!behaviour().counters)
+      violation(
+          "computeCommandEncoderWithDescriptor: this GPU does not sample at stage boundaries");
     const size_t count = attachment.buffer ? attachment.buffer->samples.size() : 0;
     for (UInt sample : {attachment.start, attachment.end})
       if (sample != ~UInt(0) && sample >= count)

@@ -1,6 +1,7 @@
 // Breaks each of Metal's rules on purpose, through metal-cpp, and expects the
 // double to behave as Metal does and to say so. E1 to E18 are the rules of the
 // project's page on Metal's semantics.
+#include <objc/message.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -466,7 +467,12 @@ TEST("a library of no stated language version, a message to nil, an index beyond
   auto options = make<MTL::CompileOptions>();
   NS::TransferPtr(m.device->newLibrary(ns(kText), options.get(), &m.error));
   EXPECT(reported("languageVersion is not set"));
-  static_cast<MTL::Buffer*>(nullptr)->length();
+  attnproto::metal::responds(nullptr, "length");
+  EXPECT(violations().size() == 1);
+  attnproto::metal::describe(nullptr);
+  NS::Object* none = nullptr;
+  using Message = uintptr_t (*)(void*, SEL);
+  reinterpret_cast<Message>(&objc_msgSend)(none, sel_registerName("length"));
   EXPECT(reported("message length sent to nil"));
   NS::Array::array()->object(0);
   EXPECT(reported("beyond bounds"));
