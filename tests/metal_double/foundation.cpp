@@ -1,5 +1,5 @@
 // The classes of Foundation that Metal takes and hands out.
-#include "runtime.h"
+#include "metal_objects.h"
 
 namespace metal_double {
 
@@ -133,6 +133,14 @@ ErrorObject* make_error(const char* domain, int code, const std::string& message
 
 void set_error(Object** out, const char* domain, int code, const std::string& message) {
   if (out) *out = make_error(domain, code, message);
+}
+
+std::string reason(const std::exception& refused) {
+  std::string message = refused.what();
+  if (message.rfind("Traceback", 0) != 0) return message;
+  size_t line = message.find('\n') + 1;
+  while (message.compare(line, 2, "  ") == 0) line = message.find('\n', line) + 1;
+  return message.substr(line);
 }
 
 #define FOUNDATION_STRINGS(X)            \

@@ -1,6 +1,7 @@
 // The objects of Metal that several parts of the double know.
 #pragma once
 
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,9 @@ namespace metal_double {
 inline constexpr const char* kLibraryDomain = "MTLLibraryErrorDomain";
 inline constexpr const char* kArchiveDomain = "MTLBinaryArchiveDomain";
 inline constexpr const char* kPipelineDomain = "AGXMetalG16X";
+
+// What the executor says, without the traceback when it says it from Python.
+std::string reason(const std::exception& refused);
 
 struct Device : Object {
   Ref<String> name;

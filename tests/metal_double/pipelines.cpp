@@ -200,9 +200,9 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
   try {
     auto library = executor()->library(without_link_attributes(linked_text(descriptor)));
     pipeline->executable = library->pipeline(wanted);
-  } catch (const attnproto::Error& refused) {
+  } catch (const std::exception& refused) {
     release(pipeline);
-    set_error(error, kPipelineDomain, 3, refused.what());
+    set_error(error, kPipelineDomain, 3, reason(refused));
     return nullptr;
   }
   const auto& info = pipeline->executable->info();
