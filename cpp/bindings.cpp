@@ -10,6 +10,7 @@
 #include <nanobind/stl/vector.h>
 #include <nanobind/trampoline.h>
 
+#include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
 #include "device.h"
@@ -171,6 +172,7 @@ NB_MODULE(_core, m) {
           },
           "dispatches"_a);
 
+  bind_variants(m);
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
   m.def("take_counts", &take_counts, "cpu_device"_a);
