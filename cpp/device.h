@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -100,6 +101,9 @@ struct Dispatch {
   std::shared_ptr<Pipeline> pipeline;
   Extent threadgroups;  // how many in the grid
   Extent threads;       // in each threadgroup
+  // Threads in the whole grid, when that is not threadgroups x threads: the
+  // threadgroups at the far edges are then smaller (Metal: dispatchThreads).
+  std::optional<Extent> grid;
   std::vector<Binding> bindings;
   std::vector<ThreadgroupMemory> threadgroup_memory;
 };

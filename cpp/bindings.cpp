@@ -1,0 +1,181 @@
+// nanobind over the contract. No policy here: python/attnproto/device.py is what users see.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+#include <nanobind/trampoline.h>
+
+#include "cpu/cpu_device.h"
+#include "cpu/runtime.h"
+#include "device.h"
+#include "error.h"
+#include "front_end.h"
+#include "metal/metal_device.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace attnproto;
+
+namespace {
+
+// Calls back into Python (attnproto.msl), which holds the compiler.
+struct PythonFrontEnd final : FrontEnd {
+  NB_TRAMPOLINE(FrontEnd, 2);
+  std::vector<std::string> functions(const std::string& text) override {
+    NB_OVERRIDE_PURE(functions, text);
+  }
+  KernelImage compile(const std::string& text, const PipelineDescriptor& descriptor) override {
+    NB_OVERRIDE_PURE(compile, text, descriptor);
+  }
+};
+
+using Axes = std::tuple<uint32_t, uint32_t, uint32_t>;
+Extent extent(const Axes& axes) { return {std::get<0>(axes), std::get<1>(axes), std::get<2>(axes)}; }
+
+using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using ConstBytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void raise(const char* name, const char* message) {
+  nb::object type = nb::module_::import_("attnproto.errors").attr(name);
+  PyErr_SetString(type.ptr(), message);
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  nb::register_exception_translator([](const std::exception_ptr& error, void*) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& e) {
+      switch (e.kind()) {
+        case ErrorKind::DeviceUnavailable:
+          return raise("DeviceUnavailable", e.what());
+        case ErrorKind::KernelCompileError:
+          return raise("KernelCompileError", e.what());
+        case ErrorKind::DispatchError:
+          return raise("DispatchError", e.what());
+      }
+    }
+  });
+
+  nb::class_<Constant>(m, "Constant")
+      .def(nb::init<std::variant<uint32_t, std::string>, std::variant<bool, int64_t, double>>(),
+           "key"_a, "value"_a)
+      .def_ro("key", &Constant::key)
+      .def_ro("value", &Constant::value);
+  nb::class_<PipelineDescriptor>(m, "PipelineDescriptor")
+      .def(
+          "__init__",
+          [](PipelineDescriptor* self, std::string function, std::vector<Constant> constants,
+             std::vector<std::string> linked_functions, std::string archive) {
+            new (self) PipelineDescriptor{std::move(function), std::move(constants),
+                                          std::move(linked_functions), std::move(archive)};
+          },
+          "function"_a, "constants"_a = std::vector<Constant>(),
+          "linked_functions"_a = std::vector<std::string>(), "archive"_a = "")
+      .def_ro("function", &PipelineDescriptor::function)
+      .def_ro("constants", &PipelineDescriptor::constants)
+      .def_ro("linked_functions", &PipelineDescriptor::linked_functions)
+      .def_ro("archive", &PipelineDescriptor::archive);
+  nb::class_<PipelineInfo>(m, "PipelineInfo")
+      .def_ro("static_threadgroup_bytes", &PipelineInfo::static_threadgroup_bytes)
+      .def_ro("max_threads", &PipelineInfo::max_threads)
+      .def_ro("simd_width", &PipelineInfo::simd_width)
+      .def_ro("compile_us", &PipelineInfo::compile_us)
+      .def_ro("cached", &PipelineInfo::cached);
+
+  nb::enum_<KernelArgument::Kind>(m, "ArgumentKind")
+      .value("BUFFER", KernelArgument::Kind::Buffer)
+      .value("THREADGROUP", KernelArgument::Kind::Threadgroup);
+  nb::class_<KernelArgument>(m, "KernelArgument")
+      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string>(), "kind"_a, "index"_a,
+           "min_bytes"_a, "name"_a);
+  nb::class_<KernelImage>(m, "KernelImage")
+      .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string, double,
+                    bool>(),
+           "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
+           "code"_a, "compile_us"_a, "cached"_a);
+  nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
+      .def(nb::init<>())
+      .def("functions", &FrontEnd::functions)
+      .def("compile", &FrontEnd::compile);
+
+  nb::class_<Buffer>(m, "Buffer")
+      .def_prop_ro("nbytes", &Buffer::bytes)
+      .def("view", [](std::shared_ptr<Buffer> self) {
+        // The array keeps the buffer alive through its own shared reference.
+        auto* owner = new std::shared_ptr<Buffer>(self);
+        nb::capsule keep(owner,
+                         [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+        size_t shape[1] = {self->bytes()};
+        return nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>>(self->contents(), 1, shape, keep);
+      });
+  nb::class_<Pipeline>(m, "Pipeline").def_prop_ro("info", &Pipeline::info);
+  nb::class_<Library>(m, "Library")
+      .def("functions", &Library::functions)
+      .def("pipeline", &Library::pipeline, "descriptor"_a);
+  nb::class_<Timing>(m, "Timing")
+      .def_ro("gpu_start_us", &Timing::gpu_start_us)
+      .def_ro("gpu_end_us", &Timing::gpu_end_us)
+      .def_prop_ro("gpu_us", &Timing::gpu_us);
+
+  nb::class_<Dispatch>(m, "Dispatch")
+      .def(
+          "__init__",
+          [](Dispatch* self, std::shared_ptr<Pipeline> pipeline, Axes threadgroups, Axes threads,
+             std::optional<Axes> grid) {
+            new (self) Dispatch{std::move(pipeline), extent(threadgroups), extent(threads),
+                                std::nullopt,       {},                    {}};
+            if (grid) self->grid = extent(*grid);
+          },
+          "pipeline"_a, "threadgroups"_a, "threads"_a, "grid"_a = nb::none())
+      .def("bind_buffer",
+           [](Dispatch& self, uint32_t index, std::shared_ptr<Buffer> buffer, size_t offset) {
+             self.bindings.push_back({index, DeviceMemory{std::move(buffer), offset}});
+           })
+      .def("bind_writable",
+           [](Dispatch& self, uint32_t index, Bytes array) {
+             self.bindings.push_back({index, HostMemory{array.data(), array.size(), true}});
+           })
+      .def("bind_readonly",
+           [](Dispatch& self, uint32_t index, ConstBytes array) {
+             self.bindings.push_back(
+                 {index, HostMemory{const_cast<uint8_t*>(array.data()), array.size(), false}});
+           })
+      .def("bind_bytes",
+           [](Dispatch& self, uint32_t index, nb::bytes bytes) {
+             self.bindings.push_back({index, InlineBytes(bytes.c_str(), bytes.size())});
+           })
+      .def("threadgroup_bytes", [](Dispatch& self, uint32_t index, uint32_t bytes) {
+        self.threadgroup_memory.push_back({index, bytes});
+      });
+
+  nb::class_<Device>(m, "Device")
+      .def_prop_ro("kind", [](const Device& self) { return self.info().kind; })
+      .def_prop_ro("name", [](const Device& self) { return self.info().name; })
+      .def_prop_ro("tier", [](const Device& self) { return self.info().tier; })
+      .def("new_buffer", &Device::new_buffer, "nbytes"_a)
+      .def("library", &Device::library, "text"_a)
+      .def(
+          "submit",
+          [](Device& self, const std::vector<const Dispatch*>& dispatches) {
+            std::vector<Dispatch> copies;
+            for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
+            nb::gil_scoped_release unlocked;
+            return self.submit(copies);
+          },
+          "dispatches"_a);
+
+  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
+  m.def("open_metal", &open_metal);
+  m.def("runtime_symbols", [] {
+    std::vector<std::pair<std::string, uint64_t>> symbols;
+    for (const auto& [name, address] : cpu::runtime_symbols()) symbols.emplace_back(name, address);
+    return symbols;
+  });
+}

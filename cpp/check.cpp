@@ -1,0 +1,78 @@
+#include "check.h"
+
+#include <set>
+
+#include "error.h"
+
+namespace attnproto {
+namespace {
+
+constexpr size_t kMaxInlineBytes = 4096;
+
+[[noreturn]] void refuse(const std::string& kernel, const std::string& why) {
+  throw Error(ErrorKind::DispatchError, "[dispatch " + kernel + "] " + why);
+}
+
+std::string text(const Extent& e) {
+  return "(" + std::to_string(e.x) + ", " + std::to_string(e.y) + ", " + std::to_string(e.z) + ")";
+}
+
+}  // namespace
+
+size_t binding_bytes(const Binding& binding) {
+  if (auto* device = std::get_if<DeviceMemory>(&binding.source))
+    return device->buffer->bytes() - device->offset;
+  if (auto* host = std::get_if<HostMemory>(&binding.source)) return host->bytes;
+  return std::get<InlineBytes>(binding.source).size();
+}
+
+void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
+                    const std::string& kernel) {
+  uint64_t threads = dispatch.threads.count();
+  if (threads == 0 || threads > pipeline.max_threads)
+    refuse(kernel, "found " + std::to_string(threads) + " threads " + text(dispatch.threads) +
+                       " a threadgroup, needs 1 to " + std::to_string(pipeline.max_threads) +
+                       "; pass fewer threads and more threadgroups");
+  if (dispatch.threadgroups.count() == 0)
+    refuse(kernel, "found an empty grid of threadgroups " + text(dispatch.threadgroups) +
+                       ", needs at least 1 on each axis");
+  if (dispatch.grid && dispatch.grid->count() == 0)
+    refuse(kernel, "found an empty grid of threads " + text(*dispatch.grid) +
+                       ", needs at least 1 on each axis");
+
+  std::set<uint32_t> seen;
+  for (const Binding& binding : dispatch.bindings) {
+    std::string name = "buffer " + std::to_string(binding.index);
+    if (binding.index >= kMaxBufferIndex)
+      refuse(kernel, "found " + name + ", needs an index below 31");
+    if (!seen.insert(binding.index).second) refuse(kernel, "found " + name + " bound twice");
+    if (auto* device = std::get_if<DeviceMemory>(&binding.source)) {
+      if (!device->buffer) refuse(kernel, "found no memory for " + name);
+      if (device->offset > device->buffer->bytes())
+        refuse(kernel, "found offset " + std::to_string(device->offset) + " for " + name +
+                           ", which holds " + std::to_string(device->buffer->bytes()) + " bytes");
+    }
+    if (auto* bytes = std::get_if<InlineBytes>(&binding.source))
+      if (bytes->size() > kMaxInlineBytes)
+        refuse(kernel, "found " + std::to_string(bytes->size()) + " inline bytes for " + name +
+                           ", needs at most 4096; pass an array or a device buffer");
+  }
+
+  uint64_t threadgroup_bytes = pipeline.static_threadgroup_bytes;
+  for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
+    if (memory.index >= kMaxBufferIndex)
+      refuse(kernel, "found threadgroup memory " + std::to_string(memory.index) +
+                         ", needs an index below 31");
+    if (memory.bytes % 16)
+      refuse(kernel, "found " + std::to_string(memory.bytes) + " bytes of threadgroup memory " +
+                         std::to_string(memory.index) + ", needs a multiple of 16");
+    threadgroup_bytes += memory.bytes;
+  }
+  if (threadgroup_bytes > kMaxThreadgroupBytes)
+    refuse(kernel, "found " + std::to_string(threadgroup_bytes) +
+                       " bytes of threadgroup memory (static " +
+                       std::to_string(pipeline.static_threadgroup_bytes) +
+                       "), needs at most 32768; use a smaller tile");
+}
+
+}  // namespace attnproto

@@ -1,0 +1,248 @@
+// The contract over the fiber engine: threadgroups of a dispatch are handed to
+// OS threads one by one; nothing but their order depends on how many there are.
+#include "cpu_device.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#include "check.h"
+#include "error.h"
+#include "fiber.h"
+
+namespace attnproto {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+
+size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+
+class CpuBuffer final : public Buffer {
+ public:
+  explicit CpuBuffer(size_t bytes)
+      : bytes_(bytes),
+        data_(std::aligned_alloc(kPageBytes, round_up(std::max<size_t>(bytes, 1), kPageBytes))) {
+    if (!data_) throw std::bad_alloc();
+    std::memset(data_, 0, bytes);
+  }
+  ~CpuBuffer() override { std::free(data_); }
+  size_t bytes() const override { return bytes_; }
+  void* contents() override { return data_; }
+
+ private:
+  size_t bytes_;
+  void* data_;
+};
+
+class CpuPipeline final : public Pipeline {
+ public:
+  CpuPipeline(std::string name, KernelImage image)
+      : name_(std::move(name)), image_(std::move(image)) {
+    info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
+    info_.max_threads = image_.max_threads;
+    info_.compile_us = image_.compile_us;
+    info_.cached = image_.cached;
+  }
+  const PipelineInfo& info() const override { return info_; }
+  const std::string& name() const { return name_; }
+  const KernelImage& image() const { return image_; }
+
+ private:
+  std::string name_;
+  KernelImage image_;
+  PipelineInfo info_;
+};
+
+class CpuLibrary final : public Library {
+ public:
+  CpuLibrary(std::shared_ptr<FrontEnd> front_end, std::string text)
+      : front_end_(std::move(front_end)),
+        text_(std::move(text)),
+        functions_(front_end_->functions(text_)) {}
+  std::vector<std::string> functions() const override { return functions_; }
+  std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override {
+    return std::make_shared<CpuPipeline>(descriptor.function,
+                                         front_end_->compile(text_, descriptor));
+  }
+
+ private:
+  std::shared_ptr<FrontEnd> front_end_;
+  std::string text_;
+  std::vector<std::string> functions_;
+};
+
+// A dispatch checked and turned into what the engine reads.
+struct Launch {
+  cpu::Entry entry;
+  attn_group group{};
+  Extent threadgroups, threads, grid;
+  size_t threadgroup_bytes = 0;
+};
+
+void* address(const Binding& binding) {
+  if (auto* device = std::get_if<DeviceMemory>(&binding.source))
+    return static_cast<char*>(device->buffer->contents()) + device->offset;
+  if (auto* host = std::get_if<HostMemory>(&binding.source)) return host->data;
+  return const_cast<char*>(std::get<InlineBytes>(binding.source).data());
+}
+
+Launch prepare(const Dispatch& dispatch) {
+  auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
+  if (!pipeline)
+    throw Error(ErrorKind::DispatchError,
+                "[dispatch] found a pipeline of another device, needs one of this cpu device");
+  check_dispatch(dispatch, pipeline->info(), pipeline->name());
+
+  Launch launch;
+  launch.entry = reinterpret_cast<cpu::Entry>(pipeline->image().entry_address);
+  launch.threads = dispatch.threads;
+  launch.threadgroups = dispatch.threadgroups;
+  launch.grid = {dispatch.threadgroups.x * dispatch.threads.x,
+                 dispatch.threadgroups.y * dispatch.threads.y,
+                 dispatch.threadgroups.z * dispatch.threads.z};
+  if (dispatch.grid) {
+    launch.grid = *dispatch.grid;
+    auto groups = [](uint32_t grid, uint32_t threads) { return (grid + threads - 1) / threads; };
+    launch.threadgroups = {groups(launch.grid.x, launch.threads.x),
+                           groups(launch.grid.y, launch.threads.y),
+                           groups(launch.grid.z, launch.threads.z)};
+  }
+
+  launch.threadgroup_bytes = round_up(pipeline->info().static_threadgroup_bytes, 16);
+  for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
+    launch.group.threadgroup_offsets[memory.index] = uint32_t(launch.threadgroup_bytes);
+    launch.threadgroup_bytes += memory.bytes;
+  }
+  for (const Binding& binding : dispatch.bindings)
+    launch.group.buffers[binding.index] = address(binding);
+
+  for (const KernelArgument& argument : pipeline->image().arguments) {
+    bool buffer = argument.kind == KernelArgument::Kind::Buffer;
+    std::string what = std::string(buffer ? "buffer " : "threadgroup memory ") +
+                       std::to_string(argument.index) + " (" + argument.name + ")";
+    size_t bytes = 0;
+    bool bound = false;
+    if (buffer) {
+      for (const Binding& binding : dispatch.bindings)
+        if (binding.index == argument.index) bound = true, bytes = binding_bytes(binding);
+    } else {
+      for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
+        if (memory.index == argument.index) bound = true, bytes = memory.bytes;
+    }
+    if (!bound)
+      throw Error(ErrorKind::DispatchError,
+                  "[dispatch " + pipeline->name() + "] found nothing bound to " + what +
+                      "; pass it in " + (buffer ? "buffers" : "threadgroup_bytes"));
+    if (bytes < argument.min_bytes)
+      throw Error(ErrorKind::DispatchError,
+                  "[dispatch " + pipeline->name() + "] found " + std::to_string(bytes) +
+                      " bytes bound to " + what + ", needs at least " +
+                      std::to_string(argument.min_bytes));
+  }
+  return launch;
+}
+
+void store(uint32_t (&to)[3], const Extent& from) {
+  to[0] = from.x, to[1] = from.y, to[2] = from.z;
+}
+
+class CpuDevice final : public Device {
+ public:
+  CpuDevice(std::shared_ptr<FrontEnd> front_end, unsigned threads)
+      : front_end_(std::move(front_end)), threads_(threads) {
+    info_ = {"cpu", "MSL on the host's processor, " + std::to_string(threads) + " threads",
+             "emulated"};
+  }
+  const DeviceInfo& info() const override { return info_; }
+  std::shared_ptr<Buffer> new_buffer(size_t bytes) override {
+    return std::make_shared<CpuBuffer>(bytes);
+  }
+  std::shared_ptr<Library> library(const std::string& text) override {
+    return std::make_shared<CpuLibrary>(front_end_, text);
+  }
+  Timing submit(const std::vector<Dispatch>& dispatches) override {
+    std::vector<Launch> launches;
+    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch));
+    std::lock_guard<std::mutex> one_at_a_time(mutex_);
+    Timing timing;
+    timing.gpu_start_us = now_us();
+    for (size_t i = 0; i < launches.size(); i++) {
+      std::string fault = run(launches[i]);
+      if (!fault.empty()) {
+        auto& pipeline = static_cast<const CpuPipeline&>(*dispatches[i].pipeline);
+        throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] " + fault);
+      }
+    }
+    timing.gpu_end_us = now_us();
+    return timing;
+  }
+
+ private:
+  static double now_us() {
+    auto since = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double, std::micro>(since).count();
+  }
+
+  std::string run(const Launch& launch) {
+    uint64_t total = launch.threadgroups.count();
+    size_t workers = std::min<uint64_t>(threads_, total);
+    while (groups_.size() < workers) groups_.push_back(std::make_unique<cpu::Threadgroup>());
+    std::atomic<uint64_t> next{0};
+    auto work = [&](cpu::Threadgroup& group) {
+      group.reserve(launch.threadgroup_bytes);
+      void* memory = group.shared.threadgroup_memory;
+      group.shared = launch.group;
+      group.shared.threadgroup_memory = memory;
+      group.entry = launch.entry;
+      group.fault.clear();
+      for (uint64_t i; group.fault.empty() && (i = next++) < total;) {
+        place(launch, i, group.shared);
+        // What was never written reads as NaN, so that a kernel relying on it is found out.
+        if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
+        group.run();
+      }
+    };
+    std::vector<std::thread> threads;
+    for (size_t i = 1; i < workers; i++)
+      threads.emplace_back([&, i] { work(*groups_[i]); });
+    work(*groups_[0]);
+    for (std::thread& thread : threads) thread.join();
+    for (size_t i = 0; i < workers; i++)
+      if (!groups_[i]->fault.empty()) return groups_[i]->fault;
+    return "";
+  }
+
+  static void place(const Launch& launch, uint64_t linear, attn_group& group) {
+    const Extent &n = launch.threadgroups, &size = launch.threads, &grid = launch.grid;
+    Extent at = {uint32_t(linear % n.x), uint32_t(linear / n.x % n.y),
+                 uint32_t(linear / (uint64_t(n.x) * n.y))};
+    Extent here = {std::min(size.x, grid.x - at.x * size.x),
+                   std::min(size.y, grid.y - at.y * size.y),
+                   std::min(size.z, grid.z - at.z * size.z)};
+    store(group.threadgroup_position, at);
+    store(group.threadgroups, n);
+    store(group.threads, here);
+    store(group.dispatch_threads, size);
+    store(group.grid_threads, grid);
+  }
+
+  std::shared_ptr<FrontEnd> front_end_;
+  unsigned threads_;
+  DeviceInfo info_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<cpu::Threadgroup>> groups_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads) {
+  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
+  return std::make_shared<CpuDevice>(std::move(front_end), threads);
+}
+
+}  // namespace attnproto

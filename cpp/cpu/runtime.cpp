@@ -1,0 +1,181 @@
+#include "runtime.h"
+
+#include <cstring>
+#include <type_traits>
+
+#include "fiber.h"
+#include "matrix.h"
+
+// A collective's call site is the place lanes meet at, hence never inlined.
+#define ATTN_RUNTIME extern "C" __attribute__((noinline, used))
+#define PLACE __builtin_return_address(0)
+
+namespace {
+
+using namespace attnproto::cpu;
+
+template <class T>
+T as(uint64_t bits) {
+  T value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+template <class T>
+uint64_t bits(T value) {
+  uint64_t result = 0;
+  std::memcpy(&result, &value, sizeof value);
+  return result;
+}
+
+// The numbers are the ones msl/include/attnproto_simd.h passes.
+enum Reduction : uint32_t { kSum, kProduct, kMin, kMax, kAnd, kOr, kXor };
+
+template <Reduction op, class T>
+T combine(T a, T b) {
+  if constexpr (op == kSum) return a + b;
+  if constexpr (op == kProduct) return a * b;
+  // A NaN loses against a number, as in fmin and fmax.
+  if constexpr (op == kMin) return (b < a || a != a) ? b : a;
+  if constexpr (op == kMax) return (a < b || a != a) ? b : a;
+  if constexpr (std::is_integral_v<T>) {
+    if constexpr (op == kAnd) return a & b;
+    if constexpr (op == kOr) return a | b;
+    if constexpr (op == kXor) return a ^ b;
+  }
+  return a;
+}
+
+template <Reduction op, class T>
+void reduce(Simdgroup& simdgroup, uint32_t active, const void*) {
+  int first = __builtin_ctz(active);
+  T total = as<T>(simdgroup.in[first]);
+  for (uint32_t rest = active & (active - 1); rest; rest &= rest - 1)
+    total = combine<op>(total, as<T>(simdgroup.in[__builtin_ctz(rest)]));
+  for (uint32_t lane = 0; lane < kLanes; lane++) simdgroup.out[lane] = bits(total);
+}
+
+template <Reduction op, bool inclusive, class T>
+void scan(Simdgroup& simdgroup, uint32_t active, const void*) {
+  T total = op == kProduct ? T(1) : T(0);
+  for (uint32_t rest = active; rest; rest &= rest - 1) {
+    int lane = __builtin_ctz(rest);
+    T next = combine<op>(total, as<T>(simdgroup.in[lane]));
+    simdgroup.out[lane] = bits(inclusive ? next : total);
+    total = next;
+  }
+}
+
+void shuffle(Simdgroup& simdgroup, uint32_t, const void*) {
+  for (uint32_t lane = 0; lane < kLanes; lane++)
+    simdgroup.out[lane] = simdgroup.in[simdgroup.source[lane] % kLanes];
+}
+
+void broadcast_first(Simdgroup& simdgroup, uint32_t active, const void*) {
+  uint64_t value = simdgroup.in[__builtin_ctz(active)];
+  for (uint32_t lane = 0; lane < kLanes; lane++) simdgroup.out[lane] = value;
+}
+
+void ballot(Simdgroup& simdgroup, uint32_t active, const void*) {
+  uint64_t votes = 0;
+  for (uint32_t rest = active; rest; rest &= rest - 1) {
+    int lane = __builtin_ctz(rest);
+    votes |= uint64_t(simdgroup.in[lane] != 0) << lane;
+  }
+  for (uint32_t lane = 0; lane < kLanes; lane++) simdgroup.out[lane] = votes;
+}
+
+void meet(Simdgroup&, uint32_t, const void*) {}
+
+uint64_t exchange(uint64_t value, const void* place, Operation operation, uint32_t source = 0) {
+  Fiber& lane = self();
+  Simdgroup& simdgroup = *lane.simdgroup;
+  uint32_t index = lane.public_state.lane;
+  simdgroup.in[index] = value;
+  simdgroup.source[index] = source;
+  rendezvous(lane, place, operation);
+  return simdgroup.out[index];
+}
+
+template <class T>
+Operation reduction(uint32_t op) {
+  static constexpr Operation table[] = {reduce<kSum, T>, reduce<kProduct, T>, reduce<kMin, T>,
+                                        reduce<kMax, T>, reduce<kAnd, T>,     reduce<kOr, T>,
+                                        reduce<kXor, T>};
+  return table[op];
+}
+
+template <class T>
+Operation prefix(uint32_t op, bool inclusive) {
+  if (op == kSum) return inclusive ? scan<kSum, true, T> : scan<kSum, false, T>;
+  return inclusive ? scan<kProduct, true, T> : scan<kProduct, false, T>;
+}
+
+}  // namespace
+
+#define ATTN_REDUCTIONS(suffix, type)                                                        \
+  ATTN_RUNTIME type attn_reduce_##suffix(type value, uint32_t op) {                          \
+    return as<type>(exchange(bits(value), PLACE, reduction<type>(op)));                      \
+  }                                                                                          \
+  ATTN_RUNTIME type attn_prefix_##suffix(type value, uint32_t op, uint32_t inclusive) {      \
+    return as<type>(exchange(bits(value), PLACE, prefix<type>(op, inclusive != 0)));         \
+  }
+ATTN_REDUCTIONS(f32, float)
+ATTN_REDUCTIONS(i32, int32_t)
+ATTN_REDUCTIONS(u32, uint32_t)
+ATTN_REDUCTIONS(i64, int64_t)
+ATTN_REDUCTIONS(u64, uint64_t)
+
+ATTN_RUNTIME uint32_t attn_lane_index() { return self().public_state.lane; }
+ATTN_RUNTIME uint32_t attn_shuffle_u32(uint32_t value, uint32_t source) {
+  return uint32_t(exchange(value, PLACE, shuffle, source));
+}
+ATTN_RUNTIME uint64_t attn_shuffle_u64(uint64_t value, uint32_t source) {
+  return exchange(value, PLACE, shuffle, source);
+}
+ATTN_RUNTIME uint32_t attn_broadcast_first_u32(uint32_t value) {
+  return uint32_t(exchange(value, PLACE, broadcast_first));
+}
+ATTN_RUNTIME uint32_t attn_ballot(uint32_t vote) {
+  return uint32_t(exchange(vote, PLACE, ballot));
+}
+ATTN_RUNTIME void attn_simdgroup_barrier() { exchange(0, PLACE, meet); }
+ATTN_RUNTIME void attn_threadgroup_barrier() { threadgroup_barrier(self(), PLACE); }
+ATTN_RUNTIME void* attn_threadgroup_memory() { return self().public_state.group->threadgroup_memory; }
+
+// The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
+ATTN_RUNTIME float* attn_matrix_slots() {
+  Fiber& lane = self();
+  uint32_t l = lane.public_state.lane, quad = l / 4;
+  uint32_t row = (quad & 4) + (l / 2) % 4, column = (quad & 2) * 2 + (l % 2) * 2;
+  return &lane.simdgroup->matrices[0][row * 8 + column];
+}
+ATTN_RUNTIME void attn_matrix_batch(const MatrixBatch* batch) {
+  rendezvous(
+      self(), PLACE,
+      [](Simdgroup& simdgroup, uint32_t, const void* argument) {
+        multiply_accumulate(simdgroup.matrices, *static_cast<const MatrixBatch*>(argument));
+      },
+      batch);
+}
+
+namespace attnproto::cpu {
+
+std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
+#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
+  return {
+      ATTN_SYMBOL(attn_reduce_f32),      ATTN_SYMBOL(attn_prefix_f32),
+      ATTN_SYMBOL(attn_reduce_i32),      ATTN_SYMBOL(attn_prefix_i32),
+      ATTN_SYMBOL(attn_reduce_u32),      ATTN_SYMBOL(attn_prefix_u32),
+      ATTN_SYMBOL(attn_reduce_i64),      ATTN_SYMBOL(attn_prefix_i64),
+      ATTN_SYMBOL(attn_reduce_u64),      ATTN_SYMBOL(attn_prefix_u64),
+      ATTN_SYMBOL(attn_lane_index),      ATTN_SYMBOL(attn_shuffle_u32),
+      ATTN_SYMBOL(attn_shuffle_u64),     ATTN_SYMBOL(attn_broadcast_first_u32),
+      ATTN_SYMBOL(attn_ballot),          ATTN_SYMBOL(attn_simdgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_barrier), ATTN_SYMBOL(attn_threadgroup_memory),
+      ATTN_SYMBOL(attn_matrix_slots),    ATTN_SYMBOL(attn_matrix_batch),
+  };
+#undef ATTN_SYMBOL
+}
+
+}  // namespace attnproto::cpu
