@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from .errors import AttnprotoError
-from .findings import Finding, confidence_word, read_findings
+from .findings import SKILLS, Finding, confidence_word, read_findings
 
 _LAYERS = (0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4)
 _TITLES = (
@@ -320,8 +320,6 @@ def _total(call: Sequence[str]) -> int:
 def _create(connection: sqlite3.Connection) -> None:
     for statement in _SCHEMA:
         connection.execute(statement)
-    from .findings import SKILLS
-
     connection.executemany(
         "INSERT INTO skills (id, name, layer, title) VALUES (?, ?, ?, ?)",
         [
@@ -334,8 +332,21 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 # Table and column names, checks and triggers are GPU Forge's, so that its kb reads the file.
-_SOURCE_TYPES = ["academic_paper", "apple_docs", "wwdc_session", "github_repo", "blog_post", "reverse_engineering", "benchmark", "empirical_test", "patent", "forum_post", "book", "other"]
-_WORDS = ["verified", "high", "medium", "low", "unverified"]
+_SOURCE_TYPES = (
+    "academic_paper",
+    "apple_docs",
+    "wwdc_session",
+    "github_repo",
+    "blog_post",
+    "reverse_engineering",
+    "benchmark",
+    "empirical_test",
+    "patent",
+    "forum_post",
+    "book",
+    "other",
+)
+_WORDS = ("verified", "high", "medium", "low", "unverified")
 _INFORMAL = "NEW.source_type IN ('blog_post', 'forum_post', 'other')"
 _INDEXED = "claim, evidence, tags, notes"
 
