@@ -5,13 +5,17 @@ namespace {
 
 typedef float Row __attribute__((vector_size(32), aligned(32)));
 
+const Row kZeros[8] = {};
+
 // Two partial sums a row keep eight dependent additions from waiting on each other.
 #define ATTN_PRODUCT_BODY                                                     \
   for (uint32_t i = 0; i < batch.count; i++) {                                \
     const MatrixOperation& op = batch.operations[i];                          \
     const float* left = slots[op.left];                                       \
     const Row* right = reinterpret_cast<const Row*>(slots[op.right]);         \
-    const Row* addend = reinterpret_cast<const Row*>(slots[op.addend]);       \
+    const Row* addend = op.addend == kZeroAddend                              \
+                            ? kZeros                                          \
+                            : reinterpret_cast<const Row*>(slots[op.addend]); \
     Row* result = reinterpret_cast<Row*>(slots[op.result]);                   \
     Row b0 = right[0], b1 = right[1], b2 = right[2], b3 = right[3];           \
     Row b4 = right[4], b5 = right[5], b6 = right[6], b7 = right[7];           \

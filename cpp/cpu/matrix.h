@@ -5,7 +5,9 @@
 
 namespace attnproto::cpu {
 
-// Slots hold row-major 8x8 floats. result = left * right + addend.
+// Slots hold row-major 8x8 floats. result = left * right + addend, which is zero
+// when it names no slot.
+inline constexpr uint16_t kZeroAddend = 0xffff;
 struct MatrixOperation {
   uint16_t left, right, addend, result;
 };

@@ -1,0 +1,69 @@
+"""A laboratory for attention kernels on Apple GPUs.
+
+>>> import attnproto
+>>> device = attnproto.open_device("auto")
+
+The kernels are Metal Shading Language. They run on Metal, and where there is none on
+the ``cpu`` device, from the same text.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .device import (
+    Buffer,
+    Device,
+    DeviceSummary,
+    Dispatch,
+    Library,
+    Pipeline,
+    Timing,
+    devices,
+    open_device,
+)
+from .errors import (
+    AttnprotoError,
+    DeviceUnavailable,
+    DispatchError,
+    KernelCompileError,
+    UnstableMeasurement,
+    UnsupportedProblem,
+    WrongResult,
+)
+
+if TYPE_CHECKING:
+    from .kernels.flash import flash_attention
+
+__version__ = "0.1.0"
+
+# Operations by the module they live in; loaded when first used.
+_OPERATIONS = {"flash_attention": ".kernels.flash"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _OPERATIONS:
+        return getattr(importlib.import_module(_OPERATIONS[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "AttnprotoError",
+    "Buffer",
+    "Device",
+    "DeviceSummary",
+    "DeviceUnavailable",
+    "Dispatch",
+    "DispatchError",
+    "KernelCompileError",
+    "Library",
+    "Pipeline",
+    "Timing",
+    "UnstableMeasurement",
+    "UnsupportedProblem",
+    "WrongResult",
+    "devices",
+    "flash_attention",
+    "open_device",
+]

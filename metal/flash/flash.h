@@ -1,0 +1,214 @@
+// The walk of one simdgroup over the keys: S = Q K^T, online softmax, O = O + P V.
+//
+// A simdgroup owns 8 R complete query rows, so nothing is ever exchanged with another simdgroup,
+// and no barrier stands between key steps. S, P and O are FP32 fragments in registers (P in the
+// type of V for the second product); a lane holds two neighbouring columns of each fragment.
+#pragma once
+#include "../common/row_access.h"
+#include "../score_mod/score_rule.h"
+#include "keys.h"
+#include "queries.h"
+
+// When the accumulated output is multiplied by exp2 of the maximum's growth.
+enum Rescale { rescale_always = 0, rescale_when_grown = 1, rescale_past_threshold = 2 };
+
+// Growth, in powers of two, that the third policy lets stand: exponentials then reach 2^8.
+constant float rescale_threshold = 8.0f;
+
+template <int D, int R>
+struct RowState {
+  Fragment<float> output[R][D / 8];  // [8 R, D], not yet divided by `sum`
+  float maximum[R];                  // of the lane's rows, in raw score units
+  float sum[R];                      // the lane's share of its rows' sums
+
+  METAL_FUNC void clear() {
+    ATTN_UNROLL for (short a = 0; a < R; a++) {
+      maximum[a] = first_maximum;
+      sum[a] = 0.0f;
+      ATTN_UNROLL for (short f = 0; f < D / 8; f++) output[a][f] = zero_fragment<float>();
+    }
+  }
+};
+
+// S += Q K^T for KEYS keys.  score: [8 R, KEYS]
+template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys, typename Query>
+METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
+                                 thread const Query& query, thread const Keys& source, int last) {
+  typedef DimensionCut<D, Keys::wide> Cut;
+  constexpr int chunk = Keys::template chunk<KEYS>();
+  static_assert(KEYS % chunk == 0, "a step is a whole number of chunks");
+  ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
+    source.template fetch_keys<chunk>(c, last);
+    // The one loop that may stay rolled: every index into registers is independent of it, unless
+    // the queries are held there.
+#pragma clang loop unroll_count(Query::unrolled_groups)
+    for (short g = 0; g < Cut::groups; g++) {
+      FragmentGroup<T> left[R];
+      ATTN_UNROLL for (short a = 0; a < R; a++) query.group(left[a], a, g);
+      ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
+        FragmentGroup<T> right;
+        source.template key_fragments<CLAMP>(right, c + i * 8, g, last);
+        ATTN_UNROLL for (short j = 0; j < 4; j++) {
+          ATTN_UNROLL for (short a = 0; a < R; a++) {
+            thread Fragment<float>& s = score[a][c / 8 + i];
+            simdgroup_multiply_accumulate(s, left[a].part[j], right.part[j], s);
+          }
+        }
+      }
+    }
+    ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+      Fragment<T> left[R];
+      ATTN_UNROLL for (short a = 0; a < R; a++) query.single(left[a], a, s);
+      ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
+        Fragment<T> right;
+        source.template key_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
+        ATTN_UNROLL for (short a = 0; a < R; a++) {
+          thread Fragment<float>& sum = score[a][c / 8 + i];
+          simdgroup_multiply_accumulate(sum, left[a], right, sum);
+        }
+      }
+    }
+  }
+}
+
+// O += P V for KEYS keys.  weight: [8 R, KEYS]
+template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
+METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
+                                thread Fragment<T> (&weight)[R][KEYS / 8],
+                                thread const Keys& source, int last) {
+  typedef DimensionCut<D, Keys::wide> Cut;
+  constexpr int chunk = Keys::template chunk<KEYS>();
+  ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
+    source.template fetch_values<chunk>(c, last);
+    ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+      ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
+        FragmentGroup<T> right;
+        source.template value_fragments<CLAMP>(right, c + i * 8, g, last);
+        ATTN_UNROLL for (short j = 0; j < 4; j++) {
+          ATTN_UNROLL for (short a = 0; a < R; a++) {
+            thread Fragment<float>& sum = rows.output[a][g * 4 + j];
+            simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right.part[j], sum);
+          }
+        }
+      }
+    }
+    ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+      ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
+        Fragment<T> right;
+        source.template value_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
+        ATTN_UNROLL for (short a = 0; a < R; a++) {
+          thread Fragment<float>& sum = rows.output[a][Cut::groups * 4 + s];
+          simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right, sum);
+        }
+      }
+    }
+  }
+}
+
+// Raises row block a's maximum to cover `score`, and shrinks what was accumulated under the old
+// one.  score: [8, KEYS]
+template <int KEYS, int RESCALE, int D, int R>
+METAL_FUNC void raise_maximum(thread RowState<D, R>& rows, thread Fragment<float> (&score)[KEYS / 8],
+                              int a, float scale_log2e) {
+  float highest = lane_pair(score[0]).x;
+  ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {
+    const float2 s = lane_pair(score[i]);
+    highest = max(highest, max(s.x, s.y));
+  }
+  const float before = rows.maximum[a];
+  float now = max(before, row_maximum(highest));
+  if (RESCALE == rescale_past_threshold && (now - before) * scale_log2e <= rescale_threshold) {
+    now = before;
+  }
+  if (RESCALE != rescale_always && !simd_any(now > before)) return;
+  const float shrink = fast::exp2((before - now) * scale_log2e);
+  rows.maximum[a] = now;
+  rows.sum[a] *= shrink;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++) lane_pair(rows.output[a][f]) *= shrink;
+}
+
+// One step of KEYS keys from `key` on. MASK compares keys with the limits of each row; CLAMP also
+// keeps every read inside the keys that exist.
+template <int KEYS, bool MASK, bool CLAMP, int RESCALE, typename T, int D, int R, typename Keys,
+          typename Query>
+METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query,
+                       thread const Keys& source, thread const ScoreRule& rule, LanePlace place,
+                       int key) {
+  const int last = rule.end - 1 - key;
+  Fragment<float> score[R][KEYS / 8];
+  ATTN_UNROLL for (short a = 0; a < R; a++) {
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) score[a][i] = zero_fragment<float>();
+  }
+  multiply_queries<KEYS, CLAMP, T, D, R>(score, query, source, last);
+
+  Fragment<T> weight[R][KEYS / 8];
+  ATTN_UNROLL for (short a = 0; a < R; a++) {
+    if (MASK || softcap || alibi) {
+      const int at = rule.position + a * 8;
+      ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {
+        float2 s = rule.shaped(lane_pair(score[a][i]), key + i * 8 + place.column, at);
+        if (MASK) s = rule.masked(s, key + i * 8 + place.column, at);
+        lane_pair(score[a][i]) = s;
+      }
+    }
+    raise_maximum<KEYS, RESCALE>(rows, score[a], a, rule.scale_log2e);
+    const float maximum = rows.maximum[a];
+    float sum = 0.0f;
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {
+      // Subtract first: folding the scale into either term loses the digits of large scores.
+      const float2 s = lane_pair(score[a][i]);
+      const float x = fast::exp2((s.x - maximum) * rule.scale_log2e);
+      const float y = fast::exp2((s.y - maximum) * rule.scale_log2e);
+      sum += x + y;
+      lane_pair(weight[a][i]) = vec<T, 2>(T(x), T(y));
+    }
+    rows.sum[a] += sum;
+  }
+  multiply_values<KEYS, CLAMP, T, D, R>(rows, weight, source, last);
+}
+
+// The query positions whose key limits bound a walk: those of the simdgroup, or of its whole
+// threadgroup where sources fetch together.
+struct PositionSpan {
+  int first;
+  int last;
+};
+
+// All keys in [begin, rule.end) that the span sees. BC-key steps without a mask where every row
+// sees every key, with a mask at the window's edge and on the diagonal, and 8-key steps over the
+// ragged rest: clamping a whole step would hold a row address for each of its keys.
+template <int BC, int RESCALE, typename T, int D, int R, typename Keys, typename Query>
+METAL_FUNC void walk(thread RowState<D, R>& rows, thread const Query& query, thread Keys& source,
+                     thread const ScoreRule& rule, LanePlace place, PositionSpan span, int begin) {
+  int key = begin;
+  int stop = rule.end;
+  int whole = aligned_keys ? rule.end : begin + (rule.end - begin) / BC * BC;
+  int interior = whole;
+  if (causal) {
+    stop = min(stop, span.last + 1);
+    whole = min(whole, max(begin, begin + (stop - begin + BC - 1) / BC * BC));
+    interior = min(whole, begin + max(span.first + 1 - begin, 0) / BC * BC);
+  }
+  if (sliding_window) {
+    const int skipped = max(span.first - rule.window + 1 - begin, 0) / BC * BC;
+    key += skipped;
+    source.advance(skipped);
+    const int edge = min(whole, span.last - rule.window + 1);
+    for (; key < edge; key += BC, source.advance(BC)) {
+      attend<BC, true, false, RESCALE, T, D, R>(rows, query, source, rule, place, key);
+    }
+  }
+  for (; key < interior; key += BC, source.advance(BC)) {
+    attend<BC, false, false, RESCALE, T, D, R>(rows, query, source, rule, place, key);
+  }
+  if (causal) {
+    for (; key < whole; key += BC, source.advance(BC)) {
+      attend<BC, true, false, RESCALE, T, D, R>(rows, query, source, rule, place, key);
+    }
+  }
+  if (!aligned_keys) {
+    for (; key < stop; key += 8, source.advance(8)) {
+      attend<8, true, true, RESCALE, T, D, R>(rows, query, source, rule, place, key);
+    }
+  }
+}

@@ -1,0 +1,182 @@
+// Where fragments of K and V come from. A source is a small struct with one shape:
+//
+//   wide                     whether groups of 32 dimensions may be permuted (row_access.h)
+//   chunk<KEYS>()            keys that one fetch makes readable, of a step of KEYS keys
+//   fetch_keys<KEYS>(...)    makes keys [at, at + KEYS) readable; nothing to do when read in place
+//   key_fragments<CLAMP>     K fragments of the 8 keys from `at` on, dimensions 32 g ..
+//   key_fragment<CLAMP>      one K fragment, dimensions d .. d + 7
+//   value_*                  likewise for V
+//
+// Keys are counted from the start of the current step, which advance() moves; `last` is the last
+// key that exists, counted alike. With CLAMP a lane repeats that key instead of reading past it.
+// A paged cache is another source, and nothing else in the kernel changes.
+#pragma once
+#include "../common/row_access.h"
+
+// Every lane reads its own elements from device memory: two line segments a fragment.
+template <typename T, int D>
+struct LaneKeys {
+  static constant constexpr bool wide = true;
+  static constant constexpr bool collective = false;
+  const device T* keys;    // lane's place in K, [*, D]
+  const device T* values;  // lane's place in V, [*, D]
+  LanePlace place;
+
+  template <int KEYS>
+  static constexpr int chunk() { return KEYS; }
+  template <int KEYS>
+  METAL_FUNC void fetch_keys(int, int) const {}
+  template <int KEYS>
+  METAL_FUNC void fetch_values(int, int) const {}
+
+  METAL_FUNC void advance(int count) {
+    keys += long(count) * D;
+    values += long(count) * D;
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int last) const {
+    const int first = CLAMP ? min(at + place.column, last) - place.column : at;
+    const int second = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
+    key_group(out, read4(keys + first * D + g * 32), read4(keys + second * D + g * 32));
+  }
+
+  // The lane pointer stands on dimension 4 row; plain order wants dimension `row`.
+  template <bool CLAMP>
+  METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int last) const {
+    const device T* plain = keys + d - 3 * place.row;
+    const int first = CLAMP ? min(at + place.column, last) - place.column : at;
+    const int second = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
+    lane_pair(out) = vec<T, 2>(plain[first * D], plain[second * D]);
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void value_fragments(thread FragmentGroup<T>& out, int at, int g, int last) const {
+    const int key = CLAMP ? min(at + place.row, last) - place.row : at;
+    const device T* from = values + key * D + g * 32;
+    value_group(out, read4(from), read4(from + 4));
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void value_fragment(thread Fragment<T>& out, int at, int d, int last) const {
+    const int key = CLAMP ? min(at + place.row, last) - place.row : at;
+    lane_pair(out) = read2(values + key * D + d - 3 * place.column);
+  }
+};
+
+template <typename T, int D>
+METAL_FUNC LaneKeys<T, D> lane_keys(const device T* k, const device T* v, LanePlace place) {
+  LaneKeys<T, D> source;
+  source.keys = k + place.column * D + place.row * 4;
+  source.values = v + place.row * D + place.column * 4;
+  source.place = place;
+  return source;
+}
+
+// simdgroup_load straight from device memory, in plain order: eight line segments a fragment.
+template <typename T, int D>
+struct MatrixKeys {
+  static constant constexpr bool wide = false;
+  static constant constexpr bool collective = false;
+  const device T* keys;    // [*, D]
+  const device T* values;  // [*, D]
+  LanePlace place;
+
+  template <int KEYS>
+  static constexpr int chunk() { return KEYS; }
+  template <int KEYS>
+  METAL_FUNC void fetch_keys(int, int) const {}
+  template <int KEYS>
+  METAL_FUNC void fetch_values(int, int) const {}
+  template <bool CLAMP>
+  METAL_FUNC void key_fragments(thread FragmentGroup<T>&, int, int, int) const {}
+  template <bool CLAMP>
+  METAL_FUNC void value_fragments(thread FragmentGroup<T>&, int, int, int) const {}
+
+  METAL_FUNC void advance(int count) {
+    keys += long(count) * D;
+    values += long(count) * D;
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int last) const {
+    if (CLAMP) {
+      const device T* column = keys + d + place.row;
+      lane_pair(out) = vec<T, 2>(column[min(at + place.column, last) * D],
+                                 column[min(at + place.column + 1, last) * D]);
+    } else {
+      simdgroup_load(out, keys + at * D + d, D, ulong2(0, 0), true);
+    }
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void value_fragment(thread Fragment<T>& out, int at, int d, int last) const {
+    if (CLAMP) {
+      lane_pair(out) = read2(values + min(at + place.row, last) * D + d + place.column);
+    } else {
+      simdgroup_load(out, values + at * D + d, D);
+    }
+  }
+};
+
+// Rows copied by the whole threadgroup, ROWS keys at a time, so that its simdgroups share one
+// read from device memory at the price of two barriers a chunk. Rows are padded by 16 bytes.
+template <typename T, int D, int ROWS, int THREADS>
+struct StagedKeys {
+  static constant constexpr bool wide = true;
+  static constant constexpr bool collective = true;
+  static constant constexpr int stride = D + 16 / int(sizeof(T));
+  const device T* keys;    // [*, D]
+  const device T* values;  // [*, D]
+  threadgroup T* tile;     // [ROWS, stride]
+  LanePlace place;
+  int thread_index;
+
+  template <int KEYS>
+  static constexpr int chunk() { return KEYS < ROWS ? KEYS : ROWS; }
+
+  METAL_FUNC void advance(int count) {
+    keys += long(count) * D;
+    values += long(count) * D;
+  }
+
+  // Clamped always: a copy may run past the keys that its step will use.
+  template <int KEYS>
+  METAL_FUNC void copy(const device T* from, int at, int last) const {
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (int i = thread_index; i < KEYS * (D / 4); i += THREADS) {
+      const int row = i / (D / 4), d = i % (D / 4) * 4;
+      *reinterpret_cast<threadgroup vec<T, 4>*>(tile + row * stride + d) =
+          read4(from + min(at + row, last) * D + d);
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+
+  template <int KEYS>
+  METAL_FUNC void fetch_keys(int at, int last) const { copy<KEYS>(keys, at, last); }
+  template <int KEYS>
+  METAL_FUNC void fetch_values(int at, int last) const { copy<KEYS>(values, at, last); }
+
+  template <bool CLAMP>
+  METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int) const {
+    const threadgroup T* from = tile + (at % ROWS + place.column) * stride + g * 32 + place.row * 4;
+    key_group(out, read4(from), read4(from + stride));
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int) const {
+    const threadgroup T* from = tile + (at % ROWS + place.column) * stride + d + place.row;
+    lane_pair(out) = vec<T, 2>(from[0], from[stride]);
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void value_fragments(thread FragmentGroup<T>& out, int at, int g, int) const {
+    const threadgroup T* from = tile + (at % ROWS + place.row) * stride + g * 32 + place.column * 4;
+    value_group(out, read4(from), read4(from + 4));
+  }
+
+  template <bool CLAMP>
+  METAL_FUNC void value_fragment(thread Fragment<T>& out, int at, int d, int) const {
+    lane_pair(out) = read2(tile + (at % ROWS + place.row) * stride + d + place.column);
+  }
+};

@@ -1,0 +1,109 @@
+// Where the 8 R query rows of a simdgroup stay while it walks over the keys. All three places hand
+// out left operands of Q K^T in the order of row_access.h.
+#pragma once
+#include "../common/row_access.h"
+
+// The lane's query rows, one for each block of 8; rows past the last are the last again.
+template <typename T, int R>
+struct QueryRows {
+  const device T* row[R];  // [D] each
+};
+
+template <typename T>
+METAL_FUNC void read_query_group(thread FragmentGroup<T>& out, const device T* row, int g,
+                                 LanePlace place) {
+  const device T* from = row + g * 32 + place.column * 4;
+  query_group(out, read4(from), read4(from + 4));
+}
+
+template <typename T>
+METAL_FUNC void read_query_single(thread Fragment<T>& out, const device T* row, int d,
+                                  LanePlace place) {
+  lane_pair(out) = read2(row + d + place.column);
+}
+
+enum QueryPlace { query_in_threadgroup = 0, query_in_registers = 1, query_in_device = 2 };
+
+template <typename T, int D, int R, bool WIDE, int PLACE>
+struct Queries;
+
+// Read again from device memory whenever needed.
+template <typename T, int D, int R, bool WIDE>
+struct Queries<T, D, R, WIDE, query_in_device> {
+  typedef DimensionCut<D, WIDE> Cut;
+  static constant constexpr int unrolled_groups = 2;
+  QueryRows<T, R> rows;
+  LanePlace place;
+
+  METAL_FUNC void start(thread const QueryRows<T, R>& from, threadgroup T*, LanePlace at, uint) {
+    rows = from;
+    place = at;
+  }
+  METAL_FUNC void group(thread FragmentGroup<T>& out, int a, int g) const {
+    read_query_group(out, rows.row[a], g, place);
+  }
+  METAL_FUNC void single(thread Fragment<T>& out, int a, int s) const {
+    read_query_single(out, rows.row[a], Cut::first_single + s * 8, place);
+  }
+};
+
+template <typename T, int D, int R, bool WIDE>
+struct Queries<T, D, R, WIDE, query_in_registers> {
+  typedef DimensionCut<D, WIDE> Cut;
+  static constant constexpr int unrolled_groups = D / 32 + 1;
+  Fragment<T> held[R][D / 8];
+
+  METAL_FUNC void start(thread const QueryRows<T, R>& from, threadgroup T*, LanePlace at, uint) {
+    ATTN_UNROLL for (short a = 0; a < R; a++) {
+      ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+        FragmentGroup<T> group;
+        read_query_group(group, from.row[a], g, at);
+        ATTN_UNROLL for (short j = 0; j < 4; j++) held[a][g * 4 + j] = group.part[j];
+      }
+      ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+        read_query_single(held[a][Cut::groups * 4 + s], from.row[a], Cut::first_single + s * 8, at);
+      }
+    }
+  }
+  METAL_FUNC void group(thread FragmentGroup<T>& out, int a, int g) const {
+    ATTN_UNROLL for (short j = 0; j < 4; j++) out.part[j] = held[a][g * 4 + j];
+  }
+  METAL_FUNC void single(thread Fragment<T>& out, int a, int s) const {
+    out = held[a][Cut::groups * 4 + s];
+  }
+};
+
+// Fragment after fragment, a lane reading back only what it wrote: no padding and no barrier.
+template <typename T, int D, int R, bool WIDE>
+struct Queries<T, D, R, WIDE, query_in_threadgroup> {
+  typedef DimensionCut<D, WIDE> Cut;
+  static constant constexpr int unrolled_groups = 2;
+  threadgroup vec<T, 2>* held;  // lane's place in [R, D / 8, 32]
+
+  METAL_FUNC threadgroup vec<T, 2>& slot(int a, int f) const {
+    return held[(a * (D / 8) + f) * 32];
+  }
+
+  METAL_FUNC void start(thread const QueryRows<T, R>& from, threadgroup T* tile, LanePlace at,
+                        uint lane) {
+    held = reinterpret_cast<threadgroup vec<T, 2>*>(tile) + lane;
+    ATTN_UNROLL for (short a = 0; a < R; a++) {
+      for (short g = 0; g < Cut::groups; g++) {
+        FragmentGroup<T> group;
+        read_query_group(group, from.row[a], g, at);
+        ATTN_UNROLL for (short j = 0; j < 4; j++) slot(a, g * 4 + j) = lane_pair(group.part[j]);
+      }
+      ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+        Fragment<T> single;
+        read_query_single(single, from.row[a], Cut::first_single + s * 8, at);
+        slot(a, Cut::groups * 4 + s) = lane_pair(single);
+      }
+    }
+  }
+  METAL_FUNC void group(thread FragmentGroup<T>& out, int a, int g) const {
+    ATTN_UNROLL for (short j = 0; j < 4; j++) lane_pair(out.part[j]) = slot(a, g * 4 + j);
+  }
+  METAL_FUNC void single(thread Fragment<T>& out, int a, int s) const {
+    lane_pair(out) = slot(a, Cut::groups * 4 + s);
+  }
+};

@@ -1,0 +1,358 @@
+"""Devices, and what runs on them.
+
+The three devices keep one contract; see :func:`open_device`. A dispatch takes numpy
+arrays as they are: read-only ones are inputs, writable ones receive what the kernel
+wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import DeviceUnavailable, DispatchError
+
+if TYPE_CHECKING:
+    from . import _core
+
+KINDS = ("metal", "cuda", "cpu")
+
+Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
+
+
+@dataclass(frozen=True)
+class DeviceSummary:
+    """A device of this machine, or why it has none of that kind."""
+
+    kind: str
+    name: str
+    tier: str
+    available: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Start and end of one submission on the device's own clock, in microseconds."""
+
+    gpu_start_us: float
+    gpu_end_us: float
+
+    @property
+    def gpu_us(self) -> float:
+        """Time between start and end, in microseconds."""
+        return self.gpu_end_us - self.gpu_start_us
+
+
+class Buffer:
+    """Memory of a device that is kept between dispatches.
+
+    Example:
+        >>> import attnproto, numpy as np
+        >>> buffer = attnproto.open_device("cpu").buffer(np.arange(4, dtype=np.float32))
+        >>> buffer.numpy(np.float32)
+        array([0., 1., 2., 3.], dtype=float32)
+    """
+
+    def __init__(self, core: _core.Buffer):
+        self._core = core
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self._core.nbytes
+
+    def numpy(self, dtype: np.dtype | type = np.uint8, shape: tuple[int, ...] = (-1,)) -> np.ndarray:
+        """A view of the contents; valid while no dispatch runs."""
+        return self._core.view().view(dtype).reshape(shape)
+
+
+class Pipeline:
+    """A kernel with its function constants fixed, compiled for one device."""
+
+    def __init__(self, core: _core.Pipeline, name: str):
+        self._core = core
+        self.name = name
+
+    @property
+    def static_threadgroup_bytes(self) -> int:
+        """Threadgroup memory that the kernel declares itself, in bytes."""
+        return self._core.info.static_threadgroup_bytes
+
+    @property
+    def max_threads(self) -> int:
+        """Most threads a threadgroup may have."""
+        return self._core.info.max_threads
+
+    @property
+    def simd_width(self) -> int:
+        """Threads in a simdgroup."""
+        return self._core.info.simd_width
+
+    @property
+    def compile_us(self) -> float:
+        """Time until the pipeline was ready, in microseconds; see ``cached``."""
+        return self._core.info.compile_us
+
+    @property
+    def cached(self) -> bool:
+        """Whether it came from a cache and no compiler ran."""
+        return self._core.info.cached
+
+    def __repr__(self) -> str:
+        return f"Pipeline({self.name!r}, static_threadgroup_bytes={self.static_threadgroup_bytes})"
+
+
+class Library:
+    """The kernels of one MSL text."""
+
+    def __init__(self, core: _core.Library):
+        self._core = core
+
+    def functions(self) -> list[str]:
+        """Names of the kernels."""
+        return self._core.functions()
+
+    def pipeline(
+        self, name: str, constants: Mapping[int | str, bool | int | float] | None = None
+    ) -> Pipeline:
+        """A kernel with its function constants fixed.
+
+        Args:
+            name: the kernel's, or its instance's ``host_name``.
+            constants: values by index or by name.
+
+        Raises:
+            KernelCompileError: no such kernel or constant, a constant that the kernel
+                reads has no value, or the value does not fit its type.
+        """
+        from . import _core
+
+        core_constants = [_core.Constant(k, _scalar(v)) for k, v in (constants or {}).items()]
+        return Pipeline(self._core.pipeline(_core.PipelineDescriptor(name, core_constants)), name)
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """One kernel launch, for :meth:`Device.submit`.
+
+    Attributes:
+        pipeline: what runs.
+        threadgroups: how many, on up to three axes.
+        threads: threads in each threadgroup, on up to three axes.
+        buffers: by index: numpy array, :class:`Buffer`, bytes or numpy scalar.
+        threadgroup_bytes: sizes of ``[[threadgroup(i)]]`` arguments, multiples of 16.
+        grid: threads in the whole grid where that is not threadgroups times threads;
+            the threadgroups at its far edges are then smaller.
+    """
+
+    pipeline: Pipeline
+    threadgroups: Axes
+    threads: Axes
+    buffers: Mapping[int, object]
+    threadgroup_bytes: Mapping[int, int] | None = None
+    grid: Axes | None = None
+
+
+class Device:
+    """A device that compiles MSL and runs it; get one from :func:`open_device`."""
+
+    def __init__(self, core: _core.Device):
+        self._core = core
+
+    @property
+    def kind(self) -> str:
+        """``metal``, ``cuda`` or ``cpu``."""
+        return self._core.kind
+
+    @property
+    def name(self) -> str:
+        """What the hardware calls itself."""
+        return self._core.name
+
+    @property
+    def tier(self) -> str:
+        """What a time measured here is worth: ``measured`` or ``emulated``."""
+        return self._core.tier
+
+    def library(self, text: str) -> Library:
+        """Compile an MSL text.
+
+        Raises:
+            KernelCompileError: it is not valid; the message names the line.
+        """
+        return Library(self._core.library(text))
+
+    def buffer(self, source: int | np.ndarray) -> Buffer:
+        """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
+        if isinstance(source, np.ndarray):
+            made = Buffer(self._core.new_buffer(source.nbytes))
+            made.numpy()[:] = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+            return made
+        return Buffer(self._core.new_buffer(int(source)))
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        threadgroups: Axes,
+        threads: Axes,
+        buffers: Mapping[int, object],
+        threadgroup_bytes: Mapping[int, int] | None = None,
+        grid: Axes | None = None,
+    ) -> Timing:
+        """Run one dispatch and wait for it; arguments as in :class:`Dispatch`.
+
+        Raises:
+            DispatchError: the dispatch breaks a rule of the device; nothing has run.
+        """
+        return self.submit(
+            [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid)]
+        )
+
+    def submit(self, dispatches: Sequence[Dispatch]) -> Timing:
+        """Run several dispatches as one submission, in order, and wait for the last."""
+        timing = self._core.submit([_encode(dispatch) for dispatch in dispatches])
+        return Timing(timing.gpu_start_us, timing.gpu_end_us)
+
+    def __repr__(self) -> str:
+        return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
+
+
+def _scalar(value: object) -> bool | int | float:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _axes(value: Axes, what: str) -> tuple[int, int, int]:
+    axes = (value,) if isinstance(value, int) else tuple(value)
+    if not 1 <= len(axes) <= 3 or not all(0 <= int(n) < 2**32 for n in axes):
+        raise DispatchError(
+            f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative"
+        )
+    return tuple(int(n) for n in (*axes, 1, 1)[:3])
+
+
+def _encode(dispatch: Dispatch) -> _core.Dispatch:
+    from . import _core
+
+    grid = None if dispatch.grid is None else _axes(dispatch.grid, "grid")
+    core = _core.Dispatch(
+        dispatch.pipeline._core,
+        _axes(dispatch.threadgroups, "threadgroups"),
+        _axes(dispatch.threads, "threads"),
+        grid,
+    )
+    for index, value in dispatch.buffers.items():
+        _bind(core, index, value)
+    for index, nbytes in (dispatch.threadgroup_bytes or {}).items():
+        core.threadgroup_bytes(index, nbytes)
+    return core
+
+
+def _bind(core: _core.Dispatch, index: int, value: object) -> None:
+    if isinstance(value, Buffer):
+        core.bind_buffer(index, value._core, 0)
+    elif isinstance(value, np.ndarray) and value.ndim:
+        if not value.flags.c_contiguous:
+            raise DispatchError(
+                f"[dispatch] found an array with gaps for buffer {index}, needs a contiguous one; "
+                "pass numpy.ascontiguousarray(array)"
+            )
+        raw = value.reshape(-1).view(np.uint8)
+        if value.flags.writeable:
+            core.bind_writable(index, raw)
+        else:
+            core.bind_readonly(index, raw)
+    elif isinstance(value, (np.generic, np.ndarray)):
+        core.bind_bytes(index, value.tobytes())
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        core.bind_bytes(index, bytes(value))
+    else:
+        raise DispatchError(
+            f"[dispatch] found {type(value).__name__} for buffer {index}, needs a numpy array, a "
+            "Buffer, bytes or a numpy scalar; a Python number has no size, pass numpy.int32(n)"
+        )
+
+
+def cpu_threads() -> int:
+    """OS threads of the cpu device: ATTNPROTO_CPU_THREADS, or the cores this process may use.
+
+    Raises:
+        DeviceUnavailable: the variable is not a positive whole number.
+    """
+    chosen = os.environ.get("ATTNPROTO_CPU_THREADS")
+    if chosen is not None:
+        if not chosen.isdigit() or int(chosen) == 0:
+            raise DeviceUnavailable(
+                f"[device] found ATTNPROTO_CPU_THREADS={chosen!r}, needs a positive whole number"
+            )
+        return int(chosen)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _open_cpu() -> Device:
+    from . import _core
+    from .msl.front_end import NativeFrontEnd
+
+    return Device(_core.open_cpu(NativeFrontEnd(), cpu_threads()))
+
+
+def _open_metal() -> Device:
+    from . import _core
+
+    return Device(_core.open_metal())
+
+
+def _open_cuda() -> Device:
+    raise DeviceUnavailable(
+        "[device] found no CUDA device in this build; use open_device(\"cpu\")"
+    )
+
+
+_OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}
+
+
+@cache
+def _opened(kind: str) -> Device:
+    return _OPEN[kind]()
+
+
+def open_device(kind: str = "auto") -> Device:
+    """Open a device; the same one each time it is asked for.
+
+    Args:
+        kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for Metal where there is one and
+            the cpu device elsewhere.
+
+    Raises:
+        DeviceUnavailable: this machine has none of that kind, or the kind is unknown.
+    """
+    if kind == "auto":
+        try:
+            return _opened("metal")
+        except DeviceUnavailable:
+            return _opened("cpu")
+    if kind not in _OPEN:
+        raise DeviceUnavailable(
+            f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"
+        )
+    return _opened(kind)
+
+
+def devices() -> list[DeviceSummary]:
+    """Every kind of device, and whether this machine has it."""
+    found = []
+    for kind in KINDS:
+        try:
+            device = _opened(kind)
+            found.append(DeviceSummary(kind, device.name, device.tier, True))
+        except DeviceUnavailable as error:
+            found.append(DeviceSummary(kind, "", "", False, str(error)))
+    return found

@@ -1,0 +1,1 @@
+"""Kernel texts and the host code that launches them."""

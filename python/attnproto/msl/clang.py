@@ -1,0 +1,142 @@
+"""The compiler: which clang is used, and how it is called."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DeviceUnavailable, KernelCompileError
+
+HERE = Path(__file__).parent
+_SOURCE = "kernel"
+_OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
+
+_LANGUAGE = [
+    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc", "-cl-single-precision-constant",
+    # Distinct address spaces in the IR: device, constant and threadgroup memory do not alias,
+    # and an access can be told from another.
+    "-Xclang", "-ffake-address-space-map",
+    "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    "-Wno-everything", "-Werror=return-type", "-ferror-limit=3", "-fno-color-diagnostics",
+]  # fmt: skip
+_PREPROCESS = [
+    "-x", "c++", "-std=c++17", "-E", "-undef", "-nostdinc",
+    "-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
+    "-fno-color-diagnostics",
+]  # fmt: skip
+_MESSAGE = re.compile(r'^(?:(?P<file>[^:\n]*):(?P<line>\d+):\d+: )?(?:fatal )?error: (?P<text>.*)$')
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the IR is for: a triple, and the options that choose the processor."""
+
+    triple: str
+    options: tuple[str, ...]
+
+
+def host_target() -> Target:
+    """This machine's processor."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    system = "apple-macosx" if platform.system() == "Darwin" else "unknown-linux-gnu"
+    option = "-mcpu=native" if machine == "aarch64" else "-march=native"
+    extra = ()
+    if machine == "aarch64":
+        # Its back end lists no OpenCL features of its own.
+        extra = ("-Xclang", "-cl-ext=+__opencl_c_generic_address_space,+cl_khr_fp16")
+    return Target(f"{machine}-{system}", (option, *extra))
+
+
+@functools.cache
+def compiler() -> tuple[str, ...]:
+    """The command that is clang: ATTNPROTO_CLANG, the ziglang package's, or one on the path.
+
+    Raises:
+        DeviceUnavailable: there is none.
+    """
+    chosen = os.environ.get("ATTNPROTO_CLANG")
+    if chosen:
+        if not shutil.which(chosen):
+            raise DeviceUnavailable(
+                f"[msl] found ATTNPROTO_CLANG={chosen}, needs the name of a program; "
+                "unset it or correct it"
+            )
+        return (chosen,)
+    spec = importlib.util.find_spec("ziglang")
+    if spec and spec.submodule_search_locations:
+        zig = Path(spec.submodule_search_locations[0]) / "zig"
+        if zig.exists():
+            return (str(zig), "clang")
+    for version in range(_NEWEST, _OLDEST - 1, -1):
+        found = shutil.which(f"clang-{version}")
+        if found:
+            return (found,)
+    found = shutil.which("clang")
+    if found and _OLDEST <= _major((found,)) <= _NEWEST:
+        return (found,)
+    raise DeviceUnavailable(
+        "[msl] found no compiler for kernels, needs clang 19 to 22; run "
+        "`pip install ziglang`, or set ATTNPROTO_CLANG to a clang"
+    )
+
+
+def _major(command: tuple[str, ...]) -> int:
+    text = subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
+    match = re.search(r"version (\d+)", text)
+    return int(match.group(1)) if match else 0
+
+
+@functools.cache
+def compiler_version() -> str:
+    """First line of ``clang --version``."""
+    done = subprocess.run([*compiler(), "--version"], capture_output=True, text=True)
+    return done.stdout.split("\n", 1)[0].strip()
+
+
+def _run(arguments: list[str], text: str) -> str:
+    command = [*compiler(), *arguments]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True)
+    except OSError as error:
+        raise DeviceUnavailable(f"[msl] found {command[0]}, which does not start: {error}") from None
+    if done.returncode:
+        raise KernelCompileError(_explain(done.stderr))
+    return done.stdout
+
+
+def _explain(stderr: str) -> str:
+    """The first errors, by the line of the user's text."""
+    found = []
+    for line in stderr.split("\n"):
+        match = _MESSAGE.match(line)
+        if match:
+            place = f"line {match['line']}: " if match["file"] == _SOURCE else ""
+            found.append(place + match["text"].replace("__private", "thread"))
+    spaces = (("__global", "device"), ("__local", "threadgroup"), ("__constant", "constant"))
+    message = "; ".join(found) or stderr.strip()[-500:]
+    for ours, theirs in spaces:
+        message = message.replace(ours, theirs)
+    return f"[msl] {message}"
+
+
+def preprocess(text: str) -> str:
+    """Expand macros and includes; line markers stay."""
+    options = [*_PREPROCESS, "-I", str(HERE / "preprocess"), "-"]
+    return _run(options, f'#line 1 "{_SOURCE}"\n{text}')
+
+
+def to_ir(text: str, target: Target) -> str:
+    """C++ for OpenCL to unoptimised LLVM IR, as text."""
+    options = [
+        *_LANGUAGE, "-target", target.triple, *target.options,
+        "-I", str(HERE / "include"), "-O2", "-Xclang", "-disable-llvm-passes",
+        "-emit-llvm", "-S", "-o", "-", "-",
+    ]  # fmt: skip
+    return _run(options, text)

@@ -1,0 +1,206 @@
+"""The front end that a device without its own MSL compiler calls."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import _core
+from ..errors import KernelCompileError
+from . import cache, clang, ir
+from .entry import buffer_index, entry_name, is_buffer, with_entries
+from .rewrite import FunctionConstant, Instance, Parameter, Rewritten, rewrite
+from .tokens import RewriteError
+
+_TEXTS_KEPT = 64
+
+
+@functools.cache
+def _own_sources() -> str:
+    """Hash of this package: a compiled kernel depends on it."""
+    here = Path(__file__).parent
+    files = [*here.glob("*.py"), *here.glob("include/**/*.h"), *here.glob("preprocess/*")]
+    return cache.key(*(f.read_text() for f in sorted(files)))
+
+
+@dataclass(frozen=True)
+class LibraryText:
+    """A text after clang: its kernels, its constants, its IR."""
+
+    instances: dict[str, Instance]
+    constants: dict[str, FunctionConstant]
+    ir_text: str
+    cached: bool
+
+    @functools.cached_property
+    def module(self) -> ir.Module:
+        """The IR, split."""
+        return ir.split(self.ir_text)
+
+
+def _pack(rewritten: Rewritten, ir_text: str) -> bytes:
+    head = {
+        "instances": [asdict(i) for i in rewritten.instances.values()],
+        "constants": [asdict(c) for c in rewritten.constants.values()],
+    }
+    return json.dumps(head).encode() + b"\n" + ir_text.encode()
+
+
+def _unpack(content: bytes) -> LibraryText:
+    head_text, _, ir_text = content.partition(b"\n")
+    head = json.loads(head_text)
+    instances = {}
+    for fields in head["instances"]:
+        parameters = tuple(Parameter(**p) for p in fields.pop("parameters"))
+        instances[fields["name"]] = Instance(parameters=parameters, **fields)
+    constants = {c["name"]: FunctionConstant(**c) for c in head["constants"]}
+    return LibraryText(instances, constants, ir_text.decode(), cached=True)
+
+
+@functools.lru_cache(maxsize=_TEXTS_KEPT)
+def library_text(text: str, target: clang.Target) -> LibraryText:
+    """Compile a text as far as IR.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    parts = ("ir", text, target.triple, *target.options, clang.compiler_version(), _host_cpu())
+    name = cache.key(*parts, _own_sources())
+    content = cache.read(name)
+    if content is not None:
+        return _unpack(content)
+    try:
+        rewritten = rewrite(clang.preprocess(text))
+    except RewriteError as error:
+        raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
+    if not rewritten.instances:
+        raise KernelCompileError("[msl] found no kernel in the text, needs at least one")
+    try:
+        whole = with_entries(rewritten)
+    except KeyError as error:
+        raise KernelCompileError(
+            f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
+            "device knows"
+        ) from None
+    ir_text = clang.to_ir(whole, target)
+    content = _pack(rewritten, ir_text)
+    cache.write(name, content)
+    return LibraryText(rewritten.instances, rewritten.constants, ir_text, cached=False)
+
+
+def _host_cpu() -> str:
+    from . import native
+
+    return native.host_cpu()
+
+
+def resolve_constants(
+    declared: dict[str, FunctionConstant], given: list[_core.Constant]
+) -> dict[str, bool | int | float]:
+    """Values by name.
+
+    Raises:
+        KernelCompileError: a key names no constant of the text.
+    """
+    by_index = {c.index: c.name for c in declared.values()}
+    values = {}
+    for constant in given:
+        name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
+        if name not in declared:
+            known = ", ".join(f"{c.name} ({c.index})" for c in declared.values()) or "none"
+            raise KernelCompileError(
+                f"[msl] found function constant {constant.key!r}, which the text does not "
+                f"declare; it declares {known}"
+            )
+        values[name] = constant.value
+    return values
+
+
+def instance_of(library: LibraryText, function: str) -> tuple[int, Instance]:
+    """A kernel and its number in the text.
+
+    Raises:
+        KernelCompileError: there is no such kernel.
+    """
+    for number, (name, instance) in enumerate(library.instances.items()):
+        if name == function:
+            return number, instance
+    known = ", ".join(library.instances)
+    raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
+
+
+def specialised(text: str, descriptor: _core.PipelineDescriptor, target: clang.Target) -> ir.Module:
+    """One kernel of a text with its constants fixed, before optimisation."""
+    library = library_text(text, target)
+    number, _ = instance_of(library, descriptor.function)
+    module = ir.cut(library.module, f"@{entry_name(number)}")
+    values = resolve_constants(library.constants, descriptor.constants)
+    ir.fix_constants(module, library.constants, values)
+    return module
+
+
+def arguments(
+    library: LibraryText, number: int, instance: Instance, values: dict[str, bool | int | float]
+) -> list[_core.KernelArgument]:
+    """What the host must bind."""
+    sizes = ir.parameter_bytes(library.module, number)
+    found = []
+    for position, parameter in enumerate(instance.parameters):
+        switch = parameter.attributes.get("function_constant")
+        if switch is not None and not values.get(switch):
+            continue
+        if "threadgroup" in parameter.attributes:
+            kind = _core.ArgumentKind.THREADGROUP
+            index = int(parameter.attributes["threadgroup"], 0)
+        elif is_buffer(parameter):
+            kind = _core.ArgumentKind.BUFFER
+            index = buffer_index(instance.parameters, position)
+        else:
+            continue
+        found.append(_core.KernelArgument(kind, index, sizes[position], parameter.name))
+    return found
+
+
+class NativeFrontEnd(_core.FrontEnd):
+    """Compiles kernels to this machine's code."""
+
+    def functions(self, text: str) -> list[str]:
+        """Names of the kernels in a text; raises KernelCompileError naming the line."""
+        return list(library_text(text, clang.host_target()).instances)
+
+    def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
+        """One kernel with its constants fixed, loaded into this process."""
+        begin = time.perf_counter()
+        target = clang.host_target()
+        library = library_text(text, target)
+        number, instance = instance_of(library, descriptor.function)
+        values = resolve_constants(library.constants, descriptor.constants)
+        from . import native
+
+        name = cache.key(
+            "object", text, descriptor.function, json.dumps(values, sort_keys=True),
+            target.triple, *target.options, clang.compiler_version(), native.host_cpu(),
+            _own_sources(),
+        )  # fmt: skip
+        content = cache.read(name)
+        if content is None:
+            module = specialised(text, descriptor, target)
+            optimised, static_bytes = ir.place_threadgroup_variables(native.optimise(module.text()))
+            content = static_bytes.to_bytes(8, "little") + native.compile_object(optimised)
+            cache.write(name, content)
+            cached = False
+        else:
+            cached = True
+        static_bytes = int.from_bytes(content[:8], "little")
+        return _core.KernelImage(
+            arguments(library, number, instance, values),
+            static_bytes,
+            instance.max_threads or 1024,
+            native.load(content[8:], entry_name(number)),
+            "",
+            (time.perf_counter() - begin) * 1e6,
+            cached,
+        )

@@ -1,0 +1,370 @@
+// metal_math, metal_common, metal_integer, metal_relational, metal_geometric.
+namespace metal {
+
+template <class T>
+struct attn_lanes {
+  static constexpr __constant int count = 1;
+  typedef T element;
+};
+template <class T>
+struct attn_lanes<vec<T, 2>> {
+  static constexpr __constant int count = 2;
+  typedef T element;
+};
+template <class T>
+struct attn_lanes<vec<T, 3>> {
+  static constexpr __constant int count = 3;
+  typedef T element;
+};
+template <class T>
+struct attn_lanes<vec<T, 4>> {
+  static constexpr __constant int count = 4;
+  typedef T element;
+};
+template <class T>
+constexpr __constant bool attn_is_vector = attn_lanes<T>::count > 1;
+
+// Half and bfloat are computed in float and rounded once, integers become float,
+// vectors go element by element.
+#define ATTN_UNARY(name, expression)                                    \
+  ATTN_INLINE float name(float x) { return expression; }                \
+  template <class T>                                                    \
+  ATTN_INLINE auto name(T v) {                                          \
+    if constexpr (attn_is_vector<T>) {                                  \
+      for (int i = 0; i < attn_lanes<T>::count; i++) v[i] = name(v[i]); \
+      return v;                                                         \
+    } else if constexpr (__is_integral(T)) {                            \
+      return name((float)v);                                            \
+    } else {                                                            \
+      return (T)name((float)v);                                         \
+    }                                                                   \
+  }
+ATTN_UNARY(exp, __builtin_expf(x))
+ATTN_UNARY(exp2, __builtin_exp2f(x))
+ATTN_UNARY(exp10, __builtin_exp2f(x * 3.32192809488736234787f))
+ATTN_UNARY(log, __builtin_logf(x))
+ATTN_UNARY(log2, __builtin_log2f(x))
+ATTN_UNARY(log10, __builtin_log10f(x))
+ATTN_UNARY(sqrt, __builtin_sqrtf(x))
+ATTN_UNARY(rsqrt, 1.0f / __builtin_sqrtf(x))
+ATTN_UNARY(sin, __builtin_sinf(x))
+ATTN_UNARY(cos, __builtin_cosf(x))
+ATTN_UNARY(tan, __builtin_tanf(x))
+ATTN_UNARY(asin, __builtin_asinf(x))
+ATTN_UNARY(acos, __builtin_acosf(x))
+ATTN_UNARY(atan, __builtin_atanf(x))
+ATTN_UNARY(sinh, __builtin_sinhf(x))
+ATTN_UNARY(cosh, __builtin_coshf(x))
+ATTN_UNARY(tanh, __builtin_tanhf(x))
+ATTN_UNARY(asinh, __builtin_asinhf(x))
+ATTN_UNARY(acosh, __builtin_acoshf(x))
+ATTN_UNARY(atanh, __builtin_atanhf(x))
+ATTN_UNARY(sinpi, __builtin_sinf(3.14159265358979323846f * x))
+ATTN_UNARY(cospi, __builtin_cosf(3.14159265358979323846f * x))
+ATTN_UNARY(tanpi, __builtin_tanf(3.14159265358979323846f * x))
+ATTN_UNARY(floor, __builtin_floorf(x))
+ATTN_UNARY(ceil, __builtin_ceilf(x))
+ATTN_UNARY(round, __builtin_roundf(x))
+ATTN_UNARY(rint, __builtin_rintf(x))
+ATTN_UNARY(trunc, __builtin_truncf(x))
+ATTN_UNARY(fract, x - __builtin_floorf(x))
+ATTN_UNARY(fabs, __builtin_fabsf(x))
+ATTN_UNARY(sign, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f)
+#undef ATTN_UNARY
+
+#define ATTN_BINARY(name, expression)                                         \
+  ATTN_INLINE float name(float x, float y) { return expression; }             \
+  template <class T>                                                          \
+  ATTN_INLINE T name(T a, T b) {                                              \
+    if constexpr (attn_is_vector<T>) {                                        \
+      for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = name(a[i], b[i]); \
+      return a;                                                               \
+    } else {                                                                  \
+      return (T)name((float)a, (float)b);                                     \
+    }                                                                         \
+  }
+ATTN_BINARY(pow, __builtin_powf(x, y))
+ATTN_BINARY(powr, __builtin_powf(x, y))
+ATTN_BINARY(fmod, __builtin_fmodf(x, y))
+ATTN_BINARY(atan2, __builtin_atan2f(x, y))
+ATTN_BINARY(fmin, __builtin_fminf(x, y))
+ATTN_BINARY(fmax, __builtin_fmaxf(x, y))
+ATTN_BINARY(fdim, __builtin_fdimf(x, y))
+ATTN_BINARY(copysign, __builtin_copysignf(x, y))
+ATTN_BINARY(nextafter, __builtin_nextafterf(x, y))
+ATTN_BINARY(divide, x / y)
+#undef ATTN_BINARY
+
+// A NaN loses against a number.
+template <class T>
+ATTN_INLINE constexpr T attn_min(T a, T b) {
+  if constexpr (attn_is_vector<T>) {
+    for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = attn_min(a[i], b[i]);
+    return a;
+  } else if constexpr (__is_same(T, float)) {
+    return __builtin_fminf(a, b);
+  } else if constexpr (attn_is_real<T>) {
+    return (T)__builtin_fminf((float)a, (float)b);
+  } else {
+    return b < a ? b : a;
+  }
+}
+template <class T>
+ATTN_INLINE constexpr T attn_max(T a, T b) {
+  if constexpr (attn_is_vector<T>) {
+    for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = attn_max(a[i], b[i]);
+    return a;
+  } else if constexpr (__is_same(T, float)) {
+    return __builtin_fmaxf(a, b);
+  } else if constexpr (attn_is_real<T>) {
+    return (T)__builtin_fmaxf((float)a, (float)b);
+  } else {
+    return a < b ? b : a;
+  }
+}
+template <class A, class B>
+struct attn_common {
+  typedef decltype(A() + B()) type;
+};
+template <class A>
+struct attn_common<A, A> {
+  typedef A type;
+};
+template <class A, class B>
+ATTN_INLINE constexpr auto min(A a, B b) {
+  typedef typename attn_common<A, B>::type T;
+  return attn_min<T>((T)a, (T)b);
+}
+template <class A, class B>
+ATTN_INLINE constexpr auto max(A a, B b) {
+  typedef typename attn_common<A, B>::type T;
+  return attn_max<T>((T)a, (T)b);
+}
+template <class T>
+ATTN_INLINE T min3(T a, T b, T c) {
+  return min(a, min(b, c));
+}
+template <class T>
+ATTN_INLINE T max3(T a, T b, T c) {
+  return max(a, max(b, c));
+}
+template <class T>
+ATTN_INLINE T median3(T a, T b, T c) {
+  return max(min(a, b), min(max(a, b), c));
+}
+template <class T>
+ATTN_INLINE T fmin3(T a, T b, T c) {
+  return min3(a, b, c);
+}
+template <class T>
+ATTN_INLINE T fmax3(T a, T b, T c) {
+  return max3(a, b, c);
+}
+template <class T>
+ATTN_INLINE T fmedian3(T a, T b, T c) {
+  return median3(a, b, c);
+}
+template <class T, class A, class B>
+ATTN_INLINE constexpr T clamp(T x, A low, B high) {
+  return attn_min<T>(attn_max<T>(x, (T)low), (T)high);
+}
+template <class T>
+ATTN_INLINE T saturate(T x) {
+  return clamp(x, (T)0.0f, (T)1.0f);
+}
+template <class T>
+ATTN_INLINE T step(T edge, T x) {
+  return x < edge ? (T)0.0f : (T)1.0f;
+}
+template <class T, class U>
+ATTN_INLINE T mix(T a, T b, U t) {
+  return a + (b - a) * t;
+}
+template <class T>
+ATTN_INLINE T smoothstep(T a, T b, T x) {
+  T t = saturate((x - a) / (b - a));
+  return t * t * ((T)3.0f - (T)2.0f * t);
+}
+ATTN_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+template <class T>
+ATTN_INLINE T fma(T a, T b, T c) {
+  if constexpr (attn_is_vector<T>) {
+    for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = fma(a[i], b[i], c[i]);
+    return a;
+  } else {
+    return (T)__builtin_fmaf((float)a, (float)b, (float)c);
+  }
+}
+template <class T>
+ATTN_INLINE T mad(T a, T b, T c) {
+  return a * b + c;
+}
+ATTN_INLINE float ldexp(float x, int k) { return __builtin_ldexpf(x, k); }
+ATTN_INLINE half ldexp(half x, int k) { return (half)__builtin_ldexpf((float)x, k); }
+ATTN_INLINE float frexp(float x, __private int& exponent) {
+  int e = 0;
+  float m = x;
+  if (x != 0.0f && x - x == 0.0f) {
+    uint bits = as_type<uint>(x);
+    if ((bits & 0x7f800000u) == 0) {
+      bits = as_type<uint>(x * 16777216.0f);
+      e = -24;
+    }
+    e += (int)((bits >> 23) & 0xff) - 126;
+    m = as_type<float>((bits & 0x807fffffu) | 0x3f000000u);
+  }
+  exponent = e;
+  return m;
+}
+ATTN_INLINE float modf(float x, __private float& whole) {
+  whole = __builtin_truncf(x);
+  return x - whole;
+}
+
+template <class T, class C>
+ATTN_INLINE T select(T a, T b, C c) {
+  if constexpr (attn_is_vector<T>) {
+    for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = c[i] ? b[i] : a[i];
+    return a;
+  } else {
+    return c ? b : a;
+  }
+}
+template <class T>
+ATTN_INLINE T abs(T x) {
+  if constexpr (attn_is_vector<T>) {
+    for (int i = 0; i < attn_lanes<T>::count; i++) x[i] = abs(x[i]);
+    return x;
+  } else if constexpr (attn_is_real<T>) {
+    return (T)__builtin_fabsf((float)x);
+  } else {
+    return x < (T)0 ? (T)-x : x;
+  }
+}
+template <class T>
+ATTN_INLINE bool isnan(T x) {
+  return x != x;
+}
+template <class T>
+ATTN_INLINE bool isinf(T x) {
+  return __builtin_fabsf((float)x) == __builtin_inff();
+}
+template <class T>
+ATTN_INLINE bool isfinite(T x) {
+  return __builtin_fabsf((float)x) < __builtin_inff();
+}
+template <class T>
+ATTN_INLINE bool isnormal(T x) {
+  return isfinite(x) && __builtin_fabsf((float)x) >= 1.175494351e-38f;
+}
+template <class T>
+ATTN_INLINE bool signbit(T x) {
+  return as_type<uint>((float)x) >> 31;
+}
+template <class T>
+ATTN_INLINE bool any(T v) {
+  if constexpr (attn_is_vector<T>) {
+    bool r = false;
+    for (int i = 0; i < attn_lanes<T>::count; i++) r = r || v[i];
+    return r;
+  } else {
+    return v;
+  }
+}
+template <class T>
+ATTN_INLINE bool all(T v) {
+  if constexpr (attn_is_vector<T>) {
+    bool r = true;
+    for (int i = 0; i < attn_lanes<T>::count; i++) r = r && v[i];
+    return r;
+  } else {
+    return v;
+  }
+}
+
+template <class T>
+ATTN_INLINE auto dot(T a, T b) {
+  auto sum = a[0] * b[0];
+  for (int i = 1; i < attn_lanes<T>::count; i++) sum += a[i] * b[i];
+  return sum;
+}
+template <class T>
+ATTN_INLINE auto length_squared(T a) {
+  return dot(a, a);
+}
+template <class T>
+ATTN_INLINE auto length(T a) {
+  return sqrt(dot(a, a));
+}
+template <class T>
+ATTN_INLINE auto distance(T a, T b) {
+  return length(a - b);
+}
+template <class T>
+ATTN_INLINE T normalize(T a) {
+  return a * rsqrt(dot(a, a));
+}
+template <class T>
+ATTN_INLINE T cross(T a, T b) {
+  return a.yzx * b.zxy - a.zxy * b.yzx;
+}
+
+template <class T>
+ATTN_INLINE T popcount(T x) {
+  return (T)__builtin_popcountl((ulong)(make_unsigned_t<T>)x);
+}
+template <class T>
+ATTN_INLINE T clz(T x) {
+  return x ? (T)(__builtin_clzl((ulong)(make_unsigned_t<T>)x) - (64 - 8 * (int)sizeof(T)))
+           : (T)(8 * sizeof(T));
+}
+template <class T>
+ATTN_INLINE T ctz(T x) {
+  return x ? (T)__builtin_ctzl((ulong)(make_unsigned_t<T>)x) : (T)(8 * sizeof(T));
+}
+template <class T>
+ATTN_INLINE T reverse_bits(T x) {
+  make_unsigned_t<T> in = x, out = 0;
+  for (uint i = 0; i < 8 * sizeof(T); i++) out |= ((in >> i) & 1) << (8 * sizeof(T) - 1 - i);
+  return (T)out;
+}
+template <class T>
+ATTN_INLINE T rotate(T x, T by) {
+  constexpr uint width = 8 * sizeof(T);
+  uint k = (uint)by % width;
+  make_unsigned_t<T> u = x;
+  return k ? (T)((u << k) | (u >> (width - k))) : x;
+}
+ATTN_INLINE uint mulhi(uint a, uint b) { return (uint)(((ulong)a * b) >> 32); }
+ATTN_INLINE int mulhi(int a, int b) { return (int)(((long)a * b) >> 32); }
+template <class T>
+ATTN_INLINE T absdiff(T a, T b) {
+  return a < b ? b - a : a - b;
+}
+template <class T>
+ATTN_INLINE T extract_bits(T x, uint offset, uint bits) {
+  constexpr uint width = 8 * sizeof(T);
+  return bits ? (T)((T)(x << (width - offset - bits)) >> (width - bits)) : (T)0;
+}
+
+#define ATTN_ACCURACY(space)                                                                     \
+  namespace space {                                                                              \
+  using metal::exp;   using metal::exp2;  using metal::exp10;  using metal::log;                 \
+  using metal::log2;  using metal::log10; using metal::sqrt;   using metal::rsqrt;               \
+  using metal::sin;   using metal::cos;   using metal::tan;    using metal::asin;                \
+  using metal::acos;  using metal::atan;  using metal::atan2;  using metal::sinh;                \
+  using metal::cosh;  using metal::tanh;  using metal::asinh;  using metal::acosh;               \
+  using metal::atanh; using metal::sinpi; using metal::cospi;  using metal::tanpi;               \
+  using metal::pow;   using metal::powr;  using metal::divide; using metal::fmod;                \
+  using metal::min;   using metal::max;   using metal::fmin;   using metal::fmax;                \
+  using metal::abs;   using metal::fabs;  using metal::clamp;  using metal::saturate;            \
+  using metal::floor; using metal::ceil;  using metal::round;  using metal::rint;                \
+  using metal::trunc; using metal::fract; using metal::length; using metal::normalize;           \
+  using metal::distance; using metal::fma; using metal::ldexp; using metal::frexp;               \
+  using metal::sign;  using metal::min3; using metal::max3;                                      \
+  }
+ATTN_ACCURACY(fast)
+ATTN_ACCURACY(precise)
+#undef ATTN_ACCURACY
+
+}  // namespace metal

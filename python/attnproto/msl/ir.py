@@ -1,0 +1,217 @@
+"""LLVM IR as text: cut one kernel out of a module, and fix its constants.
+
+A module is a list of top-level entries. The few edits made here concern whole
+entries (a global's initialiser, a function's linkage), so the text form is enough;
+everything inside functions is left to LLVM.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..errors import KernelCompileError, UnsupportedProblem
+from .rewrite import FunctionConstant
+
+_SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
+_SYMBOLS = re.compile(_SYMBOL)
+_FUNCTION = re.compile(rf"^define .*?({_SYMBOL})\(", re.M)
+_GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
+_VARIABLE = re.compile(
+    r"call [^\n]*?@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\("
+)
+_WHOLE_RANGES = {
+    "char": (-128, 127), "uchar": (0, 255), "short": (-32768, 32767), "ushort": (0, 65535),
+    "int": (-(2**31), 2**31 - 1), "uint": (0, 2**32 - 1),
+    "long": (-(2**63), 2**63 - 1), "ulong": (0, 2**64 - 1),
+    "int8_t": (-128, 127), "uint8_t": (0, 255), "int16_t": (-32768, 32767),
+    "uint16_t": (0, 65535), "int32_t": (-(2**31), 2**31 - 1), "uint32_t": (0, 2**32 - 1),
+    "int64_t": (-(2**63), 2**63 - 1), "uint64_t": (0, 2**64 - 1), "size_t": (0, 2**64 - 1),
+}  # fmt: skip
+
+
+@dataclass
+class Module:
+    """Functions and globals by symbol, in order; the rest (types, metadata) as lines."""
+
+    functions: dict[str, str]
+    globals: dict[str, str]
+    other: list[str]
+
+    def text(self) -> str:
+        """The module as LLVM reads it."""
+        return "\n".join([*self.other, *self.globals.values(), *self.functions.values()]) + "\n"
+
+
+def split(text: str) -> Module:
+    """Split a module's text."""
+    functions: dict[str, str] = {}
+    globals_: dict[str, str] = {}
+    other: list[str] = []
+    lines = text.split("\n")
+    i = 0
+    while i < len(lines):
+        line = lines[i]
+        if line.startswith("define "):
+            end = i
+            while lines[end] != "}":
+                end += 1
+            functions[_FUNCTION.match(line).group(1)] = "\n".join(lines[i : end + 1])
+            i = end + 1
+            continue
+        match = _GLOBAL.match(line)
+        if match:
+            globals_[match.group(1)] = line
+        elif line:
+            other.append(line)
+        i += 1
+    return Module(functions, globals_, other)
+
+
+def reachable(module: Module, entry: str) -> set[str]:
+    """Symbols that the entry point can reach."""
+    seen: set[str] = set()
+    todo = [entry]
+    while todo:
+        symbol = todo.pop()
+        if symbol in seen:
+            continue
+        seen.add(symbol)
+        body = module.functions.get(symbol) or module.globals.get(symbol, "")
+        todo += [s for s in set(_SYMBOLS.findall(body)) if s not in seen]
+    return seen
+
+
+def cut(module: Module, entry: str) -> Module:
+    """The part of a module that one entry point needs; everything in it may be inlined."""
+    keep = reachable(module, entry)
+    functions = {}
+    for symbol, body in module.functions.items():
+        if symbol == entry:
+            functions[symbol] = body
+        elif symbol in keep:
+            head, rest = body.split("\n", 1)
+            head = re.sub(r"^define (?:dso_local |linkonce_odr |weak_odr |internal |hidden )*",
+                          "define internal ", head)  # fmt: skip
+            head = re.sub(r" comdat(?:\([^)]*\))?", "", head)
+            head = re.sub(r" (#\d+)(?=[^#]*$)", r" alwaysinline \1", head, count=1)
+            functions[symbol] = f"{head}\n{rest}"
+    globals_ = {
+        s: re.sub(r", comdat(?:\([^)]*\))?", "", line)
+        for s, line in module.globals.items()
+        if s in keep
+    }
+    other = [o for o in module.other if not o.startswith("$")]
+    other = [o for o in other if not (o.startswith("declare ") and not _declared(o, keep))]
+    # A function the user marked noinline still has to be inlined: its locals belong
+    # to the lane that calls it.
+    other = [re.sub(r"\bnoinline\b ?", "", o) if o.startswith("attributes") else o for o in other]
+    return Module(functions, globals_, other)
+
+
+def _declared(line: str, keep: set[str]) -> bool:
+    match = _SYMBOLS.search(line)
+    return bool(match) and match.group() in keep
+
+
+def _literal(constant: FunctionConstant, value: bool | int | float) -> str:
+    """The value as IR, after checking that the declared type holds it."""
+    where = f"[msl] function constant '{constant.name}' ({constant.type})"
+    if constant.type == "bool":
+        if value not in (0, 1):
+            raise KernelCompileError(f"{where} found {value!r}, needs True or False")
+        return str(int(value))
+    if constant.type in _WHOLE_RANGES:
+        low, high = _WHOLE_RANGES[constant.type]
+        if int(value) != value or not low <= value <= high:
+            raise KernelCompileError(
+                f"{where} found {value!r}, needs a whole number from {low} to {high}"
+            )
+        return str(int(value))
+    if constant.type in ("float", "half"):
+        import struct
+
+        import numpy as np
+
+        rounded = float((np.float32 if constant.type == "float" else np.float16)(value))
+        if constant.type == "half":
+            return "0xH" + struct.pack(">e", rounded).hex().upper()
+        return "0x" + struct.pack(">d", rounded).hex().upper()
+    raise UnsupportedProblem(f"{where} is of a type this device cannot set; use a scalar type")
+
+
+def fix_constants(
+    module: Module,
+    constants: dict[str, FunctionConstant],
+    values: dict[str, bool | int | float],
+) -> None:
+    """Give every function constant that the module uses its value.
+
+    Raises:
+        KernelCompileError: one that is used has no value.
+    """
+    missing = []
+    for name, constant in constants.items():
+        symbol, defined = f"@{name}", f"@attn_defined_{name}"
+        if defined in module.globals:
+            ir_type = _external_type(module.globals[defined])
+            literal = "1" if name in values else "0"
+            module.globals[defined] = f"{defined} = internal addrspace(2) constant {ir_type} {literal}"
+        if symbol not in module.globals:
+            continue
+        if name in values:
+            literal = _literal(constant, values[name])
+        elif defined in module.globals:
+            literal = "zeroinitializer"  # the text asks whether it is set before it reads it
+        else:
+            missing.append(f"'{name}' (index {constant.index}, {constant.type})")
+            continue
+        ir_type = _external_type(module.globals[symbol])
+        module.globals[symbol] = f"{symbol} = internal addrspace(2) constant {ir_type} {literal}"
+    if missing:
+        raise KernelCompileError(
+            f"[msl] found no value for function constant {', '.join(missing)}, which the kernel "
+            "reads; pass it in constants"
+        )
+
+
+def _external_type(line: str) -> str:
+    match = re.search(r"constant (\S+?),? ?(?:align|$|,)", line)
+    return match.group(1).rstrip(",")
+
+
+def place_threadgroup_variables(text: str) -> tuple[str, int]:
+    """Give every threadgroup variable of an optimised module its offset.
+
+    Called after optimisation, so that a variable used only in branches the function
+    constants removed takes no space.
+
+    Returns:
+        The text, and the bytes of static threadgroup memory.
+    """
+    used = {m.group(1): tuple(map(int, m.groups()[1:])) for m in _VARIABLE.finditer(text)}
+    offset = 0
+    definitions = []
+    for symbol, (_, size, alignment) in sorted(used.items(), key=lambda item: item[1][0]):
+        alignment = max(alignment, 16)
+        offset = (offset + alignment - 1) // alignment * alignment
+        definitions.append(
+            f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{\n"
+            "  %base = call ptr addrspace(3) @attn_threadgroup_memory()\n"
+            f"  %at = getelementptr i8, ptr addrspace(3) %base, i64 {offset}\n"
+            "  ret ptr addrspace(3) %at\n}"
+        )
+        text = re.sub(rf"^declare [^\n]*@{symbol}\([^\n]*$", "", text, flags=re.M)
+        offset += size
+    if definitions and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M):
+        definitions.append("declare ptr addrspace(3) @attn_threadgroup_memory() memory(none)")
+    return text + "\n" + "\n".join(definitions) + "\n", offset
+
+
+def parameter_bytes(module: Module, number: int) -> list[int]:
+    """Sizes behind the parameters of the ``number``-th kernel (entry.py wrote them)."""
+    line = module.globals[f"@attn_bytes_{number}"]
+    if "zeroinitializer" in line:
+        count = int(re.search(r"\[(\d+) x i32\]", line).group(1))
+        return [0] * count
+    return [int(n) for n in re.findall(r"i32 (-?\d+)", line.split("[", 2)[2])]

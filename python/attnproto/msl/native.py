@@ -1,0 +1,91 @@
+"""From IR to machine code in this process, with llvmlite's LLVM."""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import threading
+
+import llvmlite.binding as llvm
+
+from . import batch
+
+_lock = threading.Lock()
+_engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
+
+
+@functools.cache
+def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for library in ("m", "c"):
+        found = ctypes.util.find_library(library)
+        if found:
+            llvm.load_library_permanently(found)
+    from .. import _core
+
+    for name, address in _core.runtime_symbols():
+        llvm.add_symbol(name, address)
+
+
+def host_cpu() -> str:
+    """The processor's name, part of what compiled code depends on."""
+    return llvm.get_host_cpu_name()
+
+
+def _machine(opt: int) -> llvm.TargetMachine:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=opt,
+        reloc="pic",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def _optimise(text: str, machine: llvm.TargetMachine, level: int) -> str:
+    module = llvm.parse_assembly(text)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return str(module)
+
+
+def optimise(text: str) -> str:
+    """Inline everything and simplify; matrix operations are still calls."""
+    _initialise()
+    with _lock:
+        return _optimise(text, _machine(2), 2)
+
+
+def compile_object(text: str) -> bytes:
+    """Optimised IR, with its threadgroup variables placed, to an object file."""
+    _initialise()
+    with _lock:
+        machine = _machine(2)
+        text = batch.batch_matrix_operations(text)
+        module = llvm.parse_assembly(_optimise(text, machine, 1))
+        return machine.emit_object(module)
+
+
+def load(object_file: bytes, symbol: str) -> int:
+    """Load an object file into this process.
+
+    Returns:
+        The address of ``symbol``.
+    """
+    _initialise()
+    with _lock:
+        empty = llvm.parse_assembly("")
+        engine = llvm.create_mcjit_compiler(empty, _machine(0))
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(object_file))
+        engine.finalize_object()
+        address = engine.get_function_address(symbol)
+        _engines.append(engine)
+    return address
+
+
+

@@ -1,0 +1,333 @@
+import re
+from itertools import product
+
+import attnproto
+import ml_dtypes
+import numpy as np
+import pytest
+from attnproto.errors import UnsupportedProblem
+from attnproto.kernels import flash
+from attnproto.kernels.flash import FlashTile, flash_attention, launch
+from attnproto.kernels.registry import metal_root
+
+TYPES = {"f16": np.float16, "f32": np.float32, "bf16": ml_dtypes.bfloat16}
+# (atol, rtol). A bfloat16 weight and a bfloat16 output are each off by up to 2^-9 of themselves;
+# with values to about 4 that is 8e-3 before any sum, and 2e-2 leaves room for the worst of 10^4.
+TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4), "bfloat16": (2e-2, 2e-2)}
+FRONT, BACK = 64, 512
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("auto")
+
+
+def truth(q, k, v, *, causal=False, scale=None):
+    """softmax(scale Q K^T + mask) V in FP64; a row that sees no key is 0."""
+    group = q.shape[1] // k.shape[1]
+    q, k, v = (x.astype(np.float64) for x in (q, k, v))
+    k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
+    scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        nq, nkv = scores.shape[-2:]
+        seen = np.arange(nkv)[None, :] <= np.arange(nq)[:, None] + nkv - nq
+        scores = np.where(seen, scores, -np.inf)
+    largest = scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isneginf(largest), 0.0, largest))
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights @ v / np.where(total == 0.0, 1.0, total)
+
+
+def tensors(dtype, nq, nkv, d, *, b=1, hq=1, hkv=1, seed=0, spread=1.0):
+    rng = np.random.default_rng(seed)
+    shapes = [(b, hq, nq, d), (b, hkv, nkv, d), (b, hkv, nkv, d)]
+    q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    return (q * dtype(spread)).astype(dtype), k, v
+
+
+def run(device, q, k, v, **options):
+    """Launch into the middle of a field of NaN and check that nothing around it was touched."""
+    field = np.full(FRONT + q.size + BACK, np.nan, q.dtype)
+    launch(q, k, v, field[FRONT:], device=device, **options)
+    around = np.concatenate([field[:FRONT], field[FRONT + q.size :]])
+    assert np.isnan(around.astype(np.float32)).all(), "written outside the output"
+    return field[FRONT : FRONT + q.size].reshape(q.shape)
+
+
+def worst_ratio(found, expected):
+    """Largest error over its tolerance: at most 1 passes; a NaN gives NaN, which does not."""
+    atol, rtol = TOLERANCE[found.dtype.name]
+    error = np.abs(found.astype(np.float64) - expected)
+    return float((error / (atol + rtol * np.abs(expected))).max())
+
+
+def check(device, q, k, v, *, causal=False, scale=None, tile=None):
+    found = run(device, q, k, v, causal=causal, scale=scale, tile=tile)
+    assert worst_ratio(found, truth(q, k, v, causal=causal, scale=scale)) <= 1.0
+
+
+def short(dtype):
+    return next(name for name, kind in TYPES.items() if np.dtype(kind) == np.dtype(dtype))
+
+
+SIZES = [(1, 1), (1, 1000), (63, 63), (100, 100), (63, 100), (1000, 1000), (1024, 1024)]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32], ids=short)
+@pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
+@pytest.mark.parametrize(("nq", "nkv"), SIZES, ids=[f"Nq{a}-Nkv{b}" for a, b in SIZES])
+def test_every_length_agrees_with_fp64(device, nq, nkv, causal, dtype):
+    tile = FlashTile(32, 64, 64, np.dtype(dtype).name)
+    check(device, *tensors(dtype, nq, nkv, 64), causal=causal, tile=tile)
+
+
+GEOMETRIES = list(product((16, 32, 64), (64, 80, 128), (64, 128, 256)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32], ids=short)
+@pytest.mark.parametrize(
+    ("br", "bc", "d"), GEOMETRIES, ids=[f"Br{a}-Bc{b}-D{c}" for a, b, c in GEOMETRIES]
+)
+def test_every_geometry_agrees_with_fp64(device, br, bc, d, dtype):
+    tile = FlashTile(br, bc, d, np.dtype(dtype).name)
+    assert tile.threadgroup_bytes <= 32768
+    # Ragged on both sides, grouped heads, and a diagonal that no tile is aligned with.
+    q, k, v = tensors(dtype, 77, 131, d, hq=2, hkv=1, seed=br + bc + d)
+    check(device, q, k, v, causal=True, tile=tile)
+
+
+@pytest.mark.parametrize("d", [64, 128, 256])
+def test_a_full_mask_at_each_head_dimension_agrees_with_fp64(device, d):
+    check(device, *tensors(np.float32, 40, 131, d), tile=FlashTile(16, 64, d, "float32"))
+
+
+@pytest.mark.parametrize("d", [8, 40, 72, 80, 96, 192])
+def test_head_dimensions_that_are_not_whole_groups_agree_with_fp64(device, d):
+    check(device, *tensors(np.float32, 19, 77, d, hq=2), causal=True)
+
+
+AXES = [
+    {"rows": 16},
+    {"rows": 16, "query": "registers"},
+    {"keys": "matrix"},
+    {"keys": "matrix", "query": "registers"},
+    {"keys": "staged8"},
+    {"keys": "staged32"},
+    {"keys": "staged16", "rows": 16, "query": "device"},
+    {"query": "registers"},
+    {"query": "device"},
+    {"rescale": "always"},
+    {"rescale": "threshold"},
+    {"rescale": "threshold", "rows": 16},
+]
+
+
+@pytest.mark.parametrize("axes", AXES, ids=["-".join(map(str, a.values())) for a in AXES])
+@pytest.mark.parametrize("d", [64, 72])
+def test_every_axis_agrees_with_fp64(device, axes, d):
+    q, k, v = tensors(np.float32, 77, 131, d, hq=2, seed=5)
+    check(device, q, k, v, causal=True, tile=FlashTile(32, 64, d, "float32", **axes))
+
+
+@pytest.mark.parametrize("hkv", [1, 2, 6])
+def test_query_heads_read_the_kv_head_of_their_group(device, hkv):
+    check(device, *tensors(np.float16, 33, 70, 64, b=3, hq=6, hkv=hkv))
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
+def test_bfloat16_agrees_with_fp64(device, causal):
+    q, k, v = tensors(ml_dtypes.bfloat16, 77, 131, 128, hq=4, hkv=2)
+    check(device, q, k, v, causal=causal)
+
+
+def test_a_scale_of_the_caller_is_used(device):
+    check(device, *tensors(np.float32, 20, 70, 64), scale=0.5)
+
+
+def test_scores_of_ten_thousand_keep_their_digits(device):
+    # Multiples of 1/64 about 10^4: every product and FP32 sum is exact, so only the softmax errs.
+    # Scaling before the subtraction would lose 1e-3 of an exponent, ten times the tolerance.
+    rng = np.random.default_rng(3)
+    q = (rng.integers(-4, 5, (1, 1, 32, 64)) / 8).astype(np.float32)
+    k = (rng.integers(-4, 5, (1, 1, 200, 64)) / 8).astype(np.float32)
+    q[..., 0], k[..., 0] = 1.0, 1e4
+    _, _, v = tensors(np.float32, 1, 200, 64)
+    check(device, q, k, v, scale=1.0)
+
+
+@pytest.mark.parametrize("rescale", ["always", "grown", "threshold"])
+def test_scores_of_ten_thousand_stay_finite_in_half(device, rescale):
+    q, k, v = tensors(np.float16, 40, 100, 64)
+    q[...], k[...] = q * np.float16(40.0), k * np.float16(40.0)
+    found = run(device, q, k, v, scale=1.0, tile=FlashTile(16, 64, 64, "float16", rescale=rescale))
+    assert np.isfinite(found.astype(np.float32)).all()
+
+
+def test_a_maximum_that_grows_with_every_step_is_followed(device):
+    # Keys ever closer to the query: each step of 64 raises the maximum by about 64.
+    q = np.zeros((1, 1, 16, 64), np.float32)
+    q[..., 0] = 1.0
+    k = np.zeros((1, 1, 300, 64), np.float32)
+    k[..., 0] = np.arange(300)
+    _, _, v = tensors(np.float32, 1, 300, 64)
+    for rescale in ("always", "grown", "threshold"):
+        tile = FlashTile(16, 64, 64, "float32", rescale=rescale)
+        check(device, q, k, v, scale=1.0, tile=tile)
+
+
+@pytest.mark.parametrize("keys", ["lane", "matrix", "staged16"])
+def test_rows_that_see_no_key_are_zero(device, keys):
+    q, k, v = tensors(np.float32, 131, 77, 64, hq=2)
+    tile = FlashTile(32, 64, 64, "float32", keys=keys)
+    found = run(device, q, k, v, causal=True, tile=tile)
+    assert (found[:, :, : 131 - 77] == 0.0).all()
+    assert worst_ratio(found, truth(q, k, v, causal=True)) <= 1.0
+
+
+@pytest.mark.parametrize("place", ["q", "k", "v"])
+def test_nan_reaches_the_rows_it_should_and_no_other(device, place):
+    q, k, v = tensors(np.float32, 40, 100, 64, hq=2, hkv=2)
+    spoiled = {"q": q, "k": k, "v": v}[place]
+    spoiled[0, 1, 7, 3] = np.nan
+    found = run(device, q, k, v)
+    expected = truth(q, k, v)
+    assert np.isnan(expected).any()
+    assert (np.isnan(found) == np.isnan(expected)).all()
+
+
+def test_tensors_that_are_not_contiguous_are_copied(device):
+    q, k, v = (np.asfortranarray(x) for x in tensors(np.float32, 20, 70, 64, hq=2))
+    expected = truth(q, k, v)
+    assert worst_ratio(flash_attention(q, k, v, device=device), expected) <= 1.0
+
+
+def test_inputs_are_left_unchanged(device):
+    q, k, v = tensors(np.float32, 20, 70, 64)
+    before = [x.copy() for x in (q, k, v)]
+    flash_attention(q, k, v, device=device)
+    assert all((x == y).all() for x, y in zip((q, k, v), before, strict=True))
+
+
+def test_launch_returns_a_timing(device):
+    q, k, v = tensors(np.float32, 20, 70, 64)
+    assert launch(q, k, v, np.empty_like(q), device=device).gpu_us >= 0.0
+
+
+def test_threadgroup_bytes_are_what_the_pipeline_declares(device):
+    tiles = [
+        FlashTile(32, 64, 64, "float32"),
+        FlashTile(32, 64, 64, "float32", keys="staged32"),
+        FlashTile(32, 64, 64, "float32", query="registers"),
+    ]
+    for tile in tiles:
+        problem = flash.FlashProblem(1, 1, 1, 32, 64, 64, tile.dtype, 0.125)
+        todo = flash.plan(problem, tile)
+        made = flash.pipeline(device, todo.source, todo.constants)
+        assert made.static_threadgroup_bytes == tile.threadgroup_bytes
+
+
+def test_params_are_packed_as_the_kernel_declares_them():
+    text = (metal_root() / "flash" / "params.h").read_text()
+    body = re.search(r"struct FlashParams \{(.*?)\};", text, re.DOTALL)[1]
+    fields = re.findall(r"^\s*(int|float) \w+;", body, re.MULTILINE)
+    order = "".join({"int": "i", "float": "f"}[kind] for kind in fields)
+    spelled = re.sub(r"(\d+)(\w)", lambda m: m[2] * int(m[1]), flash._PARAMS.format[1:])
+    assert order == spelled
+    assert len(fields) * 4 == flash.PARAMS_BYTES
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "bfloat16"])
+@pytest.mark.parametrize("d", [8, 64, 72, 128, 192, 256])
+@pytest.mark.parametrize("nq", [1, 16, 1000])
+def test_the_default_tile_exists_for_every_problem(nq, d, dtype):
+    tile = flash.default_tile(nq, d, dtype)
+    assert (tile.d, tile.dtype) == (d, dtype)
+    assert tile.threadgroup_bytes <= 16384
+
+
+Q, K, V = tensors(np.float32, 5, 7, 16, hq=4, hkv=2)
+BAD_TENSORS = {
+    "a query of rank 3": ((Q[0], K, V), r"found q of shape \(4, 5, 16\), needs .* rank 4"),
+    "a list": (([1.0], K, V), "found q of shape list"),
+    "float64": (
+        (Q.astype(np.float64), K.astype(np.float64), V.astype(np.float64)),
+        "dtype float64",
+    ),
+    "foreign byte order": (tuple(x.astype(">f4") for x in (Q, K, V)), "foreign byte order"),
+    "integers": (tuple(x.astype(np.int32) for x in (Q, K, V)), "dtype int32"),
+    "mixed types": ((Q, K.astype(np.float16), V), "dtypes float32, float16, float32"),
+    "k and v of other lengths": ((Q, K, V[:, :, :6]), "needs equal shapes"),
+    "another batch": ((Q, np.repeat(K, 2, 0), np.repeat(V, 2, 0)), "needs one B and one D"),
+    "another D": ((Q[..., :8], K, V), "needs one B and one D"),
+    "D=12": (
+        (Q[..., :12], K[..., :12], V[..., :12]),
+        "found D=12, needs a multiple of 8; pass D=8",
+    ),
+    "D=4": ((Q[..., :4], K[..., :4], V[..., :4]), "found D=4, needs a multiple of 8; pass D=8"),
+    "D=264": (tensors(np.float32, 2, 2, 264), "found D=264, needs at most 256"),
+    "three query heads": ((Q[:, :3], K, V), "found Hq=3 and Hkv=2, needs .* pass Hq=4"),
+    "fewer query heads": ((Q[:, :1], K, V), "found Hq=1 and Hkv=2"),
+    "no query": ((Q[:, :, :0], K, V), "needs no empty dimension"),
+    "no key": ((Q, K[:, :, :0], V[:, :, :0]), "needs no empty dimension"),
+    "no batch": ((Q[:0], K[:0], V[:0]), "needs no empty dimension"),
+    "no KV head": ((Q, K[:, :0], V[:, :0]), "needs no empty dimension"),
+}
+
+
+def refusal(call):
+    with pytest.raises(UnsupportedProblem) as caught:
+        call()
+    message = str(caught.value)
+    assert re.match(r"\[flash\.(launch|tile)\] found .*, needs .*; .*", message), message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", BAD_TENSORS)
+def test_tensors_that_no_kernel_covers_are_refused_in_one_sentence(device, name):
+    arguments, reason = BAD_TENSORS[name]
+    assert re.search(reason, refusal(lambda: flash_attention(*arguments, device=device)))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e-30, 1e30, "big"])
+def test_a_scale_out_of_range_is_refused(device, scale):
+    assert "found scale=" in refusal(lambda: flash_attention(Q, K, V, scale=scale, device=device))
+
+
+BAD_TILES = {
+    "Br 24": (dict(br=24), "found br=24, needs 8, 16, 32 or 64"),
+    "Bc 72": (dict(bc=72), "found bc=72"),
+    "D 60": (dict(d=60), "found D=60"),
+    "a type": (dict(dtype="float64"), "found dtype float64"),
+    "rows 4": (dict(rows=4), "found rows=4"),
+    "Br 8 with 16 rows": (dict(br=8, rows=16), "needs whole simdgroups"),
+    "an unknown key path": (dict(keys="cache"), "found keys='cache'"),
+    "an unknown place": (dict(query="moon"), "found query='moon'"),
+    "an unknown policy": (dict(rescale="never"), "found rescale='never'"),
+    "a chunk that does not divide Bc": (dict(bc=80, keys="staged32"), "needs whole chunks"),
+    "too many bytes": (dict(br=64, d=256, query="threadgroup"), "found 65536 bytes"),
+    "a chunk too many": (dict(br=64, d=128, query="threadgroup", keys="staged8"), "at most 32768"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TILES)
+def test_a_tile_that_does_not_exist_is_refused(name):
+    change, reason = BAD_TILES[name]
+    geometry = dict(br=32, bc=64, d=64, dtype="float32") | change
+    assert re.search(reason, refusal(lambda: FlashTile(**geometry)))
+
+
+@pytest.mark.parametrize(
+    "tile", [FlashTile(32, 64, 64, "float32"), FlashTile(32, 64, 16, "float16"), (32, 64)]
+)
+def test_a_tile_made_for_another_problem_is_refused(device, tile):
+    refusal(lambda: flash_attention(Q, K, V, tile=tile, device=device))
+
+
+@pytest.mark.parametrize(
+    "output", [np.empty(Q.size - 1, Q.dtype), np.empty(Q.shape, np.float16), np.empty(Q.shape).T]
+)
+def test_an_output_that_does_not_fit_is_refused_and_left_alone(device, output):
+    output[...] = 7.0
+    refusal(lambda: launch(Q, K, V, output, device=device))
+    assert (output == 7.0).all()
