@@ -54,3 +54,12 @@ def test_no_elements_have_no_error():
 def test_an_unknown_dtype_gets_a_sentence():
     with pytest.raises(UnsupportedProblem, match="f8"):
         ulp_size(np.zeros(1), "f8")
+
+
+def test_an_element_near_zero_counts_in_its_own_and_in_its_rows_units():
+    # 2^-20 off at 2^-10 in f32: ulp(2^-10) = 2^-33, so 2^13; the row's largest is 1,
+    # ulp(1) = 2^-23, so 2^3.
+    truth = np.array([[1.0, 2.0**-10]])
+    error = ulp_error(np.array([[1.0, 2.0**-10 + 2.0**-20]], np.float32), truth, "f32")
+    assert error.max_ulp == 2.0**13
+    assert error.max_row_ulp == 2.0**3

@@ -26,8 +26,9 @@ TIERS: dict[str, str] = {
 _FIELDS = (
     ("time_us", "time, us"),
     ("cv", "CV"),
+    ("median_ulp", "median ULP"),
     ("p99_ulp", "p99 ULP"),
-    ("max_ulp", "max ULP"),
+    ("max_row_ulp", "max ULP of row"),
     ("worst_ratio", "error / allowed"),
     ("threadgroup_bytes", "threadgroup bytes"),
 )

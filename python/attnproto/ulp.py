@@ -15,11 +15,16 @@ _FORMATS: dict[str, tuple[int, int]] = {"f16": (10, -14), "bf16": (7, -126), "f3
 
 @dataclass(frozen=True)
 class UlpError:
-    """Distribution of the error over all elements, in units in the last place."""
+    """Distribution of the error over all elements, in units in the last place.
+
+    ``max_row_ulp`` counts in units of the largest element of the same row, which does not
+    grow without bound where an element happens to lie near zero.
+    """
 
     max_ulp: float
     p99_ulp: float
     median_ulp: float
+    max_row_ulp: float
 
 
 def ulp_size(expected: np.ndarray, dtype: str) -> np.ndarray:
@@ -63,18 +68,20 @@ def ulp_error(actual: np.ndarray, expected: np.ndarray, dtype: str) -> UlpError:
 
     Args:
         actual: Output of a kernel, any float dtype.
-        expected: FP64 truth of the same shape, not rounded to ``dtype``.
+        expected: FP64 truth of the same shape, not rounded to ``dtype``; rows are its last axis.
         dtype: The output's element type.
 
     Returns:
-        Maximum, 99th percentile and median, in ULP. Correct rounding gives at most 0.5.
+        Maximum, 99th percentile, median and row-scaled maximum, in ULP. Correct rounding gives at
+        most 0.5 in each.
     """
     expected = np.asarray(expected, dtype=np.float64)
     if expected.size == 0:
-        return UlpError(0.0, 0.0, 0.0)
-    with np.errstate(invalid="ignore"):
-        error = np.abs(np.asarray(actual).astype(np.float64) - expected) / ulp_size(expected, dtype)
-    error = np.where(np.isnan(error), np.inf, error)
+        return UlpError(0.0, 0.0, 0.0, 0.0)
+    difference = np.abs(np.asarray(actual).astype(np.float64) - expected)
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    error = difference / ulp_size(expected, dtype)
+    row = ulp_size(np.abs(expected).max(axis=-1, keepdims=True), dtype)
     # "higher" never interpolates, so that one infinite element cannot turn into a NaN.
     p99, median = np.quantile(error, [0.99, 0.5], method="higher")
-    return UlpError(float(error.max()), float(p99), float(median))
+    return UlpError(float(error.max()), float(p99), float(median), float((difference / row).max()))

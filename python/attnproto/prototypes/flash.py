@@ -6,6 +6,7 @@ on a device whose times are measured it is then timed by protocol.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,10 +54,11 @@ def points(mode: str) -> list[dict[str, Any]]:
         _point("dimension", D=d, dtype=dtype, Nq=63, Nkv=100)
         for d, dtype in itertools.product((72, 96, 192), ("f16", "f32"))
     ]
-    listed += [
-        _point("count", D=d, dtype=dtype, Nq=8, Nkv=64, Br=16)
-        for d, dtype in itertools.product(D, ("f16", "f32"))
-    ]
+    if importlib.util.find_spec("attnproto.msl.counts") is not None:
+        listed += [
+            _point("count", D=d, dtype=dtype, Nq=8, Nkv=64, Br=16)
+            for d, dtype in itertools.product(D, ("f16", "f32"))
+        ]
     tiles = itertools.product(BR, BC, D) if mode == "full" else ((32, 64, d) for d in (64, 128))
     sizes = (1024, 2048, 4096, 8192) if mode == "full" else (1024,)
     listed += [
@@ -119,6 +121,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         "max_ulp": judged.ulp.max_ulp,
         "p99_ulp": judged.ulp.p99_ulp,
         "median_ulp": judged.ulp.median_ulp,
+        "max_row_ulp": judged.ulp.max_row_ulp,
         "threadgroup_bytes": int(pipe.static_threadgroup_bytes),
         "declared_bytes": tile.threadgroup_bytes,
         "query_place": tile.query,

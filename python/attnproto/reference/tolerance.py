@@ -91,7 +91,7 @@ def judge(actual: np.ndarray, expected: np.ndarray, dtype: str, allowed: Toleran
             f"shape {actual64.shape} instead of {expected.shape}",
             float("inf"),
             float("inf"),
-            UlpError(float("inf"), float("inf"), float("inf")),
+            UlpError(*4 * (float("inf"),)),
         )
     ulp = ulp_error(actual, expected, dtype)
     lost = int((~np.isfinite(actual64) & np.isfinite(expected)).sum())
