@@ -87,7 +87,9 @@ def _kind(row: Row) -> str:
 def threadgroup_map(rows: Sequence[Row]) -> str | None:
     """Draw threadgroup bytes over Br and D, one panel a dtype; Bc is said when it matters."""
     cells: dict[str, dict[tuple[int, int], set[int]]] = {}
-    for row in rows:
+    # Where a prototype swept its tiles on purpose, single other points would only leave holes.
+    swept = [row for row in rows if row["point"].get("kind") == "tile"]
+    for row in swept or rows:
         value, point = number(row, "threadgroup_bytes"), row["point"]
         if value is None or not all(name in point for name in ("Br", "Bc", "D", "dtype")):
             continue

@@ -153,11 +153,20 @@ def finding_view(finding: Finding, linked: set[str]) -> dict[str, Any]:
     """Prepare one finding: its words, and links to the rows that are on the page."""
     rows = finding.evidence.rows
     shown = [key for key in rows if key in linked][:_EVIDENCE_SHOWN]
-    effect = finding.evidence.effect
+    evidence, effect = finding.evidence, finding.evidence.effect
+    # The text ends in the conditions, which the page sets apart.
+    said, _, _ = finding.content.partition(" Compared: ")
     return {
         "id": finding.id,
         "title": finding.title,
-        "content": finding.content,
+        "content": said,
+        "conditions": (
+            ("Compared", evidence.compared),
+            ("Regime", evidence.regime),
+            ("Device", f"{finding.device.name} ({finding.device.kind}), tier {finding.tier}"),
+            ("Overturned by", evidence.overturned_by),
+            ("Replay", finding.replay),
+        ),
         "tier": finding.tier,
         "confidence": finding.confidence,
         "word": confidence_word(finding.confidence),
@@ -165,9 +174,8 @@ def finding_view(finding: Finding, linked: set[str]) -> dict[str, Any]:
         "domain": finding.domain,
         "tags": finding.tags,
         "effect": None if effect is None else effect.model_dump(),
-        "n": finding.evidence.n,
-        "cv": finding.evidence.cv,
-        "replay": finding.replay,
+        "n": evidence.n,
+        "cv": evidence.cv,
         "rows": shown,
         "more": len(rows) - len(shown),
     }
