@@ -173,6 +173,7 @@ NB_MODULE(_core, m) {
 
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
+  m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;
     for (const auto& [name, address] : cpu::runtime_symbols()) symbols.emplace_back(name, address);

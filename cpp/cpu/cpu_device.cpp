@@ -10,6 +10,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "check.h"
 #include "error.h"
@@ -182,6 +183,13 @@ class CpuDevice final : public Device {
     return timing;
   }
 
+  std::vector<uint64_t> take_counts() {
+    std::vector<uint64_t> totals(cpu::kCounts);
+    for (auto& group : groups_)
+      for (uint32_t i = 0; i < cpu::kCounts; i++) totals[i] += std::exchange(group->counts[i], 0);
+    return totals;
+  }
+
  private:
   static double now_us() {
     auto since = std::chrono::steady_clock::now().time_since_epoch();
@@ -239,6 +247,10 @@ class CpuDevice final : public Device {
 };
 
 }  // namespace
+
+std::vector<uint64_t> take_counts(Device& device) {
+  return dynamic_cast<CpuDevice&>(device).take_counts();
+}
 
 std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "device.h"
 #include "front_end.h"
@@ -9,5 +11,9 @@ namespace attnproto {
 
 // `threads`: OS threads that share the threadgroups of a dispatch; 0 = one a core.
 std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads);
+
+// What kernels compiled to count did since the last call, over all threads
+// (python/attnproto/msl/counts.py names the entries).
+std::vector<uint64_t> take_counts(Device& cpu_device);
 
 }  // namespace attnproto

@@ -21,6 +21,9 @@ inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
 // python/attnproto/msl/batch.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
 
+// As many as msl/counts.py has names.
+inline constexpr uint32_t kCounts = 14;
+
 using Entry = void (*)(const attn_lane*);
 
 struct Simdgroup;
@@ -56,6 +59,7 @@ struct Simdgroup {
 struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
+  uint64_t counts[kCounts] = {};  // of kernels compiled to count
   std::string fault;  // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();

@@ -143,6 +143,12 @@ ATTN_RUNTIME void attn_simdgroup_barrier() { exchange(0, PLACE, meet); }
 ATTN_RUNTIME void attn_threadgroup_barrier() { threadgroup_barrier(self(), PLACE); }
 ATTN_RUNTIME void* attn_threadgroup_memory() { return self().public_state.group->threadgroup_memory; }
 
+// What the block of code that begins here does.
+ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
+  uint64_t* counts = self().simdgroup->threadgroup->counts;
+  for (uint32_t i = 0; i < kCounts; i++) counts[i] += amounts[i];
+}
+
 // The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
 ATTN_RUNTIME float* attn_matrix_slots() {
   Fiber& lane = self();
@@ -173,6 +179,7 @@ std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
       ATTN_SYMBOL(attn_shuffle_u64),     ATTN_SYMBOL(attn_broadcast_first_u32),
       ATTN_SYMBOL(attn_ballot),          ATTN_SYMBOL(attn_simdgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_barrier), ATTN_SYMBOL(attn_threadgroup_memory),
+      ATTN_SYMBOL(attn_count),
       ATTN_SYMBOL(attn_matrix_slots),    ATTN_SYMBOL(attn_matrix_batch),
   };
 #undef ATTN_SYMBOL

@@ -24,7 +24,7 @@ _LANGUAGE = [
     # and an access can be told from another.
     "-Xclang", "-ffake-address-space-map",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-    "-Wno-everything", "-Werror=return-type", "-ferror-limit=3", "-fno-color-diagnostics",
+    "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
 ]  # fmt: skip
 _PREPROCESS = [
     "-x", "c++", "-std=c++17", "-E", "-undef", "-nostdinc",

@@ -165,7 +165,15 @@ def arguments(
 
 
 class NativeFrontEnd(_core.FrontEnd):
-    """Compiles kernels to this machine's code."""
+    """Compiles kernels to this machine's code.
+
+    Args:
+        counting: whether the code counts what it does (counts.py).
+    """
+
+    def __init__(self, counting: bool = False):
+        super().__init__()
+        self._counting = counting
 
     def functions(self, text: str) -> list[str]:
         """Names of the kernels in a text; raises KernelCompileError naming the line."""
@@ -178,17 +186,19 @@ class NativeFrontEnd(_core.FrontEnd):
         library = library_text(text, target)
         number, instance = instance_of(library, descriptor.function)
         values = resolve_constants(library.constants, descriptor.constants)
-        from . import native
+        from . import counts, native
 
         name = cache.key(
             "object", text, descriptor.function, json.dumps(values, sort_keys=True),
             target.triple, *target.options, clang.compiler_version(), native.host_cpu(),
-            _own_sources(),
+            _own_sources(), str(self._counting),
         )  # fmt: skip
         content = cache.read(name)
         if content is None:
-            module = specialised(text, descriptor, target)
-            optimised, static_bytes = ir.place_threadgroup_variables(native.optimise(module.text()))
+            optimised = native.optimise(specialised(text, descriptor, target).text())
+            if self._counting:
+                optimised = counts.instrument(optimised)
+            optimised, static_bytes = ir.place_threadgroup_variables(optimised)
             content = static_bytes.to_bytes(8, "little") + native.compile_object(optimised)
             cache.write(name, content)
             cached = False

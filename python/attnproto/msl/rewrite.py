@@ -130,6 +130,10 @@ class Rewriter:
             elif class_name is not None and token.text in ("public", "private", "protected"):
                 out += tokens[i : i + 2]
                 i += 2
+            elif token == "static_assert":
+                end = close_of(tokens, i + 1) + 2
+                out += self._code(tokens[i:end])
+                i = end
             else:
                 declaration = self._declaration(tokens, i)
                 out += self._rewrite_declaration(tokens, i, declaration, class_name)
@@ -251,7 +255,10 @@ class Rewriter:
         special = t[name_at] == class_name and "operator" not in words
         qualified = any(w.text in SPACES for w in tail)
         out = self._code(t[start : close + 1])
-        if special or qualified or "static" in words or "friend" in words:
+        if special:
+            # clang has no constructor for temporaries of a `thread`-qualified one.
+            out += self._code([w for w in tail if w != "thread"])
+        elif qualified or "static" in words or "friend" in words:
             out += self._code(tail)
         else:
             after = 0

@@ -107,9 +107,13 @@ def close_of(tokens: list[Token], i: int) -> int:
     raise RewriteError(tokens[i].line, f"'{tokens[i].text}' is never closed")
 
 
-def angle_close(tokens: list[Token], i: int) -> int | None:
-    """Index of the ``>`` that closes the ``<`` at ``i``; None where it is a comparison."""
+def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int | None:
+    """Index of the ``>`` that closes the ``<`` at ``i``; None where it is a comparison.
+
+    In an ``expression`` a logical operator between them says that it is.
+    """
     depth, j = 0, i
+    stops = (";", ")", "]", "}", "&&", "||") if expression else (";", ")", "]", "}")
     while j < len(tokens):
         text = tokens[j].text
         if text in _CLOSE:
@@ -120,7 +124,7 @@ def angle_close(tokens: list[Token], i: int) -> int | None:
             depth -= 1
             if depth == 0:
                 return j
-        elif text in (";", ")", "]", "}", "&&", "||"):
+        elif text in stops:
             return None
         j += 1
     return None
@@ -141,7 +145,7 @@ def split_commas(tokens: list[Token]) -> list[list[Token]]:
         if token.text in _CLOSE:
             end = close_of(tokens, i)
         elif token == "<" and i and tokens[i - 1].kind == "name":
-            end = angle_close(tokens, i) or i
+            end = angle_close(tokens, i, expression=True) or i
         elif token == ",":
             parts.append([])
             i += 1

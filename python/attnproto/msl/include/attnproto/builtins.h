@@ -22,15 +22,17 @@ ATTN_MATH1(sqrt) ATTN_MATH1(tan) ATTN_MATH1(tanh) ATTN_MATH1(tanpi) ATTN_MATH1(t
 ATTN_MATH2(atan2) ATTN_MATH2(divide) ATTN_MATH2(fmax) ATTN_MATH2(fmin) ATTN_MATH2(fmod)
 ATTN_MATH2(pow) ATTN_MATH2(powr) ATTN_MATH2(fdim) ATTN_MATH2(copysign)
 ATTN_MATH2_PLAIN(nextafter)
-ATTN_MATH3(fma) ATTN_MATH3(fmax3) ATTN_MATH3(fmin3) ATTN_MATH3(fmedian3)
+ATTN_MATH3(fmax3) ATTN_MATH3(fmin3) ATTN_MATH3(fmedian3)
 #undef ATTN_MATH1
 #undef ATTN_MATH2
 #undef ATTN_MATH2_PLAIN
 #undef ATTN_MATH3
 template <class T>
+ATTN_INLINE T __metal_fma(T x, T y, T z) { return (T)metal::fma(x, y, z); }
+template <class T>
 ATTN_INLINE T __metal_ldexp(T x, int k, bool) { return (T)ldexp((float)x, k); }
 template <class T>
-ATTN_INLINE T __metal_frexp(T x, __private int& e) { return (T)frexp((float)x, e); }
+ATTN_INLINE T __metal_frexp(T x, __private int* e) { return (T)frexp((float)x, *e); }
 
 #define ATTN_SIMD1(name) \
   template <class T>     \

@@ -295,6 +295,27 @@ ATTN_INLINE T make_uniform(T value) {
 
 }  // namespace metal
 
+// clang looks for no conversion to an integer when a class object (a static integer)
+// is added to a pointer with an address space.
+template <class T, class I, class = metal::enable_if_t<__is_class(I)>>
+ATTN_INLINE constexpr T* operator+(T* p, I i) {
+  return p + (long)i;
+}
+template <class T, class I, class = metal::enable_if_t<__is_class(I)>>
+ATTN_INLINE constexpr T* operator-(T* p, I i) {
+  return p - (long)i;
+}
+template <class T, class I, class = metal::enable_if_t<__is_class(I)>>
+ATTN_INLINE constexpr T*& operator+=(T*& p, I i) {
+  p = p + (long)i;
+  return p;
+}
+template <class T, class I, class = metal::enable_if_t<__is_class(I)>>
+ATTN_INLINE constexpr T*& operator-=(T*& p, I i) {
+  p = p - (long)i;
+  return p;
+}
+
 // One-argument vector conversion: a scalar fills, a vector converts.
 template <class V, class T, int N>
 ATTN_INLINE constexpr V attn_vector(metal::vec<T, N> from) {

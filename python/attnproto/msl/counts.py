@@ -1,0 +1,159 @@
+"""Count what a kernel does: the same on any device, because it follows from its code.
+
+The optimised IR of a kernel is instrumented: at the head of every basic block it adds
+what the block does to counters of the cpu engine. A count is therefore dynamic (loops
+count as often as they run) and exact. What Apple's compiler would count differs by its
+own optimisations; the counts are `derived` evidence, never a time.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+from ..device import Device, Dispatch, cpu_threads
+
+_SIZES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
+_LOAD = re.compile(r"= load (?:volatile )?(?:atomic )?(<(\d+) x (\w+)>|\w+), ptr addrspace\((\d)\)")
+_STORE = re.compile(r"^\s+store (?:volatile )?(<(\d+) x (\w+)>|\w+) .*?, ptr addrspace\((\d)\)")
+_ARITHMETIC = re.compile(
+    r"= (?:fadd|fsub|fmul|fdiv|fneg)(?: \w+)*? (<(\d+) x \w+>|float|half|bfloat) "
+    r"|= (?:tail )?call [^@]*@llvm\.(?:maxnum|minnum|fma|fmuladd|maximum|minimum)\.(v\d+)?"
+)
+_CONVERSION = re.compile(r"= (?:fpext|fptrunc)(?: \w+)*? (<(\d+) x \w+>|float|half|bfloat) ")
+_CALLS = {
+    "matrix_operations": re.compile(r"call [^@]*@attn_matrix_multiply_accumulate\("),
+    "shuffles": re.compile(r"call [^@]*@attn_(?:shuffle|broadcast)_"),
+    "reductions": re.compile(r"call [^@]*@attn_(?:reduce|prefix)_"),
+    "votes": re.compile(r"call [^@]*@attn_ballot\("),
+    "exponentials": re.compile(r"call [^@]*@(?:llvm\.exp2?\.|exp2?f\()"),
+    "threadgroup_barriers": re.compile(r"call [^@]*@attn_threadgroup_barrier\("),
+    "simdgroup_barriers": re.compile(r"call [^@]*@attn_simdgroup_barrier\("),
+}
+_DEVICE_SPACES, _THREADGROUP_SPACE = (1, 2), 3
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Operations of a submission, summed over its threads.
+
+    A matrix operation is executed once by a simdgroup and counted in each of its 32
+    lanes; a vector load is one load of its bytes.
+    """
+
+    matrix_operations: int = 0
+    shuffles: int = 0
+    reductions: int = 0
+    votes: int = 0
+    exponentials: int = 0
+    float_operations: int = 0
+    conversions: int = 0
+    threadgroup_loads: int = 0
+    threadgroup_stores: int = 0
+    device_loads: int = 0
+    device_load_bytes: int = 0
+    device_store_bytes: int = 0
+    threadgroup_barriers: int = 0
+    simdgroup_barriers: int = 0
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, n) - getattr(other, n) for n in NAMES))
+
+    def per_thread(self, threads: int) -> dict[str, float]:
+        """Each count divided by a number of threads."""
+        return {name: getattr(self, name) / threads for name in NAMES}
+
+
+NAMES = tuple(f.name for f in fields(Counts))
+
+
+def _width(vector: str | None) -> int:
+    return int(vector) if vector else 1
+
+
+def _count_line(line: str, totals: dict[str, int]) -> None:
+    for name, pattern in _CALLS.items():
+        if pattern.search(line):
+            totals[name] += 1
+            return
+    match = _LOAD.search(line)
+    if match:
+        nbytes = _width(match[2]) * _SIZES.get(match[3] or match[1], 8)
+        if int(match[4]) in _DEVICE_SPACES:
+            totals["device_loads"] += 1
+            totals["device_load_bytes"] += nbytes
+        elif int(match[4]) == _THREADGROUP_SPACE:
+            totals["threadgroup_loads"] += 1
+        return
+    match = _STORE.search(line)
+    if match:
+        if int(match[4]) in _DEVICE_SPACES:
+            totals["device_store_bytes"] += _width(match[2]) * _SIZES.get(match[3] or match[1], 8)
+        elif int(match[4]) == _THREADGROUP_SPACE:
+            totals["threadgroup_stores"] += 1
+        return
+    match = _ARITHMETIC.search(line)
+    if match:
+        totals["float_operations"] += _width(match[2] or (match[3] or "")[1:])
+        return
+    match = _CONVERSION.search(line)
+    if match:
+        totals["conversions"] += _width(match[2])
+
+
+def instrument(text: str) -> str:
+    """Optimised IR with a call to the engine's counter at the head of every block."""
+    out: list[str] = []
+    tables: list[str] = []
+    head, rest, inside = [], [], False
+
+    def flush() -> None:
+        totals = dict.fromkeys(NAMES, 0)
+        for line in rest:
+            _count_line(line, totals)
+        out.extend(head)
+        if any(totals.values()):
+            row = ", ".join(f"i32 {totals[name]}" for name in NAMES)
+            table = f"@attn.count.{len(tables)}"
+            kind = f"[{len(NAMES)} x i32]"
+            tables.append(f"{table} = private unnamed_addr constant {kind} [{row}], align 4")
+            out.append(f"  call void @attn_count(ptr {table})")
+        out.extend(rest)
+        head.clear()
+        rest.clear()
+
+    for line in text.split("\n"):
+        if line.startswith("define "):
+            inside = True
+            out.append(line)
+        elif line == "}":
+            flush()
+            inside = False
+            out.append(line)
+        elif not inside:
+            out.append(line)
+        elif re.match(r'^(?:"[^"]+"|[-\w.$]+):', line):
+            flush()
+            head.append(line)
+        elif " = phi " in line and not rest:
+            head.append(line)
+        else:
+            rest.append(line)
+    return "\n".join([*out, *tables, "declare void @attn_count(ptr) nounwind"]) + "\n"
+
+
+def counting_device() -> Device:
+    """A cpu device whose kernels count; its times mean nothing."""
+    from .. import _core
+    from .front_end import NativeFrontEnd
+
+    return Device(_core.open_cpu(NativeFrontEnd(counting=True), cpu_threads()))
+
+
+def count(device: Device, dispatches: list[Dispatch]) -> Counts:
+    """Run dispatches on a :func:`counting_device` and return what they did."""
+    from .. import _core
+
+    _core.take_counts(device._core)
+    device.submit(dispatches)
+    return Counts(*_core.take_counts(device._core)[: len(NAMES)])
