@@ -21,7 +21,17 @@ from .run import label, latest_rows
 from .runner import Task, run_tasks
 
 # Numbers that repeat exactly: any growth is a change of the kernel.
-_EXACT = ("threadgroup_bytes", "matrix_ops", "shuffles", "exp2", "float_ops", "conversions")
+_EXACT = (
+    "threadgroup_bytes",
+    "matrix_operations",
+    "shuffles",
+    "exponentials",
+    "float_operations",
+    "conversions",
+    "threadgroup_loads",
+    "device_load_bytes",
+    "threadgroup_barriers",
+)
 _KERNELS_ENV = "ATTNPROTO_COMPARE_KERNELS"
 _LIMIT_S = 900.0
 

@@ -6,9 +6,9 @@ on a device whose times are measured it is then timed by protocol.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from .flash_findings import conclude
 
 BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
+
+
+# Blocks of keys that a count is averaged over: how often a maximum grows depends on the data.
+_COUNTED_BLOCKS = 16
 
 
 def _point(kind: str, **values: Any) -> dict[str, Any]:
@@ -54,11 +58,10 @@ def points(mode: str) -> list[dict[str, Any]]:
         _point("dimension", D=d, dtype=dtype, Nq=63, Nkv=100)
         for d, dtype in itertools.product((72, 96, 192), ("f16", "f32"))
     ]
-    if importlib.util.find_spec("attnproto.msl.counts") is not None:
-        listed += [
-            _point("count", D=d, dtype=dtype, Nq=8, Nkv=64, Br=16)
-            for d, dtype in itertools.product(D, ("f16", "f32"))
-        ]
+    listed += [
+        _point("count", D=d, dtype=dtype, Nq=16, Nkv=64 * (1 + _COUNTED_BLOCKS), Br=16)
+        for d, dtype in itertools.product(D, ("f16", "f32"))
+    ]
     tiles = itertools.product(BR, BC, D) if mode == "full" else ((32, 64, d) for d in (64, 128))
     sizes = (1024, 2048, 4096, 8192) if mode == "full" else (1024,)
     listed += [
@@ -103,7 +106,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         AttnprotoError: The point cannot run on this device.
     """
     if point["kind"] == "count":
-        return _count(point, device)
+        return _count(point)
     problem, tile = problem_of(point), tile_of(point)
     from ..kernels import flash
 
@@ -202,20 +205,37 @@ def _timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict
     return {**taken.as_result(), "peaks": peaks_found}
 
 
-def _count(point: Mapping[str, Any], device: Any) -> Outcome:
-    """Count what one simdgroup of 8 rows does in a block of 64 keys, per lane."""
-    if device.kind != "cpu":
-        return Outcome(OK, "", {"skipped": "counts are taken on the cpu device"})
-    from .flash_counts import count_block
+def _count(point: Mapping[str, Any]) -> Outcome:
+    """Count what a lane does for 8 query rows and 64 keys.
 
-    counts = count_block(point)
-    if counts["matrix_ops"] < point["D"] // 8 * 8 * 2:
+    The difference of two runs that differ by whole blocks leaves what a block costs, without
+    what precedes and follows the loop over keys.
+    """
+    from ..device import Dispatch
+    from ..kernels import flash
+    from ..msl.counts import NAMES, count, counting_device
+
+    device = counting_device()
+    problem, tile = problem_of(point), tile_of(point)
+    fewer = replace(problem, Nkv=problem.Nkv - 64 * _COUNTED_BLOCKS)
+
+    def counted(problem: AttentionProblem) -> Any:
+        q, k, v = problem.inputs(0, point["input"])
+        todo = flash.plan(flash.problem_of(q, k, v, causal=problem.causal), tile)
+        buffers = {0: q, 1: k, 2: v, 3: np.empty_like(q), 4: todo.params}
+        pipe = flash.pipeline(device, todo.source, todo.constants)
+        return count(device, [Dispatch(pipe, todo.threadgroups, todo.threads, buffers)])
+
+    more = counted(problem) - counted(fewer)
+    threads = tile.threads * -(-problem.Nq // point["Br"]) * problem.Hq * problem.B
+    per_lane = {name: getattr(more, name) / threads / _COUNTED_BLOCKS for name in NAMES}
+    least = 2 * 8 * (problem.D // 8)
+    if per_lane["matrix_operations"] < least:
         raise WrongResult(
-            f"[flash.count] found {counts['matrix_ops']} matrix operations, needs at least "
-            f"{point['D'] // 8 * 8 * 2} for 8 rows and 64 keys; check the counter"
+            f"[flash.count] found {per_lane['matrix_operations']:g} matrix operations, needs at "
+            f"least {least} for 8 rows and 64 keys; check the counter"
         )
-    tile = tile_of(point)
-    return Outcome(OK, "", {**counts, "kernel_hash": tile.source.digest})
+    return Outcome(OK, "", {**per_lane, "kernel_hash": tile.source.digest})
 
 
 PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash)
