@@ -84,6 +84,7 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         (("--sweep", "missing.toml"), "missing.toml"),
         (("--where", "D ="), "condition"),
         (("--out", "/proc/none/here"), "--out"),
+        (("--device", "cuda", "--only", "flash", "--out", "here"), "CUDA"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_two(words, said, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import environment
-from .errors import AttnprotoError
+from .errors import AttnprotoError, DeviceUnavailable
 from .prototypes import REGISTRY, Entry, entry, is_built, load
 from .runner import DEVICE_KINDS, OPENER, DeviceRecord, Task, run_tasks
 from .store import FINDINGS, POINTS, Store, read_records
@@ -177,6 +178,9 @@ def run_plan(plan: Plan) -> Finished:
                 ):
                     store.append(row)
                     progress.finished(row)
+        except DeviceUnavailable:
+            _discard_empty(store)
+            raise
         except KeyboardInterrupt:
             print(
                 f"\nstopped; {progress.written} points are kept. Continue with:\n  "
@@ -187,10 +191,17 @@ def run_plan(plan: Plan) -> Finished:
     return conclude(plan.out)
 
 
+def _discard_empty(store: Store) -> None:
+    """Remove what a run that never began left behind: an empty file and its new folder."""
+    if store.path.stat().st_size == 0:
+        store.close()
+        store.path.unlink()
+        if not any(store.path.parent.iterdir()):
+            store.path.parent.rmdir()
+
+
 def resume_command(plan: Plan) -> str:
     """Return the command that goes on with a run."""
-    import shlex
-
     program = sys.argv[0]
     words = [w for w in sys.argv[1:] if w != "--resume"]
     if "--out" not in words:

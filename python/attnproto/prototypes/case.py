@@ -37,7 +37,8 @@ class Case:
 
     def finding(self, *, kinds: Sequence[str], tier: str | None = None, **parts: Any) -> Finding:
         """Make a finding that rests on rows of these kinds; see ``make_finding``."""
-        conditions = " or ".join(f"kind == '{kind}'" for kind in kinds)
+        names = ", ".join(f'"{kind}"' for kind in kinds)
+        conditions = f"kind in ({names})" if len(kinds) > 1 else f"kind == {names}"
         replay = (
             f"attnproto run --only {self.proto} --device {self.device.kind} --{self.mode} "
             f"--where {shlex.quote(conditions)}"

@@ -32,11 +32,11 @@ class Judgement:
     ulp: UlpError
 
 
-# Specification NFR-3 and NFR-4. bfloat16 keeps 8 significant bits where half keeps 11,
-# so its own rounding alone is 8 times half's.
+# Specification NFR-3 and NFR-4. It names none for bfloat16, whose weights and outputs are each
+# off by up to 2^-9 of themselves: with values to about 4 that is 8e-3 before any sum.
 _TOLERANCES = {
     "f16": Tolerance(5e-3, 1e-2),
-    "bf16": Tolerance(4e-2, 2e-2),
+    "bf16": Tolerance(2e-2, 2e-2),
     "f32": Tolerance(1e-5, 1e-4),
 }
 _UNIT_ROUNDOFF_F32 = 2.0**-24
