@@ -19,7 +19,8 @@ kernel void scale(device const float* x [[buffer(0)]], device float* y [[buffer(
 }
 kernel void sum(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
                 threadgroup float* tile [[threadgroup(0)]],
-                uint lane [[thread_index_in_threadgroup]], uint group [[threadgroup_position_in_grid]],
+                uint lane [[thread_index_in_threadgroup]],
+                uint group [[threadgroup_position_in_grid]],
                 uint size [[threads_per_threadgroup]]) {
   tile[lane] = x[group * size + lane];
   threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -56,9 +57,7 @@ def test_a_kernel_with_constants_runs_on_host_arrays(metal, library, n, negate):
     pipeline = library.pipeline("scale", {0: 2.0, "NEGATE": negate})
     x, y = np.arange(n, dtype=np.float32), np.ones(n + 8, np.float32)
     y[n:] = np.nan
-    metal.run(
-        pipeline, threadgroups=-(-n // 32), threads=32, buffers={0: x, 1: y, 2: np.uint32(n)}
-    )
+    metal.run(pipeline, threadgroups=-(-n // 32), threads=32, buffers={0: x, 1: y, 2: np.uint32(n)})
     np.testing.assert_array_equal(y[:n], 1 + x * (-2 if negate else 2))
     assert np.isnan(y[n:]).all()
 
@@ -194,7 +193,9 @@ def test_a_stitching_graph_of_the_wrong_types_is_refused(metal):
         metal._core.library(STITCHED).stitch([_core.StitchedFunction("modify", calls)])
 
 
-@pytest.mark.parametrize(("code", "name"), [(2, "timeout"), (3, "page fault"), (8, "out of memory")])
+@pytest.mark.parametrize(
+    ("code", "name"), [(2, "timeout"), (3, "page fault"), (8, "out of memory")]
+)
 def test_a_fault_names_kernel_and_code_and_the_next_dispatch_works(metal, library, code, name):
     behaviour = needs_the_double()
     pipeline = library.pipeline("scale", {0: 1.0, 1: False})
