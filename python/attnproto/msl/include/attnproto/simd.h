@@ -1,6 +1,7 @@
 // Barriers, simdgroup functions and atomics. The attn_* functions are the engine's.
-#define ATTN_COLLECTIVE extern "C" __attribute__((convergent, const, nothrow))
-#define ATTN_BARRIER extern "C" __attribute__((convergent, nothrow))
+// Two calls in two branches meet different lanes: nomerge keeps them two.
+#define ATTN_COLLECTIVE extern "C" __attribute__((convergent, const, nothrow, nomerge))
+#define ATTN_BARRIER extern "C" __attribute__((convergent, nothrow, nomerge))
 ATTN_COLLECTIVE uint attn_lane_index();
 ATTN_COLLECTIVE uint attn_shuffle_u32(uint value, uint source);
 ATTN_COLLECTIVE ulong attn_shuffle_u64(ulong value, uint source);
@@ -168,6 +169,7 @@ struct simd_vote {
   typedef ulong vote_t;
   ulong votes, active;
   explicit operator vote_t() const __private { return votes; }
+  explicit operator vote_t() const { return votes; }
   bool all() const __private { return votes == active; }
   bool any() const __private { return votes != 0; }
 };
