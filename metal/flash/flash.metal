@@ -33,12 +33,14 @@ struct KeySource {
   typedef StagedKeys<T, D, KEYS, THREADS> type;
   static constant constexpr int tile = KEYS * (D + 16 / int(sizeof(T)));
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T* at,
-                              LanePlace place, uint thread_index) {
+                              LanePlace place, Rotation<T, D> rotation, uint thread_index) {
     type source;
     source.keys = k;
     source.values = v;
     source.tile = at;
     source.place = place;
+    source.rotation = rotation;
+    source.first = 0;
     source.thread_index = int(thread_index);
     return source;
   }
@@ -49,8 +51,8 @@ struct KeySource<T, D, keys_by_lane, THREADS> {
   typedef LaneKeys<T, D> type;
   static constant constexpr int tile = 0;
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T*, LanePlace place,
-                              uint) {
-    return lane_keys<T, D>(k, v, place);
+                              Rotation<T, D> rotation, uint) {
+    return lane_keys<T, D>(k, v, place, rotation);
   }
 };
 
@@ -59,11 +61,13 @@ struct KeySource<T, D, keys_by_matrix, THREADS> {
   typedef MatrixKeys<T, D> type;
   static constant constexpr int tile = 0;
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T*, LanePlace place,
-                              uint) {
+                              Rotation<T, D> rotation, uint) {
     type source;
     source.keys = k;
     source.values = v;
     source.place = place;
+    source.rotation = rotation;
+    source.first = 0;
     return source;
   }
 };
@@ -74,6 +78,8 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
                       const device T* v [[buffer(2)]],    // [B, Hkv, Nkv, D]
                       device T* output [[buffer(3)]],     // [B, Hq, Nq, D]
                       constant FlashParams& params [[buffer(4)]],
+                      // [positions, D / 2] of (cos, sin), from the first query's position on
+                      const device float2* turns [[buffer(5), function_constant(rope)]],
                       uint3 group [[threadgroup_position_in_grid]],
                       uint3 groups [[threadgroups_per_grid]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]],
@@ -99,20 +105,22 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   const long kv_head = query_head / params.group;
   const LanePlace place = lane_place(lane);
 
-  QueryRows<T, R> from;
+  const int offset = params.Nkv - params.Nq;
+  QueryRows<T, D, R> from;
+  from.place = place;
+  if (rope) from.rotation.table = turns + long(max(-offset, 0)) * (D / 2);
   ATTN_UNROLL for (short a = 0; a < R; a++) {
     int row = first_row + a * 8 + place.row;
     if (!aligned_queries) row = min(row, params.Nq - 1);
     from.row[a] = q + (query_head * params.Nq + row) * D;
+    from.position[a] = row + offset;
   }
   Query query;
-  query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), place,
-              lane);
+  query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), lane);
   const long kv_start = kv_head * params.Nkv * D;
-  Keys source = Source::open(k + kv_start, v + kv_start, shared + query_tile, place,
+  Keys source = Source::open(k + kv_start, v + kv_start, shared + query_tile, place, from.rotation,
                              simdgroup * 32 + lane);
 
-  const int offset = params.Nkv - params.Nq;
   const ScoreRule rule = score_rule(params, head, first_row + place.row + offset, params.Nkv);
   PositionSpan span;
   span.first = offset + (Keys::collective ? tile_row : first_row);
