@@ -431,17 +431,22 @@ class Program:
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.name = f"random_{seed}"
-        self.registers = int(self.rng.choice([3, 8, 40, 130]))
-        length = int(self.rng.integers(5, 60)) + self.registers * int(self.rng.integers(1, 4))
-        self.steps = [self._step() for _ in range(length)]
+        # In some, most products begin or continue one of many accumulators, in turns: more of
+        # them on one level than there are slots.
+        self.wide = seed % 5 == 4
+        self.registers = 128 if self.wide else int(self.rng.choice([3, 8, 40]))
+        length = int(self.rng.integers(5, 60)) + self.registers * 2
+        self.steps = [self._step(i) for i in range(length)]
         # The steps from here on are run twice, in a loop the compiler cannot unroll.
         self.loop = int(self.rng.integers(0, 2 * length))
 
-    def _step(self):
+    def _step(self, number):
         d, a, b, c = (int(n) for n in self.rng.integers(0, self.registers, 4))
         kinds = ["mma", "accumulate", "multiply", "scale", "negate", "mix", "swap", "turn", "load"]
-        kind = self.rng.choice(kinds, p=[0.3, 0.4, 0.06, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04])
-        return str(kind), d, a, b, c
+        kind = str(self.rng.choice(kinds, p=[0.3, 0.4, 0.06, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04]))
+        if self.wide and self.rng.random() < 0.95:
+            kind, d = "accumulate", number % self.registers
+        return kind, d, a, b, c
 
     _MSL = {
         "mma": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], r[{b}], r[{c}]); halve(r[{d}]);",
