@@ -78,7 +78,10 @@ ATTN_INLINE T attn_prefix(T x, uint op, uint inclusive) {
 }
 template <class T>
 ATTN_INLINE T attn_shuffle(T x, uint source) {
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (attn_lanes<T>::count == 3) {
+    for (int i = 0; i < 3; i++) x[i] = attn_shuffle(x[i], source);
+    return x;
+  } else if constexpr (sizeof(T) == 4) {
     return as_type<T>(attn_shuffle_u32(as_type<uint>(x), source));
   } else if constexpr (sizeof(T) == 2) {
     return as_type<T>((ushort)attn_shuffle_u32(as_type<ushort>(x), source));
@@ -123,31 +126,47 @@ ATTN_BOTH(T, simd_shuffle_rotate_up, (T x, ushort delta),
 ATTN_BOTH(T, quad_broadcast, (T x, ushort lane),
           attn_shuffle(x, (attn_lane_index() & ~3u) + (lane & 3)))
 ATTN_BOTH(T, quad_shuffle, (T x, ushort lane), quad_broadcast(x, lane))
+ATTN_BOTH(T, quad_broadcast_first, (T x), quad_broadcast(x, 0))
+// Past the quad's edge the value is undefined; it is the lane's own here.
+ATTN_BOTH(T, quad_shuffle_up, (T x, ushort delta),
+          attn_shuffle(x, attn_lane_index() - ((attn_lane_index() & 3) >= delta ? delta : 0)))
+ATTN_BOTH(T, quad_shuffle_down, (T x, ushort delta),
+          attn_shuffle(x, attn_lane_index() + ((attn_lane_index() & 3) + delta < 4 ? delta : 0)))
 ATTN_BOTH(T, quad_shuffle_xor, (T x, ushort mask), attn_shuffle(x, attn_lane_index() ^ (mask & 3)))
 #undef ATTN_BOTH
 
+// A quad's own reductions go by shuffles: all four lanes take part (MSL 6.9.3).
+#define ATTN_QUAD(name, combined)             \
+  template <class T>                          \
+  ATTN_INLINE T quad_##name(T x) {            \
+    T y = quad_shuffle_xor(x, 1);             \
+    x = (T)(combined);                        \
+    y = quad_shuffle_xor(x, 2);               \
+    return (T)(combined);                     \
+  }
+ATTN_QUAD(sum, x + y)
+ATTN_QUAD(product, x * y)
+ATTN_QUAD(max, max(x, y))
+ATTN_QUAD(min, min(x, y))
+ATTN_QUAD(and, x & y)
+ATTN_QUAD(or, x | y)
+ATTN_QUAD(xor, x ^ y)
+#undef ATTN_QUAD
 template <class T>
-ATTN_INLINE T quad_sum(T x) {
-  x += quad_shuffle_xor(x, 1);
-  return x + quad_shuffle_xor(x, 2);
+ATTN_INLINE T quad_prefix_inclusive_sum(T x) {
+  uint lane = attn_lane_index() & 3;
+  T y = quad_shuffle_up(x, 1);
+  if (lane >= 1) x = (T)(x + y);
+  y = quad_shuffle_up(x, 2);
+  return lane >= 2 ? (T)(x + y) : x;
 }
 template <class T>
-ATTN_INLINE T quad_max(T x) {
-  x = max(x, quad_shuffle_xor(x, 1));
-  return max(x, quad_shuffle_xor(x, 2));
-}
-template <class T>
-ATTN_INLINE T quad_min(T x) {
-  x = min(x, quad_shuffle_xor(x, 1));
-  return min(x, quad_shuffle_xor(x, 2));
+ATTN_INLINE T quad_prefix_exclusive_sum(T x) {
+  return (T)(quad_prefix_inclusive_sum(x) - x);
 }
 template <class T>
 ATTN_INLINE T simd_broadcast_first(T x) {
-  static_assert(sizeof(T) <= 4, "simd_broadcast_first: up to 4 bytes");
-  if constexpr (sizeof(T) == 4) return as_type<T>(attn_broadcast_first_u32(as_type<uint>(x)));
-  else if constexpr (sizeof(T) == 2)
-    return as_type<T>((ushort)attn_broadcast_first_u32(as_type<ushort>(x)));
-  else return (T)attn_broadcast_first_u32((uint)x);
+  return attn_shuffle(x, attn_broadcast_first_u32(attn_lane_index()));
 }
 template <class T>
 ATTN_INLINE T simd_shuffle_and_fill_down(T x, T fill, ushort delta, ushort modulo = 32) {
@@ -168,10 +187,13 @@ ATTN_INLINE T simd_shuffle_and_fill_up(T x, T fill, ushort delta, ushort modulo 
 struct simd_vote {
   typedef ulong vote_t;
   ulong votes, active;
-  explicit operator vote_t() const __private { return votes; }
-  explicit operator vote_t() const { return votes; }
-  bool all() const __private { return votes == active; }
-  bool any() const __private { return votes != 0; }
+  // Both, because a temporary is in no address space of its own.
+  explicit operator vote_t() const __private& { return votes; }
+  explicit operator vote_t() const&& { return votes; }
+  bool all() const __private& { return votes == active; }
+  bool all() const&& { return votes == active; }
+  bool any() const __private& { return votes != 0; }
+  bool any() const&& { return votes != 0; }
 };
 ATTN_INLINE simd_vote simd_active_threads_mask() {
   ulong active = attn_ballot(1);
