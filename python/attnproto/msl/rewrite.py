@@ -32,6 +32,8 @@ _TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
+# Types that OpenCL predefines, and then finds ambiguous.
+_ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
 
 @dataclass(frozen=True)
@@ -496,7 +498,7 @@ class Rewriter:
         base: list[Token] | None = None
         for part in split_commas(plain):
             dims = next((k for k, w in enumerate(part) if w == "[" and k), len(part))
-            name = part[dims - 1]
+            name = self._code([part[dims - 1]])[0]
             if base is None:
                 base = part[: dims - 1]
             self.threadgroup_variables += 1
@@ -534,6 +536,8 @@ class Rewriter:
                 out.append(made(f"attn_derived_{text}()", token))
             elif text in _RESERVED:
                 out.append(made(f"attn_name_{text}", token))
+            elif text in _ATOMICS:
+                out.append(made(_ATOMICS[text], token))
             else:
                 out.append(token)
             i += 1

@@ -216,39 +216,35 @@ struct atomic {
 };
 template <class T>
 using _atomic = atomic<T>;
-typedef atomic<int> atomic_int;
-typedef atomic<uint> atomic_uint;
-typedef atomic<ulong> atomic_ulong;
-typedef atomic<float> atomic_float;
-typedef atomic<bool> atomic_bool;
 
+// Through integers of the same size: clang's builtins take no others by value, and
+// by pointer only pointers of one address space.
 #define ATTN_ATOMICS(space)                                                                      \
   template <class T>                                                                             \
   ATTN_INLINE T atomic_load_explicit(const volatile space atomic<T>* p, memory_order) {          \
-    T r;                                                                                         \
-    __atomic_load((const volatile space T*)&p->value, &r, __ATOMIC_RELAXED);                     \
-    return r;                                                                                    \
+    typedef make_unsigned_t<T> U;                                                                \
+    return as_type<T>((U)__atomic_load_n((const volatile space U*)&p->value, __ATOMIC_RELAXED)); \
   }                                                                                              \
-  template <class T, class U>                                                                    \
-  ATTN_INLINE void atomic_store_explicit(volatile space atomic<T>* p, U value, memory_order) {   \
-    T v = (T)value;                                                                              \
-    __atomic_store(&p->value, &v, __ATOMIC_RELAXED);                                             \
+  template <class T, class V>                                                                    \
+  ATTN_INLINE void atomic_store_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
+    typedef make_unsigned_t<T> U;                                                                \
+    __atomic_store_n((volatile space U*)&p->value, as_type<U>((T)value), __ATOMIC_RELAXED);      \
   }                                                                                              \
-  template <class T, class U>                                                                    \
-  ATTN_INLINE T atomic_exchange_explicit(volatile space atomic<T>* p, U value, memory_order) {   \
-    T v = (T)value, r;                                                                           \
-    __atomic_exchange(&p->value, &v, &r, __ATOMIC_RELAXED);                                      \
-    return r;                                                                                    \
+  template <class T, class V>                                                                    \
+  ATTN_INLINE T atomic_exchange_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
+    typedef make_unsigned_t<T> U;                                                                \
+    return as_type<T>((U)__atomic_exchange_n((volatile space U*)&p->value, as_type<U>((T)value), \
+                                         __ATOMIC_RELAXED));                                     \
   }                                                                                              \
-  template <class T>                                                                             \
+  template <class T, class V>                                                                    \
   ATTN_INLINE bool atomic_compare_exchange_weak_explicit(                                        \
-      volatile space atomic<T>* p, __private T* expected, T desired, memory_order,               \
-      memory_order) {                                                                            \
-    T e = *expected;                                                                             \
-    bool done = __atomic_compare_exchange(&p->value, &e, &desired, false, __ATOMIC_RELAXED,      \
-                                          __ATOMIC_RELAXED);                                     \
-    *expected = e;                                                                               \
-    return done;                                                                                 \
+      volatile space atomic<T>* p, __private T* expected, V desired, memory_order, memory_order) {\
+    typedef make_unsigned_t<T> U;                                                                \
+    U before = as_type<U>(*expected);                                                            \
+    U found = __sync_val_compare_and_swap((volatile space U*)&p->value, before,                  \
+                                      as_type<U>((T)desired));                                   \
+    *expected = as_type<T>(found);                                                               \
+    return found == before;                                                                      \
   }                                                                                              \
   ATTN_FETCH(space, add, old + operand)                                                          \
   ATTN_FETCH(space, sub, old - operand)                                                          \
