@@ -53,10 +53,14 @@ def check_binary(binary: lief.MachO.Binary, checks: Checks) -> None:
     checks.expect("runs from macOS 14.0", minimum == [14, 0], minimum)
     libraries = {str(library.name) for library in binary.libraries}
     checks.expect("only system libraries", libraries <= _SYSTEM, libraries - _SYSTEM)
-    linked = all(any(f"{name}.framework" in one for one in libraries) for name in ("Metal", "Foundation"))
+    linked = all(
+        any(f"{name}.framework" in one for one in libraries) for name in ("Metal", "Foundation")
+    )
     checks.expect("Metal and Foundation are linked", linked, libraries)
     exported = [str(symbol.name) for symbol in binary.exported_symbols]
-    checks.expect("exports its PyInit and nothing else", exported == ["_PyInit__core"], exported[:9])
+    checks.expect(
+        "exports its PyInit and nothing else", exported == ["_PyInit__core"], exported[:9]
+    )
     bindings = [one for one in binary.bindings if one.has_symbol]
     flat = {str(one.symbol.name) for one in bindings if one.library_ordinal == _FLAT_LOOKUP}
     foreign = sorted(name for name in flat if not name.startswith(("_Py", "__Py")))
@@ -100,7 +104,9 @@ def main() -> None:
     checks = Checks()
     checks.expect("wheel tag", wheel.name.endswith("-macosx_14_0_arm64.whl"), wheel.name)
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
-        (extension,) = [name for name in archive.namelist() if "/_core." in name and name.endswith("so")]
+        (extension,) = [
+            name for name in archive.namelist() if "/_core." in name and name.endswith("so")
+        ]
         parsed = lief.MachO.parse(archive.extract(extension, folder))
         check_binary(parsed[0], checks)
         headers = [name for name in archive.namelist() if "metal_cpp" in name.lower()]
