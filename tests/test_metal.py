@@ -20,7 +20,8 @@ kernel void scale(device const float* x [[buffer(0)]], device float* y [[buffer(
 }
 kernel void sum(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
                 threadgroup float* tile [[threadgroup(0)]],
-                uint lane [[thread_index_in_threadgroup]], uint group [[threadgroup_position_in_grid]],
+                uint lane [[thread_index_in_threadgroup]],
+                uint group [[threadgroup_position_in_grid]],
                 uint size [[threads_per_threadgroup]]) {
   tile[lane] = x[group * size + lane];
   threadgroup_barrier(mem_flags::mem_threadgroup);

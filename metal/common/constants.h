@@ -22,3 +22,5 @@ constant bool alibi [[function_constant(5)]];
 constant bool rope [[function_constant(6)]];
 // Rotated pairs are neighbours; otherwise half a head apart.
 constant bool rope_interleaved [[function_constant(7)]];
+// Keys are divided over threadgroups, whose partial results another kernel joins.
+constant bool split_keys [[function_constant(8)]];

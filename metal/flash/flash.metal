@@ -20,8 +20,9 @@
 // Limits  D a multiple of 8 up to 256; Br D elements of Q plus a staged chunk within 32768 bytes;
 //         1e-20 <= scale <= 1e20; scores below 1e30. A masked key still meets its V row with weight
 //         0, so a NaN there reaches every row whose step contains the key.
-#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
+#include <metal_stdlib>
+
 #include "flash.h"
 using namespace metal;
 
@@ -73,10 +74,10 @@ struct KeySource<T, D, keys_by_matrix, THREADS> {
 };
 
 template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int RESCALE>
-[[kernel]] void flash(const device T* q [[buffer(0)]],    // [B, Hq, Nq, D]
-                      const device T* k [[buffer(1)]],    // [B, Hkv, Nkv, D]
-                      const device T* v [[buffer(2)]],    // [B, Hkv, Nkv, D]
-                      device T* output [[buffer(3)]],     // [B, Hq, Nq, D]
+[[kernel]] void flash(const device T* q [[buffer(0)]],  // [B, Hq, Nq, D]
+                      const device T* k [[buffer(1)]],  // [B, Hkv, Nkv, D]
+                      const device T* v [[buffer(2)]],  // [B, Hkv, Nkv, D]
+                      device T* output [[buffer(3)]],   // [B, Hq, Nq, D]
                       constant FlashParams& params [[buffer(4)]],
                       // [positions, D / 2] of (cos, sin), from the first query's position on
                       const device float2* turns [[buffer(5), function_constant(rope)]],
@@ -106,15 +107,9 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   const LanePlace place = lane_place(lane);
 
   const int offset = params.Nkv - params.Nq;
-  QueryRows<T, D, R> from;
-  from.place = place;
+  QueryRows<T, D, R> from =
+      query_rows<T, D, R>(q + query_head * params.Nq * D, first_row, params.Nq, offset, place);
   if (rope) from.rotation.table = turns + long(max(-offset, 0)) * (D / 2);
-  ATTN_UNROLL for (short a = 0; a < R; a++) {
-    int row = first_row + a * 8 + place.row;
-    if (!aligned_queries) row = min(row, params.Nq - 1);
-    from.row[a] = q + (query_head * params.Nq + row) * D;
-    from.position[a] = row + offset;
-  }
   Query query;
   query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), lane);
   const long kv_start = kv_head * params.Nkv * D;
