@@ -48,13 +48,14 @@ def _first_line(command: list[str]) -> str:
 
 
 def _system_lines() -> list[Line]:
-    system = platform.mac_ver()[0] and f"macOS {platform.mac_ver()[0]}" or platform.platform()
+    release = platform.mac_ver()[0]
+    system = f"macOS {release}" if release else platform.platform()
     lines = [
         Line("system", "ok", f"{system}, {platform.machine()}, {os.cpu_count()} cores"),
         Line("python", "ok", f"{platform.python_version()} at {sys.executable}"),
     ]
     if sys.platform == "darwin":
-        major = int(platform.mac_ver()[0].split(".")[0] or 0)
+        major = int(release.split(".")[0] or 0)
         if major < 14 or platform.machine() != "arm64":
             cure = "MSL 3.1 needs macOS 14 on Apple silicon: update, or open the cpu device"
             lines[0] = Line("system", "missing", lines[0].found, cure)
