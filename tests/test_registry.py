@@ -3,8 +3,8 @@ import re
 import pytest
 from attnproto.errors import KernelCompileError
 from attnproto.kernels import registry
-from attnproto.kernels.flash import FlashTile
 from attnproto.kernels.registry import TemplateArgument, flatten, instantiate, metal_root
+from attnproto.kernels.tile import FlashTile
 
 FILES = sorted(
     str(file.relative_to(metal_root()).as_posix()) for file in metal_root().rglob("*.metal")

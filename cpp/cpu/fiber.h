@@ -60,7 +60,7 @@ struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
   uint64_t counts[kCounts] = {};  // of kernels compiled to count
-  std::string fault;  // set when the kernel broke a rule; its run was abandoned
+  std::string fault;              // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
   ~Threadgroup();

@@ -113,12 +113,12 @@ Operation prefix(uint32_t op, bool inclusive) {
 
 }  // namespace
 
-#define ATTN_REDUCTIONS(suffix, type)                                                        \
-  ATTN_RUNTIME type attn_reduce_##suffix(type value, uint32_t op) {                          \
-    return as<type>(exchange(bits(value), PLACE, reduction<type>(op)));                      \
-  }                                                                                          \
-  ATTN_RUNTIME type attn_prefix_##suffix(type value, uint32_t op, uint32_t inclusive) {      \
-    return as<type>(exchange(bits(value), PLACE, prefix<type>(op, inclusive != 0)));         \
+#define ATTN_REDUCTIONS(suffix, type)                                                   \
+  ATTN_RUNTIME type attn_reduce_##suffix(type value, uint32_t op) {                     \
+    return as<type>(exchange(bits(value), PLACE, reduction<type>(op)));                 \
+  }                                                                                     \
+  ATTN_RUNTIME type attn_prefix_##suffix(type value, uint32_t op, uint32_t inclusive) { \
+    return as<type>(exchange(bits(value), PLACE, prefix<type>(op, inclusive != 0)));    \
   }
 ATTN_REDUCTIONS(f32, float)
 ATTN_REDUCTIONS(i32, int32_t)
@@ -136,12 +136,12 @@ ATTN_RUNTIME uint64_t attn_shuffle_u64(uint64_t value, uint32_t source) {
 ATTN_RUNTIME uint32_t attn_broadcast_first_u32(uint32_t value) {
   return uint32_t(exchange(value, PLACE, broadcast_first));
 }
-ATTN_RUNTIME uint32_t attn_ballot(uint32_t vote) {
-  return uint32_t(exchange(vote, PLACE, ballot));
-}
+ATTN_RUNTIME uint32_t attn_ballot(uint32_t vote) { return uint32_t(exchange(vote, PLACE, ballot)); }
 ATTN_RUNTIME void attn_simdgroup_barrier() { exchange(0, PLACE, meet); }
 ATTN_RUNTIME void attn_threadgroup_barrier() { threadgroup_barrier(self(), PLACE); }
-ATTN_RUNTIME void* attn_threadgroup_memory() { return self().public_state.group->threadgroup_memory; }
+ATTN_RUNTIME void* attn_threadgroup_memory() {
+  return self().public_state.group->threadgroup_memory;
+}
 
 // What the block of code that begins here does.
 ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
@@ -168,19 +168,32 @@ ATTN_RUNTIME void attn_matrix_batch(const MatrixBatch* batch) {
 namespace attnproto::cpu {
 
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
-#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
+#define ATTN_SYMBOL(name)                    \
+  {                                          \
+    #name, reinterpret_cast<uint64_t>(&name) \
+  }
   return {
-      ATTN_SYMBOL(attn_reduce_f32),      ATTN_SYMBOL(attn_prefix_f32),
-      ATTN_SYMBOL(attn_reduce_i32),      ATTN_SYMBOL(attn_prefix_i32),
-      ATTN_SYMBOL(attn_reduce_u32),      ATTN_SYMBOL(attn_prefix_u32),
-      ATTN_SYMBOL(attn_reduce_i64),      ATTN_SYMBOL(attn_prefix_i64),
-      ATTN_SYMBOL(attn_reduce_u64),      ATTN_SYMBOL(attn_prefix_u64),
-      ATTN_SYMBOL(attn_lane_index),      ATTN_SYMBOL(attn_shuffle_u32),
-      ATTN_SYMBOL(attn_shuffle_u64),     ATTN_SYMBOL(attn_broadcast_first_u32),
-      ATTN_SYMBOL(attn_ballot),          ATTN_SYMBOL(attn_simdgroup_barrier),
-      ATTN_SYMBOL(attn_threadgroup_barrier), ATTN_SYMBOL(attn_threadgroup_memory),
+      ATTN_SYMBOL(attn_reduce_f32),
+      ATTN_SYMBOL(attn_prefix_f32),
+      ATTN_SYMBOL(attn_reduce_i32),
+      ATTN_SYMBOL(attn_prefix_i32),
+      ATTN_SYMBOL(attn_reduce_u32),
+      ATTN_SYMBOL(attn_prefix_u32),
+      ATTN_SYMBOL(attn_reduce_i64),
+      ATTN_SYMBOL(attn_prefix_i64),
+      ATTN_SYMBOL(attn_reduce_u64),
+      ATTN_SYMBOL(attn_prefix_u64),
+      ATTN_SYMBOL(attn_lane_index),
+      ATTN_SYMBOL(attn_shuffle_u32),
+      ATTN_SYMBOL(attn_shuffle_u64),
+      ATTN_SYMBOL(attn_broadcast_first_u32),
+      ATTN_SYMBOL(attn_ballot),
+      ATTN_SYMBOL(attn_simdgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_memory),
       ATTN_SYMBOL(attn_count),
-      ATTN_SYMBOL(attn_matrix_slots),    ATTN_SYMBOL(attn_matrix_batch),
+      ATTN_SYMBOL(attn_matrix_slots),
+      ATTN_SYMBOL(attn_matrix_batch),
   };
 #undef ATTN_SYMBOL
 }

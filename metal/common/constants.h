@@ -18,3 +18,9 @@ constant bool sliding_window [[function_constant(3)]];
 constant bool softcap [[function_constant(4)]];
 // Scores get the bias slope(head) * (key - position).
 constant bool alibi [[function_constant(5)]];
+// Q and K are rotated by their positions as they are read.
+constant bool rope [[function_constant(6)]];
+// Rotated pairs are neighbours; otherwise half a head apart.
+constant bool rope_interleaved [[function_constant(7)]];
+// Keys are divided over threadgroups, whose partial results another kernel joins.
+constant bool split_keys [[function_constant(8)]];

@@ -20,8 +20,9 @@
 // Limits  D a multiple of 8 up to 256; Br D elements of Q plus a staged chunk within 32768 bytes;
 //         1e-20 <= scale <= 1e20; scores below 1e30. A masked key still meets its V row with weight
 //         0, so a NaN there reaches every row whose step contains the key.
-#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
+#include <metal_stdlib>
+
 #include "flash.h"
 using namespace metal;
 
@@ -33,12 +34,14 @@ struct KeySource {
   typedef StagedKeys<T, D, KEYS, THREADS> type;
   static constant constexpr int tile = KEYS * (D + 16 / int(sizeof(T)));
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T* at,
-                              LanePlace place, uint thread_index) {
+                              LanePlace place, Rotation<T, D> rotation, uint thread_index) {
     type source;
     source.keys = k;
     source.values = v;
     source.tile = at;
     source.place = place;
+    source.rotation = rotation;
+    source.first = 0;
     source.thread_index = int(thread_index);
     return source;
   }
@@ -49,8 +52,8 @@ struct KeySource<T, D, keys_by_lane, THREADS> {
   typedef LaneKeys<T, D> type;
   static constant constexpr int tile = 0;
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T*, LanePlace place,
-                              uint) {
-    return lane_keys<T, D>(k, v, place);
+                              Rotation<T, D> rotation, uint) {
+    return lane_keys<T, D>(k, v, place, rotation);
   }
 };
 
@@ -59,21 +62,25 @@ struct KeySource<T, D, keys_by_matrix, THREADS> {
   typedef MatrixKeys<T, D> type;
   static constant constexpr int tile = 0;
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T*, LanePlace place,
-                              uint) {
+                              Rotation<T, D> rotation, uint) {
     type source;
     source.keys = k;
     source.values = v;
     source.place = place;
+    source.rotation = rotation;
+    source.first = 0;
     return source;
   }
 };
 
 template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int RESCALE>
-[[kernel]] void flash(const device T* q [[buffer(0)]],    // [B, Hq, Nq, D]
-                      const device T* k [[buffer(1)]],    // [B, Hkv, Nkv, D]
-                      const device T* v [[buffer(2)]],    // [B, Hkv, Nkv, D]
-                      device T* output [[buffer(3)]],     // [B, Hq, Nq, D]
+[[kernel]] void flash(const device T* q [[buffer(0)]],  // [B, Hq, Nq, D]
+                      const device T* k [[buffer(1)]],  // [B, Hkv, Nkv, D]
+                      const device T* v [[buffer(2)]],  // [B, Hkv, Nkv, D]
+                      device T* output [[buffer(3)]],   // [B, Hq, Nq, D]
                       constant FlashParams& params [[buffer(4)]],
+                      // [positions, D / 2] of (cos, sin), from the first query's position on
+                      const device float2* turns [[buffer(5), function_constant(rope)]],
                       uint3 group [[threadgroup_position_in_grid]],
                       uint3 groups [[threadgroups_per_grid]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]],
@@ -99,20 +106,16 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   const long kv_head = query_head / params.group;
   const LanePlace place = lane_place(lane);
 
-  QueryRows<T, R> from;
-  ATTN_UNROLL for (short a = 0; a < R; a++) {
-    int row = first_row + a * 8 + place.row;
-    if (!aligned_queries) row = min(row, params.Nq - 1);
-    from.row[a] = q + (query_head * params.Nq + row) * D;
-  }
+  const int offset = params.Nkv - params.Nq;
+  QueryRows<T, D, R> from =
+      query_rows<T, D, R>(q + query_head * params.Nq * D, first_row, params.Nq, offset, place);
+  if (rope) from.rotation.table = turns + long(max(-offset, 0)) * (D / 2);
   Query query;
-  query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), place,
-              lane);
+  query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), lane);
   const long kv_start = kv_head * params.Nkv * D;
-  Keys source = Source::open(k + kv_start, v + kv_start, shared + query_tile, place,
+  Keys source = Source::open(k + kv_start, v + kv_start, shared + query_tile, place, from.rotation,
                              simdgroup * 32 + lane);
 
-  const int offset = params.Nkv - params.Nq;
   const ScoreRule rule = score_rule(params, head, first_row + place.row + offset, params.Nkv);
   PositionSpan span;
   span.first = offset + (Keys::collective ? tile_row : first_row);

@@ -9,9 +9,11 @@
 //
 // Keys are counted from the start of the current step, which advance() moves; `last` is the last
 // key that exists, counted alike. With CLAMP a lane repeats that key instead of reading past it.
+// Where K is rotated, `first` is the position of the step's first key.
 // A paged cache is another source, and nothing else in the kernel changes.
 #pragma once
 #include "../common/row_access.h"
+#include "../rope/rotation.h"
 
 // Every lane reads its own elements from device memory: two line segments a fragment.
 template <typename T, int D>
@@ -21,9 +23,13 @@ struct LaneKeys {
   const device T* keys;    // lane's place in K, [*, D]
   const device T* values;  // lane's place in V, [*, D]
   LanePlace place;
+  Rotation<T, D> rotation;
+  int first;
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS; }
+  static constexpr int chunk() {
+    return KEYS;
+  }
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) const {}
   template <int KEYS>
@@ -32,22 +38,29 @@ struct LaneKeys {
   METAL_FUNC void advance(int count) {
     keys += long(count) * D;
     values += long(count) * D;
+    first += count;
   }
+
+  // Of the key that the lane pointer reaches by `key` rows.
+  METAL_FUNC int position(int key) const { return first + place.column + key; }
 
   template <bool CLAMP>
   METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int last) const {
-    const int first = CLAMP ? min(at + place.column, last) - place.column : at;
-    const int second = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
-    key_group(out, read4(keys + first * D + g * 32), read4(keys + second * D + g * 32));
+    const int left = CLAMP ? min(at + place.column, last) - place.column : at;
+    const int right = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
+    const int d = g * 32 + place.row * 4;
+    key_group(out, read4(keys + left * D + g * 32, d, position(left), rotation),
+              read4(keys + right * D + g * 32, d, position(right), rotation));
   }
 
   // The lane pointer stands on dimension 4 row; plain order wants dimension `row`.
   template <bool CLAMP>
   METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int last) const {
     const device T* plain = keys + d - 3 * place.row;
-    const int first = CLAMP ? min(at + place.column, last) - place.column : at;
-    const int second = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
-    lane_pair(out) = vec<T, 2>(plain[first * D], plain[second * D]);
+    const int left = CLAMP ? min(at + place.column, last) - place.column : at;
+    const int right = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
+    lane_pair(out) = vec<T, 2>(read1(plain + left * D, d + place.row, position(left), rotation),
+                               read1(plain + right * D, d + place.row, position(right), rotation));
   }
 
   template <bool CLAMP>
@@ -65,15 +78,19 @@ struct LaneKeys {
 };
 
 template <typename T, int D>
-METAL_FUNC LaneKeys<T, D> lane_keys(const device T* k, const device T* v, LanePlace place) {
+METAL_FUNC LaneKeys<T, D> lane_keys(const device T* k, const device T* v, LanePlace place,
+                                    Rotation<T, D> rotation) {
   LaneKeys<T, D> source;
   source.keys = k + place.column * D + place.row * 4;
   source.values = v + place.row * D + place.column * 4;
   source.place = place;
+  source.rotation = rotation;
+  source.first = 0;
   return source;
 }
 
 // simdgroup_load straight from device memory, in plain order: eight line segments a fragment.
+// Rotated keys cannot come that way: then, as past the last key, lanes read for themselves.
 template <typename T, int D>
 struct MatrixKeys {
   static constant constexpr bool wide = false;
@@ -81,9 +98,13 @@ struct MatrixKeys {
   const device T* keys;    // [*, D]
   const device T* values;  // [*, D]
   LanePlace place;
+  Rotation<T, D> rotation;
+  int first;
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS; }
+  static constexpr int chunk() {
+    return KEYS;
+  }
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) const {}
   template <int KEYS>
@@ -96,14 +117,17 @@ struct MatrixKeys {
   METAL_FUNC void advance(int count) {
     keys += long(count) * D;
     values += long(count) * D;
+    first += count;
   }
 
   template <bool CLAMP>
   METAL_FUNC void key_fragment(thread Fragment<T>& out, int at, int d, int last) const {
-    if (CLAMP) {
+    if (CLAMP || rope) {
       const device T* column = keys + d + place.row;
-      lane_pair(out) = vec<T, 2>(column[min(at + place.column, last) * D],
-                                 column[min(at + place.column + 1, last) * D]);
+      const int left = CLAMP ? min(at + place.column, last) : at + place.column;
+      const int right = CLAMP ? min(at + place.column + 1, last) : at + place.column + 1;
+      lane_pair(out) = vec<T, 2>(read1(column + left * D, d + place.row, first + left, rotation),
+                                 read1(column + right * D, d + place.row, first + right, rotation));
     } else {
       simdgroup_load(out, keys + at * D + d, D, ulong2(0, 0), true);
     }
@@ -130,32 +154,43 @@ struct StagedKeys {
   const device T* values;  // [*, D]
   threadgroup T* tile;     // [ROWS, stride]
   LanePlace place;
+  Rotation<T, D> rotation;
+  int first;
   int thread_index;
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS < ROWS ? KEYS : ROWS; }
+  static constexpr int chunk() {
+    return KEYS < ROWS ? KEYS : ROWS;
+  }
 
   METAL_FUNC void advance(int count) {
     keys += long(count) * D;
     values += long(count) * D;
+    first += count;
   }
 
   // Clamped always: a copy may run past the keys that its step will use.
-  template <int KEYS>
+  template <int KEYS, bool ROTATE>
   METAL_FUNC void copy(const device T* from, int at, int last) const {
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (int i = thread_index; i < KEYS * (D / 4); i += THREADS) {
       const int row = i / (D / 4), d = i % (D / 4) * 4;
+      const int key = min(at + row, last);
+      const device T* source = from + key * D + d;
       *reinterpret_cast<threadgroup vec<T, 4>*>(tile + row * stride + d) =
-          read4(from + min(at + row, last) * D + d);
+          ROTATE ? read4(source, d, first + key, rotation) : read4(source);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
 
   template <int KEYS>
-  METAL_FUNC void fetch_keys(int at, int last) const { copy<KEYS>(keys, at, last); }
+  METAL_FUNC void fetch_keys(int at, int last) const {
+    copy<KEYS, true>(keys, at, last);
+  }
   template <int KEYS>
-  METAL_FUNC void fetch_values(int at, int last) const { copy<KEYS>(values, at, last); }
+  METAL_FUNC void fetch_values(int at, int last) const {
+    copy<KEYS, false>(values, at, last);
+  }
 
   template <bool CLAMP>
   METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int) const {

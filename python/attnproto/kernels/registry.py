@@ -135,6 +135,22 @@ def instantiate(path: str, function: str, arguments: tuple[TemplateArgument, ...
     return KernelSource(name=name, text=text)
 
 
+def plain(path: str, function: str) -> KernelSource:
+    """Return the text of a kernel that is no template.
+
+    Args:
+        path: file below the kernel folder.
+        function: name of the kernel in it.
+
+    Returns:
+        The source, named ``function``.
+
+    Raises:
+        KernelCompileError: as ``flatten``.
+    """
+    return KernelSource(name=function, text=_flattened(path))
+
+
 @functools.cache
 def _flattened(path: str) -> str:
     return flatten(path)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-FUNCTION = "@attn_matrix_multiply_accumulate"
+FUNCTION = "@attn_matrix_multiply_accumulate_"
 # The engine has more slots (cpp/cpu/fiber.h); fewer at a time stay in the L1 cache.
 MAX_SLOTS = 192
 OPERAND_SLOTS = 72
@@ -22,7 +22,7 @@ ZERO = 0xFFFF  # an addend that is all zero takes no slot
 _NAME = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
 _DEFINED = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = ')
 _CALL = re.compile(
-    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*{FUNCTION}\((.*?)\)"
+    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*{FUNCTION}\w+\((.*?)\)"
 )
 _EXTRACT = re.compile(
     r"= (?:extractelement <2 x float> (%[^,]+), i64 ([01])"
@@ -43,6 +43,7 @@ class _Product:
     name: str
     type: str
     operands: list[str]  # a0 a1 b0 b1 c0 c1
+    types: list[str]
     position: int
     level: int = 0
     chained: str | None = None  # the product whose result is the addend
@@ -69,8 +70,12 @@ class _Emitter:
         self.serial += 1
         return f"%attn.{what}.{self.serial}"
 
-    def store(self, out: list[str], slot: int, pair: list[str]) -> None:
+    def store(self, out: list[str], slot: int, pair: tuple[str, str], kind: str = "float") -> None:
         for element, value in enumerate(pair):
+            if kind != "float":
+                wide = self.fresh("wide")
+                out.append(f"  {wide} = fpext {kind} {value} to float")
+                value = wide
             at = self.fresh("at")
             out.append(
                 f"  {at} = getelementptr i8, ptr %attn.slots, i64 {slot * 256 + element * 4}"
@@ -128,8 +133,9 @@ def _blocks(body: list[str]) -> list[_Block]:
     return blocks
 
 
-def _operands(call: str) -> list[str]:
-    return [argument.split()[-1] for argument in call.split(", ")]
+def _operands(call: str) -> tuple[list[str], list[str]]:
+    words = [argument.split() for argument in call.split(", ")]
+    return [w[-1] for w in words], [w[0] for w in words]
 
 
 def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
@@ -144,7 +150,7 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
         name = match.group(1) if match else None
         call = _CALL.search(line)
         if call:
-            product = _Product(name, call.group(1), _operands(call.group(2)), position)
+            product = _Product(name, call.group(1), *_operands(call.group(2)), position)
             level = max((ready.get(v, 0) for v in product.operands[:4]), default=0)
             sources = [extracts.get(v) for v in product.operands[4:]]
             if (
@@ -242,7 +248,7 @@ def _rewrite_level(
     out: list[str],
 ) -> None:
     """One level: accumulators keep their slots, operands share the rest in turns."""
-    operands: dict[tuple[str, str], int] = {}
+    operands: dict[tuple[str, str, str], int] = {}
     operations: list[tuple[int, int, int, int]] = []
     accumulators = OPERAND_SLOTS
     done: list[_Product] = []
@@ -260,18 +266,20 @@ def _rewrite_level(
         done.clear()
         accumulators = OPERAND_SLOTS
 
-    def slot_of(pair: tuple[str, str]) -> int:
-        if pair not in operands:
-            operands[pair] = len(operands)
-            emitter.store(out, operands[pair], list(pair))
-        return operands[pair]
+    def slot_of(operand: tuple[str, str, str]) -> int:
+        if operand not in operands:
+            operands[operand] = len(operands)
+            emitter.store(out, operands[operand], operand[:2], operand[2])
+        return operands[operand]
 
     for position in positions:
         product = by_position.get(position)
         if product is None:
             out.append(block.lines[position])
             continue
-        left, right, addend = (tuple(product.operands[i : i + 2]) for i in (0, 2, 4))
+        left = (*product.operands[:2], product.types[0])
+        right = (*product.operands[2:4], product.types[2])
+        addend = tuple(product.operands[4:])
         if len({left, right} - set(operands)) + len(operands) > OPERAND_SLOTS:
             flush()
         before = products.get(product.chained) if product.chained else None
@@ -286,7 +294,7 @@ def _rewrite_level(
             addend_slot = ZERO
         if before is None and not set(addend) <= set(_ZEROS):
             addend_slot = accumulators
-            emitter.store(out, addend_slot, list(addend))
+            emitter.store(out, addend_slot, addend)
         if own:
             product.slot = accumulators
             accumulators += 1
@@ -299,7 +307,7 @@ def _rewrite_level(
 
 def batch_matrix_operations(text: str) -> str:
     """Rewrite the matrix calls of an optimised module to batches."""
-    if f"{FUNCTION}(" not in text:
+    if FUNCTION not in text:
         return text
     emitter = _Emitter()
     out: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -95,7 +96,9 @@ def _major(command: tuple[str, ...]) -> int:
 
 @functools.cache
 def compiler_version() -> str:
-    """First line of ``clang --version``."""
+    """What compiled code depends on: the ziglang package's version, or ``clang --version``."""
+    if compiler()[1:] == ("clang",):
+        return "ziglang " + importlib.metadata.version("ziglang")
     done = subprocess.run([*compiler(), "--version"], capture_output=True, text=True)
     return done.stdout.split("\n", 1)[0].strip()
 

@@ -32,6 +32,7 @@ class LibraryText:
 
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
+    sizes: list[list[int]]  # bytes behind each kernel's parameters
     ir_text: str
     cached: bool
 
@@ -41,8 +42,9 @@ class LibraryText:
         return ir.split(self.ir_text)
 
 
-def _pack(rewritten: Rewritten, ir_text: str) -> bytes:
+def _pack(rewritten: Rewritten, sizes: list[list[int]], ir_text: str) -> bytes:
     head = {
+        "sizes": sizes,
         "instances": [asdict(i) for i in rewritten.instances.values()],
         "constants": [asdict(c) for c in rewritten.constants.values()],
     }
@@ -57,7 +59,7 @@ def _unpack(content: bytes) -> LibraryText:
         parameters = tuple(Parameter(**p) for p in fields.pop("parameters"))
         instances[fields["name"]] = Instance(parameters=parameters, **fields)
     constants = {c["name"]: FunctionConstant(**c) for c in head["constants"]}
-    return LibraryText(instances, constants, ir_text.decode(), cached=True)
+    return LibraryText(instances, constants, head["sizes"], ir_text.decode(), cached=True)
 
 
 @functools.lru_cache(maxsize=_TEXTS_KEPT)
@@ -86,9 +88,10 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
             "device knows"
         ) from None
     ir_text = clang.to_ir(whole, target)
-    content = _pack(rewritten, ir_text)
-    cache.write(name, content)
-    return LibraryText(rewritten.instances, rewritten.constants, ir_text, cached=False)
+    module = ir.split(ir_text)
+    sizes = [ir.parameter_bytes(module, n) for n in range(len(rewritten.instances))]
+    cache.write(name, _pack(rewritten, sizes, ir_text))
+    return LibraryText(rewritten.instances, rewritten.constants, sizes, ir_text, cached=False)
 
 
 def _host_cpu() -> str:
@@ -146,7 +149,7 @@ def arguments(
     library: LibraryText, number: int, instance: Instance, values: dict[str, bool | int | float]
 ) -> list[_core.KernelArgument]:
     """What the host must bind."""
-    sizes = ir.parameter_bytes(library.module, number)
+    sizes = library.sizes[number]
     found = []
     for position, parameter in enumerate(instance.parameters):
         switch = parameter.attributes.get("function_constant")

@@ -86,7 +86,7 @@ def untokenize(tokens: list[Token]) -> str:
             out.append(f'\n#line {token.line} "{token.file}"\n')
         elif token.line > line:
             out.append("\n" * (token.line - line))
-        elif not (token.glued and token.text in (">", "=") and out and out[-1] in (">", "=")):
+        elif not (token.glued and token.text in (">", ">=", "=") and out and out[-1] in (">", "=")):
             out.append(" ")
         file, line = token.file, token.line
         out.append(token.text)

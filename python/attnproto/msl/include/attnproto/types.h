@@ -289,7 +289,7 @@ struct array {
 template <class T>
 using uniform = T;
 template <class T>
-ATTN_INLINE T make_uniform(T value) {
+ATTN_INLINE constexpr T make_uniform(T value) {
   return value;
 }
 

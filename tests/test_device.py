@@ -1,0 +1,309 @@
+"""The contract of a device, on the cpu device."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import attnproto
+import ml_dtypes
+import numpy as np
+import pytest
+from attnproto import Dispatch, DispatchError, KernelCompileError
+
+TEXT = """
+#include <metal_stdlib>
+using namespace metal;
+constant int kAdd [[function_constant(0)]];
+constant bool kDouble [[function_constant(1)]];
+struct Params { uint n; float scale; };
+kernel void affine(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
+                   constant Params& p [[buffer(2)]], uint i [[thread_position_in_grid]]) {
+  if (i < p.n) y[i] = x[i] * p.scale * (kDouble ? 2.0 : 1.0) + kAdd;
+}
+kernel void increment(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  y[i] += 1.0f;
+}
+kernel void halve(device const bfloat* x [[buffer(0)]], device bfloat* y [[buffer(1)]],
+                  uint i [[thread_position_in_grid]]) {
+  y[i] = bfloat(float(x[i]) * 0.5f);
+}
+kernel void stage(device float* y [[buffer(0)]], threadgroup float* shared [[threadgroup(0)]],
+                  uint i [[thread_position_in_threadgroup]],
+                  uint n [[threads_per_threadgroup]]) {
+  threadgroup float fixed[256];
+  shared[i] = float(i);
+  fixed[i] = 1.0f;
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  y[i] = shared[n - 1 - i] + fixed[i];
+}
+kernel void greedy(device float* y [[buffer(0)]], uint i [[thread_position_in_threadgroup]]) {
+  threadgroup float big[8193];
+  big[i] = y[i];
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  y[i] = big[8192 - i];
+}
+"""
+CONSTANTS = {0: 3, "kDouble": True}
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("cpu")
+
+
+@pytest.fixture(scope="module")
+def library(device):
+    return device.library(TEXT)
+
+
+def params(n: int, scale: float) -> bytes:
+    return np.uint32(n).tobytes() + np.float32(scale).tobytes()
+
+
+def run_affine(device, pipeline, n=100, **changes):
+    x = np.arange(n, dtype=np.float32)
+    y = np.full(n, np.nan, np.float32)
+    buffers = {0: x, 1: y, 2: params(n, 0.5)} | changes.pop("buffers", {})
+    arguments = {"threadgroups": (4,), "threads": (32,), "buffers": buffers} | changes
+    return y, device.run(pipeline, **arguments)
+
+
+def test_a_kernel_runs_with_constants_by_index_and_by_name(device, library):
+    y, timing = run_affine(device, library.pipeline("affine", constants=CONSTANTS))
+    np.testing.assert_array_equal(y, np.arange(100) * 0.5 * 2 + 3)
+    assert timing.gpu_us > 0
+    assert timing.gpu_us == timing.gpu_end_us - timing.gpu_start_us
+
+
+def test_the_library_names_its_kernels(library):
+    assert library.functions() == ["affine", "increment", "halve", "stage", "greedy"]
+
+
+def test_a_pipeline_reports_itself(library):
+    pipeline = library.pipeline("stage")
+    assert pipeline.static_threadgroup_bytes == 1024
+    assert pipeline.max_threads == 1024
+    assert pipeline.simd_width == 32
+    assert pipeline.compile_us > 0
+
+
+def test_the_second_pipeline_of_a_text_comes_from_the_cache(library):
+    library.pipeline("increment")
+    assert library.pipeline("increment").cached
+
+
+def test_bfloat16_arrays_bind(device, library):
+    x = np.array([1, 3, -5], ml_dtypes.bfloat16)
+    y = np.zeros(3, ml_dtypes.bfloat16)
+    device.run(library.pipeline("halve"), threadgroups=1, threads=3, buffers={0: x, 1: y})
+    np.testing.assert_array_equal(y.astype(np.float32), [0.5, 1.5, -2.5])
+
+
+def test_a_device_buffer_is_kept_and_several_dispatches_go_in_one_submission(device, library):
+    buffer = device.buffer(np.arange(64, dtype=np.float32))
+    dispatch = Dispatch(library.pipeline("increment"), 2, 32, {0: buffer})
+    device.submit([dispatch, dispatch, dispatch])
+    np.testing.assert_array_equal(buffer.numpy(np.float32), np.arange(64) + 3)
+
+
+def test_a_view_of_a_buffer_outlives_the_buffer(device):
+    view = device.buffer(np.arange(1000, dtype=np.float32)).numpy(np.float32)
+    device.buffer(4096)
+    np.testing.assert_array_equal(view, np.arange(1000))
+
+
+def test_dynamic_threadgroup_memory_lies_beside_the_static(device, library):
+    y = np.zeros(64, np.float32)
+    device.run(
+        library.pipeline("stage"),
+        threadgroups=1,
+        threads=64,
+        buffers={0: y},
+        threadgroup_bytes={0: 256},
+    )
+    np.testing.assert_array_equal(y, 63 - np.arange(64) + 1)
+
+
+def test_read_only_arrays_are_inputs_and_stay_as_they_are(device, library):
+    x = np.arange(100, dtype=np.float32)
+    x.flags.writeable = False
+    y, _ = run_affine(device, library.pipeline("affine", constants=CONSTANTS), buffers={0: x})
+    np.testing.assert_array_equal(y, np.arange(100) + 3)
+
+
+REFUSED = {
+    "too many threads": ({"threads": (32, 32, 2)}, "2048 threads .* 1 to 1024"),
+    "no threads": ({"threads": (0,)}, "0 threads"),
+    "no threadgroups": ({"threadgroups": (0,)}, "empty grid"),
+    "a Python number": ({"buffers": {2: 7}}, r"int for buffer 2.*numpy.int32"),
+    "too few bytes": (
+        {"buffers": {2: b"1234"}},
+        r"4 bytes bound to buffer 2 \(p\), needs at least 8",
+    ),
+    "an array with gaps": ({"buffers": {0: np.zeros((8, 8), np.float32)[:, ::2]}}, "contiguous"),
+    "an index too high": ({"buffers": {31: b"1"}}, "index below 31"),
+    "too many inline bytes": ({"buffers": {2: bytes(5000)}}, "at most 4096"),
+    "odd threadgroup memory": ({"threadgroup_bytes": {0: 10}}, "multiple of 16"),
+    "too much threadgroup memory": ({"threadgroup_bytes": {0: 32784}}, "at most 32768"),
+    "four axes": ({"threadgroups": (1, 1, 1, 1)}, "one to three"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_bad_dispatch_is_refused_and_changes_nothing(device, library, changes, message):
+    pipeline = library.pipeline("affine", constants=CONSTANTS)
+    output = np.full(100, 7, np.float32)
+    buffers = {1: output} | changes.get("buffers", {})
+    with pytest.raises(DispatchError, match=message):
+        run_affine(device, pipeline, **(changes | {"buffers": buffers}))
+    assert (output == 7).all()
+
+
+def test_a_missing_buffer_is_named(device, library):
+    with pytest.raises(DispatchError, match=r"nothing bound to buffer 1 \(y\); pass it in buffers"):
+        device.run(
+            library.pipeline("affine", constants=CONSTANTS),
+            threadgroups=1,
+            threads=1,
+            buffers={0: np.zeros(1, np.float32), 2: params(1, 1)},
+        )
+
+
+def test_a_missing_threadgroup_argument_is_named(device, library):
+    with pytest.raises(DispatchError, match=r"threadgroup memory 0 \(shared\)"):
+        device.run(
+            library.pipeline("stage"),
+            threadgroups=1,
+            threads=1,
+            buffers={0: np.zeros(1, np.float32)},
+        )
+
+
+def test_static_threadgroup_memory_over_the_limit_is_refused(device, library):
+    with pytest.raises(DispatchError, match=r"32772 bytes of threadgroup memory .*32768"):
+        device.run(
+            library.pipeline("greedy"),
+            threadgroups=1,
+            threads=1,
+            buffers={0: np.zeros(1, np.float32)},
+        )
+
+
+BAD_PIPELINES = {
+    "unknown kernel": ("nothing", {}, "no kernel 'nothing' .* affine, increment"),
+    "unknown constant": ("affine", {9: 1, **CONSTANTS}, r"constant 9.*kAdd \(0\), kDouble \(1\)"),
+    "unknown name": ("affine", {"kNo": 1, **CONSTANTS}, "constant 'kNo'"),
+    "missing constant": ("affine", {0: 1}, r"no value for function constant 'kDouble' \(index 1"),
+    "out of range": ("affine", {0: 2**31, 1: True}, r"'kAdd' \(int\) found 2147483648"),
+    "not whole": ("affine", {0: 1.5, 1: True}, r"'kAdd' \(int\) found 1.5"),
+    "not a bool": ("affine", {0: 1, 1: 7}, r"'kDouble' \(bool\) found 7"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "constants", "message"), BAD_PIPELINES.values(), ids=BAD_PIPELINES
+)
+def test_a_bad_pipeline_is_refused(library, name, constants, message):
+    with pytest.raises(KernelCompileError, match=message):
+        library.pipeline(name, constants=constants)
+
+
+def test_a_syntax_error_names_the_line_of_the_text(device):
+    text = TEXT.replace("y[i] += 1.0f;", "y[i] += wrong;")
+    line = text[: text.index("wrong")].count("\n") + 1
+    with pytest.raises(
+        KernelCompileError, match=rf"line {line}: use of undeclared identifier 'wrong'"
+    ):
+        device.library(text)
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(attnproto.DeviceUnavailable, match="'gpu', needs one of auto, metal"):
+        attnproto.open_device("gpu")
+
+
+def test_devices_says_what_there_is_and_what_not():
+    found = {summary.kind: summary for summary in attnproto.devices()}
+    assert list(found) == ["metal", "cuda", "cpu"]
+    assert found["cpu"].available
+    assert found["cpu"].tier == "emulated"
+    assert all(s.available or s.reason for s in found.values())
+
+
+def python(code: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_without_a_compiler_the_cure_is_named(tmp_path):
+    code = """
+        import importlib.util, attnproto
+        find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name: None if name == "ziglang" else find(name)
+        try:
+            attnproto.open_device("cpu").library("kernel void f() {}")
+        except attnproto.DeviceUnavailable as error:
+            print(error)
+    """
+    process = python(code, PATH=str(tmp_path), ATTNPROTO_CACHE_DIR=str(tmp_path))
+    out, err = process.communicate(timeout=60)
+    assert "pip install ziglang" in out, err
+
+
+def test_two_processes_compile_the_same_kernel_at_once(tmp_path):
+    code = f"""
+        import attnproto, numpy as np
+        y = np.zeros(32, np.float32)
+        device = attnproto.open_device("cpu")
+        pipeline = device.library({TEXT!r}).pipeline("increment")
+        device.run(pipeline, threadgroups=1, threads=32, buffers={{0: y}})
+        print(y.sum())
+    """
+    both = [python(code, ATTNPROTO_CACHE_DIR=str(tmp_path)) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=60)
+        assert out.strip() == "32.0", err
+    assert not [f.name for f in tmp_path.iterdir() if f.name.startswith("new-")]
+
+
+def test_a_damaged_cache_entry_is_compiled_again(device, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTNPROTO_CACHE_DIR", str(tmp_path))
+    text = TEXT + "// damaged cache"
+    device.library(text).pipeline("increment")
+    for entry in tmp_path.iterdir():
+        entry.write_bytes(entry.read_bytes()[:-5] + b"wrong")
+    pipeline = device.library(text).pipeline("increment")
+    assert not pipeline.cached
+    y = np.zeros(32, np.float32)
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
+    assert (y == 1).all()
+
+
+def test_an_unwritable_cache_folder_costs_time_only(device, monkeypatch):
+    monkeypatch.setenv("ATTNPROTO_CACHE_DIR", "/proc/none")
+    pipeline = device.library(TEXT + "// unwritable cache").pipeline("increment")
+    assert not pipeline.cached
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc")
+def test_a_thousand_dispatches_grow_memory_by_less_than_one_percent(device, library):
+    pipeline = library.pipeline("affine", constants=CONSTANTS)
+    for _ in range(200):
+        run_affine(device, pipeline)
+    before = resident_bytes()
+    for _ in range(1000):
+        run_affine(device, pipeline)
+    assert resident_bytes() - before < before * 0.01
