@@ -24,6 +24,8 @@ _LANGUAGE = [
     # Distinct address spaces in the IR: device, constant and threadgroup memory do not alias,
     # and an access can be told from another.
     "-Xclang", "-ffake-address-space-map",
+    # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
+    "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
 ]  # fmt: skip
