@@ -55,25 +55,25 @@ BINARY = {
 }  # fmt: skip
 
 VALUES = "device const float* in [[buffer(0)]], device float* out [[buffer(1)]]"
-PAIRS = "device const T* a [[buffer(0)]], device const T* b [[buffer(1)]], device T* out [[buffer(2)]]"
+PAIRS = (
+    "device const T* a [[buffer(0)]], device const T* b [[buffer(1)]], device T* out [[buffer(2)]]"
+)
 
 TEXT = HEAD + "kernel void sizes(device int2* out [[buffer(0)]]) {\n"
-TEXT += "".join(
-    f"  out[{k}] = int2(sizeof({t}), alignof({t}));\n" for k, t in enumerate(SIZES)
-)
+TEXT += "".join(f"  out[{k}] = int2(sizeof({t}), alignof({t}));\n" for k, t in enumerate(SIZES))
 TEXT += "}\n"
-for k, name in enumerate(UNARY):
+for name in UNARY:
     spaces = ["", "metal::", "fast::", "precise::"] if name not in ("abs",) else ["", "metal::"]
-    lines = "".join(
-        f" out[{64 * s} + i] = {space}{name}(x);" for s, space in enumerate(spaces)
-    )
+    lines = "".join(f" out[{64 * s} + i] = {space}{name}(x);" for s, space in enumerate(spaces))
     TEXT += f"kernel void unary_{name}({VALUES}, {I}) {{ float x = in[i];{lines}\n"
     TEXT += f"  float4 v = {name}(float4(x)); out[256 + i] = v.z;\n"
     TEXT += f"  out[320 + i] = float({name}(half(x))); }}\n"
 for name in BINARY:
     TEXT += f"kernel void binary_{name}(device const float* a [[buffer(0)]], "
     TEXT += f"device const float* b [[buffer(1)]], device float* out [[buffer(2)]], {I}) {{\n"
-    TEXT += f"  out[i] = {name}(a[i], b[i]); out[64 + i] = {name}(float3(a[i]), float3(b[i])).y; }}\n"
+    TEXT += (
+        f"  out[i] = {name}(a[i], b[i]); out[64 + i] = {name}(float3(a[i]), float3(b[i])).y; }}\n"
+    )
 TEXT += f"""
 kernel void swizzles(device const float4* in [[buffer(0)]], device float4* out [[buffer(1)]]) {{
   float4 v = in[0];
@@ -209,7 +209,8 @@ kernel void shapes({VALUES}) {{
   float c;
   out[15] = sincos(in[0], c);
   out[16] = c;
-  out[17] = min3(in[0], in[1], in[2]) + 10 * max3(in[0], in[1], in[2]) + 100 * median3(in[0], in[1], in[2]);
+  out[17] = min3(in[0], in[1], in[2]) + 10 * max3(in[0], in[1], in[2])
+            + 100 * median3(in[0], in[1], in[2]);
   out[18] = dot(half4(1, 2, 3, 4), half4(2.0h));
   out[19] = max(in[0], 5.0f) + max(3, 4) + min(2u, 7u) + abs(-3) + clamp(in[2], 0.0f, 1.0f);
   out[20] = reflect(a, float3(0, 1, 0)).y;
@@ -227,7 +228,8 @@ struct Params {{
   short list[3];
 }};
 kernel void by_reference(constant Params& p [[buffer(0)]], device float* out [[buffer(1)]],
-                         constant float* table [[buffer(2)]], const device Params* again [[buffer(3)]]) {{
+                         constant float* table [[buffer(2)]],
+                         const device Params* again [[buffer(3)]]) {{
   out[0] = p.n; out[1] = p.scale; out[2] = p.offset.z; out[3] = p.pair.y; out[4] = p.wide >> 32;
   out[5] = p.flag; out[6] = p.tight.z; out[7] = p.list[2]; out[8] = table[p.n];
   Params copy = p;
@@ -261,7 +263,10 @@ struct Stack {{
   }}
 }};
 struct Add {{ template <typename T> T operator()(T a, T b) const {{ return a + b; }} }};
-struct Greater {{ static constexpr constant int kind = 3; float operator()(float a, float b) {{ return max(a, b); }} }};
+struct Greater {{
+  static constexpr constant int kind = 3;
+  float operator()(float a, float b) {{ return max(a, b); }}
+}};
 template <typename Op> float twice(float x) {{ return Op()(x, x) + Op{{}}(x, 1.0f); }}
 template <int N> struct Power {{ static float of(float x) {{ return x * Power<N - 1>::of(x); }} }};
 template <> struct Power<0> {{ static float of(float x) {{ return 1.0f; }} }};
@@ -275,7 +280,9 @@ template <typename T> T pointed(const device T* p) {{ return *p + 2; }}
 template <typename T> T pointed(const constant T* p) {{ return *p + 3; }}
 template <typename... Ts> int how_many(Ts... values) {{ return sizeof...(values); }}
 enum class Mode : uint {{ none, one = 4, two }};
-namespace outer {{ namespace inner {{ constant float table[4] = {{1.0f, 10.0f, 100.0f, 1000.0f}}; }} }}
+namespace outer {{ namespace inner {{
+constant float table[4] = {{1.0f, 10.0f, 100.0f, 1000.0f}};
+}} }}
 constant int3 corners[2] = {{int3(1, 2, 3), int3(4, 5, 6)}};
 constexpr constant float kThird = 1.0f / 3.0f;
 typedef vec<float, 4> Four;
@@ -310,11 +317,14 @@ kernel void objects({VALUES}) {{
   out[15] = float(lowest == -FLT_MAX) + float(biggest) + numeric_limits<int>::max() / 1073741824
             + numeric_limits<uchar>::max() + numeric_limits<short>::min();
   out[16] = metal::is_same_v<decltype(half(1) + half(1)), half> + 2 * is_floating_point_v<bfloat>
-            + 4 * is_integral<uint>::value + 8 * is_same<conditional_t<true, int, float>, int>::value
+            + 4 * is_integral<uint>::value
+            + 8 * is_same<conditional_t<true, int, float>, int>::value
             + 16 * is_unsigned_v<ushort> + 32 * is_same_v<remove_cv_t<const volatile int>, int>
-            + 64 * is_same_v<make_unsigned_t<short>, ushort> + 128 * is_same_v<decltype(1.0), float>;
+            + 64 * is_same_v<make_unsigned_t<short>, ushort>
+            + 128 * is_same_v<decltype(1.0), float>;
   out[17] = 1'000.5 + 1.5h + 0x10 + 0b101 + 1e2f + 010 + 'a';
-  out[18] = numeric_limits<float>::infinity() > FLT_MAX && isnan(numeric_limits<float>::quiet_NaN());
+  out[18] = numeric_limits<float>::infinity() > FLT_MAX
+            && isnan(numeric_limits<float>::quiet_NaN());
 }}
 
 int collatz(int n) {{

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attnproto
 import ml_dtypes
 import numpy as np
@@ -19,7 +21,9 @@ def device():
     return attnproto.open_device("cpu")
 
 
-TEXT = HEAD + """
+TEXT = (
+    HEAD
+    + """
 typedef simdgroup_float8x8 M;
 
 kernel void layout(device float* in [[buffer(0)]], device float* out [[buffer(1)]],
@@ -251,6 +255,7 @@ kernel void attention(device const float* in [[buffer(0)]], device float* out [[
   simdgroup_store(o, out);
 }
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -448,7 +453,7 @@ class Program:
             kind, d = "accumulate", number % self.registers
         return kind, d, a, b, c
 
-    _MSL = {
+    _MSL: ClassVar[dict[str, str]] = {
         "mma": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], r[{b}], r[{c}]); halve(r[{d}]);",
         "accumulate": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], x[{b8}], r[{d}]);",
         "multiply": "simdgroup_multiply(r[{d}], x[{a8}], r[{b}]);",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import attnproto
 import numpy as np
 import pytest
 from attnproto.device import Device
 from attnproto.errors import AttnprotoError, DispatchError, KernelCompileError
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
-TEXT = HEAD + """
+TEXT = (
+    HEAD
+    + """
 kernel void reverse(device const int* in [[buffer(0)]], device int* out [[buffer(1)]],
                     uint i [[thread_index_in_threadgroup]],
                     uint n [[threads_per_threadgroup]], uint group [[threadgroup_position_in_grid]],
@@ -194,6 +195,7 @@ kernel void limited(device int* out [[buffer(0)]], uint i [[thread_position_in_g
   out[i] = int(i);
 }
 """
+)
 
 
 @pytest.fixture(scope="module", params=[1, 4], ids=lambda n: f"{n}-threads")
@@ -348,7 +350,7 @@ def test_large_local_arrays_work_up_to_a_limit_that_is_named(device, library):
     table = np.zeros(11999, int)
     table[k * 7919 % 11999] = k
     np.testing.assert_array_equal(out, table[11999 // 2] + np.arange(40))
-    with pytest.raises(KernelCompileError, match="too_large_frame.*bytes a thread"):
+    with pytest.raises(KernelCompileError, match=r"too_large_frame.*bytes a thread"):
         library.pipeline("too_large_frame")
 
 

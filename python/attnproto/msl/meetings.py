@@ -114,9 +114,7 @@ class _Numbering:
                 ordered += self._loop(component, nodes, edges)
         return ordered
 
-    def _loop(
-        self, inside: list[str], nodes: list[str], edges: dict[str, list[str]]
-    ) -> list[str]:
+    def _loop(self, inside: list[str], nodes: list[str], edges: dict[str, list[str]]) -> list[str]:
         members = set(inside)
         entered = {b for a in nodes if a not in members for b in edges[a] if b in members}
         head = next((n for n in inside if n in entered), inside[0])

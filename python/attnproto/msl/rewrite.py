@@ -446,7 +446,7 @@ class Rewriter:
         else:
             return
         target = [w for w in target if w not in ("metal", "::", "const")]
-        if target[:1] == ["vec"] or target[:1] and target[0] in self.vectors:
+        if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
 
     # -- code ---------------------------------------------------------------
