@@ -10,6 +10,7 @@
 #include <nanobind/stl/vector.h>
 #include <nanobind/trampoline.h>
 
+#include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
 #include "device.h"
@@ -35,7 +36,9 @@ struct PythonFrontEnd final : FrontEnd {
 };
 
 using Axes = std::tuple<uint32_t, uint32_t, uint32_t>;
-Extent extent(const Axes& axes) { return {std::get<0>(axes), std::get<1>(axes), std::get<2>(axes)}; }
+Extent extent(const Axes& axes) {
+  return {std::get<0>(axes), std::get<1>(axes), std::get<2>(axes)};
+}
 
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ConstBytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -118,7 +121,8 @@ NB_MODULE(_core, m) {
   nb::class_<Pipeline>(m, "Pipeline").def_prop_ro("info", &Pipeline::info);
   nb::class_<Library>(m, "Library")
       .def("functions", &Library::functions)
-      .def("pipeline", &Library::pipeline, "descriptor"_a);
+      .def("pipeline", &Library::pipeline, "descriptor"_a,
+           nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Timing>(m, "Timing")
       .def_ro("gpu_start_us", &Timing::gpu_start_us)
       .def_ro("gpu_end_us", &Timing::gpu_end_us)
@@ -129,8 +133,8 @@ NB_MODULE(_core, m) {
           "__init__",
           [](Dispatch* self, std::shared_ptr<Pipeline> pipeline, Axes threadgroups, Axes threads,
              std::optional<Axes> grid) {
-            new (self) Dispatch{std::move(pipeline), extent(threadgroups), extent(threads),
-                                std::nullopt,       {},                    {}};
+            new (self) Dispatch{
+                std::move(pipeline), extent(threadgroups), extent(threads), std::nullopt, {}, {}};
             if (grid) self->grid = extent(*grid);
           },
           "pipeline"_a, "threadgroups"_a, "threads"_a, "grid"_a = nb::none())
@@ -160,7 +164,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("name", [](const Device& self) { return self.info().name; })
       .def_prop_ro("tier", [](const Device& self) { return self.info().tier; })
       .def("new_buffer", &Device::new_buffer, "nbytes"_a)
-      .def("library", &Device::library, "text"_a)
+      .def("library", &Device::library, "text"_a, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {
@@ -171,6 +175,7 @@ NB_MODULE(_core, m) {
           },
           "dispatches"_a);
 
+  bind_variants(m);
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
   m.def("take_counts", &take_counts, "cpu_device"_a);

@@ -10,8 +10,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
+
+#include "error.h"
 
 namespace attnproto {
 
@@ -34,6 +37,41 @@ struct Constant {
   std::variant<bool, int64_t, double> value;
 };
 
+class Library;
+
+// What a text is compiled with, beside the text itself.
+struct CompileOptions {
+  bool fast_math = false;
+  std::vector<std::pair<std::string, std::string>> macros;
+};
+
+// One call inside a stitched function: its arguments are inputs of the stitched
+// function or results of earlier calls.
+struct StitchedCall {
+  enum class From { Input, Call };
+  struct Argument {
+    From from = From::Input;
+    uint32_t index = 0;
+  };
+  std::string function;
+  std::vector<Argument> arguments;
+};
+
+// A function composed without source text (Metal: a stitching graph). The result
+// is that of the last call.
+struct StitchedFunction {
+  std::string name;
+  std::vector<StitchedCall> calls;
+  bool always_inline = true;
+};
+
+// A function of another library, linked into one pipeline so that the kernel
+// can call what its own text only declares.
+struct LinkedFunction {
+  std::shared_ptr<Library> library;
+  std::string function;
+};
+
 struct PipelineDescriptor {
   std::string function;
   std::vector<Constant> constants;
@@ -41,14 +79,17 @@ struct PipelineDescriptor {
   std::vector<std::string> linked_functions;
   // A file holding pipelines compiled earlier; empty: none is looked up.
   std::string archive;
+  // With an archive: refuse to compile what the archive does not hold.
+  bool fail_on_archive_miss = false;
+  std::vector<LinkedFunction> private_functions;
 };
 
 struct PipelineInfo {
   uint32_t static_threadgroup_bytes = 0;
   uint32_t max_threads = 0;  // per threadgroup
   uint32_t simd_width = kSimdWidth;
-  double compile_us = 0;     // time until the pipeline was ready, whatever the cache gave
-  bool cached = false;       // true when no compiler ran
+  double compile_us = 0;  // time until the pipeline was ready, whatever the cache gave
+  bool cached = false;    // true when no compiler ran
 };
 
 class Buffer {
@@ -58,10 +99,23 @@ class Buffer {
   virtual void* contents() = 0;  // host address; valid between submissions
 };
 
+// Visible functions of one pipeline, called by their place in the table.
+class FunctionTable {
+ public:
+  virtual ~FunctionTable() = default;
+  virtual size_t size() const = 0;
+};
+
 class Pipeline {
  public:
   virtual ~Pipeline() = default;
   virtual const PipelineInfo& info() const = 0;
+  // The names must be among the descriptor's linked_functions.
+  virtual std::shared_ptr<FunctionTable> function_table(const std::vector<std::string>&) {
+    throw Error(ErrorKind::KernelCompileError,
+                "[device.function_table] found a device without function tables, needs one that "
+                "calls functions indirectly; branch on an argument instead");
+  }
 };
 
 class Library {
@@ -69,6 +123,21 @@ class Library {
   virtual ~Library() = default;
   virtual std::vector<std::string> functions() const = 0;
   virtual std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor&) = 0;
+  // A library of functions composed from this one's visible functions.
+  virtual std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>&) {
+    throw Error(
+        ErrorKind::KernelCompileError,
+        "[device.stitch] found a device without function stitching, needs one that composes "
+        "functions; concatenate the source instead");
+  }
+};
+
+// Compiled pipelines that outlive the process.
+class Archive {
+ public:
+  virtual ~Archive() = default;
+  virtual void add(Library& library, const PipelineDescriptor& descriptor) = 0;
+  virtual void save(const std::string& path) = 0;
 };
 
 // Memory of the caller, bound for one submission. After it, `data` holds what
@@ -97,6 +166,11 @@ struct ThreadgroupMemory {
   uint32_t bytes = 0;
 };
 
+struct TableBinding {
+  uint32_t index = 0;
+  std::shared_ptr<FunctionTable> table;
+};
+
 struct Dispatch {
   std::shared_ptr<Pipeline> pipeline;
   Extent threadgroups;  // how many in the grid
@@ -106,6 +180,16 @@ struct Dispatch {
   std::optional<Extent> grid;
   std::vector<Binding> bindings;
   std::vector<ThreadgroupMemory> threadgroup_memory;
+  std::vector<TableBinding> function_tables;
+  // In a concurrent submission: wait for everything encoded before.
+  bool barrier_before = false;
+};
+
+struct SubmitOptions {
+  // Dispatches may overlap and see no writes of each other, save across barrier_before.
+  bool concurrent = false;
+  // Ask the device's counters for the time of every dispatch.
+  bool time_each = false;
 };
 
 // Start and end on the device's own clock, for the whole submission.
@@ -113,6 +197,12 @@ struct Timing {
   double gpu_start_us = 0;
   double gpu_end_us = 0;
   double gpu_us() const { return gpu_end_us - gpu_start_us; }
+  // One entry a dispatch when time_each was asked for and the counters could be read, else none.
+  struct Span {
+    double start_us = 0;
+    double end_us = 0;
+  };
+  std::vector<Span> each;
 };
 
 struct DeviceInfo {
@@ -129,6 +219,28 @@ class Device {
   virtual std::shared_ptr<Library> library(const std::string& msl_text) = 0;
   // Runs the dispatches in order, each seeing what the ones before it wrote.
   virtual Timing submit(const std::vector<Dispatch>& dispatches) = 0;
+
+  // What only some devices can do; the defaults are those of a device that cannot.
+  virtual std::shared_ptr<Library> library_with(const std::string& msl_text,
+                                                const CompileOptions& options) {
+    if (options.fast_math || !options.macros.empty())
+      throw Error(ErrorKind::KernelCompileError,
+                  "[device.library] found compile options, needs a device that takes them; write "
+                  "them into the text");
+    return library(msl_text);
+  }
+  // In-order execution is one of the orders a concurrent submission allows.
+  virtual Timing submit_with(const std::vector<Dispatch>& dispatches, const SubmitOptions&) {
+    return submit(dispatches);
+  }
+  virtual std::shared_ptr<Archive> new_archive() {
+    throw Error(ErrorKind::KernelCompileError,
+                "[device.archive] found a device without binary archives, needs one that stores "
+                "pipelines; compile from the text");
+  }
+  // Memory the device holds for this process, for leak checks; 0 when it cannot say.
+  virtual uint64_t allocated_bytes() const { return 0; }
+  virtual std::vector<std::pair<std::string, std::string>> properties() const { return {}; }
 };
 
 }  // namespace attnproto

@@ -140,10 +140,10 @@ Launch prepare(const Dispatch& dispatch) {
                   "[dispatch " + pipeline->name() + "] found nothing bound to " + what +
                       "; pass it in " + (buffer ? "buffers" : "threadgroup_bytes"));
     if (bytes < argument.min_bytes)
-      throw Error(ErrorKind::DispatchError,
-                  "[dispatch " + pipeline->name() + "] found " + std::to_string(bytes) +
-                      " bytes bound to " + what + ", needs at least " +
-                      std::to_string(argument.min_bytes));
+      throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline->name() + "] found " +
+                                                std::to_string(bytes) + " bytes bound to " + what +
+                                                ", needs at least " +
+                                                std::to_string(argument.min_bytes));
   }
   return launch;
 }
@@ -216,8 +216,7 @@ class CpuDevice final : public Device {
       }
     };
     std::vector<std::thread> threads;
-    for (size_t i = 1; i < workers; i++)
-      threads.emplace_back([&, i] { work(*groups_[i]); });
+    for (size_t i = 1; i < workers; i++) threads.emplace_back([&, i] { work(*groups_[i]); });
     work(*groups_[0]);
     for (std::thread& thread : threads) thread.join();
     for (size_t i = 0; i < workers; i++)

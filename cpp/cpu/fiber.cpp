@@ -158,7 +158,7 @@ void Threadgroup::reserve(size_t threadgroup_bytes) {
 }
 
 void Threadgroup::place_lanes() {
-  const uint32_t(&size)[3] = shared.threads;
+  const uint32_t (&size)[3] = shared.threads;
   uint32_t count = size[0] * size[1] * size[2];
   simdgroup_count = (count + kLanes - 1) / kLanes;
   shared.simdgroups = simdgroup_count;
@@ -187,8 +187,10 @@ void Threadgroup::place_lanes() {
     Fiber& fiber = fibers_[i];
     fiber.stack_pointer = frame;
     fiber.simdgroup = &simdgroups[i / kLanes];
-    fiber.public_state = {&shared,    {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
-                          i,          i / kLanes,
+    fiber.public_state = {&shared,
+                          {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
+                          i,
+                          i / kLanes,
                           i % kLanes};
   }
 }
@@ -197,7 +199,8 @@ void Threadgroup::check_stacks() {
   uint32_t count = shared.threads[0] * shared.threads[1] * shared.threads[2];
   for (uint32_t i = 0; i < count && fault.empty(); i++)
     if (std::memcmp(arena_ + kArenaHeader + i * kStackStride, &kCanary, sizeof kCanary) != 0)
-      fault = "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";
+      fault =
+          "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";
 }
 
 void Threadgroup::run() {

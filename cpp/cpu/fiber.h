@@ -60,7 +60,7 @@ struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
   uint64_t counts[kCounts] = {};  // of kernels compiled to count
-  std::string fault;  // set when the kernel broke a rule; its run was abandoned
+  std::string fault;              // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
   ~Threadgroup();
@@ -93,8 +93,7 @@ Fiber& self();
 
 // Parks the calling lane until its simdgroup's active lanes have arrived. Places rise
 // along the code (python/attnproto/msl/meetings.py).
-void rendezvous(Fiber& lane, uint32_t place, Operation operation,
-                const void* argument = nullptr);
+void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
 void threadgroup_barrier(Fiber& lane, uint32_t place);
 
 }  // namespace attnproto::cpu

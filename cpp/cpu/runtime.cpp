@@ -112,13 +112,13 @@ Operation prefix(uint32_t op, bool inclusive) {
 
 }  // namespace
 
-#define ATTN_REDUCTIONS(suffix, type)                                                        \
-  ATTN_RUNTIME type attn_reduce_##suffix(uint32_t place, type value, uint32_t op) {          \
-    return as<type>(exchange(place, bits(value), reduction<type>(op)));                      \
-  }                                                                                          \
-  ATTN_RUNTIME type attn_prefix_##suffix(uint32_t place, type value, uint32_t op,            \
-                                         uint32_t inclusive) {                               \
-    return as<type>(exchange(place, bits(value), prefix<type>(op, inclusive != 0)));         \
+#define ATTN_REDUCTIONS(suffix, type)                                                \
+  ATTN_RUNTIME type attn_reduce_##suffix(uint32_t place, type value, uint32_t op) {  \
+    return as<type>(exchange(place, bits(value), reduction<type>(op)));              \
+  }                                                                                  \
+  ATTN_RUNTIME type attn_prefix_##suffix(uint32_t place, type value, uint32_t op,    \
+                                         uint32_t inclusive) {                       \
+    return as<type>(exchange(place, bits(value), prefix<type>(op, inclusive != 0))); \
   }
 ATTN_REDUCTIONS(f32, float)
 ATTN_REDUCTIONS(i32, int32_t)
@@ -141,7 +141,9 @@ ATTN_RUNTIME uint32_t attn_ballot(uint32_t place, uint32_t vote) {
 }
 ATTN_RUNTIME void attn_simdgroup_barrier(uint32_t place) { exchange(place, 0, meet); }
 ATTN_RUNTIME void attn_threadgroup_barrier(uint32_t place) { threadgroup_barrier(self(), place); }
-ATTN_RUNTIME void* attn_threadgroup_memory() { return self().public_state.group->threadgroup_memory; }
+ATTN_RUNTIME void* attn_threadgroup_memory() {
+  return self().public_state.group->threadgroup_memory;
+}
 
 // What the block of code that begins here does.
 ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
@@ -168,19 +170,32 @@ ATTN_RUNTIME void attn_matrix_batch(uint32_t place, const MatrixBatch* batch) {
 namespace attnproto::cpu {
 
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
-#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
+#define ATTN_SYMBOL(name)                    \
+  {                                          \
+    #name, reinterpret_cast<uint64_t>(&name) \
+  }
   return {
-      ATTN_SYMBOL(attn_reduce_f32),      ATTN_SYMBOL(attn_prefix_f32),
-      ATTN_SYMBOL(attn_reduce_i32),      ATTN_SYMBOL(attn_prefix_i32),
-      ATTN_SYMBOL(attn_reduce_u32),      ATTN_SYMBOL(attn_prefix_u32),
-      ATTN_SYMBOL(attn_reduce_i64),      ATTN_SYMBOL(attn_prefix_i64),
-      ATTN_SYMBOL(attn_reduce_u64),      ATTN_SYMBOL(attn_prefix_u64),
-      ATTN_SYMBOL(attn_lane_index),      ATTN_SYMBOL(attn_shuffle_u32),
-      ATTN_SYMBOL(attn_shuffle_u64),     ATTN_SYMBOL(attn_broadcast_first_u32),
-      ATTN_SYMBOL(attn_ballot),          ATTN_SYMBOL(attn_simdgroup_barrier),
-      ATTN_SYMBOL(attn_threadgroup_barrier), ATTN_SYMBOL(attn_threadgroup_memory),
+      ATTN_SYMBOL(attn_reduce_f32),
+      ATTN_SYMBOL(attn_prefix_f32),
+      ATTN_SYMBOL(attn_reduce_i32),
+      ATTN_SYMBOL(attn_prefix_i32),
+      ATTN_SYMBOL(attn_reduce_u32),
+      ATTN_SYMBOL(attn_prefix_u32),
+      ATTN_SYMBOL(attn_reduce_i64),
+      ATTN_SYMBOL(attn_prefix_i64),
+      ATTN_SYMBOL(attn_reduce_u64),
+      ATTN_SYMBOL(attn_prefix_u64),
+      ATTN_SYMBOL(attn_lane_index),
+      ATTN_SYMBOL(attn_shuffle_u32),
+      ATTN_SYMBOL(attn_shuffle_u64),
+      ATTN_SYMBOL(attn_broadcast_first_u32),
+      ATTN_SYMBOL(attn_ballot),
+      ATTN_SYMBOL(attn_simdgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_memory),
       ATTN_SYMBOL(attn_count),
-      ATTN_SYMBOL(attn_matrix_slots),    ATTN_SYMBOL(attn_matrix_batch),
+      ATTN_SYMBOL(attn_matrix_slots),
+      ATTN_SYMBOL(attn_matrix_batch),
   };
 #undef ATTN_SYMBOL
 }

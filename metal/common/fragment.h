@@ -7,8 +7,8 @@
 // so the four lanes of a row differ in bits 0 and 3 of l, and two exchanges (xor 1, xor 8) reduce
 // a row. The kernels read and write fragments through this layout instead of through memory.
 #pragma once
-#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
+#include <metal_stdlib>
 using namespace metal;
 
 #define ATTN_UNROLL _Pragma("clang loop unroll(full)")

@@ -85,7 +85,8 @@ METAL_FUNC void write_row(device T* row, thread Fragment<float> (&output)[D / 8]
   typedef DimensionCut<D, WIDE> Cut;
   ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
     float2 part[4];
-    ATTN_UNROLL for (short j = 0; j < 4; j++) part[j] = lane_pair(output[g * 4 + j]) * scale;
+    ATTN_UNROLL for (short j = 0; j < 4; j++)
+      part[j] = lane_pair(output[g * 4 + j]) * scale;
     device T* at = row + g * 32 + place.column * 4;
     write4(at, vec<T, 4>(T(part[0].x), T(part[0].y), T(part[1].x), T(part[1].y)));
     write4(at + 4, vec<T, 4>(T(part[2].x), T(part[2].y), T(part[3].x), T(part[3].y)));

@@ -25,7 +25,8 @@ struct RowState {
     ATTN_UNROLL for (short a = 0; a < R; a++) {
       maximum[a] = first_maximum;
       sum[a] = 0.0f;
-      ATTN_UNROLL for (short f = 0; f < D / 8; f++) output[a][f] = zero_fragment<float>();
+      ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+        output[a][f] = zero_fragment<float>();
     }
   }
 };
@@ -33,7 +34,7 @@ struct RowState {
 // S += Q K^T for KEYS keys.  score: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys, typename Query>
 METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
-                                 thread const Query& query, thread const Keys& source, int last) {
+                                 thread const Query& query, thread Keys& source, int last) {
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   static_assert(KEYS % chunk == 0, "a step is a whole number of chunks");
@@ -44,7 +45,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 #pragma clang loop unroll_count(Query::unrolled_groups)
     for (short g = 0; g < Cut::groups; g++) {
       FragmentGroup<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++) query.group(left[a], a, g);
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        query.group(left[a], a, g);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         FragmentGroup<T> right;
         source.template key_fragments<CLAMP>(right, c + i * 8, g, last);
@@ -58,7 +60,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
       Fragment<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++) query.single(left[a], a, s);
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        query.single(left[a], a, s);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         Fragment<T> right;
         source.template key_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
@@ -74,8 +77,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 // O += P V for KEYS keys.  weight: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
 METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
-                                thread Fragment<T> (&weight)[R][KEYS / 8],
-                                thread const Keys& source, int last) {
+                                thread Fragment<T> (&weight)[R][KEYS / 8], thread Keys& source,
+                                int last) {
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
@@ -108,8 +111,8 @@ METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
 // Raises row block a's maximum to cover `score`, and shrinks what was accumulated under the old
 // one.  score: [8, KEYS]
 template <int KEYS, int RESCALE, int D, int R>
-METAL_FUNC void raise_maximum(thread RowState<D, R>& rows, thread Fragment<float> (&score)[KEYS / 8],
-                              int a, float scale_log2e) {
+METAL_FUNC void raise_maximum(thread RowState<D, R>& rows,
+                              thread Fragment<float> (&score)[KEYS / 8], int a, float scale_log2e) {
   float highest = lane_pair(score[0]).x;
   ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {
     const float2 s = lane_pair(score[i]);
@@ -124,20 +127,21 @@ METAL_FUNC void raise_maximum(thread RowState<D, R>& rows, thread Fragment<float
   const float shrink = fast::exp2((before - now) * scale_log2e);
   rows.maximum[a] = now;
   rows.sum[a] *= shrink;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++) lane_pair(rows.output[a][f]) *= shrink;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+    lane_pair(rows.output[a][f]) *= shrink;
 }
 
 // One step of KEYS keys from `key` on. MASK compares keys with the limits of each row; CLAMP also
 // keeps every read inside the keys that exist.
 template <int KEYS, bool MASK, bool CLAMP, int RESCALE, typename T, int D, int R, typename Keys,
           typename Query>
-METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query,
-                       thread const Keys& source, thread const ScoreRule& rule, LanePlace place,
-                       int key) {
+METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, thread Keys& source,
+                       thread const ScoreRule& rule, LanePlace place, int key) {
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
-    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) score[a][i] = zero_fragment<float>();
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++)
+      score[a][i] = zero_fragment<float>();
   }
   multiply_queries<KEYS, CLAMP, T, D, R>(score, query, source, last);
 

@@ -6,7 +6,8 @@
 //
 // Tile     threadgroup = Br query rows of one head; keys in steps of Bc; all D dimensions at once
 // Threads  Br / ROWS simdgroups, each ROWS (8 or 16) complete rows; a row lives in four lanes
-// Grid     (ceil(Nq / Br), Hq, B); query tiles last first when causal, the long ones leading
+// Grid     (ceil(Nq / Br), Hq, B); query tiles last first when causal, the long ones leading; a long
+//          problem takes several dispatches, each with some of the tiles
 // Memory   K and V read in place; Q in threadgroup memory, lane-private; S, P, O in registers
 //
 // Ladder (axes of the template; no remark here is a measurement on an Apple GPU)
@@ -20,8 +21,9 @@
 // Limits  D a multiple of 8 up to 256; Br D elements of Q plus a staged chunk within 32768 bytes;
 //         1e-20 <= scale <= 1e20; scores below 1e30. A masked key still meets its V row with weight
 //         0, so a NaN there reaches every row whose step contains the key.
-#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
+#include <metal_stdlib>
+
 #include "flash.h"
 using namespace metal;
 
@@ -73,15 +75,14 @@ struct KeySource<T, D, keys_by_matrix, THREADS> {
 };
 
 template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int RESCALE>
-[[kernel]] void flash(const device T* q [[buffer(0)]],    // [B, Hq, Nq, D]
-                      const device T* k [[buffer(1)]],    // [B, Hkv, Nkv, D]
-                      const device T* v [[buffer(2)]],    // [B, Hkv, Nkv, D]
-                      device T* output [[buffer(3)]],     // [B, Hq, Nq, D]
+[[kernel]] void flash(const device T* q [[buffer(0)]],  // [B, Hq, Nq, D]
+                      const device T* k [[buffer(1)]],  // [B, Hkv, Nkv, D]
+                      const device T* v [[buffer(2)]],  // [B, Hkv, Nkv, D]
+                      device T* output [[buffer(3)]],   // [B, Hq, Nq, D]
                       constant FlashParams& params [[buffer(4)]],
                       // [positions, D / 2] of (cos, sin), from the first query's position on
                       const device float2* turns [[buffer(5), function_constant(rope)]],
                       uint3 group [[threadgroup_position_in_grid]],
-                      uint3 groups [[threadgroups_per_grid]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]],
                       uint lane [[thread_index_in_simdgroup]]) {
   static_assert(D % 8 == 0 && BC % 8 == 0 && BR % ROWS == 0 && ROWS % 8 == 0, "whole fragments");
@@ -95,8 +96,8 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   threadgroup vec<T, 4> memory[tile > 0 ? tile / 4 : 1];
   threadgroup T* shared = reinterpret_cast<threadgroup T*>(memory);
 
-  const int block = causal ? int(groups.x - 1 - group.x) : int(group.x);
-  const int tile_row = block * BR;
+  const int turn = params.first_tile + int(group.x);
+  const int tile_row = (causal ? (params.Nq + BR - 1) / BR - 1 - turn : turn) * BR;
   const int first_row = tile_row + int(simdgroup) * ROWS;
   if (!aligned_queries && !Keys::collective && first_row >= params.Nq) return;
 
@@ -106,15 +107,9 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   const LanePlace place = lane_place(lane);
 
   const int offset = params.Nkv - params.Nq;
-  QueryRows<T, D, R> from;
-  from.place = place;
+  QueryRows<T, D, R> from =
+      query_rows<T, D, R>(q + query_head * params.Nq * D, first_row, params.Nq, offset, place);
   if (rope) from.rotation.table = turns + long(max(-offset, 0)) * (D / 2);
-  ATTN_UNROLL for (short a = 0; a < R; a++) {
-    int row = first_row + a * 8 + place.row;
-    if (!aligned_queries) row = min(row, params.Nq - 1);
-    from.row[a] = q + (query_head * params.Nq + row) * D;
-    from.position[a] = row + offset;
-  }
   Query query;
   query.start(from, shared + (QUERY == query_in_threadgroup ? int(simdgroup) * ROWS * D : 0), lane);
   const long kv_start = kv_head * params.Nkv * D;

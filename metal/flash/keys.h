@@ -27,7 +27,9 @@ struct LaneKeys {
   int first;
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS; }
+  static constexpr int chunk() {
+    return KEYS;
+  }
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) const {}
   template <int KEYS>
@@ -57,9 +59,8 @@ struct LaneKeys {
     const device T* plain = keys + d - 3 * place.row;
     const int left = CLAMP ? min(at + place.column, last) - place.column : at;
     const int right = CLAMP ? min(at + place.column + 1, last) - place.column : at + 1;
-    lane_pair(out) = vec<T, 2>(
-        read1(plain + left * D, d + place.row, position(left), rotation),
-        read1(plain + right * D, d + place.row, position(right), rotation));
+    lane_pair(out) = vec<T, 2>(read1(plain + left * D, d + place.row, position(left), rotation),
+                               read1(plain + right * D, d + place.row, position(right), rotation));
   }
 
   template <bool CLAMP>
@@ -101,7 +102,9 @@ struct MatrixKeys {
   int first;
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS; }
+  static constexpr int chunk() {
+    return KEYS;
+  }
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) const {}
   template <int KEYS>
@@ -156,7 +159,9 @@ struct StagedKeys {
   int thread_index;
 
   template <int KEYS>
-  static constexpr int chunk() { return KEYS < ROWS ? KEYS : ROWS; }
+  static constexpr int chunk() {
+    return KEYS < ROWS ? KEYS : ROWS;
+  }
 
   METAL_FUNC void advance(int count) {
     keys += long(count) * D;
@@ -179,9 +184,13 @@ struct StagedKeys {
   }
 
   template <int KEYS>
-  METAL_FUNC void fetch_keys(int at, int last) const { copy<KEYS, true>(keys, at, last); }
+  METAL_FUNC void fetch_keys(int at, int last) const {
+    copy<KEYS, true>(keys, at, last);
+  }
   template <int KEYS>
-  METAL_FUNC void fetch_values(int at, int last) const { copy<KEYS, false>(values, at, last); }
+  METAL_FUNC void fetch_values(int at, int last) const {
+    copy<KEYS, false>(values, at, last);
+  }
 
   template <bool CLAMP>
   METAL_FUNC void key_fragments(thread FragmentGroup<T>& out, int at, int g, int) const {

@@ -26,6 +26,21 @@ struct QueryRows {
   }
 };
 
+// Rows from `first` on of one head's queries, [Nq, D], standing on positions from `offset` on.
+template <typename T, int D, int R>
+METAL_FUNC QueryRows<T, D, R> query_rows(const device T* head, int first, int Nq, int offset,
+                                         LanePlace place) {
+  QueryRows<T, D, R> rows;
+  rows.place = place;
+  ATTN_UNROLL for (short a = 0; a < R; a++) {
+    int row = first + a * 8 + place.row;
+    if (!aligned_queries) row = min(row, Nq - 1);
+    rows.row[a] = head + long(row) * D;
+    rows.position[a] = row + offset;
+  }
+  return rows;
+}
+
 enum QueryPlace { query_in_threadgroup = 0, query_in_registers = 1, query_in_device = 2 };
 
 template <typename T, int D, int R, bool WIDE, int PLACE>
@@ -60,7 +75,8 @@ struct Queries<T, D, R, WIDE, query_in_registers> {
       ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
         FragmentGroup<T> group;
         from.read_group(group, a, g);
-        ATTN_UNROLL for (short j = 0; j < 4; j++) held[a][g * 4 + j] = group.part[j];
+        ATTN_UNROLL for (short j = 0; j < 4; j++)
+          held[a][g * 4 + j] = group.part[j];
       }
       ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
         from.read_single(held[a][Cut::groups * 4 + s], a, Cut::first_single + s * 8);
@@ -68,7 +84,8 @@ struct Queries<T, D, R, WIDE, query_in_registers> {
     }
   }
   METAL_FUNC void group(thread FragmentGroup<T>& out, int a, int g) const {
-    ATTN_UNROLL for (short j = 0; j < 4; j++) out.part[j] = held[a][g * 4 + j];
+    ATTN_UNROLL for (short j = 0; j < 4; j++)
+      out.part[j] = held[a][g * 4 + j];
   }
   METAL_FUNC void single(thread Fragment<T>& out, int a, int s) const {
     out = held[a][Cut::groups * 4 + s];
@@ -92,7 +109,8 @@ struct Queries<T, D, R, WIDE, query_in_threadgroup> {
       for (short g = 0; g < Cut::groups; g++) {
         FragmentGroup<T> group;
         from.read_group(group, a, g);
-        ATTN_UNROLL for (short j = 0; j < 4; j++) slot(a, g * 4 + j) = lane_pair(group.part[j]);
+        ATTN_UNROLL for (short j = 0; j < 4; j++)
+          slot(a, g * 4 + j) = lane_pair(group.part[j]);
       }
       ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
         Fragment<T> single;
@@ -102,7 +120,8 @@ struct Queries<T, D, R, WIDE, query_in_threadgroup> {
     }
   }
   METAL_FUNC void group(thread FragmentGroup<T>& out, int a, int g) const {
-    ATTN_UNROLL for (short j = 0; j < 4; j++) lane_pair(out.part[j]) = slot(a, g * 4 + j);
+    ATTN_UNROLL for (short j = 0; j < 4; j++)
+      lane_pair(out.part[j]) = slot(a, g * 4 + j);
   }
   METAL_FUNC void single(thread Fragment<T>& out, int a, int s) const {
     lane_pair(out) = slot(a, Cut::groups * 4 + s);

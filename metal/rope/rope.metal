@@ -7,6 +7,7 @@
 // Grid     B H N D / 8 threads in one axis
 // Limits   D a multiple of 8; positions below the length of the table
 #include <metal_stdlib>
+
 #include "../common/constants.h"
 using namespace metal;
 

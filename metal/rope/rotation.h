@@ -57,7 +57,6 @@ METAL_FUNC vec<T, 4> read4(const device T* at, int d, int position,
 }
 
 template <typename T, int D>
-METAL_FUNC T read1(const device T* at, int d, int position,
-                   thread const Rotation<T, D>& rotation) {
+METAL_FUNC T read1(const device T* at, int d, int position, thread const Rotation<T, D>& rotation) {
   return rope ? rotation.one(at, d, position) : at[0];
 }

@@ -8,6 +8,7 @@
 // Grid     (ceil(Nkv / 2), Nq, B Hq) threads
 // Limits   masked scores become -1e38, which half rounds to minus infinity
 #include <metal_stdlib>
+
 #include "score_rule.h"
 using namespace metal;
 

@@ -27,7 +27,7 @@ struct ScoreRule {
   float slope;        // in raw units
   int position;       // key index the lane's first query row stands on
   int window;
-  int end;            // keys from here on do not exist
+  int end;  // keys from here on do not exist
 
   // The two neighbouring scores of keys `key` and `key + 1` for the query at `at`.
   METAL_FUNC float2 shaped(float2 score, int key, int at) const {

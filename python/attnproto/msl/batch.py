@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-FUNCTION = "@attn_matrix_multiply_accumulate"
+FUNCTION = "@attn_matrix_multiply_accumulate_"
 # The engine has more slots (cpp/cpu/fiber.h); fewer at a time stay in the L1 cache.
 MAX_SLOTS = 192
 OPERAND_SLOTS = 72
@@ -22,7 +22,10 @@ ZERO = 0xFFFF  # an addend that is all zero takes no slot
 
 _NAME = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
 _DEFINED = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = ')
-_CALL = re.compile(rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*{FUNCTION}\((.*?)\)")
+_CALL = re.compile(
+    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*"
+    rf"{FUNCTION}\w+\((.*?)\)"
+)
 _EXTRACT = re.compile(
     r"= (?:extractelement <2 x float> (%[^,]+), i64 ([01])"
     r"|extractvalue (?:\{ float, float \}|%struct\.attn_pair) (%[^,]+), ([01]))"
@@ -42,6 +45,7 @@ class _Product:
     name: str
     type: str
     operands: list[str]  # a0 a1 b0 b1 c0 c1
+    types: list[str]
     position: int
     level: int = 0
     chained: str | None = None  # the product whose result is the addend
@@ -70,8 +74,12 @@ class _Emitter:
         self.serial += 1
         return f"%attn.{what}.{self.serial}"
 
-    def store(self, out: list[str], slot: int, pair: list[str]) -> None:
+    def store(self, out: list[str], slot: int, pair: tuple[str, str], kind: str = "float") -> None:
         for element, value in enumerate(pair):
+            if kind != "float":
+                wide = self.fresh("wide")
+                out.append(f"  {wide} = fpext {kind} {value} to float")
+                value = wide
             at = self.fresh("at")
             out.append(
                 f"  {at} = getelementptr i8, ptr %attn.slots, i64 {slot * 256 + element * 4}"
@@ -129,8 +137,9 @@ def _blocks(body: list[str]) -> list[_Block]:
     return blocks
 
 
-def _operands(call: str) -> list[str]:
-    return [argument.split()[-1] for argument in call.split(", ")]
+def _operands(call: str) -> tuple[list[str], list[str]]:
+    words = [argument.split() for argument in call.split(", ")]
+    return [w[-1] for w in words], [w[0] for w in words]
 
 
 def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
@@ -145,10 +154,14 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
         name = match.group(1) if match else None
         call = _CALL.search(line)
         if call:
-            product = _Product(name, call.group(1), _operands(call.group(2)), position, root=name)
+            product = _Product(name, call.group(1), *_operands(call.group(2)), position, root=name)
             level = max((ready.get(v, 0) for v in product.operands[:4]), default=0)
             sources = [extracts.get(v) for v in product.operands[4:]]
-            if all(sources) and sources[0][0] == sources[1][0] and [s[1] for s in sources] == [0, 1]:
+            if (
+                all(sources)
+                and sources[0][0] == sources[1][0]
+                and [s[1] for s in sources] == [0, 1]
+            ):
                 before = products[sources[0][0]]
                 root = products[before.root]
                 if level <= before.level and root.length < ACCUMULATOR_SLOTS:
@@ -173,8 +186,10 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
         if " = load " in line and " volatile " not in line:
             level = max(level, stored)
             loaded = max(loaded, level)
-        elif (" call " in line and not pure_call) or re.match(r"\s+(store|fence|call)", line) or (
-            re.search(r" = (?:atomicrmw|cmpxchg|load)", line)
+        elif (
+            (" call " in line and not pure_call)
+            or re.match(r"\s+(store|fence|call)", line)
+            or (re.search(r" = (?:atomicrmw|cmpxchg|load)", line))
         ):
             level = max(level, stored, loaded)
             stored = loaded = level
@@ -272,18 +287,20 @@ def _rewrite_group(
     group: list[_Product], products: dict[str, _Product], emitter: _Emitter, out: list[str]
 ) -> None:
     """Accumulators keep their slots to the end, operands share the rest in turns."""
-    operands: dict[tuple[str, ...], int] = {}
+    operands: dict[tuple[str, str, str], int] = {}
     operations: list[tuple[int, int, int, int]] = []
     accumulators = OPERAND_SLOTS
 
-    def slot_of(pair: tuple[str, ...]) -> int:
-        if pair not in operands:
-            operands[pair] = len(operands)
-            emitter.store(out, operands[pair], list(pair))
-        return operands[pair]
+    def slot_of(operand: tuple[str, str, str]) -> int:
+        if operand not in operands:
+            operands[operand] = len(operands)
+            emitter.store(out, operands[operand], operand[:2], operand[2])
+        return operands[operand]
 
     for product in group:
-        left, right, addend = (tuple(product.operands[i : i + 2]) for i in (0, 2, 4))
+        left = (*product.operands[:2], product.types[0])
+        right = (*product.operands[2:4], product.types[2])
+        addend = tuple(product.operands[4:])
         if len({left, right} - set(operands)) + len(operands) > OPERAND_SLOTS:
             emitter.batch(out, operations)
             operands.clear()
@@ -296,7 +313,7 @@ def _rewrite_group(
             product.slot = addend_slot
         if not product.chained and not set(addend) <= set(_ZEROS):
             addend_slot = product.slot
-            emitter.store(out, addend_slot, list(addend))
+            emitter.store(out, addend_slot, addend)
         operations.append((slot_of(left), slot_of(right), addend_slot, product.slot))
     emitter.batch(out, operations)
     for product in group:
@@ -305,7 +322,7 @@ def _rewrite_group(
 
 def batch_matrix_operations(text: str) -> str:
     """Rewrite the matrix calls of an optimised module to batches."""
-    if f"{FUNCTION}(" not in text:
+    if FUNCTION not in text:
         return text
     emitter = _Emitter()
     out: list[str] = []

@@ -22,7 +22,7 @@ _ARITHMETIC = re.compile(
 )
 _CONVERSION = re.compile(r"= (?:fpext|fptrunc)(?: \w+)*? (<(\d+) x \w+>|float|half|bfloat) ")
 _CALLS = {
-    "matrix_operations": re.compile(r"call [^@]*@attn_matrix_multiply_accumulate\("),
+    "matrix_operations": re.compile(r"call [^@]*@attn_matrix_multiply_accumulate_"),
     "shuffles": re.compile(r"call [^@]*@attn_(?:shuffle|broadcast)_"),
     "reductions": re.compile(r"call [^@]*@attn_(?:reduce|prefix)_"),
     "votes": re.compile(r"call [^@]*@attn_ballot\("),

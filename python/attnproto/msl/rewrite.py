@@ -254,9 +254,7 @@ class Rewriter:
             out = [made("static", t[start]), *out]
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
 
-    def _method(
-        self, t: list[Token], start: int, d: _Declaration, class_name: str
-    ) -> list[Token]:
+    def _method(self, t: list[Token], start: int, d: _Declaration, class_name: str) -> list[Token]:
         """In MSL an object is in thread memory unless the method says otherwise."""
         self._check_pointers(t, d)
         words = {h.text for h in d.head}
@@ -344,9 +342,7 @@ class Rewriter:
 
     # -- kernels and constants ----------------------------------------------
 
-    def _kernel(
-        self, t: list[Token], d: _Declaration, host_name: list[Token] | None
-    ) -> None:
+    def _kernel(self, t: list[Token], d: _Declaration, host_name: list[Token] | None) -> None:
         begin, end = d.parameters
         name = t[begin - 1]
         parameters = tuple(self._parameter(p) for p in split_commas(t[begin + 1 : end]))
@@ -577,9 +573,11 @@ class Rewriter:
             out += [*type_tokens, *self._code([t[end + 1]]), made("=", t[i])]
             out += self._constructed(type_tokens, t[end + 3 : close], t[i])
             return close + 1
-        if following[:1] not in (["("], ["{"]) or before in ("operator", "~") or "operator" in [
-            o.text for o in out[-4:]
-        ]:
+        if (
+            following[:1] not in (["("], ["{"])
+            or before in ("operator", "~")
+            or "operator" in [o.text for o in out[-4:]]
+        ):
             out += type_tokens
             return end + 1
         close = close_of(t, end + 1)

@@ -3,8 +3,23 @@
 struct attn_pair {
   float x, y;
 };
-extern "C" __attribute__((convergent, const, nothrow)) attn_pair attn_matrix_multiply_accumulate(
-    float a0, float a1, float b0, float b1, float c0, float c1);
+// Operands keep their types: the hardware takes half and bfloat without a conversion.
+#define ATTN_PRODUCT(A, B)                                                   \
+  extern "C" __attribute__((convergent, const, nothrow)) attn_pair           \
+      attn_matrix_multiply_accumulate_##A##_##B(A a0, A a1, B b0, B b1, float c0, float c1); \
+  ATTN_INLINE attn_pair attn_matrix_product(A a0, A a1, B b0, B b1, float c0, float c1) {    \
+    return attn_matrix_multiply_accumulate_##A##_##B(a0, a1, b0, b1, c0, c1);                \
+  }
+ATTN_PRODUCT(float, float)
+ATTN_PRODUCT(float, half)
+ATTN_PRODUCT(float, bfloat)
+ATTN_PRODUCT(half, float)
+ATTN_PRODUCT(half, half)
+ATTN_PRODUCT(half, bfloat)
+ATTN_PRODUCT(bfloat, float)
+ATTN_PRODUCT(bfloat, half)
+ATTN_PRODUCT(bfloat, bfloat)
+#undef ATTN_PRODUCT
 
 namespace metal {
 
@@ -86,9 +101,8 @@ ATTN_INLINE void simdgroup_multiply_accumulate(__private simdgroup_matrix<TD, 8,
                                                simdgroup_matrix<TA, 8, 8> a,
                                                simdgroup_matrix<TB, 8, 8> b,
                                                simdgroup_matrix<TC, 8, 8> c) {
-  attn_pair r = attn_matrix_multiply_accumulate((float)a.elements.x, (float)a.elements.y,
-                                             (float)b.elements.x, (float)b.elements.y,
-                                             (float)c.elements.x, (float)c.elements.y);
+  attn_pair r = attn_matrix_product(a.elements.x, a.elements.y, b.elements.x, b.elements.y,
+                                    (float)c.elements.x, (float)c.elements.y);
   d.elements.x = (TD)r.x;
   d.elements.y = (TD)r.y;
 }

@@ -1,0 +1,86 @@
+"""What the flash kernel does for 8 query rows x 64 keys, beside MLX's steel_attention.
+
+Both are counted the same way (attnproto.msl.counts): two key lengths are run on the
+counting cpu device, and the difference is divided by the blocks and lanes between them.
+Counts are derived evidence, the same on every device; they are not a speed.
+Run: python bench/counts.py
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from attnproto import Dispatch
+from attnproto.device import Device
+from attnproto.kernels import flash
+from attnproto.msl import counts
+from third_party import mlx
+
+ROWS, KEYS = 32, (256, 512)
+CASES = ((64, "float16"), (128, "float16"), (256, "float16"), (64, "float32"), (128, "float32"))
+SHOWN = (
+    "matrix_operations", "shuffles", "votes", "exponentials", "float_operations", "conversions",
+    "threadgroup_loads", "device_load_bytes", "threadgroup_barriers",
+)  # fmt: skip
+
+
+def tensors(keys: int, d: int, dtype: str) -> list[np.ndarray]:
+    """q, k, v and room for the output."""
+    random = np.random.default_rng(0)
+    q, k, v = (random.standard_normal((1, 1, n, d)).astype(dtype) for n in (ROWS, keys, keys))
+    return [q, k, v, np.empty_like(q)]
+
+
+def ours(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
+    """One dispatch of the flash kernel with Br32 Bc64."""
+    q, k, v, out = tensors(keys, d, dtype)
+    plan = flash.plan(flash.problem_of(q, k, v), flash.FlashTile(br=32, bc=64, d=d, dtype=dtype))
+    pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
+    buffers = {0: q, 1: k, 2: v, 3: out, 4: plan.params}
+    return counts.count(device, [Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)])
+
+
+def steel(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
+    """One dispatch of steel_attention with MLX's own block sizes."""
+    name = {"float32": "float", "float16": "half"}[dtype]
+    bk = 32 if d == 64 else 16
+    call = f"attention<{name}, 32, {bk}, {d}, {d}, 4, 1, {name}, float>"
+    text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
+    text += f'\ntemplate [[host_name("steel")]] [[kernel]] decltype({call}) {call};\n'
+    constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
+    pipeline = device.library(text).pipeline("steel", constants)
+    q, k, v, out = tensors(keys, d, dtype)
+    head = struct.pack(
+        "6if7i4x", 1, 1, d, ROWS, keys, 1, d**-0.5, 1, keys // bk, 1, keys // bk, 0, 0, 0
+    )
+    strides = [s for n in (ROWS, keys, keys, ROWS) for s in (n * d, n * d, d)]
+    head = head[: len(head) // 8 * 8] + struct.pack("12q", *strides)
+    buffers = {0: q, 1: k, 2: v, 3: out, 4: head}
+    return counts.count(device, [Dispatch(pipeline, (1, 1, 1), (32, 4, 1), buffers)])
+
+
+def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:
+    """Counts of one lane for 8 rows x 64 keys."""
+    short, long = (kernel(device, keys, d, dtype) for keys in KEYS)
+    lanes = 32 * (ROWS // 8)
+    return (long - short).per_thread(lanes * (KEYS[1] - KEYS[0]) // 64)
+
+
+def main() -> None:
+    """Print both kernels' counts, ours / theirs."""
+    device = counts.counting_device()
+    found = {case: [per_block(kernel, device, *case) for kernel in (ours, steel)] for case in CASES}
+    heads = "".join(f"{dtype[0] + dtype[-2:] + f' D{d}':>14}" for d, dtype in CASES)
+    print(f"{'per lane, flash / steel':24}{heads}")
+    for name in SHOWN:
+        cells = "".join(f"{f'{a[name]:g}/{b[name]:g}':>14}" for a, b in found.values())
+        print(f"{name:24}{cells}")
+
+
+if __name__ == "__main__":
+    main()

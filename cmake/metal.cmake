@@ -1,0 +1,65 @@
+# The Metal device: on Apple against the frameworks, with ATTNPROTO_METAL_DOUBLE
+# against the software double (which needs clang), elsewhere a function that
+# says there is none.
+option(ATTNPROTO_METAL_DOUBLE "Build the Metal device against the software double" OFF)
+include("${CMAKE_CURRENT_LIST_DIR}/metal_cpp.cmake")
+
+function(attnproto_add_metal target)
+  if(NOT APPLE AND NOT ATTNPROTO_METAL_DOUBLE)
+    target_sources(${target} PRIVATE cpp/metal/no_metal.cpp)
+    return()
+  endif()
+  attnproto_find_metal_cpp(metal_cpp)
+  target_sources(${target} PRIVATE
+    cpp/metal/completion.cpp
+    cpp/metal/constants.cpp
+    cpp/metal/device.cpp
+    cpp/metal/library.cpp
+    cpp/metal/metal_cpp.cpp
+    cpp/metal/objc.cpp
+    cpp/metal/signatures.cpp
+    cpp/metal/submission.cpp
+    cpp/metal/variants.cpp)
+  target_include_directories(${target} SYSTEM PRIVATE "${metal_cpp}")
+  if(APPLE)
+    target_compile_definitions(${target} PRIVATE METALCPP_SYMBOL_VISIBILITY_HIDDEN)
+    find_library(METAL_FRAMEWORK Metal REQUIRED)
+    find_library(FOUNDATION_FRAMEWORK Foundation REQUIRED)
+    target_link_libraries(${target} PUBLIC ${METAL_FRAMEWORK} ${FOUNDATION_FRAMEWORK})
+    # Two extensions of one process may both hold metal-cpp: nothing of ours is exported.
+    set_target_properties(${target} PROPERTIES
+      CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  else()
+    attnproto_add_metal_double(${target})
+  endif()
+endfunction()
+
+function(attnproto_add_metal_double target)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "metal-cpp needs blocks: build the double with clang (CXX=clang++)")
+  endif()
+  set(double "${PROJECT_SOURCE_DIR}/tests/metal_double")
+  target_sources(${target} PRIVATE
+    ${double}/blocks.cpp
+    ${double}/commands.cpp
+    ${double}/device.cpp
+    ${double}/encoders.cpp
+    ${double}/foundation.cpp
+    ${double}/libraries.cpp
+    ${double}/message_${CMAKE_SYSTEM_PROCESSOR}.S
+    ${double}/msl_scan.cpp
+    ${double}/pipelines.cpp
+    ${double}/runtime.cpp)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fblocks>)
+  target_include_directories(${target} SYSTEM PUBLIC "${double}/include")
+  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/tests")
+  target_compile_definitions(${target} PUBLIC ATTNPROTO_METAL_DOUBLE)
+
+  foreach(test rules device)
+    add_executable(metal_${test}_test EXCLUDE_FROM_ALL
+      ${double}/${test}_test.cpp ${double}/stub_device.cpp)
+    target_compile_options(metal_${test}_test PRIVATE -fblocks)
+    target_include_directories(metal_${test}_test SYSTEM PRIVATE "${metal_cpp}")
+    target_link_libraries(metal_${test}_test PRIVATE ${target})
+  endforeach()
+endfunction()

@@ -1,0 +1,122 @@
+// The part of the contract for variants: compile options, stitching, function
+// tables, archives, concurrent and individually timed submissions.
+#include "bindings_variants.h"
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "device.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+#if defined(ATTNPROTO_METAL_DOUBLE)
+namespace metal_double {
+void bind(nb::module_& module);
+}
+#endif
+
+namespace attnproto {
+namespace {
+
+using Unlocked = nb::call_guard<nb::gil_scoped_release>;
+
+// A method for a class that another file binds.
+template <class T, class F, class... Extra>
+void add_method(const char* name, F&& function, const Extra&... extra) {
+  nb::object type = nb::borrow(nb::type<T>());
+  nb::setattr(type, name,
+              nb::cpp_function(std::forward<F>(function), nb::scope(type), nb::name(name),
+                               nb::is_method(), extra...));
+}
+
+void bind_stitching(nb::module_& m) {
+  nb::enum_<StitchedCall::From>(m, "From")
+      .value("INPUT", StitchedCall::From::Input)
+      .value("CALL", StitchedCall::From::Call);
+  nb::class_<StitchedCall>(m, "StitchedCall")
+      .def(
+          "__init__",
+          [](StitchedCall* self, std::string function,
+             const std::vector<std::pair<StitchedCall::From, uint32_t>>& arguments) {
+            new (self) StitchedCall{std::move(function), {}};
+            for (const auto& [from, index] : arguments) self->arguments.push_back({from, index});
+          },
+          "function"_a, "arguments"_a);
+  nb::class_<StitchedFunction>(m, "StitchedFunction")
+      .def(nb::init<std::string, std::vector<StitchedCall>, bool>(), "name"_a, "calls"_a,
+           "always_inline"_a = true);
+  add_method<Library>("stitch", &Library::stitch, "functions"_a);
+}
+
+void bind_pipelines(nb::module_& m) {
+  nb::class_<FunctionTable>(m, "FunctionTable").def("__len__", &FunctionTable::size);
+  nb::class_<Archive>(m, "Archive")
+      .def("add", &Archive::add, "library"_a, "descriptor"_a)
+      .def("save", &Archive::save, "path"_a);
+  add_method<Pipeline>("function_table", &Pipeline::function_table, "functions"_a);
+  add_method<PipelineDescriptor>(
+      "link",
+      [](PipelineDescriptor& self, std::shared_ptr<Library> library, std::string function) {
+        self.private_functions.push_back({std::move(library), std::move(function)});
+      },
+      "library"_a, "function"_a);
+  add_method<PipelineDescriptor>(
+      "fail_on_archive_miss", [](PipelineDescriptor& self) { self.fail_on_archive_miss = true; });
+}
+
+void bind_submissions(nb::module_&) {
+  add_method<Dispatch>(
+      "bind_table",
+      [](Dispatch& self, uint32_t index, std::shared_ptr<FunctionTable> table) {
+        self.function_tables.push_back({index, std::move(table)});
+      },
+      "index"_a, "table"_a);
+  add_method<Dispatch>("barrier_before", [](Dispatch& self) { self.barrier_before = true; });
+  add_method<Timing>("spans", [](const Timing& self) {
+    std::vector<std::pair<double, double>> spans;
+    for (const Timing::Span& span : self.each) spans.emplace_back(span.start_us, span.end_us);
+    return spans;
+  });
+}
+
+void bind_device(nb::module_&) {
+  add_method<Device>(
+      "library_with",
+      [](Device& self, const std::string& text, bool fast_math,
+         std::vector<std::pair<std::string, std::string>> macros) {
+        return self.library_with(text, {fast_math, std::move(macros)});
+      },
+      "text"_a, "fast_math"_a = false,
+      "macros"_a = std::vector<std::pair<std::string, std::string>>(), Unlocked());
+  add_method<Device>(
+      "submit_with",
+      [](Device& self, const std::vector<const Dispatch*>& dispatches, bool concurrent,
+         bool time_each) {
+        std::vector<Dispatch> copies;
+        for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
+        nb::gil_scoped_release unlocked;
+        return self.submit_with(copies, {concurrent, time_each});
+      },
+      "dispatches"_a, "concurrent"_a = false, "time_each"_a = false);
+  add_method<Device>("new_archive", &Device::new_archive);
+  add_method<Device>("allocated_bytes", &Device::allocated_bytes);
+  add_method<Device>("properties", &Device::properties);
+}
+
+}  // namespace
+
+void bind_variants(nb::module_& m) {
+  bind_stitching(m);
+  bind_pipelines(m);
+  bind_submissions(m);
+  bind_device(m);
+#if defined(ATTNPROTO_METAL_DOUBLE)
+  nb::module_ controls = m.def_submodule("metal_double", "Controls of the software double.");
+  ::metal_double::bind(controls);
+#endif
+}
+
+}  // namespace attnproto

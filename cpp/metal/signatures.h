@@ -1,0 +1,25 @@
+// Signatures of visible functions, read from the text: reflection on them is newer than macOS 14.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "device.h"
+
+namespace attnproto::metal {
+
+struct Signature {
+  std::string result;
+  std::vector<std::string> parameters;
+};
+
+// The [[visible]] and [[stitchable]] functions of a text.
+std::map<std::string, Signature> visible_signatures(const std::string& msl_text);
+
+// Throws when a call names no visible function, looks forward, or passes a value
+// of another type. Returns declarations of the stitched functions, as text.
+std::string check_stitching(const std::string& msl_text,
+                            const std::vector<StitchedFunction>& functions);
+
+}  // namespace attnproto::metal

@@ -1,0 +1,35 @@
+// The double's controls for Python: a submodule of the extension built with it.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "double.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace metal_double {
+
+void bind(nb::module_& m) {
+  m.def("use", &use, "executor"_a.none());
+  m.def("violations", &violations);
+  m.def("warnings", &warnings);
+  m.def("live", &live);
+  m.def("reset", &reset);
+  nb::class_<Behaviour>(m, "Behaviour")
+      .def_rw("macos", &Behaviour::macos)
+      .def_rw("default_device", &Behaviour::default_device)
+      .def_rw("listed_device", &Behaviour::listed_device)
+      .def_rw("max_threads", &Behaviour::max_threads)
+      .def_rw("delay_ms", &Behaviour::delay_ms)
+      .def_rw("warn_on_compile", &Behaviour::warn_on_compile)
+      .def_rw("compiler_crashes", &Behaviour::compiler_crashes)
+      .def_rw("counters", &Behaviour::counters)
+      .def_rw("counters_resolve_to_zero", &Behaviour::counters_resolve_to_zero)
+      .def_rw("fail_next", &Behaviour::fail_next)
+      .def_rw("shader_validation", &Behaviour::shader_validation);
+  m.def("behaviour", &behaviour, nb::rv_policy::reference);
+}
+
+}  // namespace metal_double

@@ -1,0 +1,328 @@
+"""Break the Metal device in one place at a time; the tests must notice each time.
+
+Run after a build with the double: ``python tests/metal_double/mutants.py BUILD_DIR``.
+Prints a line a fault and ``caught/injected`` at the end.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+TIMEOUT_S = 60
+
+# What is broken: file, text, replacement.
+FAULTS = {
+    "leak: a function of +1 is retained again": (
+        "library.cpp",
+        "auto function = NS::TransferPtr(library_->newFunction(ns(name)));",
+        "auto function = NS::RetainPtr(library_->newFunction(ns(name)));",
+    ),
+    "leak: every alloc-init object is retained": (
+        "objc.h",
+        "return NS::TransferPtr(T::alloc()->init());",
+        "return NS::RetainPtr(T::alloc()->init());",
+    ),
+    "leak: the list of devices": (
+        "device.cpp",
+        "auto all = NS::TransferPtr(MTL::CopyAllDevices());",
+        "auto all = NS::RetainPtr(MTL::CopyAllDevices());",
+    ),
+    "over-release: the pass descriptor is not ours": (
+        "completion.cpp",
+        "  return pass;",
+        "  pass->release();\n  return pass;",
+    ),
+    "over-release: the command buffer is not ours": (
+        "submission.cpp",
+        "  host.write_back();\n",
+        "  host.write_back();\n  commands->release();\n",
+    ),
+    "no autorelease pool around a submission": (
+        "submission.cpp",
+        "  Pool pool;\n  for (const Dispatch& dispatch : dispatches) check",
+        "  for (const Dispatch& dispatch : dispatches) check",
+    ),
+    "no autorelease pool around a compilation": (
+        "device.cpp",
+        "    Pool pool;\n    auto metal_options",
+        "    auto metal_options",
+    ),
+    "no autorelease pool around the list of functions": (
+        "library.cpp",
+        "  Pool pool;\n  std::vector<std::string> names;",
+        "  std::vector<std::string> names;",
+    ),
+    "the encoder is never ended": (
+        "submission.cpp",
+        "~Encoder() { encoder_->endEncoding(); }",
+        "~Encoder() {}",
+    ),
+    "committed twice": (
+        "submission.cpp",
+        "  commands->commit();\n",
+        "  commands->commit();\n  commands->commit();\n",
+    ),
+    "never committed": ("submission.cpp", "  commands->commit();\n", ""),
+    "results read without waiting": ("submission.cpp", "  commands->waitUntilCompleted();\n", ""),
+    "a second encoder while the first is open": (
+        "submission.cpp",
+        "  for (const Dispatch& dispatch : dispatches) {\n    if (options.concurrent",
+        "  commands->computeCommandEncoder();\n"
+        "  for (const Dispatch& dispatch : dispatches) {\n    if (options.concurrent",
+    ),
+    "the pipeline is never set": (
+        "submission.cpp",
+        "  encoder->setComputePipelineState(pipeline.get());\n",
+        "",
+    ),
+    "the barrier is left out": (
+        "submission.cpp",
+        "encoder->memoryBarrier(MTL::BarrierScopeBuffers);",
+        "{}",
+    ),
+    "serial submissions are concurrent": (
+        "submission.cpp",
+        "options.concurrent ? MTL::DispatchTypeConcurrent : MTL::DispatchTypeSerial",
+        "MTL::DispatchTypeConcurrent",
+    ),
+    "offsets are forgotten": (
+        "submission.cpp",
+        "encoder->setBuffer(buffer.get(), memory->offset, binding.index);",
+        "encoder->setBuffer(buffer.get(), 0, binding.index);",
+    ),
+    "nothing of a dispatch is checked": (
+        "submission.cpp",
+        "  check_dispatch(dispatch, pipeline.info(), pipeline.kernel());\n",
+        "",
+    ),
+    "copies are not written back": ("submission.cpp", "  host.write_back();\n", ""),
+    "read-only memory is written back": (
+        "submission.cpp",
+        "entry.copied && entry.writable",
+        "entry.copied",
+    ),
+    "memory that fills no pages is used in place": (
+        "submission.cpp",
+        "memory.bytes && begin % page == 0 && memory.bytes % page == 0",
+        "memory.bytes > 0",
+    ),
+    "a failed command buffer passes for a good one": (
+        "submission.cpp",
+        "commands->status() != MTL::CommandBufferStatusCompleted",
+        "commands->status() < MTL::CommandBufferStatusCompleted",
+    ),
+    "the poisoned queue is kept after a fault": (
+        "submission.cpp",
+        "    context.renew_queue();\n",
+        "",
+    ),
+    "the encoder at fault is not asked for": (
+        "submission.cpp",
+        "  descriptor->setErrorOptions(MTL::CommandBufferErrorOptionEncoderExecutionStatus);\n",
+        "",
+    ),
+    "no limit on submissions in flight": ("device.cpp", "places_ > 0", "true"),
+    "NSData is asked for mutableBytes": ("objc.cpp", '"bytes"', '"mutableBytes"'),
+    "a misspelt selector": ("objc.cpp", '"bytes"', '"byte"'),
+    "samples beyond the sample buffer": (
+        "completion.cpp",
+        "setEndOfEncoderSampleIndex(2 * dispatch + 1)",
+        "setEndOfEncoderSampleIndex(2 * dispatch + 2)",
+    ),
+    "zero samples are believed": ("completion.cpp", "start == 0 || ", ""),
+    "counters used where there are none": (
+        "completion.cpp",
+        "samples_ == 0 || !device->supportsCounterSampling"
+        "(MTL::CounterSamplingPointAtStageBoundary)",
+        "samples_ == 0",
+    ),
+    "more samples than a sample buffer holds": (
+        "submission.cpp",
+        "kMaxTimedDispatches = 2048",
+        "kMaxTimedDispatches = 1 << 20",
+    ),
+    "warnings are taken for errors": ("device.cpp", "    if (!library)\n", "    if (error)\n"),
+    "the library's nil is not noticed": ("device.cpp", "    if (!library)\n", "    if (false)\n"),
+    "the lost compiler is not asked again": (
+        "device.cpp",
+        'find("XPC_ERROR_CONNECTION_INTERRUPTED") != std::string::npos',
+        'find("XPC_ERROR_CONNECTION_INTERRUPTED") == 0',
+    ),
+    "the language version is left to the system": (
+        "device.cpp",
+        "  metal->setLanguageVersion(MTL::LanguageVersion3_1);\n",
+        "",
+    ),
+    "newer selectors are called on macOS 14": (
+        "device.cpp",
+        'if (responds(metal.get(), "setMathMode:") &&',
+        'if (true || responds(metal.get(), "setMathMode:") &&',
+    ),
+    "the list of devices is indexed when empty": (
+        "device.cpp",
+        "all && all->count() > 0",
+        "all",
+    ),
+    "the default device is taken unseen": (
+        "device.cpp",
+        "if (auto device = NS::TransferPtr(MTL::CreateSystemDefaultDevice())) return device;",
+        "return NS::TransferPtr(MTL::CreateSystemDefaultDevice());",
+    ),
+    "libraries are cached by text alone": (
+        "device.cpp",
+        'options.fast_math ? "fast\\n" : "safe\\n"',
+        '""',
+    ),
+    "pipelines are cached without their constants": (
+        "library.cpp",
+        'descriptor.function + "\\n" + constants_key(descriptor.constants)',
+        "descriptor.function",
+    ),
+    "an unspecialised function goes into a pipeline": (
+        "library.cpp",
+        "if (declared->count() == 0) return function;",
+        "return function;",
+    ),
+    "constants keep the caller's type": (
+        "constants.cpp",
+        "return store_integer<uint32_t>(kernel, constant);",
+        "return store_integer<int64_t>(kernel, constant);",
+    ),
+    "unknown constants are ignored": (
+        "constants.cpp",
+        "if (declared_in_text(msl_text, constant)) continue;",
+        "continue;",
+    ),
+    "the archive may be missed": (
+        "library.cpp",
+        "if (wanted.fail_on_archive_miss)",
+        "if (false)",
+    ),
+    "an unreadable archive is used": ("variants.cpp", "  if (!loaded.archive)\n", "  if (false)\n"),
+    "a changed archive is not read again": (
+        "variants.cpp",
+        "loaded.archive && loaded.stamp == now",
+        "loaded.archive",
+    ),
+    "input nodes among the graph's nodes": (
+        "variants.cpp",
+        "ns(wanted.name), array(nodes),",
+        "ns(wanted.name), array(std::vector<NS::Object*>{inputs.begin()->second.get()}),",
+    ),
+    "the graph's types are not checked": (
+        "signatures.cpp",
+        "if (type != parameters[i])",
+        "if (false)",
+    ),
+    "private functions are not linked": (
+        "library.cpp",
+        "if (!inlined.empty()) linked->setPrivateFunctions(array(inlined));",
+        "",
+    ),
+    "a table of another pipeline is bound": (
+        "submission.cpp",
+        "if (!table || table->state() != pipeline.get())",
+        "if (!table)",
+    ),
+}
+
+
+def compile_commands(build: pathlib.Path) -> dict[str, list[str]]:
+    """Return the compiler's arguments for each source of the Metal device."""
+    text = subprocess.run(
+        ["ninja", "-C", build, "-t", "compdb"], check=True, capture_output=True, text=True
+    ).stdout
+    commands = {}
+    for entry in json.loads(text):
+        source = pathlib.Path(entry["file"])
+        if source.parent == ROOT / "cpp" / "metal":
+            commands[source.name] = shlex.split(entry["command"])
+    return commands
+
+
+def inject(
+    build: pathlib.Path, commands: dict[str, list[str]], number: int, name: str
+) -> tuple[str, str]:
+    """Build one broken device, run its tests, and say what became of the fault."""
+    file, old, new = FAULTS[name]
+    text = (ROOT / "cpp" / "metal" / file).read_text()
+    if text.count(old) < 1:
+        return "NOT APPLIED", ""
+    folder = build / "mutants" / str(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    for header in (ROOT / "cpp" / "metal").glob("*.h"):
+        (folder / header.name).write_text(header.read_text())
+    (folder / file).write_text(text.replace(old, new))
+    objects = build / "CMakeFiles" / "attnproto_devices.dir"
+    sources = [file] if file.endswith(".cpp") else sorted(commands)
+    replaced = []
+    for source in sources:
+        if source == "metal_cpp.cpp":
+            continue
+        broken = folder / source
+        if not broken.exists():
+            broken.write_text((ROOT / "cpp" / "metal" / source).read_text())
+        command = [
+            str(broken) if part.endswith("/" + source) else part for part in commands[source]
+        ]
+        output = command.index("-o") + 1
+        replaced.append(pathlib.Path(command[output]).name)
+        command[output] = str(folder / replaced[-1])
+        command[1:1] = [f"-I{folder}", f"-I{ROOT}/cpp/metal", "-w"]
+        built = subprocess.run(command, cwd=build, capture_output=True, text=True)
+        if built.returncode:
+            return "DOES NOT COMPILE", built.stderr.splitlines()[0]
+    kept = [
+        str(path)
+        for path in sorted(objects.rglob("*.o"))
+        if not (path.parent.name == "metal" and path.name in replaced)
+    ]
+    tests = sorted((build / "CMakeFiles" / "metal_device_test.dir").rglob("*.o"))
+    program = folder / "test"
+    flags = [part for part in commands["objc.cpp"] if part.startswith("-fsanitize")]
+    link = [commands["objc.cpp"][0], *flags, *kept, *map(str, tests)]
+    link += [str(folder / one) for one in replaced] + ["-lpthread", "-o", str(program)]
+    linked = subprocess.run(link, capture_output=True, text=True)
+    if linked.returncode:
+        return "DOES NOT LINK", linked.stderr.splitlines()[-1]
+    try:
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+        ran = subprocess.run(
+            [program], capture_output=True, text=True, timeout=TIMEOUT_S, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return "caught", "hangs"
+    finally:
+        for path in [program, *folder.glob("*.o")]:
+            path.unlink(missing_ok=True)
+    if ran.returncode == 0:
+        return "MISSED", ""
+    lines = [line.strip() for line in ran.stdout.splitlines() if line.startswith("    ")]
+    return "caught", lines[0] if lines else f"exit {ran.returncode}"
+
+
+def main() -> None:
+    """Inject every fault; fail unless each is caught."""
+    build = pathlib.Path(sys.argv[1]).resolve()
+    chosen = [name for name in FAULTS if len(sys.argv) < 3 or sys.argv[2] in name]
+    commands = compile_commands(build)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(inject, build, commands, i, name) for i, name in enumerate(chosen)]
+        caught = 0
+        for name, job in zip(chosen, jobs, strict=True):
+            status, detail = job.result()
+            caught += status == "caught"
+            print(f"{status:16} {name}: {detail[:110]}", flush=True)
+    print(f"{caught}/{len(chosen)} faults caught/injected")
+    raise SystemExit(caught != len(chosen))
+
+
+if __name__ == "__main__":
+    main()

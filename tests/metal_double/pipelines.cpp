@@ -1,0 +1,276 @@
+// Pipelines, linking, function tables and archives: rules E2, E5, E13, E14.
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <set>
+
+#include "metal_objects.h"
+
+namespace metal_double {
+namespace {
+
+constexpr UInt kFailOnMiss = 4;
+constexpr const char* kMagic = "metal double archive 1";
+
+struct ArchiveDescriptor : Object {
+  Ref<Url> url;
+};
+struct Archive : Object {
+  std::set<std::string> keys;
+};
+struct TableDescriptor : Object {
+  UInt count = 0;
+};
+
+double half_to_double(uint16_t bits) {
+  _Float16 value;
+  memcpy(&value, &bits, sizeof value);
+  return double(value);
+}
+
+attnproto::Constant as_constant(unsigned index, const ConstantValue& value) {
+  attnproto::Constant constant;
+  constant.key = uint32_t(index);
+  float single;
+  memcpy(&single, &value.bits, sizeof single);
+  switch (value.type) {
+    case 53:
+      constant.value = value.bits != 0;
+      break;
+    case 3:
+      constant.value = double(single);
+      break;
+    case 16:
+      constant.value = half_to_double(uint16_t(value.bits));
+      break;
+    case 45:
+      constant.value = int64_t(int8_t(value.bits));
+      break;
+    case 37:
+      constant.value = int64_t(int16_t(value.bits));
+      break;
+    case 29:
+      constant.value = int64_t(int32_t(value.bits));
+      break;
+    default:
+      constant.value = int64_t(value.bits);
+  }
+  return constant;
+}
+
+// The text of everything linked, each library once.
+std::string linked_text(const PipelineDescriptor* descriptor) {
+  std::vector<Library*> libraries{descriptor->function->library};
+  auto add = [&](Library* library) {
+    if (std::count(libraries.begin(), libraries.end(), library) == 0) libraries.push_back(library);
+  };
+  if (descriptor->linked && descriptor->linked->private_functions) {
+    for (auto& item : descriptor->linked->private_functions->items) {
+      Library* library = static_cast<Function*>(item.object)->library;
+      for (auto& part : library->parts) add(part);
+      add(library);
+    }
+  }
+  std::string source;
+  for (Library* library : libraries) source += library->source + "\n";
+  return source;
+}
+
+std::set<std::string> linked_names(const PipelineDescriptor* descriptor) {
+  std::set<std::string> names;
+  if (!descriptor->linked) return names;
+  for (Array* list :
+       {descriptor->linked->functions.object, descriptor->linked->private_functions.object})
+    for (size_t i = 0; list && i < list->items.size(); ++i)
+      names.insert(static_cast<Function*>(list->items[i].object)->name);
+  return names;
+}
+
+std::string archive_key(const PipelineDescriptor* descriptor) {
+  std::string key = descriptor->function->name + "\n" + linked_text(descriptor);
+  for (const auto& [index, value] : descriptor->function->constants)
+    key += std::to_string(index) + "=" + std::to_string(value.bits) + "\n";
+  return std::to_string(std::hash<std::string>()(key));
+}
+
+bool in_archive(const PipelineDescriptor* descriptor) {
+  const std::string key = archive_key(descriptor);
+  for (size_t i = 0; descriptor->archives && i < descriptor->archives->items.size(); ++i)
+    if (static_cast<Archive*>(descriptor->archives->items[i].object)->keys.count(key)) return true;
+  return false;
+}
+
+std::string problem_with(const PipelineDescriptor* descriptor, UInt options) {
+  const Function* function = descriptor->function;
+  if (!function->kernel) return function->name + " is not a kernel";
+  if (function->unspecialised)
+    return function->name +
+           " cannot be used to build a pipeline state. Use newFunctionWithName:constantValues:... "
+           "to get the specialized function";
+  const auto linked = linked_names(descriptor);
+  for (const std::string& name : function->library->text->undefined_in(function->name))
+    if (!linked.count(name)) return "Undefined symbol: " + name;
+  if ((options & kFailOnMiss) && !in_archive(descriptor))
+    return "no binary for " + function->name + " in the archives";
+  return "";
+}
+
+bool add_functions(Archive* self, Sel, PipelineDescriptor* descriptor, Object** error) {
+  if (!descriptor || !descriptor->function) {
+    set_error(error, kArchiveDomain, 3, "no compute function");
+    return false;
+  }
+  const std::string problem = problem_with(descriptor, 0);
+  if (!problem.empty()) {
+    set_error(error, kArchiveDomain, 3, problem);
+    return false;
+  }
+  self->keys.insert(archive_key(descriptor));
+  return true;
+}
+
+bool serialize(Archive* self, Sel, Url* url, Object** error) {
+  if (!url) {
+    violation("serializeToURL: url must not be nil");
+    return false;
+  }
+  if (self->keys.empty()) {
+    set_error(error, kArchiveDomain, 3, "Nothing to serialize");
+    return false;
+  }
+  std::ofstream file(url->path);
+  file << kMagic << "\n";
+  for (const std::string& key : self->keys) file << key << "\n";
+  if (file.flush()) return true;
+  set_error(error, kArchiveDomain, 1, "Cannot write " + url->path);
+  return false;
+}
+
+FunctionTable* new_table(Pipeline* self, Sel, TableDescriptor* descriptor) {
+  if (!descriptor || descriptor->count == 0) {
+    violation("newVisibleFunctionTableWithDescriptor: functionCount must not be 0");
+    return nullptr;
+  }
+  FunctionTable* table = make<FunctionTable>();
+  table->pipeline = self;
+  table->names.resize(descriptor->count);
+  return table;
+}
+
+void set_function(FunctionTable* self, Sel, FunctionHandle* handle, UInt index) {
+  if (index >= self->names.size()) {
+    violation("setFunction:atIndex: %zu beyond a table of %zu", size_t(index), self->names.size());
+  } else if (handle && handle->pipeline != self->pipeline.object) {
+    violation("setFunction:atIndex: handle of another pipeline state");
+  } else {
+    self->names[index] = handle ? handle->name : "";
+  }
+}
+
+FunctionHandle* handle_of(Pipeline* self, Sel, Function* function) {
+  if (!function || std::count(self->linked.begin(), self->linked.end(), function->name) == 0)
+    return nullptr;
+  FunctionHandle* handle = make<FunctionHandle>();
+  handle->name = function->name;
+  handle->pipeline = self;
+  return pooled(handle);
+}
+
+}  // namespace
+
+Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** error) {
+  if (!descriptor || !descriptor->function) {
+    violation("newComputePipelineState: computeFunction must not be nil");
+    return nullptr;
+  }
+  const std::string problem = problem_with(descriptor, options);
+  if (!problem.empty()) {
+    set_error(error, kPipelineDomain, 3, problem);
+    return nullptr;
+  }
+  attnproto::PipelineDescriptor wanted;
+  wanted.function = descriptor->function->name;
+  for (const auto& [index, value] : descriptor->function->constants)
+    wanted.constants.push_back(as_constant(index, value));
+  if (descriptor->linked && descriptor->linked->functions)
+    for (auto& item : descriptor->linked->functions->items)
+      wanted.linked_functions.push_back(static_cast<Function*>(item.object)->name);
+  Pipeline* pipeline = make<Pipeline>();
+  try {
+    auto library = executor()->library(without_link_attributes(linked_text(descriptor)));
+    pipeline->executable = library->pipeline(wanted);
+  } catch (const std::exception& refused) {
+    release(pipeline);
+    set_error(error, kPipelineDomain, 3, reason(refused));
+    return nullptr;
+  }
+  const auto& info = pipeline->executable->info();
+  if (info.static_threadgroup_bytes > attnproto::kMaxThreadgroupBytes) {
+    release(pipeline);
+    set_error(error, kPipelineDomain, 3,
+              "Threadgroup memory size (" + std::to_string(info.static_threadgroup_bytes) +
+                  ") exceeds the maximum threadgroup memory allowed (32768)");
+    return nullptr;
+  }
+  pipeline->name = wanted.function;
+  pipeline->linked = wanted.linked_functions;
+  pipeline->max_threads = std::min(info.max_threads, behaviour().max_threads);
+  pipeline->static_threadgroup_bytes = info.static_threadgroup_bytes;
+  return pipeline;
+}
+
+Object* new_archive(Url* url, Object** error) {
+  if (behaviour().shader_validation) {
+    set_error(error, kArchiveDomain, 4, "Binary archives are not supported with shader validation");
+    return nullptr;
+  }
+  Archive* archive = make<Archive>();
+  if (!url) return archive;
+  std::ifstream file(url->path);
+  std::string line;
+  if (!std::getline(file, line) || line != kMagic) {
+    release(archive);
+    set_error(error, kArchiveDomain, 1, "Invalid file " + url->path);
+    return nullptr;
+  }
+  while (std::getline(file, line)) archive->keys.insert(line);
+  return archive;
+}
+
+Object* archive_from(Device*, Sel, Object* descriptor, Object** error) {
+  return new_archive(static_cast<ArchiveDescriptor*>(descriptor)->url, error);
+}
+
+void register_pipelines() {
+  Type<LinkedFunctions>("MTLLinkedFunctions", root_class())
+      .property<&LinkedFunctions::functions>("functions", "setFunctions:")
+      .property<&LinkedFunctions::private_functions>("privateFunctions", "setPrivateFunctions:");
+  Type<PipelineDescriptor>("MTLComputePipelineDescriptor", root_class())
+      .property<&PipelineDescriptor::function>("computeFunction", "setComputeFunction:")
+      .property<&PipelineDescriptor::label>("label", "setLabel:")
+      .property<&PipelineDescriptor::archives>("binaryArchives", "setBinaryArchives:")
+      .property<&PipelineDescriptor::linked>("linkedFunctions", "setLinkedFunctions:");
+  Type<Pipeline>("_MTLComputePipelineState", root_class())
+      .property<&Pipeline::max_threads>("maxTotalThreadsPerThreadgroup")
+      .property<&Pipeline::static_threadgroup_bytes>("staticThreadgroupMemoryLength")
+      .method("threadExecutionWidth", [](Pipeline*, Sel) { return UInt(32); })
+      .method("functionHandleWithFunction:", handle_of)
+      .method(
+          "functionHandleWithName:", [](Pipeline*, Sel, Object*) -> Object* { return nullptr; }, 26)
+      .method(
+          "reflection", [](Pipeline*, Sel) -> Object* { return nullptr; }, 26)
+      .method("newVisibleFunctionTableWithDescriptor:", new_table);
+  Type<FunctionHandle>("_MTLFunctionHandle", root_class());
+  Type<TableDescriptor>("MTLVisibleFunctionTableDescriptor", root_class())
+      .property<&TableDescriptor::count>("functionCount", "setFunctionCount:");
+  Type<FunctionTable>("_MTLVisibleFunctionTable", root_class())
+      .method("setFunction:atIndex:", set_function);
+  Type<ArchiveDescriptor>("MTLBinaryArchiveDescriptor", root_class())
+      .property<&ArchiveDescriptor::url>("url", "setUrl:");
+  Type<Archive>("_MTLBinaryArchive", root_class())
+      .method("addComputePipelineFunctionsWithDescriptor:error:", add_functions)
+      .method("serializeToURL:error:", serialize);
+}
+
+}  // namespace metal_double

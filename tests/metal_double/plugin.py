@@ -1,0 +1,32 @@
+"""Pytest plugin: the whole suite runs on the Metal device, kernels on the cpu device.
+
+``pytest -p metal_double.plugin`` with ``tests`` on the path and a module built with
+``ATTNPROTO_METAL_DOUBLE``. After every test no rule of Metal's may have been broken.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import attnproto.device as devices
+import pytest
+from attnproto import _core
+from attnproto.msl.front_end import NativeFrontEnd
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_on_the_cpu():
+    _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), devices.cpu_threads()))
+    yield
+    _core.metal_double.use(None)
+    devices._opened.cache_clear()
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _no_rule_broken():
+    _core.metal_double.reset()
+    yield
+    broken = _core.metal_double.violations()
+    _core.metal_double.reset()
+    assert not broken, "rules of Metal's were broken"

@@ -1,0 +1,217 @@
+import attnproto
+import numpy as np
+import pytest
+from attnproto.errors import UnsupportedProblem
+from attnproto.kernels.flash import flash_attention
+from attnproto.kernels.host import pipeline
+from attnproto.kernels.paged import KeyCache, attend_source, launch_paged, paged_attention
+from attnproto.kernels.tile import FlashTile
+
+TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4)}
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("auto")
+
+
+def truth(q, k, v, context, *, causal=True):
+    """Attention of one sequence's last Nq tokens over its first `context` keys, in FP64."""
+    group = q.shape[0] // k.shape[0]
+    q, k, v = (x.astype(np.float64) for x in (q, k[:, :context], v[:, :context]))
+    k, v = np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)
+    scores = q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5
+    if causal:
+        place = np.arange(q.shape[1])[:, None] + context - q.shape[1]
+        scores = np.where(np.arange(context) <= place, scores, -np.inf)
+    largest = scores.max(axis=-1, keepdims=True, initial=-1e30)
+    weights = np.exp(scores - largest)
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights @ v / np.where(total == 0.0, 1.0, total)
+
+
+class Sequences:
+    """Tokens of several sequences, contiguous and in scattered pages whose unused slots are NaN."""
+
+    def __init__(self, contexts, *, nq=1, page=16, d=64, hq=2, hkv=1, dtype=np.float32, seed=0):
+        rng = np.random.default_rng(seed)
+        b, capacity = len(contexts), max(1, max(contexts))
+        self.contexts = np.array(contexts, np.int32)
+        self.q = rng.standard_normal((b, hq, nq, d)).astype(dtype)
+        self.k = rng.standard_normal((b, hkv, capacity, d)).astype(dtype)
+        self.v = rng.standard_normal((b, hkv, capacity, d)).astype(dtype)
+        each = -(-capacity // page)
+        self.table = rng.permutation(b * each + 3)[: b * each].reshape(b, each).astype(np.int32)
+        self.k_pages = np.full((b * each + 3, hkv, page, d), np.nan, dtype)
+        self.v_pages = self.k_pages.copy()
+        for s, context in enumerate(contexts):
+            for first in range(0, context, page):
+                slots = slice(first, min(first + page, context))
+                to = (self.table[s, first // page], slice(None), slice(0, slots.stop - first))
+                self.k_pages[to], self.v_pages[to] = self.k[s, :, slots], self.v[s, :, slots]
+            self.table[s, -(-context // page) :] = -1
+
+    def paged(self, device, **options):
+        cache = KeyCache(self.k_pages, self.v_pages, self.contexts, self.table)
+        return self.launched(device, cache, **options)
+
+    def contiguous(self, device, **options):
+        return self.launched(device, KeyCache(self.k, self.v, self.contexts), **options)
+
+    def launched(self, device, cache, **options):
+        field = np.full(self.q.size + 512, np.nan, self.q.dtype)
+        launch_paged(self.q, cache, field, device=device, **options)
+        assert np.isnan(field[self.q.size :]).all(), "written outside the output"
+        return field[: self.q.size].reshape(self.q.shape)
+
+    def check(self, found, *, causal=True):
+        atol, rtol = TOLERANCE[found.dtype.name]
+        for s, context in enumerate(self.contexts):
+            expected = truth(self.q[s], self.k[s], self.v[s], context, causal=causal)
+            np.testing.assert_allclose(found[s].astype(np.float64), expected, rtol, atol)
+
+
+@pytest.mark.parametrize("page", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize("nq", [1, 40], ids=["decode", "prefill"])
+def test_every_page_size_gives_the_bits_of_flash(device, page, nq):
+    sequences = Sequences([131, 70, 200], nq=nq, page=page, hq=4, hkv=2)
+    tile = FlashTile(32, 64, 64, "float32")
+    found = sequences.paged(device, tile=tile)
+    sequences.check(found)
+    for s, context in enumerate(sequences.contexts):
+        one = slice(s, s + 1)
+        keys = sequences.k[one, :, :context], sequences.v[one, :, :context]
+        flash = flash_attention(sequences.q[one], *keys, causal=True, tile=tile, device=device)
+        np.testing.assert_array_equal(found[one], flash)
+
+
+@pytest.mark.parametrize("page", [8, 128])
+@pytest.mark.parametrize("partition", [64, 128, 512])
+def test_divided_keys_give_the_bits_of_the_contiguous_twin(device, page, partition):
+    sequences = Sequences([1000, 3, 517], nq=3, page=page, hq=4, hkv=2)
+    found = sequences.paged(device, partition=partition)
+    sequences.check(found)
+    np.testing.assert_array_equal(found, sequences.contiguous(device, partition=partition))
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 33, 128])
+def test_any_number_of_partitions_joins_to_the_same_result(device, partitions):
+    sequences = Sequences([64 * partitions - 7, 5], page=32)
+    sequences.check(sequences.paged(device, partition=64))
+
+
+@pytest.mark.parametrize("bc", [64, 80, 128])
+@pytest.mark.parametrize("page", [16, 64])
+def test_steps_that_pages_do_not_divide_agree_with_fp64(device, bc, page):
+    sequences = Sequences([300, 80], nq=20, page=page)
+    tile = FlashTile(16, bc, 64, "float32")
+    sequences.check(sequences.paged(device, tile=tile, partition=2 * bc))
+
+
+@pytest.mark.parametrize(("d", "dtype"), [(128, np.float16), (256, np.float16), (72, np.float32)])
+def test_other_dimensions_and_types_agree_with_fp64(device, d, dtype):
+    sequences = Sequences([140, 77], nq=9, d=d, hq=6, hkv=2, dtype=dtype)
+    sequences.check(sequences.paged(device, partition=128))
+
+
+def test_sixteen_rows_a_simdgroup_agree_with_fp64(device):
+    sequences = Sequences([140, 77], nq=40)
+    tile = FlashTile(32, 64, 64, "float32", rows=16, query="registers", rescale="threshold")
+    sequences.check(sequences.paged(device, tile=tile, partition=64))
+
+
+def test_without_causal_every_query_sees_every_key(device):
+    sequences = Sequences([140, 77], nq=9)
+    sequences.check(sequences.paged(device, causal=False, partition=64), causal=False)
+
+
+@pytest.mark.parametrize("partition", [64, 512])
+def test_an_empty_context_gives_zero_and_disturbs_no_other(device, partition):
+    sequences = Sequences([0, 131], nq=2)
+    found = sequences.paged(device, partition=partition)
+    assert (found[0] == 0.0).all()
+    sequences.check(found)
+
+
+@pytest.mark.parametrize("partition", [64, 512])
+def test_queries_before_the_first_key_are_zero(device, partition):
+    sequences = Sequences([5, 131], nq=9)
+    found = sequences.paged(device, partition=partition)
+    assert (found[0, :, :4] == 0.0).all()
+    sequences.check(found)
+
+
+def test_sequences_may_share_pages(device):
+    sequences = Sequences([96, 96], nq=1, page=32)
+    sequences.table[1, :2] = sequences.table[0, :2]
+    sequences.k[1, :, :64], sequences.v[1, :, :64] = sequences.k[0, :, :64], sequences.v[0, :, :64]
+    sequences.check(sequences.paged(device))
+
+
+@pytest.mark.parametrize("d", [64, 128])
+def test_threadgroup_bytes_do_not_depend_on_the_page(device, d):
+    tile = FlashTile(16, 64, d, "float16")
+    switches = ("causal", "sliding_window", "softcap", "alibi", "rope", "rope_interleaved")
+    constants = dict.fromkeys((*switches, "aligned_queries", "aligned_keys", "split_keys"), False)
+    found = {
+        page: pipeline(device, attend_source(tile, page), constants).static_threadgroup_bytes
+        for page in (0, 8, 16, 32, 64, 128)
+    }
+    assert set(found.values()) == {tile.threadgroup_bytes}
+
+
+def good():
+    sequences = Sequences([20, 30], page=16)
+    return {
+        "q": sequences.q,
+        "k_pages": sequences.k_pages,
+        "v_pages": sequences.v_pages,
+        "block_table": sequences.table,
+        "context_lens": sequences.contexts,
+    }
+
+
+GOOD = good()
+REFUSED = {
+    "a query of rank 3": (dict(q=GOOD["q"][0]), "found q of shape"),
+    "a table of rank 1": (dict(block_table=GOOD["block_table"][0]), "found block_table of shape"),
+    "no table": (dict(block_table=np.zeros((2, 0), np.int32)), "no empty dimension"),
+    "a table of int64": (dict(block_table=GOOD["block_table"].astype(np.int64)), "needs int32"),
+    "lengths of float": (dict(context_lens=np.array([20.0, 30.0])), "needs int32"),
+    "lengths as a list": (dict(context_lens=[20, 30]), "found context_lens of shape list"),
+    "a negative length": (dict(context_lens=np.array([20, -1], np.int32)), "context of -1 tokens"),
+    "a length too long": (dict(context_lens=np.array([33, 20], np.int32)), "context of 33 tokens"),
+    "one length for two": (dict(context_lens=np.array([20], np.int32)), "1 in context_lens"),
+    "pages of 12": (
+        {name: GOOD[name][:, :, :12] for name in ("k_pages", "v_pages")},
+        "found pages of 12 tokens",
+    ),
+    "mixed types": (dict(v_pages=GOOD["v_pages"].astype(np.float16)), "needs one type"),
+    "a page past the last": (
+        dict(block_table=np.array([[0, 1], [2, 7]], np.int32)),
+        "found page 7 in block_table, needs 0 to 6",
+    ),
+    "a negative page": (dict(block_table=np.array([[0, -2], [2, 3]], np.int32)), "found page -2"),
+    "three heads on two": (
+        dict(
+            q=np.zeros((2, 3, 1, 64), np.float32),
+            k_pages=np.zeros((7, 2, 16, 64), np.float32),
+            v_pages=np.zeros((7, 2, 16, 64), np.float32),
+        ),
+        "found Hq=3 and Hkv=2",
+    ),
+    "a partition of 100": (dict(partition=100), "needs a multiple of Bc=64"),
+    "a partition of 0": (dict(partition=0), "found partition=0"),
+    "half a partition": (dict(partition=64.5), "found partition=64.5"),
+    "staged keys": (dict(tile=FlashTile(16, 64, 64, "float32", keys="staged16")), "keys='lane'"),
+    "a scale of NaN": (dict(scale=float("nan")), "found scale=nan"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_kernel_cannot_read_is_refused_in_one_sentence(device, name):
+    change, reason = REFUSED[name]
+    with pytest.raises(UnsupportedProblem, match=r"^\[\w+\.\w+\] found .*, needs .*; .*") as caught:
+        paged_attention(**(GOOD | change), device=device)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
