@@ -21,6 +21,8 @@ _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
     "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc", "-cl-single-precision-constant",
+    # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
+    "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
 ]  # fmt: skip

@@ -180,6 +180,16 @@ def arguments(
     return found
 
 
+def _check_frame(function: str, nbytes: int) -> None:
+    from . import native
+
+    if nbytes > native.MAX_FRAME_BYTES:
+        raise KernelCompileError(
+            f"[msl {function}] found local variables of {nbytes} bytes a thread, needs at most "
+            f"{native.MAX_FRAME_BYTES}; use smaller arrays"
+        )
+
+
 class NativeFrontEnd(_core.FrontEnd):
     """Compiles kernels to this machine's code.
 
@@ -212,6 +222,7 @@ class NativeFrontEnd(_core.FrontEnd):
         content = cache.read(name)
         if content is None:
             optimised = native.optimise(specialised(text, descriptor, target).text())
+            _check_frame(descriptor.function, native.frame_bytes(optimised))
             if self._counting:
                 optimised = counts.instrument(optimised)
             optimised, static_bytes = ir.place_threadgroup_variables(optimised)
