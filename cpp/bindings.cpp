@@ -121,7 +121,8 @@ NB_MODULE(_core, m) {
   nb::class_<Pipeline>(m, "Pipeline").def_prop_ro("info", &Pipeline::info);
   nb::class_<Library>(m, "Library")
       .def("functions", &Library::functions)
-      .def("pipeline", &Library::pipeline, "descriptor"_a);
+      .def("pipeline", &Library::pipeline, "descriptor"_a,
+           nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Timing>(m, "Timing")
       .def_ro("gpu_start_us", &Timing::gpu_start_us)
       .def_ro("gpu_end_us", &Timing::gpu_end_us)
@@ -163,7 +164,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("name", [](const Device& self) { return self.info().name; })
       .def_prop_ro("tier", [](const Device& self) { return self.info().tier; })
       .def("new_buffer", &Device::new_buffer, "nbytes"_a)
-      .def("library", &Device::library, "text"_a)
+      .def("library", &Device::library, "text"_a, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -20,7 +21,6 @@ Row = Mapping[str, Any]
 # Okabe and Ito's colours, which the colour-blind tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# Beyond this many, a scatter shows an even selection and says so.
 _MOST_MARKS = 1500
 _STYLE = {
     "svg.fonttype": "none",
@@ -40,10 +40,9 @@ _STYLE = {
 def number(row: Row, name: str) -> float | None:
     """Return a row's result as a finite float, or None."""
     value = row["result"].get(name)
-    if value is None:
+    if value is None or not math.isfinite(value := float(value)):
         return None
-    value = float(value)
-    return value if math.isfinite(value) else None
+    return value
 
 
 def is_timed(row: Row) -> bool:
@@ -66,22 +65,6 @@ def _svg(figure: Figure, name: str, title: str) -> str:
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     return f'{head} role="img" aria-label="{title}">{rest}'
-
-
-def _thin(rows: Sequence[Row]) -> Sequence[Row]:
-    step = max(1, math.ceil(len(rows) / _MOST_MARKS))
-    return rows[::step]
-
-
-def _series(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return groups
-
-
-def _kind(row: Row) -> str:
-    return str(row["point"].get("dtype", row["proto"]))
 
 
 def threadgroup_map(rows: Sequence[Row]) -> str | None:
@@ -136,28 +119,32 @@ def _scatter(
     interval: Callable[[Row], tuple[float, float]] | None = None,
     decorate: Callable[[Any], None] | None = None,
 ) -> str | None:
-    points = [row for row in rows if x(row) is not None and y(row) is not None]
-    points = [row for row in points if x(row) > 0 and y(row) > 0]  # type: ignore[operator]
+    # Of a long sweep an even selection is drawn: more marks than this hide one another.
+    step = max(1, len(rows) // _MOST_MARKS)
+    points = [(row, x(row), y(row)) for row in rows[::step]]
+    points = [(row, a, b) for row, a, b in points if a and b and a > 0.0 and b > 0.0]
     if not points:
         return None
-    shown = _thin(points)
+    series: dict[str, list[tuple[Row, float, float]]] = {}
+    for row, a, b in points:
+        series.setdefault(str(row["point"].get("dtype", row["proto"])), []).append((row, a, b))
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 3.6))
-        for i, (series, members) in enumerate(sorted(_series(shown, _kind).items())):
+        for i, (name_of, members) in enumerate(sorted(series.items())):
             colour, marker = _COLOURS[i % 7], _MARKERS[i % 7]
-            xs, ys = [x(row) for row in members], [y(row) for row in members]
-            axis.plot(xs, ys, marker, color=colour, ms=5, alpha=0.7, label=series, mew=0)
+            _, xs, ys = zip(*members, strict=True)
+            axis.plot(xs, ys, marker, color=colour, ms=5, alpha=0.7, label=name_of, mew=0)
             if interval is not None:
-                spans = [interval(row) for row in members]
-                axis.vlines(xs, [s[0] for s in spans], [s[1] for s in spans], colour, lw=1)
+                low, high = zip(*(interval(row) for row, _, _ in members), strict=True)
+                axis.vlines(xs, low, high, colour, lw=1)
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
         if decorate is not None:
             decorate(axis)
-        if len(shown) < len(points):
-            axis.set_title(f"{len(shown)} of {len(points)} points", loc="right", fontsize=9)
+        if step > 1:
+            axis.set_title(f"every {step}th of {len(rows):,} rows", loc="right", fontsize=9)
         axis.legend(frameon=False, fontsize=9)
         return _svg(figure, name, title)
 
@@ -202,32 +189,30 @@ def throughput(rows: Sequence[Row]) -> str | None:
                     text, (0.01, mark.tflops), xycoords=("axes fraction", "data"), fontsize=8
                 )
 
-    timed = [row for row in rows if is_timed(row)]
     labels = ("keys", "TFLOP/s (measured)")
-    return _scatter(timed, _length, _tflops, labels, "rate", "Throughput by N", span, marks)
+    return _scatter(rows, _length, _tflops, labels, "rate", "Throughput by N", span, marks)
 
 
 def throughput_by_tile(rows: Sequence[Row]) -> str | None:
     """Draw each tile's best measured TFLOP/s as a bar with its interval."""
-    best: dict[str, Row] = {}
+    best: dict[str, tuple[float, Row]] = {}
     for row in rows:
-        point = row["point"]
-        if not is_timed(row) or "Br" not in point or _tflops(row) is None:
+        point, rate = row["point"], _tflops(row)
+        if rate is None or "Br" not in point:
             continue
         name = f"{point['Br']}x{point['Bc']} D{point['D']} {point['dtype']}"
-        if name not in best or (_tflops(row) or 0) > (_tflops(best[name]) or 0):
-            best[name] = row
+        if name not in best or rate > best[name][0]:
+            best[name] = rate, row
     if not best:
         return None
-    names = sorted(best, key=lambda name: _tflops(best[name]) or 0)[-24:]
+    chosen = sorted(best.items(), key=lambda item: item[1][0])[-24:]
     with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(5.2, 1.0 + 0.24 * len(names)))
-        rates = [_tflops(best[name]) or 0.0 for name in names]
-        axis.barh(names, rates, color=_COLOURS[0], height=0.7)
-        for y, name in enumerate(names):
-            low = _tflops(best[name], "time_high_us") or rates[y]
-            high = _tflops(best[name], "time_low_us") or rates[y]
-            axis.plot([low, high], [y, y], color="#111111", lw=1.2)
+        figure, axis = plt.subplots(figsize=(5.2, 1.0 + 0.24 * len(chosen)))
+        rates = [rate for _, (rate, _) in chosen]
+        axis.barh([name for name, _ in chosen], rates, color=_COLOURS[0], height=0.7)
+        for y, (_, (rate, row)) in enumerate(chosen):
+            span = _tflops(row, "time_high_us") or rate, _tflops(row, "time_low_us") or rate
+            axis.plot(span, [y, y], color="#111111", lw=1.2)
         axis.set_xlabel("TFLOP/s (measured), best N, with 95 % interval")
         axis.tick_params(axis="y", labelsize=8)
         return _svg(figure, "tiles", "Throughput by tile")
@@ -235,8 +220,7 @@ def throughput_by_tile(rows: Sequence[Row]) -> str | None:
 
 def roofline(rows: Sequence[Row]) -> str | None:
     """Draw measured TFLOP/s over arithmetic intensity under the probed peaks."""
-    timed = [row for row in rows if is_timed(row)]
-    peaks = next((row["result"]["peaks"] for row in timed if row["result"].get("peaks")), None)
+    peaks = next((row["result"]["peaks"] for row in rows if row["result"].get("peaks")), None)
 
     def intensity(row: Row) -> float | None:
         flops, moved = number(row, "flops"), number(row, "bytes")
@@ -249,14 +233,13 @@ def roofline(rows: Sequence[Row]) -> str | None:
             axis.plot(xs, [min(rate, bandwidth * x) / 1e12 for x in xs], color="#444444", lw=1.2)
 
     labels = ("FLOP per byte of least traffic", "TFLOP/s (measured)")
-    return _scatter(timed, intensity, _tflops, labels, "roof", "Roofline", None, roof)
+    return _scatter(rows, intensity, _tflops, labels, "roof", "Roofline", None, roof)
 
 
 def error_by_time(rows: Sequence[Row]) -> str | None:
     """Draw the error in ULP over the measured time."""
-    timed = [row for row in rows if is_timed(row)]
     return _scatter(
-        timed,
+        rows,
         lambda row: number(row, "time_us"),
         lambda row: number(row, "max_row_ulp"),
         ("time, us (measured)", "largest error, ULP of its row"),
@@ -274,9 +257,8 @@ def crossover(rows: Sequence[Row]) -> str | None:
     def even(axis: Any) -> None:
         axis.axhline(1.0, color="#444444", lw=1)
 
-    pairs = [row for row in rows if is_timed(row) and number(row, "ratio") is not None]
     return _scatter(
-        pairs,
+        rows,
         _length,
         lambda row: number(row, "ratio"),
         ("keys", "time ratio"),
@@ -287,20 +269,50 @@ def crossover(rows: Sequence[Row]) -> str | None:
     )
 
 
-CHARTS: tuple[tuple[str, str, Callable[[Sequence[Row]], str | None]], ...] = (
-    (
+@dataclass(frozen=True)
+class Chart:
+    """A chart: its title, a note, how to draw it, and whether it shows times."""
+
+    title: str
+    note: str
+    draw: Callable[[Sequence[Row]], str | None]
+    of_times: bool
+
+
+_CHARTS = (
+    Chart(
         "Threadgroup memory",
         "Read from the pipelines; the limit is 32 KiB. It follows from the code.",
         threadgroup_map,
+        False,
     ),
-    (
+    Chart(
         "Error against FP64",
         "Each point is one problem; correct rounding gives at most 0.5 ULP.",
         error_by_length,
+        False,
     ),
-    ("Throughput", "Measured times only; dashed lines were published by others.", throughput),
-    ("Throughput by tile", "Each tile at its best length.", throughput_by_tile),
-    ("Roofline", "The line is this device's own probed peaks.", roofline),
-    ("Error against time", "Lower left is better.", error_by_time),
-    ("Crossover", "Above 1 the second kernel is faster.", crossover),
+    Chart("Throughput", "Measured; dashed lines were published by others.", throughput, True),
+    Chart("Throughput by tile", "Each tile at its best length.", throughput_by_tile, True),
+    Chart("Roofline", "The line is this device's own probed peaks.", roofline, True),
+    Chart("Error against time", "Lower left is better.", error_by_time, True),
+    Chart("Crossover", "Above 1 the second kernel is faster.", crossover, True),
 )
+
+
+def draw_charts(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Draw every chart that the rows have something for; emulated times are never drawn.
+
+    Args:
+        rows: Result rows.
+
+    Returns:
+        For each chart its title, note and SVG.
+    """
+    timed = [row for row in rows if is_timed(row)]
+    drawn = ((chart, chart.draw(timed if chart.of_times else rows)) for chart in _CHARTS)
+    return [
+        {"title": chart.title, "note": chart.note, "svg": svg}
+        for chart, svg in drawn
+        if svg is not None
+    ]

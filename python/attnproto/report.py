@@ -65,6 +65,8 @@ def render(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tu
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from .charts import draw_charts
+
     loader = Environment(
         loader=PackageLoader(__package__, "templates"),
         autoescape=lambda name: bool(name and "html" in name),
@@ -76,14 +78,6 @@ def render(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tu
     view = build_view(rows, findings)
     html = loader.get_template("report.html.j2").render(view, charts=draw_charts(rows))
     return html, loader.get_template("report.md.j2").render(view)
-
-
-def draw_charts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Draw every chart that the rows have something for."""
-    from .charts import CHARTS
-
-    drawn = ((title, note, draw(rows)) for title, note, draw in CHARTS)
-    return [{"title": t, "note": n, "svg": svg} for t, n, svg in drawn if svg is not None]
 
 
 def figures(value: Any, digits: int = 4) -> str:

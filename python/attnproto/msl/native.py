@@ -8,7 +8,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-from . import batch
+from . import batch, meetings
 
 _lock = threading.Lock()
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
@@ -67,7 +67,8 @@ def compile_object(text: str) -> bytes:
     with _lock:
         machine = _machine(2)
         text = batch.batch_matrix_operations(text)
-        module = llvm.parse_assembly(_optimise(text, machine, 1))
+        text = meetings.number_places(_optimise(text, machine, 1))
+        module = llvm.parse_assembly(text)
         return machine.emit_object(module)
 
 

@@ -28,9 +28,12 @@ SPACES = {
     "thread": "__private",
 }
 _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
+_TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
+# Types that OpenCL predefines, and then finds ambiguous.
+_ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Rewriter:
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
     derived: set[str] = field(default_factory=set)
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
+    placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
     pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
     threadgroup_variables: int = 0
 
@@ -231,6 +235,8 @@ class Rewriter:
             if h.text in ("struct", "class", "union") and d.head[i + 1].kind == "name"
         ]
         name = names[-1] if names else ""
+        if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
+            self.placed.add(name)
         inside = self._scope(t[begin + 1 : end], name)
         return [*self._code(d.head), t[begin], *inside, t[end], *self._code(t[end + 1 : d.end])]
 
@@ -264,13 +270,60 @@ class Rewriter:
             after = 0
             while after < len(tail) and tail[after].text in ("const", "volatile"):
                 after += 1
-            space = made("__private", t[close])
+            forwarder = []
+            if d.body and after == len(tail) and class_name not in self.placed:
+                forwarder = self._for_temporaries(t, start, d, class_name)
+            space = made("__private &" if forwarder else "__private", t[close])
+            out = [*forwarder, *out]
             out += [*self._code(tail[:after]), space, *self._code(tail[after:])]
         if not d.body:
             return [*out, *self._code(t[until : d.end])]
         begin, end = d.body
         out += self._code(t[until:begin])
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
+
+    def _for_temporaries(
+        self, t: list[Token], start: int, d: _Declaration, class_name: str
+    ) -> list[Token]:
+        """The same method for a temporary object, which clang puts in no address space."""
+        begin, close = d.parameters
+        near = t[close]
+        name_at = begin - 1
+        for i in range(start, begin):
+            if t[i] == "operator":
+                name_at = i
+                break
+        parameters = split_commas(t[begin + 1 : close])
+        names, declared = [], []
+        for number, parameter in enumerate(parameters):
+            end = next((k for k, w in enumerate(parameter) if w.text in ("=", "[")), len(parameter))
+            name = _parameter_name(parameter[:end])
+            names.append(name or f"attn_argument_{number}")
+            new = [] if name else [made(names[-1], near)]
+            declared += [*([made(",", near)] if number else []), *parameter[:end], *new]
+            declared += parameter[end:]
+        head = t[start:name_at]
+        arguments = ""
+        if head[:1] == ["template"]:
+            for parameter in split_commas(head[2 : angle_close(head, 1)]):
+                words = [w.text for w in parameter]
+                end = words.index("=") if "=" in words else len(words)
+                if end < 2 or parameter[end - 1].kind != "name" or words[end - 2] == "::":
+                    break
+                pack = "..." if "..." in words else ""
+                arguments += (", " if arguments else "") + words[end - 1] + pack
+        called = " ".join(w.text for w in self._code(t[name_at:begin]))
+        if arguments:
+            called = f"template {called}<{arguments}>"
+        const = "const" if "const" in {w.text for w in t[close + 1 : d.body[0]]} else ""
+        body = (
+            f"{const} && {{ return (({const} __private {class_name}*)this)->{called}"
+            f"({', '.join(names)}); }}"
+        )
+        return [
+            *self._code([*t[start : begin + 1], *declared, near]),
+            *[made(body, near)],
+        ]
 
     def _check_pointers(self, t: list[Token], d: _Declaration) -> None:
         for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):
@@ -441,7 +494,7 @@ class Rewriter:
         base: list[Token] | None = None
         for part in split_commas(plain):
             dims = next((k for k, w in enumerate(part) if w == "[" and k), len(part))
-            name = part[dims - 1]
+            name = self._code([part[dims - 1]])[0]
             if base is None:
                 base = part[: dims - 1]
             self.threadgroup_variables += 1
@@ -479,6 +532,8 @@ class Rewriter:
                 out.append(made(f"attn_derived_{text}()", token))
             elif text in _RESERVED:
                 out.append(made(f"attn_name_{text}", token))
+            elif text in _ATOMICS:
+                out.append(made(_ATOMICS[text], token))
             else:
                 out.append(token)
             i += 1
@@ -536,6 +591,14 @@ def _joined(attribute: list[Token] | None) -> str | None:
     if attribute is None:
         return None
     return "".join(w.text[1:-1] for w in attribute if w.kind == "string")
+
+
+def _parameter_name(tokens: list[Token]) -> str | None:
+    """The name of a parameter; None where it has only a type."""
+    if len(tokens) < 2 or tokens[-1].kind != "name" or tokens[-1].text in _TYPE_WORDS:
+        return None
+    before = [w for w in tokens[:-1] if w.text not in (*SPACES, "const", "volatile", "typename")]
+    return None if not before or before[-1] == "::" else tokens[-1].text
 
 
 def _angle(call: list[Token]) -> int:
