@@ -335,12 +335,14 @@ def open_device(kind: str = "auto") -> Device:
     """Open a device; the same one each time it is asked for.
 
     Args:
-        kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for Metal where there is one and
-            the cpu device elsewhere.
+        kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for what ATTNPROTO_DEVICE names; unset,
+            Metal where there is one and the cpu device elsewhere.
 
     Raises:
         DeviceUnavailable: this machine has none of that kind, or the kind is unknown.
     """
+    if kind == "auto":
+        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
     if kind == "auto":
         try:
             return _opened("metal")

@@ -70,8 +70,10 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
     Raises:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
-    parts = ("ir", text, target.triple, *target.options, clang.compiler_version(), _host_cpu())
-    name = cache.key(*parts, own_sources())
+    name = cache.key(
+        "ir", text, target.triple, *target.options, clang.compiler_version(),
+        _processor(target), own_sources(),
+    )  # fmt: skip
     content = cache.read(name)
     if content is not None:
         return _unpack(content)
@@ -95,7 +97,10 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
     return LibraryText(rewritten.instances, rewritten.constants, sizes, ir_text, cached=False)
 
 
-def _host_cpu() -> str:
+def _processor(target: clang.Target) -> str:
+    """The processor that the target's options call native, if they do."""
+    if not any(option.endswith("=native") for option in target.options):
+        return ""
     from . import native
 
     return native.host_cpu()

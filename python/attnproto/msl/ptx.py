@@ -24,9 +24,7 @@ from .front_end import (
 
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
-_VARIABLE = re.compile(
-    r"@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\("
-)
+_VARIABLE = re.compile(r"@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\(")
 _DYNAMIC = "@attn.dynamic"
 
 
@@ -144,5 +142,3 @@ class PtxFrontEnd(_core.FrontEnd):
             (time.perf_counter() - begin) * 1e6,
             cached,
         )
-
-
