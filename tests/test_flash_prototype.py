@@ -130,6 +130,11 @@ def test_one_wrong_row_takes_its_findings_away(rows, kind):
     assert all(victim["key"] not in finding.evidence.rows for finding in after)
 
 
+def test_a_few_replayed_tiles_make_no_claim_about_all(rows):
+    few = [row for row in rows if row["point"]["kind"] == "tile"][:4]
+    assert flash.conclude(few) == []
+
+
 def test_drawing_findings_twice_gives_the_same_ids(rows):
     assert [f.id for f in flash.conclude(rows)] == [f.id for f in flash.conclude(rows)]
 
