@@ -35,11 +35,17 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .kernels.flash import flash_attention
+    from .kernels.linear import linear_attention
+    from .kernels.paged import paged_attention
 
 __version__ = "0.1.0"
 
 # Operations by the module they live in; loaded when first used.
-_OPERATIONS = {"flash_attention": ".kernels.flash"}
+_OPERATIONS = {
+    "flash_attention": ".kernels.flash",
+    "linear_attention": ".kernels.linear",
+    "paged_attention": ".kernels.paged",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -65,5 +71,7 @@ __all__ = [
     "WrongResult",
     "devices",
     "flash_attention",
+    "linear_attention",
     "open_device",
+    "paged_attention",
 ]

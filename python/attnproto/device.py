@@ -313,7 +313,14 @@ def _open_metal() -> Device:
 
 
 def _open_cuda() -> Device:
-    raise DeviceUnavailable('[device] found no CUDA device in this build; use open_device("cpu")')
+    from . import _core
+
+    def front_end_for(architecture: str) -> _core.FrontEnd:
+        from .msl.ptx import PtxFrontEnd
+
+        return PtxFrontEnd(architecture)
+
+    return Device(_core.open_cuda(front_end_for))
 
 
 _OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}
