@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attnproto
 import ml_dtypes
 import numpy as np
@@ -16,7 +18,7 @@ COLUMN = (QUAD & 2) * 2 + (LANE % 2) * 2
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("cpu")
+    return attnproto.open_device("auto")
 
 
 TEXT = (
@@ -451,7 +453,7 @@ class Program:
             kind, d = "accumulate", number % self.registers
         return kind, d, a, b, c
 
-    _MSL = {
+    _MSL: ClassVar[dict[str, str]] = {
         "mma": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], r[{b}], r[{c}]); halve(r[{d}]);",
         "accumulate": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], x[{b8}], r[{d}]);",
         "multiply": "simdgroup_multiply(r[{d}], x[{a8}], r[{b}]);",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attnproto
 import numpy as np
 import pytest
 from attnproto.device import Device
@@ -351,7 +350,7 @@ def test_large_local_arrays_work_up_to_a_limit_that_is_named(device, library):
     table = np.zeros(11999, int)
     table[k * 7919 % 11999] = k
     np.testing.assert_array_equal(out, table[11999 // 2] + np.arange(40))
-    with pytest.raises(KernelCompileError, match="too_large_frame.*bytes a thread"):
+    with pytest.raises(KernelCompileError, match=r"too_large_frame.*bytes a thread"):
         library.pipeline("too_large_frame")
 
 

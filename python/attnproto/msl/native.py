@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ctypes.util
 import functools
+import re
 import threading
 
 import llvmlite.binding as llvm
 
 from . import batch, meetings
 
+# Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
+# code generator spills and for the engine.
+MAX_FRAME_BYTES = 48 * 1024
+
+_ALLOCA = re.compile(r"= alloca (.+?), align")
 _lock = threading.Lock()
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
 
@@ -59,6 +65,18 @@ def optimise(text: str) -> str:
     _initialise()
     with _lock:
         return _optimise(text, _machine(2), 2)
+
+
+def frame_bytes(text: str) -> int:
+    """Bytes of local variables that stay in memory, of an optimised module."""
+    _initialise()
+    types = _ALLOCA.findall(text)
+    named = re.findall(r"^%.* = type .*$", text, re.M)
+    lines = [*named, *(f"@local{i} = external global {t}" for i, t in enumerate(types))]
+    with _lock:
+        module = llvm.parse_assembly("\n".join(lines))
+        sizes = _machine(0).target_data
+        return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
 
 
 def compile_object(text: str) -> bytes:

@@ -30,6 +30,7 @@ SPACES = {
 _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
 _TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
+_BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 # Types that OpenCL predefines, and then finds ambiguous.
@@ -102,6 +103,7 @@ class Rewriter:
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
     derived: set[str] = field(default_factory=set)
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
+    classes: set[str] = field(default_factory=set)
     placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
     pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
     threadgroup_variables: int = 0
@@ -235,6 +237,8 @@ class Rewriter:
             if h.text in ("struct", "class", "union") and d.head[i + 1].kind == "name"
         ]
         name = names[-1] if names else ""
+        if "template" not in {h.text for h in d.head}:
+            self.classes.add(name)
         if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
             self.placed.add(name)
         inside = self._scope(t[begin + 1 : end], name)
@@ -438,7 +442,7 @@ class Rewriter:
         else:
             return
         target = [w for w in target if w not in ("metal", "::", "const")]
-        if target[:1] == ["vec"] or (target[:1] and target[0] in self.vectors):
+        if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
 
     # -- code ---------------------------------------------------------------
@@ -456,7 +460,7 @@ class Rewriter:
             if starts and token == "threadgroup":
                 end = self._threadgroup_declaration(t, i)
                 if end is not None:
-                    out += self._code(rest)
+                    out += self._code(rest, body=True)
                     rest = []
                     out += self._threadgroup_variables(t[i + 1 : end])
                     i = end + 1
@@ -464,7 +468,7 @@ class Rewriter:
             rest.append(token)
             starts = token.text in (";", "{", "}", ")") or token.kind == "directive"
             i += 1
-        return out + self._code(rest)
+        return out + self._code(rest, body=True)
 
     def _threadgroup_declaration(self, t: list[Token], i: int) -> int | None:
         """The ``;`` that ends a declaration of variables; None for pointers and the like."""
@@ -506,8 +510,8 @@ class Rewriter:
             ]
         return out
 
-    def _code(self, t: list[Token]) -> list[Token]:
-        """Rewrite the tokens of a type or an expression."""
+    def _code(self, t: list[Token], *, body: bool = False) -> list[Token]:
+        """Rewrite the tokens of a type or an expression, or of the statements of a body."""
         out: list[Token] = []
         i = 0
         while i < len(t):
@@ -523,7 +527,10 @@ class Rewriter:
             elif token.kind == "number":
                 out.append(self._number(token))
             elif token.kind == "name" and self._is_vector(t, i):
-                i = self._vector(t, i, out)
+                i = self._vector(t, i, out, body)
+                continue
+            elif body and text in self.classes and self._copies(t, i, out):
+                i = self._copy(t, i, out)
                 continue
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
                 out.append(made(f"attn_defined_{t[i + 2].text}", token))
@@ -551,39 +558,73 @@ class Rewriter:
     def _is_vector(self, t: list[Token], i: int) -> bool:
         return t[i].text in self.vectors or (t[i] == "vec" and t[i + 1 : i + 2] == ["<"])
 
-    def _vector(self, t: list[Token], i: int, out: list[Token]) -> int:
+    def _vector(self, t: list[Token], i: int, out: list[Token], body: bool) -> int:
         """A vector's type, or its construction: ``float4(x)``, ``float4(a, b, c, d)``."""
         end = i
-        if t[i] == "vec":
+        if t[i + 1 : i + 2] == ["<"]:
             end = angle_close(t, i + 1) or i
         type_tokens = self._code(t[i + 1 : end + 1])
         type_tokens = [t[i], *type_tokens]
-        opens = t[end + 1].text if end + 1 < len(t) else ""
+        following = [w.text for w in t[end + 1 : end + 3]]
         before = out[-1].text if out else ""
+        if body and following[1:] == ["("] and t[end + 1].kind == "name":
+            # float4 name(a, b, c, d);
+            close = close_of(t, end + 2)
+            out += [*type_tokens, *self._code([t[end + 1]]), made("=", t[i])]
+            out += self._constructed(type_tokens, t[end + 3 : close], t[i])
+            return close + 1
         if (
-            opens not in ("(", "{")
+            following[:1] not in (["("], ["{"])
             or before in ("operator", "~")
             or "operator" in [o.text for o in out[-4:]]
         ):
             out += type_tokens
             return end + 1
         close = close_of(t, end + 1)
-        parts = split_commas(t[end + 2 : close])
         while [o.text for o in out[-2:]] == ["metal", "::"]:
             type_tokens = [*out[-2:], *type_tokens]
             del out[-2:]
-        near = t[i]
-        if not parts:
-            out += [made("((", near), *type_tokens, made(")(0))", near)]
-        elif len(parts) == 1:
-            out += [made("attn_vector<", near), *type_tokens, made(">(", near)]
-            out += [*self._code(parts[0]), made(")", near)]
-        else:
-            out += [made("((", near), *type_tokens, made(")(", near)]
-            for k, part in enumerate(parts):
-                out += [*([made(",", near)] if k else []), *self._code(part)]
-            out.append(made("))", near))
+        out += self._constructed(type_tokens, t[end + 2 : close], t[i])
         return close + 1
+
+    def _constructed(
+        self, type_tokens: list[Token], arguments: list[Token], near: Token
+    ) -> list[Token]:
+        parts = split_commas(arguments)
+        if not parts:
+            return [made("((", near), *type_tokens, made(")(0))", near)]
+        if len(parts) == 1:
+            convert = "attn_bools" if type_tokens[-1].text in _BOOLS else "attn_vector"
+            begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
+            return [*begin, *self._code(parts[0]), made(")", near)]
+        out = [made("((", near), *type_tokens, made(")(", near)]
+        for k, part in enumerate(parts):
+            out += [*([made(",", near)] if k else []), *self._code(part)]
+        return [*out, made("))", near)]
+
+    @staticmethod
+    def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
+        """Whether a declaration with one initialiser begins here: ``Params p = params[0];``."""
+        before = out[-1].text if out else ";"
+        following = [w.text for w in t[i + 1 : i + 4]]
+        return (
+            before in (";", "{", "}", ")", "const", "__private")
+            and len(following) == 3
+            and t[i + 1].kind == "name"
+            and following[1] == "="
+            and following[2] != "{"
+        )
+
+    def _copy(self, t: list[Token], i: int, out: list[Token]) -> int:
+        """clang has no constructor that copies an object of constant memory."""
+        end = next(k for k in range(i, len(t)) if t[k] == ";")
+        value = t[i + 3 : end]
+        if len(split_commas(value)) > 1:
+            out += t[i : i + 1]
+            return i + 1
+        out += [t[i], *self._code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
+        out += [*self._code(value), made(")", t[end - 1])]
+        return end
 
 
 def _joined(attribute: list[Token] | None) -> str | None:
