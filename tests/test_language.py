@@ -6,7 +6,7 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from attnproto.errors import KernelCompileError
+from attnproto.errors import DispatchError, KernelCompileError
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 BFLOAT = ml_dtypes.bfloat16
@@ -651,6 +651,14 @@ def test_function_constants_of_each_type_reach_the_kernel(device, library):
     assert out[[1, 7, 8, 10, 12]].tolist() == [4, 12, 1, 1, 7]
     launch(device, library, "constants", out, constants=CONSTANTS | {0: False})
     assert out[0] == 0
+
+
+def test_a_conditional_argument_must_be_bound_where_its_condition_holds(device, library):
+    out, extra = np.zeros(13, np.float32), np.zeros(1, np.float32)
+    with pytest.raises(DispatchError, match=r"buffer 1 \(extra\)"):
+        launch(device, library, "constants", out, constants=CONSTANTS)
+    with pytest.raises(DispatchError, match=r"buffer 2 \(never\)"):
+        launch(device, library, "constants", out, extra, constants=CONSTANTS | {1: 4})
 
 
 @pytest.mark.parametrize(

@@ -574,7 +574,7 @@ class Divergent:
                     x = np.where(mask, x ^ u((votes + what) & 0xFFFFFFFF), x)
                 elif kind == "first":
                     first = LANE[mask][0]
-                    x = np.where(mask, x + x[first] * u(what) + (LANE == first).astype(u), x)
+                    x = np.where(mask, x + x[first] * u(what) + (first == LANE).astype(u), x)
                 elif kind == "mix":
                     x = np.where(mask, x * u(5) + LANE.astype(u) * u(what), x)
                 elif kind in ("if", "else"):
