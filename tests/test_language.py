@@ -287,6 +287,29 @@ constant int3 corners[2] = {{int3(1, 2, 3), int3(4, 5, 6)}};
 constexpr constant float kThird = 1.0f / 3.0f;
 typedef vec<float, 4> Four;
 template <typename T> using Two = vec<T, 2>;
+struct Held {{
+  float4 v;
+  Complex c;
+  Held(float x) : v(x, x + 1.0f, 0, 1), c(x, 2) {{}}
+}};
+struct Mixed {{ packed_float3 tight; float last; }};
+kernel void members(device Mixed* m [[buffer(0)]], constant packed_float3* given [[buffer(1)]]) {{
+  threadgroup packed_float3 shared[2];
+  float3 v = m[0].tight;
+  m[1].tight = v * 2.0f;
+  m[1].tight[1] = 9;
+  m[2].tight = m[1].tight;
+  m[2].tight.z += given[1].y;
+  shared[1] = float3(given[1]) + v;
+  packed_float3 here = shared[1];
+  m[3].tight = here;
+  m[3].last = dot(float3(here), float3(1, 10, 100));
+  Held held(3);
+  m[0].last = held.v.y * 10 + held.c.im + held.c.re * 100 + held.v.w * 1000;
+  bool3 greater = v > float3(1.5f);
+  m[1].last = float3(greater).x + 10 * float3(greater).y + 100 * any(greater) + 1000 * all(greater);
+  m[2].last = select(v, -v, greater).z;
+}}
 kernel void objects({VALUES}) {{
   Complex a(in[0], in[1]), b = Complex::unit();
   Complex c = a * b;
@@ -611,6 +634,16 @@ def test_classes_templates_and_tables(device, library):
         1000.5 + 1.5 + 16 + 5 + 100 + 8 + 97, 1,
     ]  # fmt: skip
     np.testing.assert_allclose(out, expected, rtol=1e-6)
+
+
+def test_packed_vectors_leave_no_gap_and_members_are_initialised(device, library):
+    fields = np.dtype([("tight", "f4", 3), ("last", "f4")])
+    out = np.zeros(4, fields)
+    out[0]["tight"] = [1, 2, 3]
+    given = np.array([[0, 0, 0], [4, 5, 6]], np.float32)
+    launch(device, library, "members", out, given)
+    assert out["tight"].tolist() == [[1, 2, 3], [2, 9, 6], [2, 9, 11], [5, 7, 9]]
+    assert out["last"].tolist() == [1342, 110, -3, 975]
 
 
 def test_control_flow_follows_c(device, library):

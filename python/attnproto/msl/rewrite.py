@@ -283,8 +283,24 @@ class Rewriter:
         if not d.body:
             return [*out, *self._code(t[until : d.end])]
         begin, end = d.body
-        out += self._code(t[until:begin])
+        if d.initialiser is None:
+            out += self._code(t[until:begin])
+        else:
+            out += self._initialisers(t[until:begin])
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
+
+    def _initialisers(self, t: list[Token]) -> list[Token]:
+        """``: v(x, y)`` of a constructor; in braces clang takes it for vectors too."""
+        out = [t[0]]
+        for number, part in enumerate(split_commas(t[1:])):
+            begin = next((k for k, w in enumerate(part) if w == "("), None)
+            if begin is not None and len(split_commas(part[begin + 1 : -1])) > 1:
+                inside = self._code(part[begin + 1 : -1])
+                part = [*part[:begin], made("{", part[0]), *inside, made("}", part[-1])]
+            else:
+                part = self._code(part)
+            out += [*([made(",", part[0])] if number else []), *part]
+        return out
 
     def _for_temporaries(
         self, t: list[Token], start: int, d: _Declaration, class_name: str
@@ -573,6 +589,14 @@ class Rewriter:
             out += [*type_tokens, *self._code([t[end + 1]]), made("=", t[i])]
             out += self._constructed(type_tokens, t[end + 3 : close], t[i])
             return close + 1
+        if body and t[i].text in _BOOLS and following[1:] == ["="]:
+            # bool4 name = a < b;
+            stop = next(k for k in range(end, len(t)) if t[k] == ";")
+            value = split_commas(t[end + 3 : stop])
+            if len(value) == 1 and value[0][0] != "{":
+                out += [*type_tokens, *self._code([t[end + 1]]), t[end + 2]]
+                out += self._constructed(type_tokens, value[0], t[i])
+                return stop
         if (
             following[:1] not in (["("], ["{"])
             or before in ("operator", "~")
