@@ -18,7 +18,7 @@ COLUMN = (QUAD & 2) * 2 + (LANE % 2) * 2
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("cpu")
+    return attnproto.open_device("auto")
 
 
 TEXT = (

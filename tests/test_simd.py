@@ -225,7 +225,7 @@ kernel void partial(device int* out [[buffer(0)]], uint i [[thread_position_in_g
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("cpu")
+    return attnproto.open_device("auto")
 
 
 @pytest.fixture(scope="module")

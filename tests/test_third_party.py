@@ -31,7 +31,7 @@ def device():
         if os.environ.get("CI"):
             raise
         pytest.skip(f"MLX's kernels could not be fetched: {error}")
-    return attnproto.open_device("cpu")
+    return attnproto.open_device("auto")
 
 
 def instantiated(text: str, **calls: str) -> str:

@@ -6,7 +6,8 @@
 //
 // Tile     threadgroup = Br query rows of one head; keys in steps of Bc; all D dimensions at once
 // Threads  Br / ROWS simdgroups, each ROWS (8 or 16) complete rows; a row lives in four lanes
-// Grid     (ceil(Nq / Br), Hq, B); query tiles last first when causal, the long ones leading; a long
+// Grid     (ceil(Nq / Br), Hq, B); query tiles last first when causal, the long ones leading; a
+// long
 //          problem takes several dispatches, each with some of the tiles
 // Memory   K and V read in place; Q in threadgroup memory, lane-private; S, P, O in registers
 //

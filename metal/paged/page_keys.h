@@ -1,8 +1,9 @@
 // K and V read in place from pages that lie anywhere: a source for flash.h (see ../flash/keys.h).
 //
 // Eight neighbouring keys that start on a multiple of 8 share a page, since pages hold multiples
-// of 8; so do `unit` keys, the greatest common divisor of a step and a page (a power of 2). Each step
-// looks up one table entry a unit, once, for K and V alike. Nothing else differs from LaneKeys.
+// of 8; so do `unit` keys, the greatest common divisor of a step and a page (a power of 2). Each
+// step looks up one table entry a unit, once, for K and V alike. Nothing else differs from
+// LaneKeys.
 #pragma once
 #include "../flash/keys.h"
 

@@ -197,6 +197,10 @@ def launch_paged(
     check_cache(q, cache)
     b, hq, nq, d = q.shape
     hkv = cache.k.shape[1]
+    if nq == 1:
+        # One query a head sees every key, so the heads of a group may be the rows of one tile:
+        # their keys are then read once, and the memory of q and output is the same.
+        hq, nq, causal = hkv, hq // hkv, False
     tile = default_tile(nq, d, q.dtype) if tile is None else tile
     if (tile.d, tile.dtype, tile.keys) != (d, dtype_name(q.dtype), "lane"):
         raise UnsupportedProblem(

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ _TEXTS_KEPT = 64
 
 
 @functools.cache
-def _own_sources() -> str:
+def own_sources() -> str:
     """Hash of this package: a compiled kernel depends on it."""
     here = Path(__file__).parent
     files = [*here.glob("*.py"), *here.glob("include/**/*.h"), *here.glob("preprocess/*")]
@@ -70,8 +71,10 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
     Raises:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
-    parts = ("ir", text, target.triple, *target.options, clang.compiler_version(), _host_cpu())
-    name = cache.key(*parts, _own_sources())
+    name = cache.key(
+        "ir", text, target.triple, *target.options, clang.compiler_version(),
+        _processor(target), own_sources(),
+    )  # fmt: skip
     content = cache.read(name)
     if content is not None:
         return _unpack(content)
@@ -95,7 +98,10 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
     return LibraryText(rewritten.instances, rewritten.constants, sizes, ir_text, cached=False)
 
 
-def _host_cpu() -> str:
+def _processor(target: clang.Target) -> str:
+    """The processor that the target's options call native, if they do."""
+    if not any(option.endswith("=native") for option in target.options):
+        return ""
     from . import native
 
     return native.host_cpu()
@@ -136,11 +142,23 @@ def instance_of(library: LibraryText, function: str) -> tuple[int, Instance]:
     raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
 
 
-def specialised(text: str, descriptor: _core.PipelineDescriptor, target: clang.Target) -> ir.Module:
-    """One kernel of a text with its constants fixed, before optimisation."""
+def specialised(
+    text: str,
+    descriptor: _core.PipelineDescriptor,
+    target: clang.Target,
+    symbol: Callable[[int], str] = entry_name,
+) -> ir.Module:
+    """One kernel of a text with its constants fixed, before optimisation.
+
+    Args:
+        text: MSL.
+        descriptor: kernel and constants.
+        target: what it is compiled for.
+        symbol: name of the function to keep, from the kernel's number.
+    """
     library = library_text(text, target)
     number, _ = instance_of(library, descriptor.function)
-    module = ir.cut(library.module, f"@{entry_name(number)}")
+    module = ir.cut(library.module, f"@{symbol(number)}")
     values = resolve_constants(library.constants, descriptor.constants)
     ir.fix_constants(module, library.constants, values)
     return module
@@ -226,7 +244,7 @@ class NativeFrontEnd(_core.FrontEnd):
         name = cache.key(
             "object", text, descriptor.function, json.dumps(values, sort_keys=True),
             target.triple, *target.options, clang.compiler_version(), native.host_cpu(),
-            _own_sources(), str(self._counting),
+            own_sources(), str(self._counting),
         )  # fmt: skip
         content = cache.read(name)
         if content is None:

@@ -650,6 +650,7 @@ class Rewriter:
         out += [*self._code(value), made(")", t[end - 1])]
         return end
 
+
 def _joined(attribute: list[Token] | None) -> str | None:
     """The text of ``host_name("a" "b")``."""
     if attribute is None:

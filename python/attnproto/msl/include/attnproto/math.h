@@ -39,32 +39,32 @@ constexpr __constant bool attn_is_vector = attn_lanes<T>::count > 1;
       return (T)name((float)v);                                         \
     }                                                                   \
   }
-ATTN_UNARY(exp, __builtin_expf(x))
-ATTN_UNARY(exp2, __builtin_exp2f(x))
-ATTN_UNARY(exp10, __builtin_powf(10.0f, x))
-ATTN_UNARY(log, __builtin_logf(x))
-ATTN_UNARY(log2, __builtin_log2f(x))
-ATTN_UNARY(log10, __builtin_log10f(x))
+ATTN_UNARY(exp, ATTN_LIBM(exp)(x))
+ATTN_UNARY(exp2, ATTN_LIBM(exp2)(x))
+ATTN_UNARY(exp10, ATTN_LIBM(pow)(10.0f, x))
+ATTN_UNARY(log, ATTN_LIBM(log)(x))
+ATTN_UNARY(log2, ATTN_LIBM(log2)(x))
+ATTN_UNARY(log10, ATTN_LIBM(log10)(x))
 ATTN_UNARY(sqrt, __builtin_sqrtf(x))
 ATTN_UNARY(rsqrt, 1.0f / __builtin_sqrtf(x))
-ATTN_UNARY(sin, __builtin_sinf(x))
-ATTN_UNARY(cos, __builtin_cosf(x))
-ATTN_UNARY(tan, __builtin_tanf(x))
-ATTN_UNARY(asin, __builtin_asinf(x))
-ATTN_UNARY(acos, __builtin_acosf(x))
-ATTN_UNARY(atan, __builtin_atanf(x))
-ATTN_UNARY(sinh, __builtin_sinhf(x))
-ATTN_UNARY(cosh, __builtin_coshf(x))
-ATTN_UNARY(tanh, __builtin_tanhf(x))
-ATTN_UNARY(asinh, __builtin_asinhf(x))
-ATTN_UNARY(acosh, __builtin_acoshf(x))
-ATTN_UNARY(atanh, __builtin_atanhf(x))
-ATTN_UNARY(sinpi, __builtin_sinf(3.14159265358979323846f * x))
-ATTN_UNARY(cospi, __builtin_cosf(3.14159265358979323846f * x))
-ATTN_UNARY(tanpi, __builtin_tanf(3.14159265358979323846f * x))
+ATTN_UNARY(sin, ATTN_LIBM(sin)(x))
+ATTN_UNARY(cos, ATTN_LIBM(cos)(x))
+ATTN_UNARY(tan, ATTN_LIBM(tan)(x))
+ATTN_UNARY(asin, ATTN_LIBM(asin)(x))
+ATTN_UNARY(acos, ATTN_LIBM(acos)(x))
+ATTN_UNARY(atan, ATTN_LIBM(atan)(x))
+ATTN_UNARY(sinh, ATTN_LIBM(sinh)(x))
+ATTN_UNARY(cosh, ATTN_LIBM(cosh)(x))
+ATTN_UNARY(tanh, ATTN_LIBM(tanh)(x))
+ATTN_UNARY(asinh, ATTN_LIBM(asinh)(x))
+ATTN_UNARY(acosh, ATTN_LIBM(acosh)(x))
+ATTN_UNARY(atanh, ATTN_LIBM(atanh)(x))
+ATTN_UNARY(sinpi, ATTN_LIBM(sin)(3.14159265358979323846f * x))
+ATTN_UNARY(cospi, ATTN_LIBM(cos)(3.14159265358979323846f * x))
+ATTN_UNARY(tanpi, ATTN_LIBM(tan)(3.14159265358979323846f * x))
 ATTN_UNARY(floor, __builtin_floorf(x))
 ATTN_UNARY(ceil, __builtin_ceilf(x))
-ATTN_UNARY(round, __builtin_roundf(x))
+ATTN_UNARY(round, ATTN_LIBM(round)(x))
 ATTN_UNARY(rint, __builtin_rintf(x))
 ATTN_UNARY(trunc, __builtin_truncf(x))
 ATTN_UNARY(fract, x - __builtin_floorf(x))
@@ -83,15 +83,15 @@ ATTN_UNARY(sign, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f)
       return (T)name((float)a, (float)b);                                     \
     }                                                                         \
   }
-ATTN_BINARY(pow, __builtin_powf(x, y))
-ATTN_BINARY(powr, __builtin_powf(x, y))
-ATTN_BINARY(fmod, __builtin_fmodf(x, y))
-ATTN_BINARY(atan2, __builtin_atan2f(x, y))
+ATTN_BINARY(pow, ATTN_LIBM(pow)(x, y))
+ATTN_BINARY(powr, ATTN_LIBM(pow)(x, y))
+ATTN_BINARY(fmod, ATTN_LIBM(fmod)(x, y))
+ATTN_BINARY(atan2, ATTN_LIBM(atan2)(x, y))
 ATTN_BINARY(fmin, __builtin_fminf(x, y))
 ATTN_BINARY(fmax, __builtin_fmaxf(x, y))
-ATTN_BINARY(fdim, __builtin_fdimf(x, y))
+ATTN_BINARY(fdim, ATTN_LIBM(fdim)(x, y))
 ATTN_BINARY(copysign, __builtin_copysignf(x, y))
-ATTN_BINARY(nextafter, __builtin_nextafterf(x, y))
+ATTN_BINARY(nextafter, ATTN_LIBM(nextafter)(x, y))
 ATTN_BINARY(divide, x / y)
 #undef ATTN_BINARY
 
@@ -199,8 +199,8 @@ template <class T>
 ATTN_INLINE T mad(T a, T b, T c) {
   return a * b + c;
 }
-ATTN_INLINE float ldexp(float x, int k) { return __builtin_ldexpf(x, k); }
-ATTN_INLINE half ldexp(half x, int k) { return (half)__builtin_ldexpf((float)x, k); }
+ATTN_INLINE float ldexp(float x, int k) { return ATTN_LIBM(ldexp)(x, k); }
+ATTN_INLINE half ldexp(half x, int k) { return (half)ATTN_LIBM(ldexp)((float)x, k); }
 ATTN_INLINE float frexp(float x, __private int& exponent) {
   int e = 0;
   float m = x;
