@@ -287,6 +287,13 @@ constant int3 corners[2] = {{int3(1, 2, 3), int3(4, 5, 6)}};
 constexpr constant float kThird = 1.0f / 3.0f;
 typedef vec<float, 4> Four;
 template <typename T> using Two = vec<T, 2>;
+kernel void contracted(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {{
+  out[0] = in[0] * in[1] + in[2];
+}}
+kernel void rounded(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {{
+#pragma METAL fp contract(off)
+  out[0] = in[0] * in[1] + in[2];
+}}
 struct Held {{
   float4 v;
   Complex c;
@@ -644,6 +651,16 @@ def test_packed_vectors_leave_no_gap_and_members_are_initialised(device, library
     launch(device, library, "members", out, given)
     assert out["tight"].tolist() == [[1, 2, 3], [2, 9, 6], [2, 9, 11], [5, 7, 9]]
     assert out["last"].tolist() == [1342, 110, -3, 975]
+
+
+def test_a_pragma_keeps_a_product_and_a_sum_apart(device, library):
+    # (1 + 2^-12)^2 - 1 - 2^-11 is 2^-24, which rounding the product to float loses.
+    x = np.array([1 + 2**-12, 1 + 2**-12, -1 - 2**-11], np.float32)
+    out = np.full(1, np.nan, np.float32)
+    launch(device, library, "contracted", x, out)
+    assert out[0] in (0, np.float32(2**-24))  # either is allowed
+    launch(device, library, "rounded", x, out)
+    assert out[0] == 0
 
 
 def test_control_flow_follows_c(device, library):

@@ -7,6 +7,7 @@ threadgroup variables, vector constructors, the address space of methods.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from .tokens import (
@@ -31,6 +32,10 @@ _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort",
 _TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
 _BOOLS = {"bool2", "bool3", "bool4"}
+# The same pragma by clang's name.
+_CONTRACT = re.compile(
+    r"(?m)^([ \t]*#[ \t]*pragma[ \t]+)(?:METAL[ \t]+fp|STDC[ \t]+FP)[ \t]+contract", re.I
+)
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 # Types that OpenCL predefines, and then finds ambiguous.
@@ -672,4 +677,4 @@ def _angle(call: list[Token]) -> int:
 
 def rewrite(text: str) -> Rewritten:
     """Rewrite a preprocessed MSL text to C++ for OpenCL."""
-    return Rewriter().rewrite(text)
+    return Rewriter().rewrite(_CONTRACT.sub(r"\1clang fp contract", text))
