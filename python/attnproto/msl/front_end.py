@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -163,6 +164,27 @@ def specialised(
     return module
 
 
+def _holds(library: LibraryText, switch: str, values: dict[str, bool | int | float]) -> bool:
+    """Whether a function constant is true, or a constant derived from some.
+
+    A derived one is a function in the IR; with its constants fixed it is only a return.
+    """
+    if switch in library.constants:
+        return bool(values.get(switch))
+    from . import native
+
+    name = f"attn_derived_{switch}"
+    symbol = f"@_Z{len(name)}{name}v"
+    if symbol not in library.module.functions:
+        return False  # the kernels never ask for it
+    module = ir.cut(library.module, symbol)
+    ir.fix_constants(module, library.constants, values)
+    head, _, rest = module.functions[symbol].partition("\n")
+    head = head.replace("define linkonce_odr ", "define ").replace(" comdat", "")
+    module.functions[symbol] = f"{head}\n{rest}"
+    return re.search(r"^\s+ret i1 true", native.optimise(module.text()), re.M) is not None
+
+
 def arguments(
     library: LibraryText, number: int, instance: Instance, values: dict[str, bool | int | float]
 ) -> list[_core.KernelArgument]:
@@ -171,7 +193,7 @@ def arguments(
     found = []
     for position, parameter in enumerate(instance.parameters):
         switch = parameter.attributes.get("function_constant")
-        if switch is not None and not values.get(switch):
+        if switch is not None and not _holds(library, switch, values):
             continue
         if "threadgroup" in parameter.attributes:
             kind = _core.ArgumentKind.THREADGROUP
