@@ -89,8 +89,7 @@ class CudaPipeline final : public Pipeline {
     auto spent = std::chrono::steady_clock::now() - begin;
     info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
     info_.max_threads = std::min<uint32_t>(image_.max_threads, uint32_t(most));
-    info_.compile_us =
-        image_.compile_us + std::chrono::duration<double, std::micro>(spent).count();
+    info_.compile_us = image_.compile_us + std::chrono::duration<double, std::micro>(spent).count();
     info_.cached = image_.cached;
   }
   ~CudaPipeline() override {
@@ -197,8 +196,7 @@ struct Launch {
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(const FrontEndFor& front_end_for)
-      : context_(std::make_shared<Context>()),
-        front_end_(front_end_for(context_->architecture())) {
+      : context_(std::make_shared<Context>()), front_end_(front_end_for(context_->architecture())) {
     info_ = {"cuda", context_->name(), "measured"};
   }
   const DeviceInfo& info() const override { return info_; }
@@ -223,9 +221,8 @@ class CudaDevice final : public Device {
       void* parameters[] = {&launch.parameter};
       const Extent& grid = launch.threadgroups;
       context_->check(
-          driver().LaunchKernel(launch.pipeline->function(), grid.x, grid.y, grid.z,
-                                launch.threads, 1, 1, launch.dynamic_bytes, nullptr, parameters,
-                                nullptr),
+          driver().LaunchKernel(launch.pipeline->function(), grid.x, grid.y, grid.z, launch.threads,
+                                1, 1, launch.dynamic_bytes, nullptr, parameters, nullptr),
           "dispatch " + launch.pipeline->name());
     }
     context_->mark_end("dispatch " + where);
@@ -257,9 +254,9 @@ class CudaDevice final : public Device {
     if (auto* device = std::get_if<DeviceMemory>(&binding.source)) {
       auto* buffer = dynamic_cast<CudaBuffer*>(device->buffer.get());
       if (!buffer)
-        throw Error(ErrorKind::DispatchError,
-                    "[dispatch " + where + "] found a buffer of another device for buffer " +
-                        std::to_string(binding.index));
+        throw Error(ErrorKind::DispatchError, "[dispatch " + where +
+                                                  "] found a buffer of another device for buffer " +
+                                                  std::to_string(binding.index));
       DevicePointer pointer = buffer->on_device() + device->offset;
       buffer->written();
       return pointer;

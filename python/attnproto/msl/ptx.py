@@ -25,7 +25,7 @@ from .front_end import (
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
 _VARIABLE = re.compile(r"@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\(")
-_DYNAMIC = "@attn.dynamic"
+_DYNAMIC = "@attn_dynamic"
 
 
 def target(architecture: str) -> clang.Target:
@@ -54,7 +54,7 @@ def _in_shared_memory(text: str) -> tuple[str, int]:
     lines = []
     sizes = {}
     for symbol, _, size, alignment in set(_VARIABLE.findall(text)):
-        array = f"@attn.shared.{len(lines)}"
+        array = f"@attn_shared_{len(lines)}"
         sizes[symbol] = int(size)
         lines.append(
             f"{array} = internal addrspace(3) global [{size} x i8] undef, "
