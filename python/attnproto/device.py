@@ -67,7 +67,9 @@ class Buffer:
         """Size in bytes."""
         return self._core.nbytes
 
-    def numpy(self, dtype: np.dtype | type = np.uint8, shape: tuple[int, ...] = (-1,)) -> np.ndarray:
+    def numpy(
+        self, dtype: np.dtype | type = np.uint8, shape: tuple[int, ...] = (-1,)
+    ) -> np.ndarray:
         """A view of the contents; valid while no dispatch runs."""
         return self._core.view().view(dtype).reshape(shape)
 
@@ -311,9 +313,7 @@ def _open_metal() -> Device:
 
 
 def _open_cuda() -> Device:
-    raise DeviceUnavailable(
-        "[device] found no CUDA device in this build; use open_device(\"cpu\")"
-    )
+    raise DeviceUnavailable('[device] found no CUDA device in this build; use open_device("cpu")')
 
 
 _OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}

@@ -40,7 +40,9 @@ def wheel() -> Path:
             ]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                raise FetchError(f"pip could not download mlx-metal {VERSION}: {done.stderr[-300:]}")
+                raise FetchError(
+                    f"pip could not download mlx-metal {VERSION}: {done.stderr[-300:]}"
+                )
             os.replace(Path(scratch) / WHEEL, place)
     found = hashlib.sha256(place.read_bytes()).hexdigest()
     if found != SHA256:

@@ -21,7 +21,9 @@ ZERO = 0xFFFF  # an addend that is all zero takes no slot
 
 _NAME = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
 _DEFINED = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = ')
-_CALL = re.compile(rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*{FUNCTION}\w+\((.*?)\)")
+_CALL = re.compile(
+    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*{FUNCTION}\w+\((.*?)\)"
+)
 _EXTRACT = re.compile(
     r"= (?:extractelement <2 x float> (%[^,]+), i64 ([01])"
     r"|extractvalue (?:\{ float, float \}|%struct\.attn_pair) (%[^,]+), ([01]))"
@@ -151,7 +153,11 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
             product = _Product(name, call.group(1), *_operands(call.group(2)), position)
             level = max((ready.get(v, 0) for v in product.operands[:4]), default=0)
             sources = [extracts.get(v) for v in product.operands[4:]]
-            if all(sources) and sources[0][0] == sources[1][0] and [s[1] for s in sources] == [0, 1]:
+            if (
+                all(sources)
+                and sources[0][0] == sources[1][0]
+                and [s[1] for s in sources] == [0, 1]
+            ):
                 before = products[sources[0][0]]
                 if level <= before.level:
                     product.chained = before.name
@@ -174,8 +180,10 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
         if " = load " in line and " volatile " not in line:
             level = max(level, stored)
             loaded = max(loaded, level)
-        elif (" call " in line and not pure_call) or re.match(r"\s+(store|fence|call)", line) or (
-            re.search(r" = (?:atomicrmw|cmpxchg|load)", line)
+        elif (
+            (" call " in line and not pure_call)
+            or re.match(r"\s+(store|fence|call)", line)
+            or (re.search(r" = (?:atomicrmw|cmpxchg|load)", line))
         ):
             level = max(level, stored, loaded)
             stored = loaded = level

@@ -32,7 +32,7 @@ _PREPROCESS = [
     "-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
     "-fno-color-diagnostics",
 ]  # fmt: skip
-_MESSAGE = re.compile(r'^(?:(?P<file>[^:\n]*):(?P<line>\d+):\d+: )?(?:fatal )?error: (?P<text>.*)$')
+_MESSAGE = re.compile(r"^(?:(?P<file>[^:\n]*):(?P<line>\d+):\d+: )?(?:fatal )?error: (?P<text>.*)$")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def _run(arguments: list[str], text: str) -> str:
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True)
     except OSError as error:
-        raise DeviceUnavailable(f"[msl] found {command[0]}, which does not start: {error}") from None
+        raise DeviceUnavailable(
+            f"[msl] found {command[0]}, which does not start: {error}"
+        ) from None
     if done.returncode:
         raise KernelCompileError(_explain(done.stderr))
     return done.stdout

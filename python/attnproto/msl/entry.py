@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .rewrite import Instance, Parameter, Rewritten
 
+
 def _axes(value: str) -> str:
     return ", ".join(value.format(axis=axis) for axis in range(3))
 

@@ -156,7 +156,9 @@ def fix_constants(
         if defined in module.globals:
             ir_type = _external_type(module.globals[defined])
             literal = "1" if name in values else "0"
-            module.globals[defined] = f"{defined} = internal addrspace(2) constant {ir_type} {literal}"
+            module.globals[defined] = (
+                f"{defined} = internal addrspace(2) constant {ir_type} {literal}"
+            )
         if symbol not in module.globals:
             continue
         if name in values:

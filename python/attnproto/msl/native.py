@@ -86,6 +86,3 @@ def load(object_file: bytes, symbol: str) -> int:
         address = engine.get_function_address(symbol)
         _engines.append(engine)
     return address
-
-
-

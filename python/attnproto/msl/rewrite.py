@@ -244,9 +244,7 @@ class Rewriter:
             out = [made("static", t[start]), *out]
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
 
-    def _method(
-        self, t: list[Token], start: int, d: _Declaration, class_name: str
-    ) -> list[Token]:
+    def _method(self, t: list[Token], start: int, d: _Declaration, class_name: str) -> list[Token]:
         """In MSL an object is in thread memory unless the method says otherwise."""
         self._check_pointers(t, d)
         words = {h.text for h in d.head}
@@ -287,9 +285,7 @@ class Rewriter:
 
     # -- kernels and constants ----------------------------------------------
 
-    def _kernel(
-        self, t: list[Token], d: _Declaration, host_name: list[Token] | None
-    ) -> None:
+    def _kernel(self, t: list[Token], d: _Declaration, host_name: list[Token] | None) -> None:
         begin, end = d.parameters
         name = t[begin - 1]
         parameters = tuple(self._parameter(p) for p in split_commas(t[begin + 1 : end]))
@@ -389,7 +385,7 @@ class Rewriter:
         else:
             return
         target = [w for w in target if w not in ("metal", "::", "const")]
-        if target[:1] == ["vec"] or target[:1] and target[0] in self.vectors:
+        if target[:1] == ["vec"] or (target[:1] and target[0] in self.vectors):
             self.vectors.add(name)
 
     # -- code ---------------------------------------------------------------
@@ -509,9 +505,11 @@ class Rewriter:
         type_tokens = [t[i], *type_tokens]
         opens = t[end + 1].text if end + 1 < len(t) else ""
         before = out[-1].text if out else ""
-        if opens not in ("(", "{") or before in ("operator", "~") or "operator" in [
-            o.text for o in out[-4:]
-        ]:
+        if (
+            opens not in ("(", "{")
+            or before in ("operator", "~")
+            or "operator" in [o.text for o in out[-4:]]
+        ):
             out += type_tokens
             return end + 1
         close = close_of(t, end + 1)

@@ -1,0 +1,5 @@
+"""``python -m attnproto``."""
+
+from .cli import main
+
+main()

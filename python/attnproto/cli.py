@@ -1,0 +1,259 @@
+"""The command ``attnproto``. Each subcommand imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from .errors import AttnprotoError
+
+app = App(
+    name="attnproto",
+    help="A laboratory for attention kernels on Apple GPUs.",
+    result_action="return_value",
+)
+kb = App(name="kb", help="Findings into a knowledge base and back.")
+app.command(kb)
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+@app.command
+def run(
+    *,
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    full: Annotated[bool, Parameter(negative=())] = False,
+    device: str = "auto",
+    only: str = "",
+    out: Path | None = None,
+    list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    where: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    sweep: Path | None = None,
+    point: str | None = None,
+    limit_s: float | None = None,
+) -> int:
+    """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
+
+    Args:
+        quick: A few minutes: few samples, small problems (the default).
+        full: The whole protocol: 5 s warm-up, 50 samples, 10 s for each timed point.
+        device: auto, cpu, metal or cuda.
+        only: Prototypes by name, separated by commas.
+        out: Results folder; a fresh one under results/ by default.
+        list_: List the prototypes and stop.
+        resume: Go on with the run in --out, or with the newest one.
+        where: Keep the points that meet a condition, such as "D == 64"; may be repeated.
+        sweep: A TOML file of sweeps, in place of the prototypes' own points.
+        point: One point as JSON.
+        limit_s: Seconds one point may take.
+    """
+    if list_:
+        return _list()
+    from .run import UsageError, make_plan, run_plan
+
+    if quick and full:
+        raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
+    plan = make_plan(
+        mode="full" if full else "quick",
+        device=device,
+        only=tuple(name.strip() for name in only.split(",") if name.strip()),
+        out=out,
+        resume=resume,
+        where=where,
+        sweep_text=_read(sweep) if sweep else None,
+        point=point,
+        limit_s=limit_s,
+    )
+    finished = run_plan(plan)
+    print(
+        f"{finished.rows} points ({finished.not_ok} not ok), {finished.findings} findings\n"
+        f"report: {finished.report}"
+    )
+    return FAILED if finished.not_ok else 0
+
+
+def _read(path: Path) -> str:
+    from .run import UsageError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"[run] found {path} unreadable ({error.strerror}), needs a text file; check the path"
+        ) from error
+
+
+def _list() -> int:
+    from .prototypes import REGISTRY, is_built, load
+
+    for line in REGISTRY:
+        if is_built(line.name):
+            points = load(line.name).points
+            state = f"{len(points('quick'))} points quick, {len(points('full'))} full"
+        else:
+            state = "not built yet"
+        print(f"{line.number}  {line.name:<10} {state:<32} {line.question}")
+    return 0
+
+
+@app.command
+def report(folder: Path) -> int:
+    """Draw findings and report of a results folder again.
+
+    Args:
+        folder: Holds points.jsonl.
+    """
+    from .run import conclude
+
+    _require_points(folder)
+    print(f"report: {conclude(folder).report}")
+    return 0
+
+
+@app.command
+def compare(
+    before: Path,
+    after: str,
+    *,
+    margin: float = 0.02,
+    fail_on_regression: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Compare two results folders, or a folder with a git revision, point by point.
+
+    Args:
+        before: A results folder.
+        after: A results folder, or a revision whose kernels are run on the same points.
+        margin: Largest difference called equal, as a fraction.
+        fail_on_regression: End with exit code 1 when a point got wrong or slower.
+    """
+    from .compare import compare_folders, compare_with_revision, render
+
+    _require_points(before)
+    if Path(after).is_dir():
+        _require_points(Path(after))
+        comparison = compare_folders(before, Path(after), margin)
+    else:
+        comparison = compare_with_revision(before, after, margin)
+    print(render(comparison))
+    return FAILED if fail_on_regression and comparison.regressions else 0
+
+
+@app.command
+def selftest(*, seed: int = 0) -> int:
+    """Test the instrument itself: known noise is recovered, cheating kernels are caught.
+
+    Args:
+        seed: Of the synthetic samples.
+    """
+    from .selftest import run_selftest
+
+    checks = run_selftest(seed)
+    for check in checks:
+        print(f"{'ok' if check.passed else 'FAILED':<7} {check.name}: {check.detail}")
+    return 0 if all(check.passed for check in checks) else FAILED
+
+
+@app.command
+def reverify(folder: Path) -> int:
+    """Run the evidence behind each finding again: confirmed, contradicted or stale.
+
+    Args:
+        folder: A results folder with findings.jsonl.
+    """
+    from .reverify import reverify as again
+
+    _require_points(folder)
+    marks = again(folder)
+    for mark in marks:
+        print(f"{mark.state:<13} {mark.title}" + (f": {mark.reason}" if mark.reason else ""))
+    return FAILED if any(mark.state == "contradicted" for mark in marks) else 0
+
+
+@kb.command(name="import")
+def kb_import(
+    findings: Path,
+    *,
+    db: Path | None = None,
+    command: Annotated[str | None, Parameter(name="--kb")] = None,
+) -> int:
+    """Import a findings file, all of it or nothing; importing it twice adds nothing.
+
+    Args:
+        findings: findings.jsonl.
+        db: A GPU Forge SQLite file, created if absent.
+        command: GPU Forge's kb command, instead of --db.
+    """
+    from . import kb as base
+
+    if (db is None) == (command is None):
+        raise base.KbError(
+            "[kb.import] found neither or both of --db and --kb, needs one; pass --db FILE"
+        )
+    records = base.load(findings)
+    if db is not None:
+        done = base.import_into_database(records, db)
+    else:
+        done = base.import_by_command(records, str(command))
+    print(f"{done.added} findings added, {done.present} were there")
+    return 0
+
+
+@kb.command(name="export")
+def kb_export(db: Path, out: Path) -> int:
+    """Write the findings that were imported into a database back to a file.
+
+    Args:
+        db: A GPU Forge SQLite file.
+        out: The findings file to write.
+    """
+    from .findings import write_findings
+    from .kb import export_from_database
+
+    findings = export_from_database(db)
+    write_findings(out, findings)
+    print(f"{len(findings)} findings written to {out}")
+    return 0
+
+
+def _require_points(folder: Path) -> None:
+    from .run import UsageError
+    from .store import POINTS
+
+    if not (folder / POINTS).is_file():
+        raise UsageError(
+            f"[cli] found no {POINTS} in {folder}, needs a results folder; check the path"
+        )
+
+
+if importlib.util.find_spec("attnproto.doctor") is not None:
+    app.command("attnproto.doctor:doctor", name="doctor")
+
+
+def guarded(call: App, words: list[str] | None = None) -> int:
+    """Run a command line; a mistake gets one sentence and exit code 2.
+
+    Args:
+        call: The application.
+        words: Arguments; those of the process when None.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        result = call(words)
+    except AttnprotoError as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Enter from the shell."""
+    sys.exit(guarded(app))

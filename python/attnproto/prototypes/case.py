@@ -1,0 +1,81 @@
+"""The rows of one prototype on one device, as rules for findings read them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..findings import Device, Finding, make_finding
+
+Row = Mapping[str, Any]
+
+
+class Case:
+    """The rows of one device, and the parts that all findings on them share.
+
+    Args:
+        rows: Rows of one prototype on one device, at least one.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.proto = rows[0]["proto"]
+        device = rows[0]["device"]
+        self.device = Device(kind=device["kind"], name=device["name"])
+        self.tier = device["tier"]
+        self.mode = rows[0]["mode"]
+
+    def of(self, *kinds: str, **values: Any) -> list[Row]:
+        """Return the rows whose points are of these kinds and hold these values."""
+        return [
+            row
+            for row in self.rows
+            if row["point"].get("kind") in kinds
+            and all(row["point"].get(name) == value for name, value in values.items())
+        ]
+
+    def finding(self, *, kinds: Sequence[str], tier: str | None = None, **parts: Any) -> Finding:
+        """Make a finding that rests on rows of these kinds; see ``make_finding``."""
+        names = ", ".join(f'"{kind}"' for kind in kinds)
+        conditions = f"kind in ({names})" if len(kinds) > 1 else f"kind == {names}"
+        replay = (
+            f"attnproto run --only {self.proto} --device {self.device.kind} --{self.mode} "
+            f"--where {shlex.quote(conditions)}"
+        )
+        return make_finding(
+            tier=tier or self.tier,
+            device=self.device,
+            proto=self.proto,
+            replay=replay,
+            **parts,
+        )
+
+
+def right(rows: Sequence[Row]) -> bool:
+    """Say whether there are rows and all of them are right."""
+    return bool(rows) and all(row["status"] == "ok" for row in rows)
+
+
+def keys(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the rows' keys, as evidence lists them."""
+    return tuple(row["key"] for row in rows)
+
+
+def worst(rows: Sequence[Row], name: str) -> float:
+    """Return the largest of one result."""
+    return max(float(row["result"][name]) for row in rows)
+
+
+def several(rows: Sequence[Row], name: str) -> str:
+    """Return the values that one key of the points takes, in words."""
+    values = sorted({row["point"][name] for row in rows})
+    return ", ".join(str(value) for value in values)
+
+
+def regime(rows: Sequence[Row]) -> str:
+    """Return the sizes and dtypes of the rows' points, in words."""
+    return (
+        f"D {several(rows, 'D')}, Nq {several(rows, 'Nq')}, Nkv {several(rows, 'Nkv')}, "
+        f"{several(rows, 'dtype')}"
+    )

@@ -1,0 +1,258 @@
+"""Running prototypes into a results folder: the part of the command line that works."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from . import environment
+from .errors import AttnprotoError, DeviceUnavailable
+from .prototypes import REGISTRY, Entry, entry, is_built, load
+from .runner import DEVICE_KINDS, OPENER, DeviceRecord, Task, run_tasks
+from .store import FINDINGS, POINTS, Store, read_records
+from .sweep import keep, parse_sweep
+
+# Seconds one point may take before its worker is ended.
+_LIMITS_S = {"quick": 60.0, "full": 900.0}
+
+
+class UsageError(AttnprotoError, ValueError):
+    """A command line that cannot be followed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do."""
+
+    tasks: tuple[Task, ...]
+    mode: str
+    device: str
+    out: Path
+    resume: bool
+    skipped: tuple[Entry, ...]
+    opener: str = OPENER
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run did."""
+
+    rows: int
+    not_ok: int
+    findings: int
+    report: Path
+
+
+def make_plan(
+    *,
+    mode: str,
+    device: str,
+    only: Sequence[str] = (),
+    out: Path | None = None,
+    resume: bool = False,
+    where: Sequence[str] = (),
+    sweep_text: str | None = None,
+    point: str | None = None,
+    limit_s: float | None = None,
+    opener: str = OPENER,
+) -> Plan:
+    """Check the options and list the points.
+
+    Args:
+        mode: ``"quick"`` or ``"full"``.
+        device: One of ``DEVICE_KINDS``.
+        only: Prototypes; all of them when empty.
+        out: Results folder; a fresh one under ``results`` when None.
+        resume: Go on in a folder that has points.
+        where: Conditions on points.
+        sweep_text: TOML with sweeps, in place of the prototypes' own points.
+        point: One point as JSON, in place of the prototype's own.
+        limit_s: Seconds a point may take.
+        opener: ``"module:function"`` that opens the device.
+
+    Raises:
+        UsageError: An unknown device, a folder in use, or options that exclude each other.
+        UnknownPrototype: A name in ``only`` that no prototype bears.
+    """
+    if device not in DEVICE_KINDS and opener == OPENER:
+        raise UsageError(
+            f"[run] found device {device!r}, needs one of {', '.join(DEVICE_KINDS)}; "
+            "pass --device cpu"
+        )
+    limit_s = _LIMITS_S[mode] if limit_s is None else limit_s
+    entries = [line for line in REGISTRY if not only or line.name in only]
+    own = [name for name in only if ":" in name]
+    for name in only:
+        if name not in own:
+            entry(name)
+    built = [*(line.name for line in entries if is_built(line.name)), *own]
+    points: list[tuple[str, dict[str, Any]]] = []
+    if sweep_text is not None:
+        for sweep in parse_sweep(sweep_text):
+            load(sweep.prototype)
+            points += [(sweep.prototype, p) for p in keep(sweep.points(), where)]
+    elif point is not None:
+        if len(built) != 1:
+            raise UsageError(
+                f"[run] found --point with {len(built)} prototypes, needs exactly one; "
+                "add --only NAME"
+            )
+        points = [(built[0], _parse_point(point))]
+    else:
+        for name in built:
+            points += [(name, p) for p in keep(load(name).points(mode), where)]
+    out = _folder(out, resume)
+    tasks = tuple(Task(name, p, limit_s) for name, p in points)
+    skipped = tuple(line for line in entries if not is_built(line.name))
+    return Plan(tasks, mode, device, out, resume, skipped, opener)
+
+
+def _parse_point(text: str) -> dict[str, Any]:
+    try:
+        point = json.loads(text)
+    except ValueError as error:
+        raise UsageError(
+            f"[run] found --point {text!r} ({error}), needs a JSON object; quote it for the shell"
+        ) from error
+    if not isinstance(point, dict):
+        raise UsageError(f"[run] found --point {text!r}, needs a JSON object; wrap it in braces")
+    return point
+
+
+def _folder(out: Path | None, resume: bool) -> Path:
+    base = Path("results")
+    if out is None and resume:
+        past = sorted(base.glob(f"*/{POINTS}"), key=lambda path: path.stat().st_mtime)
+        if not past:
+            raise UsageError(
+                "[run] found no run under results/, needs one to resume; pass its folder with --out"
+            )
+        return past[-1].parent
+    if out is None:
+        return base / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    if not resume and (out / POINTS).exists() and (out / POINTS).stat().st_size:
+        raise UsageError(
+            f"[run] found results in {out}, needs an empty folder; pass --resume to continue "
+            "them or another --out"
+        )
+    return out
+
+
+def run_plan(plan: Plan) -> Finished:
+    """Run a plan, showing progress, then draw its findings and report.
+
+    A KeyboardInterrupt leaves every finished point on disk and says how to go on.
+
+    Raises:
+        StoreError: The folder cannot be written.
+        DeviceUnavailable: The device does not open.
+    """
+    from .progress import Progress
+
+    for line in plan.skipped:
+        print(f"skipped {line.name}: not built yet")
+    with Store(plan.out / POINTS) as store:
+        done = {row["key"] for row in read_records(store.path)}
+        progress = Progress(len(plan.tasks), len(done))
+        described = environment.describe()
+
+        def started(task: Task, device: DeviceRecord) -> None:
+            progress.started(label(task.prototype, task.point), device)
+
+        try:
+            with progress:
+                for row in run_tasks(
+                    plan.tasks,
+                    kind=plan.device,
+                    mode=plan.mode,
+                    environment=described,
+                    done=done,
+                    opener=plan.opener,
+                    started=started,
+                ):
+                    store.append(row)
+                    progress.finished(row)
+        except DeviceUnavailable:
+            _discard_empty(store)
+            raise
+        except KeyboardInterrupt:
+            print(
+                f"\nstopped; {progress.written} points are kept. Continue with:\n  "
+                f"{resume_command(plan)}",
+                file=sys.stderr,
+            )
+            raise
+    return conclude(plan.out)
+
+
+def _discard_empty(store: Store) -> None:
+    """Remove what a run that never began left behind: an empty file and its new folder."""
+    if store.path.stat().st_size == 0:
+        store.close()
+        store.path.unlink()
+        if not any(store.path.parent.iterdir()):
+            store.path.parent.rmdir()
+
+
+def resume_command(plan: Plan) -> str:
+    """Return the command that goes on with a run."""
+    program = sys.argv[0]
+    words = [w for w in sys.argv[1:] if w != "--resume"]
+    if "--out" not in words:
+        words += ["--out", str(plan.out)]
+    call = ["python", program] if program.endswith(".py") else [Path(program).name]
+    return shlex.join([*call, *words, "--resume"])
+
+
+def label(prototype: str, point: Any) -> str:
+    """Return a short name for a point."""
+    return f"{prototype} " + " ".join(
+        f"{key}={value}" for key, value in point.items() if value not in (None, False)
+    )
+
+
+def latest_rows(path: Path | str) -> list[dict[str, Any]]:
+    """Read a folder's rows, the last one of each key."""
+    # Rows hold no cycles; collecting while their number grows would double the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        rows = {row["key"]: row for row in read_records(Path(path) / POINTS)}
+    finally:
+        if collecting:
+            gc.enable()
+    gc.freeze()
+    return list(rows.values())
+
+
+def conclude(out: Path) -> Finished:
+    """Draw findings and the report from a folder's rows, and write them."""
+    from .findings import merge_findings, read_findings, write_findings
+    from .report import write_report
+
+    rows = latest_rows(out)
+    fresh = draw_findings(rows)
+    findings = merge_findings(read_findings(out / FINDINGS), fresh)
+    write_findings(out / FINDINGS, findings)
+    report = write_report(out, rows, findings)
+    not_ok = sum(row["status"] != "ok" for row in rows)
+    return Finished(len(rows), not_ok, len(findings), report)
+
+
+def draw_findings(rows: Iterable[dict[str, Any]]) -> list[Any]:
+    """Let each prototype conclude from its rows, device by device."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        group = (row["proto"], row["device"]["kind"], row["device"]["name"])
+        groups.setdefault(group, []).append(row)
+    drawn = []
+    for (name, _, _), members in groups.items():
+        drawn += load(name).conclude(members)
+    return drawn

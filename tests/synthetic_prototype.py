@@ -1,0 +1,84 @@
+"""A prototype and a device for tests: no kernel, deterministic times, failures on demand."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from attnproto.errors import UnsupportedProblem
+from attnproto.findings import Device, Effect, Evidence, make_finding
+from attnproto.prototypes import Outcome, Prototype
+
+
+@dataclass(frozen=True)
+class SyntheticDevice:
+    kind: str = "cpu"
+    name: str = "synthetic"
+    tier: str = "emulated"
+
+
+def open_device(kind):
+    if kind == "absent":
+        from attnproto.errors import DeviceUnavailable
+
+        raise DeviceUnavailable("[device] found no absent device, needs one; pass --device cpu")
+    return SyntheticDevice()
+
+
+def points(mode):
+    return [{"n": n, "does": "works"} for n in range(6 if mode == "quick" else 40)]
+
+
+def run(point, device, mode):
+    match point["does"]:
+        case "hangs":
+            time.sleep(600)
+        case "crashes":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "raises":
+            raise UnsupportedProblem("[synthetic] found n=3, needs an even n; pass n=4")
+        case "breaks":
+            raise ZeroDivisionError("division by zero")
+        case "errs":
+            return Outcome("wrong", "off by one", {"n": point["n"]})
+        case "waits":
+            time.sleep(point["seconds"])
+    return Outcome(result={"n": point["n"], "kernel_hash": kernel_hash(point)})
+
+
+def kernel_hash(point):
+    return os.environ.get("SYNTHETIC_HASH", "text-1")
+
+
+def conclude(rows):
+    right = [row for row in rows if row["status"] == "ok"]
+    if not right:
+        return []
+    total = float(sum(row["result"]["n"] for row in right))
+    return [
+        make_finding(
+            domain="msl-kernels",
+            topic="total",
+            title=f"The numbers add up to {total:g}",
+            content="A sum of the synthetic results.",
+            tags=["synthetic"],
+            tier="emulated",
+            device=Device(kind="cpu", name="synthetic"),
+            proto=NAME,
+            evidence=Evidence(
+                kind="correctness",
+                compared="a sum with itself",
+                regime="all points",
+                overturned_by="another sum",
+                rows=tuple(row["key"] for row in right),
+                effect=Effect(name="total", value=total, unit=""),
+                n=len(right),
+            ),
+            replay="none",
+        )
+    ]
+
+
+NAME = "synthetic_prototype:PROTOTYPE"
+OPENER = "synthetic_prototype:open_device"
+PROTOTYPE = Prototype(NAME, points, run, conclude, kernel_hash)

@@ -1,0 +1,164 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic_prototype as synthetic
+from attnproto import cli, run
+from attnproto.errors import AttnprotoError
+from attnproto.findings import read_findings, write_findings
+from attnproto.run import make_plan, run_plan
+from test_findings import made
+
+BENCH = Path(__file__).parent.parent / "bench" / "run_all.py"
+
+
+def call(*words, **options):
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, **options
+    )
+
+
+def plan(tmp_path, **options):
+    options = {"mode": "quick", "device": "cpu", "only": (synthetic.NAME,), **options}
+    return make_plan(out=tmp_path / "out", opener=synthetic.OPENER, **options)
+
+
+def test_a_run_writes_points_findings_and_both_reports(tmp_path):
+    finished = run_plan(plan(tmp_path))
+    assert (finished.rows, finished.not_ok, finished.findings) == (6, 0, 1)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["findings.jsonl", "points.jsonl", "report.html", "report.md"]
+
+
+def test_running_again_into_a_folder_in_use_is_refused(tmp_path):
+    run_plan(plan(tmp_path))
+    before = (tmp_path / "out" / "points.jsonl").read_bytes()
+    with pytest.raises(AttnprotoError, match="--resume"):
+        plan(tmp_path)
+    assert (tmp_path / "out" / "points.jsonl").read_bytes() == before
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    run_plan(plan(tmp_path))
+    before = (tmp_path / "out" / "points.jsonl").read_bytes()
+    findings = (tmp_path / "out" / "findings.jsonl").read_bytes()
+    run_plan(plan(tmp_path, resume=True))
+    assert (tmp_path / "out" / "points.jsonl").read_bytes() == before
+    assert (tmp_path / "out" / "findings.jsonl").read_bytes() == findings
+
+
+def test_conditions_and_single_points_choose_what_runs(tmp_path):
+    assert [t.point["n"] for t in plan(tmp_path, where=("n < 2",)).tasks] == [0, 1]
+    assert plan(tmp_path, point='{"n": 7}').tasks[0].point == {"n": 7}
+
+
+def test_a_sweep_file_replaces_the_prototypes_points(tmp_path):
+    text = f'[[sweep]]\nprototype = "{synthetic.NAME}"\naxes = {{n = [8, 9]}}'
+    todo = plan(tmp_path, only=(), sweep_text=text).tasks
+    assert [task.point for task in todo] == [{"n": 8}, {"n": 9}]
+
+
+def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for age, name in ((100, "old"), (0, "new")):
+        path = tmp_path / "results" / name / "points.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}\n")
+        at = path.stat().st_mtime - age
+        os.utime(path, (at, at))
+    assert run._folder(None, True).name == "new"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--only", "flush"), "flush"),
+        (("--only", "burn", "--point", "{}"), "--point"),
+        (("--device", "tpu"), "tpu"),
+        (("--quick", "--full"), "at most one"),
+        (("--only", "flash", "--point", "{"), "JSON"),
+        (("--only", "flash", "--point", "[1]"), "braces"),
+        (("--sweep", "missing.toml"), "missing.toml"),
+        (("--where", "D ="), "condition"),
+        (("--out", "/proc/none/here"), "--out"),
+        (("--device", "cuda", "--only", "flash", "--out", "here"), "CUDA"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_two(words, said, tmp_path):
+    done = call(str(BENCH), *words, cwd=tmp_path)
+    assert done.returncode == cli.MISUSED
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_names_eight_prototypes_and_what_is_not_built():
+    done = call(str(BENCH), "--list")
+    lines = done.stdout.splitlines()
+    names = ["flash", "stitch", "paged", "constants", "cubecl", "linear", "variants", "burn"]
+    assert [line.split()[:2] for line in lines] == [
+        [str(i), name] for i, name in enumerate(names, start=1)
+    ]
+    assert "quick" in lines[0]
+    assert done.returncode == 0
+
+
+def test_a_prototype_that_is_not_built_is_skipped_with_a_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "is_built", lambda name: False)
+    run_plan(plan(tmp_path, only=(synthetic.NAME, "burn")))
+    assert "skipped burn: not built yet" in capsys.readouterr().out
+
+
+def test_knowledge_base_commands_go_there_and_back(tmp_path, capsys):
+    write_findings(tmp_path / "f.jsonl", [made()])
+    words = ["kb", "import", str(tmp_path / "f.jsonl"), "--db", str(tmp_path / "kb.db")]
+    assert cli.guarded(cli.app, words) == 0
+    assert cli.guarded(cli.app, words) == 0
+    assert "0 findings added, 1 were there" in capsys.readouterr().out
+    words = ["kb", "export", str(tmp_path / "kb.db"), str(tmp_path / "g.jsonl")]
+    assert cli.guarded(cli.app, words) == 0
+    assert read_findings(tmp_path / "g.jsonl") == [made()]
+
+
+@pytest.mark.parametrize(
+    "words", [("kb", "import", "f.jsonl"), ("report", "."), ("compare", ".", "x")]
+)
+def test_a_mistake_in_a_subcommand_ends_with_exit_code_two(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.guarded(cli.app, list(words)) == cli.MISUSED
+    assert "needs" in capsys.readouterr().err
+
+
+def test_a_report_is_drawn_again_from_points_alone(tmp_path, capsys):
+    run_plan(plan(tmp_path))
+    out = tmp_path / "out"
+    html = (out / "report.html").read_text()
+    for name in ("report.html", "report.md", "findings.jsonl"):
+        (out / name).unlink()
+    sys.path.insert(0, str(Path(__file__).parent))
+    assert cli.guarded(cli.app, ["report", str(out)]) == 0
+    assert (out / "report.html").read_text() == html
+
+
+def test_a_wrong_point_shows_in_the_exit_code(tmp_path):
+    ours = os.environ.get("PYTHONPATH", "")
+    done = call(
+        str(BENCH), "--only", synthetic.NAME, "--device", "cpu", "--out", str(tmp_path / "o"),
+        "--point", json.dumps({"n": 1, "does": "errs"}),
+        env={**os.environ, "PYTHONPATH": f"{ours}:{Path(__file__).parent}"},
+    )  # fmt: skip
+    assert done.returncode == cli.FAILED
+    assert "wrong" in done.stdout
+    assert "off by one" in done.stdout
+
+
+def test_importing_the_package_and_its_command_stays_light():
+    code = (
+        "import sys, attnproto, attnproto.cli; "
+        "print([m for m in ('scipy', 'pydantic', 'matplotlib', 'jinja2') if m in sys.modules])"
+    )
+    assert call("-c", code).stdout.strip() == "[]"

@@ -1,0 +1,222 @@
+from pathlib import Path
+
+import attnproto
+import numpy as np
+import pytest
+from attnproto import probe
+from attnproto.errors import UnsupportedProblem
+from attnproto.findings import confidence_word
+from attnproto.prototypes import flash, load
+from attnproto.runner import DeviceRecord, Task, make_row
+from attnproto.sweep import parse_sweep
+
+SMALL = {"B": 1, "Hq": 2, "Hkv": 1, "causal": False, "input": "normal", "Br": 16, "Bc": 64}
+POINT = {"kind": "tile", **SMALL, "D": 64, "dtype": "f16", "Nq": 9, "Nkv": 70}
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("cpu")
+
+
+def stored(point, device, outcome, kind=None, name=None, tier=None):
+    from datetime import datetime, timezone
+
+    record = DeviceRecord(kind or device.kind, name or device.name, tier or device.tier)
+    answer = (outcome.status, (outcome.reason, dict(outcome.result)))
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return make_row(Task("flash", point, 60), "quick", record, {}, answer, now, 0.1)
+
+
+def test_the_quick_points_hold_every_tile_in_both_types():
+    tiles = {
+        (p["Br"], p["Bc"], p["D"], p["dtype"]) for p in flash.points("quick") if p["kind"] == "tile"
+    }
+    assert len(tiles) == 54
+    lengths = {p["Nkv"] for p in flash.points("quick") if p["kind"] == "length"}
+    assert {1, 63, 100, 1000, 1024} <= lengths
+
+
+def test_the_full_points_time_every_tile():
+    timed = [p for p in flash.points("full") if p["kind"] == "time"]
+    assert len(timed) == 27 * 2 * 4
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_a_point_is_judged_and_read_out(device, dtype):
+    outcome = flash.run({**POINT, "dtype": dtype}, device, "quick")
+    assert outcome.status == "ok"
+    result = outcome.result
+    assert result["worst_ratio"] < 1
+    size = 4 if dtype == "f32" else 2
+    assert result["threadgroup_bytes"] == 16 * 64 * size
+    assert "time_us" not in result
+    assert "emulated_us" in result
+
+
+def test_rows_that_see_nothing_are_looked_at(device):
+    outcome = flash.run({**POINT, "causal": True, "Nq": 20, "Nkv": 11}, device, "quick")
+    assert outcome.result["blind_rows"] == 9
+    assert outcome.result["blind_rows_are_zero"]
+
+
+def test_a_count_reaches_the_minimum_of_matrix_operations(device):
+    point = {"kind": "count", **SMALL, "Hq": 1, "D": 64, "dtype": "f16", "Nq": 16, "Nkv": 64 * 17}
+    result = flash.run(point, device, "quick").result
+    # Two products of 8 x 64 x 64 in steps of 8 x 8 x 8: 2 x 8 x 8.
+    assert result["matrix_operations"] == 128
+    # K and V of 64 keys x 64 dimensions x 2 bytes over 32 lanes.
+    assert result["device_load_bytes"] == 2 * 64 * 64 * 2 / 32
+
+
+def test_a_wrong_kernel_is_a_wrong_row(device, monkeypatch):
+    from attnproto.kernels import flash as launcher
+
+    real = launcher.launch
+
+    def cheat(q, k, v, output, **options):
+        timing = real(q, k, v, output, **options)
+        output[:1] = 9.0
+        return timing
+
+    monkeypatch.setattr(launcher, "launch", cheat)
+    outcome = flash.run(POINT, device, "quick")
+    assert outcome.status == "wrong"
+    assert "times what is allowed" in outcome.reason
+
+
+def test_an_impossible_tile_raises_its_sentence(device):
+    with pytest.raises(UnsupportedProblem, match="D=300"):
+        flash.run({**POINT, "D": 300}, device, "quick")
+
+
+def quick_rows(device, *kinds):
+    chosen = [p for p in flash.points("quick") if p["kind"] in kinds]
+    chosen = [p for p in chosen if p["D"] == 64 and p["Nkv"] <= 131 and p["Br"] <= 32]
+    return [stored(p, device, flash.run(p, device, "quick")) for p in chosen]
+
+
+@pytest.fixture(scope="module")
+def rows(device):
+    return quick_rows(device, "tile", "length", "mask", "group")
+
+
+def test_findings_from_the_cpu_device_claim_nothing_about_speed(rows):
+    found = flash.conclude(rows)
+    assert len(found) >= 5
+    for finding in found:
+        assert finding.tier in ("emulated", "derived")
+        assert finding.evidence.kind not in ("performance", "cost")
+        assert "TFLOP" not in finding.title + finding.content
+        assert finding.evidence.overturned_by
+        assert finding.device.name in finding.content
+        assert set(finding.evidence.rows) <= {row["key"] for row in rows}
+
+
+def test_emulated_results_are_at_most_high_and_derived_ones_verified(rows):
+    words = {f.tier: confidence_word(f.confidence) for f in flash.conclude(rows)}
+    assert words == {"emulated": "high", "derived": "verified"}
+
+
+@pytest.mark.parametrize("kind", ["tile", "length", "mask"])
+def test_one_wrong_row_takes_its_findings_away(rows, kind):
+    before = flash.conclude(rows)
+    spoilt = [dict(row) for row in rows]
+    victim = next(row for row in spoilt if row["point"]["kind"] == kind)
+    victim["status"] = "wrong"
+    after = flash.conclude(spoilt)
+    assert len(after) < len(before)
+    assert all(victim["key"] not in finding.evidence.rows for finding in after)
+
+
+def test_drawing_findings_twice_gives_the_same_ids(rows):
+    assert [f.id for f in flash.conclude(rows)] == [f.id for f in flash.conclude(rows)]
+
+
+def timed_row(device, bc, time_us, spread, name="Apple M4", kind="metal", n=4096):
+    point = {**POINT, "kind": "time", "Hq": 1, "Nq": n, "Nkv": n, "Bc": bc, "Br": 32}
+    result = {
+        "flops": 4 * n * n * 64,
+        "time_us": time_us,
+        "time_low_us": time_us - spread,
+        "time_high_us": time_us + spread,
+        "cv": 0.01,
+        "samples_us": [time_us] * 50,
+        "kernel_hash": "h",
+    }
+    outcome = type("Outcome", (), {"status": "ok", "reason": "", "result": result})
+    return stored(point, device, outcome, kind, name, "measured")
+
+
+def test_measured_times_name_the_fastest_tile_and_those_undecided_against_it(device):
+    # 4 x 4096^2 x 64 FLOP in 2000 us: 2.147 TFLOP/s.
+    rows = [timed_row(device, bc, t, 20) for bc, t in ((64, 2000), (80, 2030), (128, 2500))]
+    (finding,) = flash.conclude(rows)
+    assert "tile 32x64 reaches 2.15 TFLOP/s on Apple M4" in finding.title
+    assert "Undecided against it: 32x80." in finding.content
+    # 2.147 of 3.266 TFLOP/s published for f16 D=64 N=4096.
+    assert "0.66 of the 3.27 TFLOP/s" in finding.content
+    assert finding.confidence == 0.95
+    assert finding.evidence.effect.low < 2.147 < finding.evidence.effect.high
+
+
+def test_another_gpus_times_are_not_held_against_marks_of_m4(device):
+    rows = [timed_row(device, 64, 200, 2, "NVIDIA H200", "cuda")]
+    (finding,) = flash.conclude(rows)
+    assert "published" not in finding.content
+    assert "NVIDIA H200" in finding.title
+
+
+def test_the_prototype_is_found_by_its_name():
+    assert load("flash") is flash.PROTOTYPE
+
+
+def test_the_sweeps_that_come_with_the_benchmarks_can_run(device):
+    points = [
+        p for sweep in parse_sweep((BENCH / "flash.toml").read_text()) for p in sweep.points()
+    ]
+    assert len(points) == 12 + 24 + 14
+    for point in points:
+        flash.tile_of(point)
+
+
+def test_probed_peaks_are_positive_and_probed_once(device, monkeypatch):
+    peaks = probe.probe(device, copy_bytes=1 << 16, groups=2, rounds=4)
+    assert min(peaks.flops_per_s, peaks.bytes_per_s, peaks.empty_us) > 0
+    calls = []
+    monkeypatch.setattr(probe, "probe", lambda device: calls.append(device) or peaks)
+    probe.peaks_of(device)
+    assert probe.peaks_of(device) is probe.peaks_of(device)
+    assert len(calls) <= 1
+
+
+def test_the_probes_do_their_work(device):
+    from attnproto.kernels.registry import flatten
+
+    library = device.library(flatten("probe/probe.metal"))
+    data = np.arange(1024, dtype=np.float32)
+    out = np.zeros_like(data)
+    copy = library.pipeline("probe_copy")
+    device.run(copy, threadgroups=1, threads=256, buffers={0: data, 1: out})
+    assert np.array_equal(out, data)
+    sums = np.zeros((4, 8, 8), np.float32)
+    matrix = library.pipeline("probe_matrix_half", {"rounds": 3})
+    device.run(matrix, threadgroups=1, threads=128, buffers={0: sums})
+    # Chain j starts at j and gains 8 x 0.125 x 1 a round: sum over j of (j + 3) = 28 + 24.
+    assert np.all(sums == 52.0)
+
+
+def test_a_timed_kernel_is_judged_before_and_after(device):
+    from attnproto import measure
+
+    problem = flash.problem_of({**POINT, "Hq": 1})
+    brief = measure.Protocol("brief", 1, 0.0, 100.0, measure.SampleCount(3), largest_cv=9.0)
+    point = {**POINT, "Hq": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "QUICK", brief)
+        patch.setattr(probe, "probe", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
+        probe._peaks.clear()
+        result = flash._timed(problem, flash.tile_of(point), device, "quick")
+    assert len(result["samples_us"]) == 3
+    assert result["time_us"] > 0

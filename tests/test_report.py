@@ -1,0 +1,166 @@
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+from attnproto import charts, report
+from attnproto.findings import Effect
+from test_findings import made
+
+VOID = {"meta", "br", "img", "input", "hr", "link"}
+
+
+def row(i, tier="emulated", status="ok", **result):
+    kind = {"emulated": ("cpu", "host"), "measured": ("metal", "Apple M4")}[tier]
+    return {
+        "key": f"key{i:06d}",
+        "proto": "flash",
+        "point": {"kind": "tile", "Br": 32, "Bc": 64, "D": 64, "dtype": "f16", "Nkv": 64 * (i + 1)},
+        "mode": "quick",
+        "status": status,
+        "reason": "" if status == "ok" else "a <reason>",
+        "device": {"kind": kind[0], "name": kind[1], "tier": tier},
+        "result": result,
+        "environment": {"system": "Linux"},
+        "replay": "attnproto run",
+        "started_utc": "2026-01-01T00:00:00+00:00",
+        "elapsed_s": 0.1,
+    }
+
+
+def timed(i):
+    return row(
+        i, "measured", time_us=100.0 + i, time_low_us=99.0, time_high_us=103.0, flops=1e9,
+        bytes=1e6, max_row_ulp=0.9, threadgroup_bytes=4096, cv=0.01, samples_us=[100.0] * 9,
+        peaks={"flops_per_s": 3e12, "bytes_per_s": 1e11, "empty_us": 2.0},
+    )  # fmt: skip
+
+
+class Balanced(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.errors = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.errors.append(tag)
+
+
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere():
+    html, _ = report.render([timed(i) for i in range(4)], [made()])
+    parser = Balanced()
+    parser.feed(html)
+    assert parser.errors == []
+    assert parser.open == []
+    assert not re.search(r'(?:src|href)="(?:http|//)', html)
+    assert "<script" not in html
+    assert 'name="viewport"' in html
+
+
+def test_every_link_of_a_finding_leads_to_a_row_on_the_page():
+    rows = [row(i) for i in range(1500)]
+    cited = made(rows=("key001499", "key000003"))
+    html, _ = report.render(rows, [cited])
+    for target in re.findall(r'href="#([^"]+)"', html):
+        assert f'id="{target}"' in html
+    assert 'href="#r-key001499"' in html
+    assert html.count("<tr id=") == 1000
+
+
+def test_tiers_are_named_and_explained():
+    html, markdown = report.render([row(0)], [made()])
+    for tier in report.TIERS:
+        assert f'class="chip {tier}"' in html
+    assert "`derived`" in markdown
+
+
+def test_a_page_without_an_m4_says_so_first():
+    html, markdown = report.render([row(0)], [])
+    assert "No time on this page was measured on an Apple M4" in html
+    assert "No time on this page was measured on an Apple M4" in markdown
+    assert "No time on this page" not in report.render([timed(0)], [])[0]
+
+
+def test_an_emulated_time_appears_nowhere():
+    emulated = row(0, time_us=77777.0, emulated_us=88888.0, max_row_ulp=0.9, flops=1e9)
+    html, markdown = report.render([emulated], [])
+    for text in (html, markdown):
+        assert "77,777" not in text
+        assert "88888" not in text
+    titles = [chart["title"] for chart in charts.draw_charts([emulated])]
+    assert titles == ["Error against FP64"]
+
+
+def test_text_from_results_cannot_break_the_page():
+    html, _ = report.render([row(0, status="error")], [made(title="<b>bold</b> & so on")])
+    assert "a &lt;reason&gt;" in html
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; so on" in html
+
+
+def test_published_marks_stand_as_their_own_tier_with_sources():
+    html, markdown = report.render([row(0)], [])
+    assert "MFA@8671cdd xlsx" in html
+    assert "arXiv 2502.05317v2" in markdown
+    assert "Not measured by this program" in html
+
+
+@pytest.mark.parametrize("name", ["throughput", "throughput_by_tile", "roofline", "error_by_time"])
+def test_charts_of_measured_times_are_drawn(name):
+    svg = getattr(charts, name)([timed(i) for i in range(5)])
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert "viewBox" in svg
+    assert not re.search(r'^<svg[^>]* width="', svg)
+
+
+def test_charts_without_anything_to_show_are_left_out():
+    assert charts.draw_charts([row(0)]) == []
+    titles = [chart["title"] for chart in charts.draw_charts([timed(0)])]
+    assert titles == [
+        "Threadgroup memory",
+        "Error against FP64",
+        "Throughput",
+        "Throughput by tile",
+        "Roofline",
+        "Error against time",
+    ]
+
+
+def test_the_threadgroup_map_shows_kib():
+    assert ">4</text>" in charts.threadgroup_map([timed(0)])
+
+
+def test_infinite_errors_do_not_stop_the_page():
+    assert charts.error_by_length([row(0, max_row_ulp="inf")]) is None
+    report.render([row(0, status="wrong", max_row_ulp="inf", worst_ratio="nan")], [])
+
+
+def test_superseded_findings_are_counted_and_not_shown():
+    old, new = made(title="Old claim"), made(title="New claim")
+    html, _ = report.render([row(0)], [old, new.model_copy(update={"supersedes": old.id})])
+    assert "Old claim" not in html
+    assert "1 earlier findings" in html
+
+
+def test_an_effect_is_shown_with_its_interval():
+    effect = Effect(name="rate", value=2.5, unit="TFLOP/s", low=2.25, high=2.75)
+    html, markdown = report.render([row(0)], [made(effect=effect)])
+    assert "2.25 to 2.75" in html
+    assert "2.5 TFLOP/s" in markdown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (True, "true"), (1234567, "1,234,567"), (0.123456, "0.1235"), (12345.6, "12,346")],
+)
+def test_figures_are_written_in_few_digits(value, text):
+    assert report.figures(value) == text
+
+
+def test_an_empty_folder_still_has_a_report():
+    html, markdown = report.render([], [])
+    assert "None: the rows support no claim" in html
+    assert "Findings (0)" in markdown

@@ -1,0 +1,185 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import synthetic_prototype as synthetic
+from attnproto.errors import DeviceUnavailable
+from attnproto.runner import DeviceRecord, Task, Worker, replay_command, row_key, run_tasks
+from attnproto.store import read_records
+
+
+def tasks(*points, limit_s=20.0):
+    return [Task(synthetic.NAME, {"n": i, **p}, limit_s) for i, p in enumerate(points)]
+
+
+def rows(todo, **options):
+    options = {"kind": "cpu", "mode": "quick", "environment": {"system": "test"}, **options}
+    return list(run_tasks(todo, opener=synthetic.OPENER, **options))
+
+
+def test_every_kind_of_failure_is_a_row_and_the_sweep_goes_on():
+    found = rows(
+        [
+            *tasks({"does": "works"}, {"does": "raises"}, {"does": "breaks"}, {"does": "errs"}),
+            Task(synthetic.NAME, {"n": 4, "does": "hangs"}, 1.0),
+            *tasks({"does": "crashes"}, {"does": "works", "last": True}),
+        ]
+    )
+    assert [row["status"] for row in found] == [
+        "ok",
+        "error",
+        "error",
+        "wrong",
+        "timeout",
+        "crashed",
+        "ok",
+    ]
+    assert "even n" in found[1]["reason"]
+    assert "ZeroDivisionError" in found[2]["reason"]
+    assert found[3]["result"] == {"n": 3}
+    assert "limit of 1 s" in found[4]["reason"]
+    assert "SIGSEGV" in found[5]["reason"]
+
+
+def test_a_hung_point_costs_its_limit_and_no_more():
+    started = time.monotonic()
+    rows([Task(synthetic.NAME, {"n": 0, "does": "hangs"}, 1.0)])
+    assert time.monotonic() - started < 15
+
+
+def test_a_row_says_everything_needed_to_judge_and_repeat_it():
+    row = rows(tasks({"does": "works"}))[0]
+    assert row["device"] == {"kind": "cpu", "name": "synthetic", "tier": "emulated"}
+    assert row["environment"] == {"system": "test"}
+    assert row["mode"] == "quick"
+    assert row["elapsed_s"] >= 0
+    assert row["started_utc"].endswith("+00:00")
+    assert "--point" in row["replay"]
+
+
+def test_done_points_are_not_run_again():
+    first = rows(tasks({"does": "works"}, {"does": "works"}))
+    again = rows(tasks({"does": "works"}, {"does": "works"}), done=[first[0]["key"]])
+    assert [row["point"]["n"] for row in again] == [1]
+
+
+def test_the_same_point_listed_twice_runs_once():
+    assert len(rows(tasks({"does": "works"}) * 2)) == 1
+
+
+def test_a_device_that_does_not_open_gets_its_sentence():
+    with pytest.raises(DeviceUnavailable, match="absent"):
+        Worker("absent", "quick", synthetic.OPENER)
+
+
+def test_keys_tell_points_modes_and_devices_apart():
+    here = DeviceRecord("cpu", "host", "emulated")
+    there = DeviceRecord("metal", "Apple M4", "measured")
+    keys = {
+        row_key("flash", {"D": 64}, "quick", here),
+        row_key("flash", {"D": 128}, "quick", here),
+        row_key("paged", {"D": 64}, "quick", here),
+        row_key("flash", {"D": 64}, "full", here),
+        row_key("flash", {"D": 64}, "quick", there),
+    }
+    assert len(keys) == 5
+
+
+def test_a_replay_command_survives_the_shell():
+    command = replay_command("flash", {"text": "it's"}, "full", "cpu")
+    words = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert json.loads(words[-1]) == {"text": "it's"}
+    assert words[:2] == ["attnproto", "run"]
+
+
+RUN = """
+import sys
+sys.path.insert(0, {tests!r})
+import synthetic_prototype as synthetic
+from attnproto.run import make_plan, run_plan
+from pathlib import Path
+
+if __name__ == "__main__":
+    synthetic_points = [{{"n": n, "does": "waits", "seconds": 0.05}} for n in range(40)]
+    plan = make_plan(mode="quick", device="cpu", only=(synthetic.NAME,), out=Path({out!r}),
+                     resume={resume}, opener=synthetic.OPENER)
+    from dataclasses import replace
+    from attnproto.runner import Task
+    plan = replace(plan, tasks=tuple(Task(synthetic.NAME, p, 30) for p in synthetic_points))
+    run_plan(plan)
+"""
+
+
+def launch(tmp_path, resume):
+    script = tmp_path / f"run_{resume}.py"
+    here = str(Path(__file__).parent)
+    script.write_text(RUN.format(tests=here, out=str(tmp_path / "out"), resume=resume))
+    return subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def points_of(path):
+    return [row["point"]["n"] for row in read_records(path)]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1][:3]
+
+
+def test_a_killed_run_resumes_with_nothing_lost_and_nothing_twice(tmp_path):
+    path = tmp_path / "out" / "points.jsonl"
+    process = launch(tmp_path, resume=False)
+    wait_for(lambda: path.exists() and len(path.read_bytes().splitlines()) >= 5)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = points_of(path)
+    assert 5 <= len(before) < 40
+    again = launch(tmp_path, resume=True)
+    again.communicate()
+    assert again.returncode == 0
+    assert points_of(path) == list(range(40))
+    assert points_of(path)[: len(before)] == before
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads process states from /proc")
+def test_a_worker_ends_with_its_parent(tmp_path):
+    process = launch(tmp_path, resume=False)
+    path = tmp_path / "out" / "points.jsonl"
+    wait_for(lambda: path.exists() and path.read_bytes())
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert children
+    wait_for(lambda: not any(is_alive(int(pid)) for pid in children))
+
+
+def test_an_interrupt_keeps_every_point_and_says_how_to_go_on(tmp_path):
+    path = tmp_path / "out" / "points.jsonl"
+    process = launch(tmp_path, resume=False)
+    wait_for(lambda: path.exists() and len(path.read_bytes().splitlines()) >= 3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "--resume" in said
+    assert path.read_bytes().endswith(b"\n")
+    assert len(points_of(path)) >= 3

@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pytest
+from attnproto import stats
+
+
+def test_median_and_variation_by_hand():
+    # Of 1, 2, 3, 4, 10: median 3, mean 4, squared deviations 9 + 4 + 1 + 0 + 36 = 50,
+    # variance 50 / 4 = 12.5, CV = sqrt(12.5) / 4 = 0.883883.
+    summary = stats.summarize([1.0, 2.0, 3.0, 4.0, 10.0])
+    assert (summary.median, summary.mean, summary.n) == (3.0, 4.0, 5)
+    assert summary.cv == pytest.approx(0.883883, abs=1e-6)
+    assert (summary.minimum, summary.maximum) == (1.0, 10.0)
+
+
+def test_outliers_are_counted_and_kept():
+    # Of 1..9: quartiles 3 and 7, spread 4; with 20 and 30 added the quartiles are 3.5 and
+    # 8.5, spread 5: the mild fence is 8.5 + 7.5 = 16, the severe one 8.5 + 15 = 23.5.
+    samples = [*map(float, range(1, 10)), 20.0, 30.0]
+    outliers = stats.find_outliers(samples)
+    assert (outliers.high_mild, outliers.high_severe, outliers.low_mild) == (1, 1, 0)
+    summary = stats.summarize(samples)
+    assert summary.n == 11
+    assert summary.maximum == 30.0
+
+
+def test_identical_samples_have_an_exact_interval():
+    summary = stats.summarize([2.0] * 10)
+    assert (summary.low, summary.high, summary.interval_method) == (2.0, 2.0, "exact")
+    assert summary.cv == 0.0
+
+
+def test_few_samples_give_their_range():
+    assert stats.median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0, "range")
+
+
+def test_many_ties_still_give_a_finite_interval():
+    low, high, method = stats.median_interval([1.0] * 30 + [2.0])
+    assert math.isfinite(low)
+    assert math.isfinite(high)
+    assert low <= 1.0 <= high
+    assert method in ("BCa", "percentile")
+
+
+def test_intervals_cover_the_true_median_as_often_as_they_claim():
+    # 200 intervals of 95 % miss 10 times on average; 20 or more misses has chance 0.3 %.
+    rng = np.random.default_rng(3)
+    missed = 0
+    for i in range(200):
+        low, high, _ = stats.median_interval(rng.normal(10.0, 1.0, 30), seed=i)
+        missed += not low <= 10.0 <= high
+    assert missed < 20
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match="no samples"):
+        stats.summarize([])
+
+
+def test_a_slowing_device_is_reported_as_throttled():
+    rising = stats.summarize([10.0 + 0.1 * i for i in range(30)])
+    assert rising.drift.throttled
+    # Median of 10 samples at the end, 12.45, over that at the start, 10.45.
+    assert rising.drift.ratio == pytest.approx(12.45 / 10.45)
+    noise = 10.0 + np.random.default_rng(0).normal(0, 0.1, 30)
+    assert not stats.summarize(noise).drift.throttled
+    assert stats.summarize([1.0, 2.0]).drift is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.80, 0.90, "faster"),
+        (1.10, 1.20, "slower"),
+        (0.99, 1.01, "equal"),
+        (0.985, 0.995, "equal"),  # excludes 1, but inside the margin of 2 %
+        (0.90, 1.10, "undecided"),
+        (0.97, 1.01, "undecided"),
+        (0.90, 0.99, "faster"),
+    ],
+)
+def test_an_interval_of_the_ratio_gives_a_verdict(low, high, verdict):
+    assert stats.decide(low, high, 0.02) == verdict
+
+
+def test_a_linear_drift_cancels_within_a_block():
+    # A and B both take 10 plus 1 a turn: A 10 and 13, B 11 and 12, sums 23 and 23.
+    ratio = stats.ratio_of_blocks([(10.0, 11.0, 12.0, 13.0)] * 3)
+    assert ratio.ratio == 1.0
+    assert ratio.verdict == "equal"
+    assert ratio.p_value == 1.0
+
+
+def test_the_ratio_and_its_interval_by_hand():
+    # Block ratios 2 and 8: logs ln 2 and ln 8, mean ln 4, half difference ln 2, so the
+    # standard error is ln 2; t(0.975, 1 degree) = 12.7062: 4 x 2^+-12.7062.
+    ratio = stats.ratio_of_blocks([(2.0, 1.0, 1.0, 2.0), (8.0, 1.0, 1.0, 8.0)])
+    assert ratio.ratio == pytest.approx(4.0)
+    assert ratio.high == pytest.approx(4.0 * 2.0**12.7062, rel=1e-4)
+    assert ratio.verdict == "undecided"
+
+
+def test_one_block_decides_nothing():
+    with pytest.raises(ValueError, match="1 blocks"):
+        stats.ratio_of_blocks([(1.0, 1.0, 1.0, 1.0)])
+
+
+def noisy(mean, noise, rng):
+    return lambda: float(mean * (1.0 + noise * rng.standard_normal()))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [(90.0, 100.0, "faster"), (110.0, 100.0, "slower"), (50.0, 50.0, "equal")],
+)
+def test_pairs_of_known_noise_are_decided(a, b, verdict):
+    rng = np.random.default_rng(5)
+    result = stats.compare_paired(noisy(a, 0.01, rng), noisy(b, 0.01, rng))
+    assert result.verdict == verdict
+    assert result.low <= a / b <= result.high
+
+
+def test_a_clear_difference_stops_at_the_first_look():
+    rng = np.random.default_rng(6)
+    result = stats.compare_paired(noisy(50.0, 0.01, rng), noisy(100.0, 0.01, rng))
+    assert result.blocks == 6
+
+
+def test_hopeless_noise_ends_undecided_at_the_last_look():
+    rng = np.random.default_rng(8)
+    result = stats.compare_paired(noisy(100.0, 0.3, rng), noisy(103.0, 0.3, rng))
+    assert (result.verdict, result.blocks) == ("undecided", 48)
+
+
+def test_looking_often_does_not_invent_differences():
+    # With equal means and no margin, at most 5 % of runs may claim a difference; of 200
+    # runs 10, and 20 or more has chance 0.3 %.
+    rng = np.random.default_rng(9)
+    claims = 0
+    for _ in range(200):
+        a, b = noisy(1.0, 0.05, rng), noisy(1.0, 0.05, rng)
+        claims += stats.compare_paired(a, b, margin=0.0).verdict in ("faster", "slower")
+    assert claims < 20
+
+
+def test_false_discoveries_are_held_by_hand():
+    # Sorted: 0.01, 0.02, 0.03, 0.5 against 0.0125, 0.025, 0.0375, 0.05: three stand.
+    assert stats.benjamini_hochberg([0.5, 0.02, 0.01, 0.03]) == [False, True, True, True]
+    # 0.03 alone fails against 0.025, though it stands beside 0.04 against 0.05.
+    assert stats.benjamini_hochberg([0.03, 0.9]) == [False, False]
+    assert stats.benjamini_hochberg([0.03, 0.04]) == [True, True]
+    assert stats.benjamini_hochberg([]) == []
+
+
+def exact(ratio, width=0.01):
+    low, high = ratio * (1 - width), ratio * (1 + width)
+    return stats.Ratio(ratio, low, high, 0.0, stats.decide(low, high, 0.0), 6, 0.0)
+
+
+def test_a_crossover_is_bracketed_where_the_ratio_passes_one():
+    # time A / time B = N / 3000: B wins from 3000 on. The 1 % interval leaves 2970..3030
+    # undecided.
+    found = stats.find_crossover(lambda n: exact(n / 3000), 256, 65536, step=64)
+    assert found.status == "bracketed"
+    assert found.low < 3000 < found.high
+    assert found.high - found.low <= 4 * 64
+    assert found.estimate == pytest.approx(3000, rel=0.05)
+    assert len(found.probes) < 30
+
+
+@pytest.mark.parametrize(("scale", "status"), [(1e9, "never"), (1.0, "always")])
+def test_a_range_without_a_crossing_says_so(scale, status):
+    found = stats.find_crossover(lambda n: exact(n / scale), 256, 4096)
+    assert found.status == status
+    assert len(found.probes) == 2
+
+
+def test_an_undecided_end_is_not_guessed_away():
+    assert stats.find_crossover(lambda n: exact(1.0, 0.5), 256, 4096).status == "undecided"
