@@ -122,6 +122,8 @@ class Library {
  public:
   virtual ~Library() = default;
   virtual std::vector<std::string> functions() const = 0;
+  // What it was compiled from, where the device keeps it.
+  virtual std::string text() const { return ""; }
   virtual std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor&) = 0;
   // A library of functions composed from this one's visible functions.
   virtual std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>&) {

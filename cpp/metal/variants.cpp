@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "internal.h"
-#include "signatures.h"
+#include "stitching.h"
 
 namespace attnproto::metal {
 

@@ -17,8 +17,6 @@ from .device import (
     Device,
     DeviceSummary,
     Dispatch,
-    Library,
-    Pipeline,
     Timing,
     devices,
     open_device,
@@ -32,6 +30,7 @@ from .errors import (
     UnsupportedProblem,
     WrongResult,
 )
+from .library import Call, FunctionTable, Input, Library, Pipeline
 
 if TYPE_CHECKING:
     from .kernels.flash import flash_attention
@@ -51,11 +50,14 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "AttnprotoError",
     "Buffer",
+    "Call",
     "Device",
     "DeviceSummary",
     "DeviceUnavailable",
     "Dispatch",
     "DispatchError",
+    "FunctionTable",
+    "Input",
     "KernelCompileError",
     "Library",
     "Pipeline",

@@ -4,4 +4,5 @@
 #include "simd.h"
 #include "simdgroup_matrix.h"
 #include "builtins.h"
+#include "functions.h"
 #include "entry.h"
