@@ -138,6 +138,7 @@ NB_MODULE(_core, m) {
   nb::class_<Pipeline>(m, "Pipeline").def_prop_ro("info", &Pipeline::info);
   nb::class_<Library>(m, "Library")
       .def("functions", &Library::functions)
+      .def_prop_ro("text", &Library::text)
       .def("pipeline", &Library::pipeline, "descriptor"_a, Unlocked());
   nb::class_<Timing>(m, "Timing")
       .def_ro("gpu_start_us", &Timing::gpu_start_us)

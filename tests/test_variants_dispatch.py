@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import attnproto
 import numpy as np
 import pytest
-
-import attnproto
 from attnproto import Call, DispatchError, Input, KernelCompileError
 from attnproto.msl import clang, linking, native
 

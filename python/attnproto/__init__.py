@@ -22,6 +22,7 @@ from .device import (
     open_device,
 )
 from .errors import (
+    ArchiveRefused,
     AttnprotoError,
     DeviceUnavailable,
     DispatchError,
@@ -33,21 +34,26 @@ from .errors import (
 from .library import Call, FunctionTable, Input, Library, Pipeline
 
 if TYPE_CHECKING:
+    from . import archive
     from .kernels.flash import flash_attention
 
 __version__ = "0.1.0"
 
 # Operations by the module they live in; loaded when first used.
 _OPERATIONS = {"flash_attention": ".kernels.flash"}
+_MODULES = ("archive",)
 
 
 def __getattr__(name: str) -> object:
     if name in _OPERATIONS:
         return getattr(importlib.import_module(_OPERATIONS[name], __name__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
+    "ArchiveRefused",
     "AttnprotoError",
     "Buffer",
     "Call",
@@ -65,6 +71,7 @@ __all__ = [
     "UnstableMeasurement",
     "UnsupportedProblem",
     "WrongResult",
+    "archive",
     "devices",
     "flash_attention",
     "open_device",

@@ -109,6 +109,11 @@ class Library:
     def __init__(self, core: _core.Library):
         self._core = core
 
+    @property
+    def text(self) -> str:
+        """The text it was compiled from; empty where the device does not keep it."""
+        return self._core.text
+
     def functions(self) -> list[str]:
         """Names of the kernels and visible functions."""
         return self._core.functions()

@@ -129,6 +129,8 @@ _shipped: dict[str, bytes] = {}
 
 def ship_heads(heads: Mapping[str, bytes]) -> None:
     """Take the heads of an archive's texts, so that no compiler runs to read them."""
+    if heads.keys() <= _shipped.keys():
+        return
     _shipped.update(heads)
     library_head.cache_clear()
 
