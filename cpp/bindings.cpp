@@ -105,6 +105,7 @@ NB_MODULE(_core, m) {
       .def_ro("max_threads", &PipelineInfo::max_threads)
       .def_ro("simd_width", &PipelineInfo::simd_width)
       .def_ro("compile_us", &PipelineInfo::compile_us)
+      .def_ro("function_us", &PipelineInfo::function_us)
       .def_ro("cached", &PipelineInfo::cached);
 
   nb::enum_<KernelArgument::Kind>(m, "ArgumentKind")
@@ -116,9 +117,9 @@ NB_MODULE(_core, m) {
            "min_bytes"_a, "name"_a);
   nb::class_<KernelImage>(m, "KernelImage")
       .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
-                    std::vector<std::pair<std::string, uint64_t>>, double, bool>(),
+                    std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
            "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
-           "code"_a, "function_addresses"_a, "compile_us"_a, "cached"_a);
+           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a);
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)

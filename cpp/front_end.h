@@ -29,6 +29,7 @@ struct KernelImage {
   // Linked functions that a table may hold, by name.
   std::vector<std::pair<std::string, uint64_t>> function_addresses;
   double compile_us = 0;
+  double function_us = 0;
   bool cached = false;
 };
 

@@ -27,6 +27,7 @@ CpuPipeline::CpuPipeline(std::string name, KernelImage image)
   info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
   info_.max_threads = image_.max_threads;
   info_.compile_us = image_.compile_us;
+  info_.function_us = image_.function_us;
   info_.cached = image_.cached;
 }
 

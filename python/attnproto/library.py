@@ -54,6 +54,11 @@ class Pipeline:
         return self._core.info.compile_us
 
     @property
+    def function_us(self) -> float:
+        """The part of ``compile_us`` in which constants were fixed and functions linked."""
+        return self._core.info.function_us
+
+    @property
     def cached(self) -> bool:
         """Whether it came from a cache and no compiler ran."""
         return self._core.info.cached

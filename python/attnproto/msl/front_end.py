@@ -81,8 +81,9 @@ class NativeFrontEnd(_core.FrontEnd):
         if content is None and loaded is None:
             content = cache.read(name)
         cached = content is not None or loaded is not None
+        function_us = 0.0
         if not cached:
-            content = self._build(text, descriptor, name)
+            content, function_us = self._build(text, descriptor, name)
         if loaded is None:
             static_bytes = int.from_bytes(content[:_SIZE_BYTES], "little")
             wanted = [entry_name(number), *symbols.values()]
@@ -98,6 +99,7 @@ class NativeFrontEnd(_core.FrontEnd):
             "",
             list(zip(symbols, addresses[1:], strict=True)),
             (time.perf_counter() - begin) * 1e6,
+            function_us,
             cached,
         )
 
@@ -117,7 +119,7 @@ class NativeFrontEnd(_core.FrontEnd):
         for text, descriptor in zip(texts, descriptors, strict=True):
             head = library_head(text, self._target)
             name = self._key(text, descriptor, head.values(descriptor.constants))
-            objects[name] = cache.read(name) or self._build(text, descriptor, name)
+            objects[name] = cache.read(name) or self._build(text, descriptor, name)[0]
             heads[text_key(text, self._target)] = head.pack()
             for other, _ in descriptor.private_functions:
                 packed = library_head(other, self._target).pack()
@@ -142,11 +144,17 @@ class NativeFrontEnd(_core.FrontEnd):
             native.host_cpu(), own_sources(), str(self._counting),
         )  # fmt: skip
 
-    def _build(self, text: str, descriptor: _core.PipelineDescriptor, name: str) -> bytes:
-        optimised = native.optimise(specialised(text, descriptor, self._target))
+    def _build(
+        self, text: str, descriptor: _core.PipelineDescriptor, name: str
+    ) -> tuple[bytes, float]:
+        """Object code, and the microseconds that went into constants and linking."""
+        begin = time.perf_counter()
+        special = specialised(text, descriptor, self._target)
+        function_us = (time.perf_counter() - begin) * 1e6
+        optimised = native.optimise(special)
         if self._counting:
             optimised = counts.instrument(optimised)
         optimised, static_bytes = ir.place_threadgroup_variables(optimised)
         content = static_bytes.to_bytes(_SIZE_BYTES, "little") + native.compile_object(optimised)
         cache.write(name, content)
-        return content
+        return content, function_us

@@ -7,7 +7,8 @@ threadgroup variables, vector constructors, the address space of methods.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 from .tokens import (
     RewriteError,
@@ -29,6 +30,7 @@ SPACES = {
 }
 _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
+_CONTRACT = re.compile(r"#\s*pragma\s+METAL\s+fp\s+contract\s*\(\s*(off|fast|on)\s*\)")
 _TABLE = "visible_function_table"
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
@@ -110,7 +112,7 @@ class Rewriter:
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        out = self._scope(tokenize(text))
+        out = self._scope([_translated(token) for token in tokenize(text)])
         for name, call, line in self.pending:
             base = next((t.text for t in reversed(call[: _angle(call)]) if t.kind == "name"), "")
             if base not in self.kernels:
@@ -557,6 +559,17 @@ class Rewriter:
                 out += [*([made(",", near)] if k else []), *self._code(part)]
             out.append(made("))", near))
         return close + 1
+
+
+def _translated(token: Token) -> Token:
+    """``#pragma METAL fp contract(off)`` under the name that clang gives it."""
+    match = re.fullmatch(
+        r"#\s*pragma\s+METAL\s+fp\s+contract\s*\(\s*(off|fast|on)\s*\)", token.text
+    )
+    if token.kind != "directive" or match is None:
+        return token
+    switch = "OFF" if match[1] == "off" else "ON"
+    return replace(token, text=f"#pragma STDC FP_CONTRACT {switch}")
 
 
 def _linkable(d: _Declaration) -> bool:
