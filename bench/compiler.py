@@ -12,7 +12,12 @@ import subprocess
 import sys
 import tempfile
 
-KERNELS = ((32, 64, 64, "float16"), (32, 64, 64, "float32"), (64, 128, 256, "float16"), (16, 80, 128, "float32"))
+KERNELS = (
+    (32, 64, 64, "float16"),
+    (32, 64, 64, "float32"),
+    (64, 128, 256, "float16"),
+    (16, 80, 128, "float32"),
+)
 
 CHILD = """
 import sys, time
@@ -40,7 +45,9 @@ def run(cache: str) -> list[float]:
     """One process: import, first kernel of all, then each flash kernel, in milliseconds."""
     code = f"KERNELS = {KERNELS!r}\n{CHILD}"
     environment = {**os.environ, "ATTNPROTO_CACHE_DIR": cache}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr)
     return [float(word) for word in done.stdout.split()]

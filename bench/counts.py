@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from third_party import mlx
-
 from attnproto import Dispatch
 from attnproto.device import Device
 from attnproto.kernels import flash
 from attnproto.msl import counts
+from third_party import mlx
 
 ROWS, KEYS = 32, (256, 512)
 CASES = ((64, "float16"), (128, "float16"), (256, "float16"), (64, "float32"), (128, "float32"))
@@ -56,7 +55,9 @@ def steel(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
     constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
     pipeline = device.library(text).pipeline("steel", constants)
     q, k, v, out = tensors(keys, d, dtype)
-    head = struct.pack("6if7i4x", 1, 1, d, ROWS, keys, 1, d**-0.5, 1, keys // bk, 1, keys // bk, 0, 0, 0)
+    head = struct.pack(
+        "6if7i4x", 1, 1, d, ROWS, keys, 1, d**-0.5, 1, keys // bk, 1, keys // bk, 0, 0, 0
+    )
     strides = [s for n in (ROWS, keys, keys, ROWS) for s in (n * d, n * d, d)]
     head = head[: len(head) // 8 * 8] + struct.pack("12q", *strides)
     buffers = {0: q, 1: k, 2: v, 3: out, 4: head}
@@ -73,9 +74,7 @@ def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:
 def main() -> None:
     """Print both kernels' counts, ours / theirs."""
     device = counts.counting_device()
-    found = {
-        case: [per_block(kernel, device, *case) for kernel in (ours, steel)] for case in CASES
-    }
+    found = {case: [per_block(kernel, device, *case) for kernel in (ours, steel)] for case in CASES}
     heads = "".join(f"{dtype[0] + dtype[-2:] + f' D{d}':>14}" for d, dtype in CASES)
     print(f"{'per lane, flash / steel':24}{heads}")
     for name in SHOWN:

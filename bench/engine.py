@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from third_party import mlx
-
 import attnproto
 from attnproto import _core
 from attnproto.device import Device, cpu_threads
 from attnproto.kernels import flash
 from attnproto.msl.front_end import NativeFrontEnd
+from third_party import mlx
 
 N, REPEATS = 1024, 7
 
@@ -37,11 +36,15 @@ def steel(device: Device, d: int, dtype: str) -> list[float]:
     pipeline = device.library(text).pipeline("steel", constants)
     q, k, v, out = tensors(d, dtype)
     strides = [N * d, N * d, d] * 4
-    head = struct.pack("6if7i4x", 1, 1, d, N, N, 1, d**-0.5, N // 32, N // bk, N // 32, N // bk, 0, 0, 0)
+    head = struct.pack(
+        "6if7i4x", 1, 1, d, N, N, 1, d**-0.5, N // 32, N // bk, N // 32, N // bk, 0, 0, 0
+    )
     head = head[: len(head) // 8 * 8] + struct.pack("12q", *strides)
     buffers = {0: q, 1: k, 2: v, 3: out, 4: head}
     return [
-        device.run(pipeline, threadgroups=(N // 32, 1, 1), threads=(32, 4, 1), buffers=buffers).gpu_us
+        device.run(
+            pipeline, threadgroups=(N // 32, 1, 1), threads=(32, 4, 1), buffers=buffers
+        ).gpu_us
         for _ in range(REPEATS)
     ]
 

@@ -25,6 +25,9 @@ function(attnproto_add_metal target)
     find_library(METAL_FRAMEWORK Metal REQUIRED)
     find_library(FOUNDATION_FRAMEWORK Foundation REQUIRED)
     target_link_libraries(${target} PUBLIC ${METAL_FRAMEWORK} ${FOUNDATION_FRAMEWORK})
+    # Two extensions of one process may both hold metal-cpp: nothing of ours is exported.
+    set_target_properties(${target} PROPERTIES
+      CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   else()
     attnproto_add_metal_double(${target})
   endif()

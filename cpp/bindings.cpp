@@ -1,6 +1,7 @@
 // nanobind over the contract. No policy here: python/attnproto/device.py is what users see.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/function.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -13,6 +14,7 @@
 #include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
+#include "cuda/cuda_device.h"
 #include "device.h"
 #include "error.h"
 #include "front_end.h"
@@ -36,7 +38,7 @@ struct PythonFrontEnd final : FrontEnd {
   void save_archive(const std::vector<std::string>& texts,
                     const std::vector<PipelineDescriptor>& descriptors,
                     const std::string& path) override {
-    NB_OVERRIDE_PURE(save_archive, texts, descriptors, path);
+    NB_OVERRIDE(save_archive, texts, descriptors, path);
   }
 };
 
@@ -196,6 +198,7 @@ NB_MODULE(_core, m) {
   bind_variants(m);
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
+  m.def("open_cuda", &open_cuda, "front_end_for"_a);
   m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;

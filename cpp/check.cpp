@@ -75,4 +75,41 @@ void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
                        "), needs at most 32768; use a smaller tile");
 }
 
+void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
+                     const std::string& kernel) {
+  for (const KernelArgument& argument : arguments) {
+    if (argument.kind == KernelArgument::Kind::FunctionTable) continue;
+    bool buffer = argument.kind == KernelArgument::Kind::Buffer;
+    std::string what = std::string(buffer ? "buffer " : "threadgroup memory ") +
+                       std::to_string(argument.index) + " (" + argument.name + ")";
+    size_t bytes = 0;
+    bool bound = false;
+    if (buffer) {
+      for (const Binding& binding : dispatch.bindings)
+        if (binding.index == argument.index) bound = true, bytes = binding_bytes(binding);
+    } else {
+      for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
+        if (memory.index == argument.index) bound = true, bytes = memory.bytes;
+    }
+    if (!bound)
+      refuse(kernel, "found nothing bound to " + what + "; pass it in " +
+                         (buffer ? "buffers" : "threadgroup_bytes"));
+    if (bytes < argument.min_bytes)
+      refuse(kernel, "found " + std::to_string(bytes) + " bytes bound to " + what +
+                         ", needs at least " + std::to_string(argument.min_bytes));
+  }
+}
+
+Extent whole_grid(const Dispatch& dispatch) {
+  if (dispatch.grid) return *dispatch.grid;
+  const Extent &groups = dispatch.threadgroups, &threads = dispatch.threads;
+  return {groups.x * threads.x, groups.y * threads.y, groups.z * threads.z};
+}
+
+Extent threadgroups_of(const Dispatch& dispatch) {
+  Extent grid = whole_grid(dispatch), threads = dispatch.threads;
+  auto count = [](uint32_t grid, uint32_t threads) { return (grid + threads - 1) / threads; };
+  return {count(grid.x, threads.x), count(grid.y, threads.y), count(grid.z, threads.z)};
+}
+
 }  // namespace attnproto

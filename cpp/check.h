@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "device.h"
+#include "front_end.h"
 
 namespace attnproto {
 
@@ -11,6 +13,14 @@ namespace attnproto {
 void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
                     const std::string& kernel);
 
+// What the kernel declares must be bound, and large enough. Throws DispatchError.
+void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
+                     const std::string& kernel);
+
 size_t binding_bytes(const Binding& binding);
+
+// Threads in the whole grid, and the threadgroups that cover it.
+Extent whole_grid(const Dispatch& dispatch);
+Extent threadgroups_of(const Dispatch& dispatch);
 
 }  // namespace attnproto

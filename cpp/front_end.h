@@ -41,7 +41,11 @@ class FrontEnd {
   virtual KernelImage compile(const std::string& msl_text, const PipelineDescriptor&) = 0;
   // Writes a file that PipelineDescriptor::archive may name: one pipeline of each text.
   virtual void save_archive(const std::vector<std::string>& msl_texts,
-                            const std::vector<PipelineDescriptor>&, const std::string& path) = 0;
+                            const std::vector<PipelineDescriptor>&, const std::string& path) {
+    throw Error(ErrorKind::KernelCompileError,
+                "[front_end.archive] found nothing to write " + path +
+                    " with, needs a device that stores pipelines; compile from the text");
+  }
 };
 
 }  // namespace attnproto

@@ -7,11 +7,10 @@ import subprocess
 import sys
 import textwrap
 
+import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-
-import attnproto
 from attnproto import Dispatch, DispatchError, KernelCompileError
 
 TEXT = """
@@ -131,9 +130,7 @@ def test_dynamic_threadgroup_memory_lies_beside_the_static(device, library):
 def test_read_only_arrays_are_inputs_and_stay_as_they_are(device, library):
     x = np.arange(100, dtype=np.float32)
     x.flags.writeable = False
-    y, _ = run_affine(
-        device, library.pipeline("affine", constants=CONSTANTS), buffers={0: x}
-    )
+    y, _ = run_affine(device, library.pipeline("affine", constants=CONSTANTS), buffers={0: x})
     np.testing.assert_array_equal(y, np.arange(100) + 3)
 
 
@@ -142,7 +139,10 @@ REFUSED = {
     "no threads": ({"threads": (0,)}, "0 threads"),
     "no threadgroups": ({"threadgroups": (0,)}, "empty grid"),
     "a Python number": ({"buffers": {2: 7}}, r"int for buffer 2.*numpy.int32"),
-    "too few bytes": ({"buffers": {2: b"1234"}}, r"4 bytes bound to buffer 2 \(p\), needs at least 8"),
+    "too few bytes": (
+        {"buffers": {2: b"1234"}},
+        r"4 bytes bound to buffer 2 \(p\), needs at least 8",
+    ),
     "an array with gaps": ({"buffers": {0: np.zeros((8, 8), np.float32)[:, ::2]}}, "contiguous"),
     "an index too high": ({"buffers": {31: b"1"}}, "index below 31"),
     "too many inline bytes": ({"buffers": {2: bytes(5000)}}, "at most 4096"),
@@ -183,7 +183,7 @@ def test_a_missing_threadgroup_argument_is_named(device, library):
 
 
 def test_static_threadgroup_memory_over_the_limit_is_refused(device, library):
-    with pytest.raises(DispatchError, match="32772 bytes of threadgroup memory .*32768"):
+    with pytest.raises(DispatchError, match=r"32772 bytes of threadgroup memory .*32768"):
         device.run(
             library.pipeline("greedy"),
             threadgroups=1,
@@ -203,7 +203,9 @@ BAD_PIPELINES = {
 }
 
 
-@pytest.mark.parametrize(("name", "constants", "message"), BAD_PIPELINES.values(), ids=BAD_PIPELINES)
+@pytest.mark.parametrize(
+    ("name", "constants", "message"), BAD_PIPELINES.values(), ids=BAD_PIPELINES
+)
 def test_a_bad_pipeline_is_refused(library, name, constants, message):
     with pytest.raises(KernelCompileError, match=message):
         library.pipeline(name, constants=constants)
@@ -212,7 +214,9 @@ def test_a_bad_pipeline_is_refused(library, name, constants, message):
 def test_a_syntax_error_names_the_line_of_the_text(device):
     text = TEXT.replace("y[i] += 1.0f;", "y[i] += wrong;")
     line = text[: text.index("wrong")].count("\n") + 1
-    with pytest.raises(KernelCompileError, match=rf"line {line}: use of undeclared identifier 'wrong'"):
+    with pytest.raises(
+        KernelCompileError, match=rf"line {line}: use of undeclared identifier 'wrong'"
+    ):
         device.library(text)
 
 

@@ -212,6 +212,30 @@ def test_inputs_are_left_unchanged(device):
     assert all((x == y).all() for x, y in zip((q, k, v), before, strict=True))
 
 
+@pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
+@pytest.mark.parametrize("budget", [1e6, 4e6])
+def test_long_work_goes_out_in_pieces_that_change_no_bit(device, causal, budget, monkeypatch):
+    q, k, v = tensors(np.float32, 131, 131, 64, b=2, hq=2, hkv=1)
+    options = {"causal": causal, "tile": FlashTile(16, 64, 64, "float32")}
+    whole = run(device, q, k, v, **options)
+    monkeypatch.setattr(flash, "DISPATCH_FLOPS", budget)
+    problem = flash.problem_of(q, k, v)
+    pieces = flash.in_pieces(flash.plan(problem, options["tile"]), problem)
+    # 4 x 2 x 2 x 131 x 131 x 64 = 17.6 MFLOP over 9 tiles is 1.95 a tile.
+    assert [p.threadgroups[0] for p in pieces] == ([1] * 9 if budget < 4e6 else [2, 2, 2, 2, 1])
+    np.testing.assert_array_equal(run(device, q, k, v, **options), whole)
+
+
+def test_no_dispatch_is_estimated_above_its_budget():
+    problem = flash.FlashProblem(1, 32, 8, 65536, 65536, 64, "float16", 0.125)
+    pieces = flash.in_pieces(flash.plan(problem), problem)
+    tiles = [p.threadgroups[0] for p in pieces]
+    assert sum(tiles) == 65536 // 32
+    # 4 x 32 heads x 65536^2 x 64: 35.2 TFLOP over 0.4 each is 88 dispatches of 23 tiles, or more.
+    assert max(tiles) == 23
+    assert len(pieces) == 90
+
+
 def test_launch_returns_a_timing(device):
     q, k, v = tensors(np.float32, 20, 70, 64)
     assert launch(q, k, v, np.empty_like(q), device=device).gpu_us >= 0.0

@@ -161,6 +161,12 @@ def test_measured_times_name_the_fastest_tile_and_those_undecided_against_it(dev
     assert finding.evidence.effect.low < 2.147 < finding.evidence.effect.high
 
 
+def test_a_time_that_slipped_into_an_emulated_row_supports_no_finding(device):
+    row = timed_row(device, 64, 2000, 20)
+    row["device"] = {"kind": "cpu", "name": "host", "tier": "emulated"}
+    assert flash.conclude([row]) == []
+
+
 def test_another_gpus_times_are_not_held_against_marks_of_m4(device):
     rows = [timed_row(device, 64, 200, 2, "NVIDIA H200", "cuda")]
     (finding,) = flash.conclude(rows)

@@ -85,6 +85,25 @@ def test_every_page_size_gives_the_bits_of_flash(device, page, nq):
         np.testing.assert_array_equal(found[one], flash)
 
 
+@pytest.mark.parametrize("partition", [64, 512])
+def test_heads_decoded_together_give_the_bits_of_heads_alone(device, partition):
+    together = Sequences([131, 70], hq=24, hkv=2)
+    found = together.paged(device, partition=partition)
+    together.check(found)
+    alone = Sequences([131, 70], hq=24, hkv=2)
+    for head in range(24):
+        kv = slice(head // 12, head // 12 + 1)
+        cache = KeyCache(
+            np.ascontiguousarray(alone.k[:, kv]),
+            np.ascontiguousarray(alone.v[:, kv]),
+            alone.contexts,
+        )
+        one = np.empty((2, 1, 1, 64), np.float32)
+        q = alone.q[:, head : head + 1]
+        launch_paged(q, cache, one, device=device, partition=partition)
+        np.testing.assert_array_equal(one, found[:, head : head + 1])
+
+
 @pytest.mark.parametrize("page", [8, 128])
 @pytest.mark.parametrize("partition", [64, 128, 512])
 def test_divided_keys_give_the_bits_of_the_contiguous_twin(device, page, partition):

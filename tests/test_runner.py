@@ -107,7 +107,9 @@ from attnproto.run import make_plan, run_plan
 from pathlib import Path
 
 if __name__ == "__main__":
-    synthetic_points = [{{"n": n, "does": "waits", "seconds": 0.05}} for n in range(40)]
+    synthetic_points = [
+        {{"n": n, "does": "waits", "seconds": 600 if n == {stuck} else 0.05}} for n in range(40)
+    ]
     plan = make_plan(mode="quick", device="cpu", only=(synthetic.NAME,), out=Path({out!r}),
                      resume={resume}, opener=synthetic.OPENER)
     from dataclasses import replace
@@ -117,10 +119,10 @@ if __name__ == "__main__":
 """
 
 
-def launch(tmp_path, resume):
+def launch(tmp_path, resume, stuck=None):
     script = tmp_path / f"run_{resume}.py"
     here = str(Path(__file__).parent)
-    script.write_text(RUN.format(tests=here, out=str(tmp_path / "out"), resume=resume))
+    script.write_text(RUN.format(tests=here, out=str(tmp_path / "out"), resume=resume, stuck=stuck))
     return subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -162,8 +164,8 @@ def test_a_killed_run_resumes_with_nothing_lost_and_nothing_twice(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads process states from /proc")
-def test_a_worker_ends_with_its_parent(tmp_path):
-    process = launch(tmp_path, resume=False)
+def test_a_worker_ends_with_its_parent_even_inside_a_hung_point(tmp_path):
+    process = launch(tmp_path, resume=False, stuck=1)
     path = tmp_path / "out" / "points.jsonl"
     wait_for(lambda: path.exists() and path.read_bytes())
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

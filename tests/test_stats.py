@@ -19,10 +19,17 @@ def test_outliers_are_counted_and_kept():
     # 8.5, spread 5: the mild fence is 8.5 + 7.5 = 16, the severe one 8.5 + 15 = 23.5.
     samples = [*map(float, range(1, 10)), 20.0, 30.0]
     outliers = stats.find_outliers(samples)
-    assert (outliers.high_mild, outliers.high_severe, outliers.low_mild) == (1, 1, 0)
+    assert (outliers.high_mild, outliers.high_severe, outliers.count) == (1, 1, 2)
     summary = stats.summarize(samples)
     assert summary.n == 11
     assert summary.maximum == 30.0
+
+
+def test_low_outliers_are_counted_too():
+    # Of 101..109 with 80 and 90 added: quartiles 101.5 and 106.5, spread 5: the mild fence is
+    # 101.5 - 7.5 = 94, the severe one 101.5 - 15 = 86.5.
+    outliers = stats.find_outliers([80.0, 90.0, *map(float, range(101, 110))])
+    assert (outliers.low_severe, outliers.low_mild, outliers.count) == (1, 1, 2)
 
 
 def test_identical_samples_have_an_exact_interval():

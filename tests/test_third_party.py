@@ -10,12 +10,11 @@ import os
 import struct
 from dataclasses import dataclass
 
+import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
 from third_party import mlx
-
-import attnproto
 
 TYPES = {
     "float": (np.float32, 1e-5, 1e-4),
@@ -32,7 +31,7 @@ def device():
         if os.environ.get("CI"):
             raise
         pytest.skip(f"MLX's kernels could not be fetched: {error}")
-    return attnproto.open_device("cpu")
+    return attnproto.open_device("auto")
 
 
 def instantiated(text: str, **calls: str) -> str:
@@ -109,7 +108,8 @@ STEEL = [
 )
 def test_steel_attention_agrees_with_fp64(device, case):
     dtype = TYPES[case.type_name][0]
-    call = f"attention<{case.type_name}, 32, {case.bk}, {case.d}, {case.d}, 4, 1, {case.type_name}, float>"
+    sizes = f"32, {case.bk}, {case.d}, {case.d}, 4, 1"
+    call = f"attention<{case.type_name}, {sizes}, {case.type_name}, float>"
     text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
     pipeline = device.library(instantiated(text, steel=call)).pipeline("steel", case.constants)
     q = normal((2, 4, case.nq, case.d), dtype, 1)

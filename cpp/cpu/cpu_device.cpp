@@ -83,21 +83,13 @@ Launch prepare(const Dispatch& dispatch) {
     throw Error(ErrorKind::DispatchError,
                 "[dispatch] found a pipeline of another device, needs one of this cpu device");
   check_dispatch(dispatch, pipeline->info(), pipeline->name());
+  check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
   Launch launch;
   launch.entry = reinterpret_cast<cpu::Entry>(pipeline->image().entry_address);
   launch.threads = dispatch.threads;
-  launch.threadgroups = dispatch.threadgroups;
-  launch.grid = {dispatch.threadgroups.x * dispatch.threads.x,
-                 dispatch.threadgroups.y * dispatch.threads.y,
-                 dispatch.threadgroups.z * dispatch.threads.z};
-  if (dispatch.grid) {
-    launch.grid = *dispatch.grid;
-    auto groups = [](uint32_t grid, uint32_t threads) { return (grid + threads - 1) / threads; };
-    launch.threadgroups = {groups(launch.grid.x, launch.threads.x),
-                           groups(launch.grid.y, launch.threads.y),
-                           groups(launch.grid.z, launch.threads.z)};
-  }
+  launch.threadgroups = threadgroups_of(dispatch);
+  launch.grid = whole_grid(dispatch);
 
   launch.threadgroup_bytes = round_up(pipeline->info().static_threadgroup_bytes, 16);
   for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
@@ -108,30 +100,6 @@ Launch prepare(const Dispatch& dispatch) {
     launch.group.buffers[binding.index] = address(binding);
   bind_tables(dispatch, *pipeline, launch.group);
 
-  for (const KernelArgument& argument : pipeline->image().arguments) {
-    if (argument.kind == KernelArgument::Kind::FunctionTable) continue;
-    bool buffer = argument.kind == KernelArgument::Kind::Buffer;
-    std::string what = std::string(buffer ? "buffer " : "threadgroup memory ") +
-                       std::to_string(argument.index) + " (" + argument.name + ")";
-    size_t bytes = 0;
-    bool bound = false;
-    if (buffer) {
-      for (const Binding& binding : dispatch.bindings)
-        if (binding.index == argument.index) bound = true, bytes = binding_bytes(binding);
-    } else {
-      for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
-        if (memory.index == argument.index) bound = true, bytes = memory.bytes;
-    }
-    if (!bound)
-      throw Error(ErrorKind::DispatchError,
-                  "[dispatch " + pipeline->name() + "] found nothing bound to " + what +
-                      "; pass it in " + (buffer ? "buffers" : "threadgroup_bytes"));
-    if (bytes < argument.min_bytes)
-      throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline->name() + "] found " +
-                                                std::to_string(bytes) + " bytes bound to " + what +
-                                                ", needs at least " +
-                                                std::to_string(argument.min_bytes));
-  }
   return launch;
 }
 

@@ -43,25 +43,14 @@ void continue_with(Fiber& from, Fiber& to) {
 // they wait at different places, the earliest in the code goes first: lanes
 // inside a branch catch up with those that jumped over it.
 void resolve(Simdgroup& simdgroup) {
-  Threadgroup& group = *simdgroup.threadgroup;
-  const void* first = nullptr;
-  for (uint32_t rest = simdgroup.alive & ~simdgroup.at_barrier; rest; rest &= rest - 1) {
-    const void* place = simdgroup.place[__builtin_ctz(rest)];
-    if (!first || place < first) first = place;
-  }
-  if (!first) {
-    const void* barrier = simdgroup.place[__builtin_ctz(simdgroup.alive)];
-    for (uint32_t rest = simdgroup.alive; rest; rest &= rest - 1)
-      if (simdgroup.place[__builtin_ctz(rest)] != barrier)
-        group.fault =
-            "threads of one simdgroup wait at two different threadgroup_barrier calls; every "
-            "thread of a threadgroup must reach the same one";
-    return;
-  }
-  uint32_t active = 0;
-  for (uint32_t rest = simdgroup.alive & ~simdgroup.at_barrier; rest; rest &= rest - 1) {
+  uint32_t waiting = simdgroup.alive & ~simdgroup.at_barrier;
+  if (!waiting) return;
+  uint32_t first = ~0u, active = 0;
+  for (uint32_t rest = waiting; rest; rest &= rest - 1) {
     int lane = __builtin_ctz(rest);
-    if (simdgroup.place[lane] == first) active |= 1u << lane;
+    uint32_t place = simdgroup.place[lane];
+    if (place < first) first = place, active = 0;
+    if (place == first) active |= 1u << lane;
   }
   int any = __builtin_ctz(active);
   simdgroup.operation[any](simdgroup, active, simdgroup.argument[any]);
@@ -77,17 +66,26 @@ Fiber* first_runnable(Simdgroup& simdgroup) {
 Fiber* next_lane(Simdgroup& simdgroup) {
   Threadgroup& group = *simdgroup.threadgroup;
   if (!simdgroup.runnable && simdgroup.alive) resolve(simdgroup);
-  if (!group.fault.empty()) return nullptr;
   if (Fiber* lane = first_runnable(simdgroup)) return lane;
   for (uint32_t i = 0; i < group.simdgroup_count; i++)
     if (Fiber* lane = first_runnable(group.simdgroups[i])) return lane;
   // All that are alive wait at the barrier: it opens.
   Fiber* first = nullptr;
+  uint32_t barrier = 0;
   for (uint32_t i = 0; i < group.simdgroup_count; i++) {
     Simdgroup& other = group.simdgroups[i];
+    for (uint32_t rest = other.alive; rest; rest &= rest - 1) {
+      uint32_t place = other.place[__builtin_ctz(rest)];
+      if (!first) first = &other.fibers[__builtin_ctz(rest)], barrier = place;
+      if (place != barrier) {
+        group.fault =
+            "threads wait at two different threadgroup_barrier calls; every thread of a "
+            "threadgroup must reach the same one";
+        return nullptr;
+      }
+    }
     other.runnable = other.alive;
     other.at_barrier = 0;
-    if (!first) first = first_runnable(other);
   }
   return first;
 }
@@ -118,7 +116,7 @@ Fiber& self() {
   return *(*reinterpret_cast<Threadgroup**>(here & ~(kArenaBytes - 1)))->current;
 }
 
-void rendezvous(Fiber& lane, const void* place, Operation operation, const void* argument) {
+void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument) {
   Simdgroup& simdgroup = *lane.simdgroup;
   uint32_t index = lane.public_state.lane;
   simdgroup.place[index] = place;
@@ -127,7 +125,7 @@ void rendezvous(Fiber& lane, const void* place, Operation operation, const void*
   park(lane);
 }
 
-void threadgroup_barrier(Fiber& lane, const void* place) {
+void threadgroup_barrier(Fiber& lane, uint32_t place) {
   Simdgroup& simdgroup = *lane.simdgroup;
   simdgroup.place[lane.public_state.lane] = place;
   simdgroup.at_barrier |= bit(lane);
@@ -160,7 +158,7 @@ void Threadgroup::reserve(size_t threadgroup_bytes) {
 }
 
 void Threadgroup::place_lanes() {
-  const uint32_t(&size)[3] = shared.threads;
+  const uint32_t (&size)[3] = shared.threads;
   uint32_t count = size[0] * size[1] * size[2];
   simdgroup_count = (count + kLanes - 1) / kLanes;
   shared.simdgroups = simdgroup_count;
@@ -189,8 +187,10 @@ void Threadgroup::place_lanes() {
     Fiber& fiber = fibers_[i];
     fiber.stack_pointer = frame;
     fiber.simdgroup = &simdgroups[i / kLanes];
-    fiber.public_state = {&shared,    {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
-                          i,          i / kLanes,
+    fiber.public_state = {&shared,
+                          {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
+                          i,
+                          i / kLanes,
                           i % kLanes};
   }
 }
@@ -199,7 +199,8 @@ void Threadgroup::check_stacks() {
   uint32_t count = shared.threads[0] * shared.threads[1] * shared.threads[2];
   for (uint32_t i = 0; i < count && fault.empty(); i++)
     if (std::memcmp(arena_ + kArenaHeader + i * kStackStride, &kCanary, sizeof kCanary) != 0)
-      fault = "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";
+      fault =
+          "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";
 }
 
 void Threadgroup::run() {

@@ -47,7 +47,7 @@ struct Simdgroup {
   uint64_t out[kLanes];
 
   uint32_t alive, runnable, at_barrier;  // one bit a lane
-  const void* place[kLanes];             // where in the code a parked lane waits
+  uint32_t place[kLanes];                // where in the code a parked lane waits
   Operation operation[kLanes];
   const void* argument[kLanes];
   Fiber* fibers;  // of its lanes, in order
@@ -60,7 +60,7 @@ struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
   uint64_t counts[kCounts] = {};  // of kernels compiled to count
-  std::string fault;  // set when the kernel broke a rule; its run was abandoned
+  std::string fault;              // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
   ~Threadgroup();
@@ -91,9 +91,9 @@ struct Threadgroup {
 // aligned to its own size and begins with a pointer to its Threadgroup.
 Fiber& self();
 
-// Parks the calling lane until its simdgroup's active lanes have arrived.
-void rendezvous(Fiber& lane, const void* place, Operation operation,
-                const void* argument = nullptr);
-void threadgroup_barrier(Fiber& lane, const void* place);
+// Parks the calling lane until its simdgroup's active lanes have arrived. Places rise
+// along the code (python/attnproto/msl/meetings.py).
+void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
+void threadgroup_barrier(Fiber& lane, uint32_t place);
 
 }  // namespace attnproto::cpu

@@ -6,9 +6,8 @@
 #include "fiber.h"
 #include "matrix.h"
 
-// A collective's call site is the place lanes meet at, hence never inlined.
-#define ATTN_RUNTIME extern "C" __attribute__((noinline, used))
-#define PLACE __builtin_return_address(0)
+// Every function that lanes meet at takes its place first (msl/meetings.py gives it).
+#define ATTN_RUNTIME extern "C" __attribute__((used))
 
 namespace {
 
@@ -87,7 +86,7 @@ void ballot(Simdgroup& simdgroup, uint32_t active, const void*) {
 
 void meet(Simdgroup&, uint32_t, const void*) {}
 
-uint64_t exchange(uint64_t value, const void* place, Operation operation, uint32_t source = 0) {
+uint64_t exchange(uint32_t place, uint64_t value, Operation operation, uint32_t source = 0) {
   Fiber& lane = self();
   Simdgroup& simdgroup = *lane.simdgroup;
   uint32_t index = lane.public_state.lane;
@@ -113,12 +112,13 @@ Operation prefix(uint32_t op, bool inclusive) {
 
 }  // namespace
 
-#define ATTN_REDUCTIONS(suffix, type)                                                        \
-  ATTN_RUNTIME type attn_reduce_##suffix(type value, uint32_t op) {                          \
-    return as<type>(exchange(bits(value), PLACE, reduction<type>(op)));                      \
-  }                                                                                          \
-  ATTN_RUNTIME type attn_prefix_##suffix(type value, uint32_t op, uint32_t inclusive) {      \
-    return as<type>(exchange(bits(value), PLACE, prefix<type>(op, inclusive != 0)));         \
+#define ATTN_REDUCTIONS(suffix, type)                                                \
+  ATTN_RUNTIME type attn_reduce_##suffix(uint32_t place, type value, uint32_t op) {  \
+    return as<type>(exchange(place, bits(value), reduction<type>(op)));              \
+  }                                                                                  \
+  ATTN_RUNTIME type attn_prefix_##suffix(uint32_t place, type value, uint32_t op,    \
+                                         uint32_t inclusive) {                       \
+    return as<type>(exchange(place, bits(value), prefix<type>(op, inclusive != 0))); \
   }
 ATTN_REDUCTIONS(f32, float)
 ATTN_REDUCTIONS(i32, int32_t)
@@ -127,21 +127,23 @@ ATTN_REDUCTIONS(i64, int64_t)
 ATTN_REDUCTIONS(u64, uint64_t)
 
 ATTN_RUNTIME uint32_t attn_lane_index() { return self().public_state.lane; }
-ATTN_RUNTIME uint32_t attn_shuffle_u32(uint32_t value, uint32_t source) {
-  return uint32_t(exchange(value, PLACE, shuffle, source));
+ATTN_RUNTIME uint32_t attn_shuffle_u32(uint32_t place, uint32_t value, uint32_t source) {
+  return uint32_t(exchange(place, value, shuffle, source));
 }
-ATTN_RUNTIME uint64_t attn_shuffle_u64(uint64_t value, uint32_t source) {
-  return exchange(value, PLACE, shuffle, source);
+ATTN_RUNTIME uint64_t attn_shuffle_u64(uint32_t place, uint64_t value, uint32_t source) {
+  return exchange(place, value, shuffle, source);
 }
-ATTN_RUNTIME uint32_t attn_broadcast_first_u32(uint32_t value) {
-  return uint32_t(exchange(value, PLACE, broadcast_first));
+ATTN_RUNTIME uint32_t attn_broadcast_first_u32(uint32_t place, uint32_t value) {
+  return uint32_t(exchange(place, value, broadcast_first));
 }
-ATTN_RUNTIME uint32_t attn_ballot(uint32_t vote) {
-  return uint32_t(exchange(vote, PLACE, ballot));
+ATTN_RUNTIME uint32_t attn_ballot(uint32_t place, uint32_t vote) {
+  return uint32_t(exchange(place, vote, ballot));
 }
-ATTN_RUNTIME void attn_simdgroup_barrier() { exchange(0, PLACE, meet); }
-ATTN_RUNTIME void attn_threadgroup_barrier() { threadgroup_barrier(self(), PLACE); }
-ATTN_RUNTIME void* attn_threadgroup_memory() { return self().public_state.group->threadgroup_memory; }
+ATTN_RUNTIME void attn_simdgroup_barrier(uint32_t place) { exchange(place, 0, meet); }
+ATTN_RUNTIME void attn_threadgroup_barrier(uint32_t place) { threadgroup_barrier(self(), place); }
+ATTN_RUNTIME void* attn_threadgroup_memory() {
+  return self().public_state.group->threadgroup_memory;
+}
 
 // What the block of code that begins here does.
 ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
@@ -156,9 +158,9 @@ ATTN_RUNTIME float* attn_matrix_slots() {
   uint32_t row = (quad & 4) + (l / 2) % 4, column = (quad & 2) * 2 + (l % 2) * 2;
   return &lane.simdgroup->matrices[0][row * 8 + column];
 }
-ATTN_RUNTIME void attn_matrix_batch(const MatrixBatch* batch) {
+ATTN_RUNTIME void attn_matrix_batch(uint32_t place, const MatrixBatch* batch) {
   rendezvous(
-      self(), PLACE,
+      self(), place,
       [](Simdgroup& simdgroup, uint32_t, const void* argument) {
         multiply_accumulate(simdgroup.matrices, *static_cast<const MatrixBatch*>(argument));
       },
@@ -168,19 +170,32 @@ ATTN_RUNTIME void attn_matrix_batch(const MatrixBatch* batch) {
 namespace attnproto::cpu {
 
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
-#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
+#define ATTN_SYMBOL(name)                    \
+  {                                          \
+    #name, reinterpret_cast<uint64_t>(&name) \
+  }
   return {
-      ATTN_SYMBOL(attn_reduce_f32),      ATTN_SYMBOL(attn_prefix_f32),
-      ATTN_SYMBOL(attn_reduce_i32),      ATTN_SYMBOL(attn_prefix_i32),
-      ATTN_SYMBOL(attn_reduce_u32),      ATTN_SYMBOL(attn_prefix_u32),
-      ATTN_SYMBOL(attn_reduce_i64),      ATTN_SYMBOL(attn_prefix_i64),
-      ATTN_SYMBOL(attn_reduce_u64),      ATTN_SYMBOL(attn_prefix_u64),
-      ATTN_SYMBOL(attn_lane_index),      ATTN_SYMBOL(attn_shuffle_u32),
-      ATTN_SYMBOL(attn_shuffle_u64),     ATTN_SYMBOL(attn_broadcast_first_u32),
-      ATTN_SYMBOL(attn_ballot),          ATTN_SYMBOL(attn_simdgroup_barrier),
-      ATTN_SYMBOL(attn_threadgroup_barrier), ATTN_SYMBOL(attn_threadgroup_memory),
+      ATTN_SYMBOL(attn_reduce_f32),
+      ATTN_SYMBOL(attn_prefix_f32),
+      ATTN_SYMBOL(attn_reduce_i32),
+      ATTN_SYMBOL(attn_prefix_i32),
+      ATTN_SYMBOL(attn_reduce_u32),
+      ATTN_SYMBOL(attn_prefix_u32),
+      ATTN_SYMBOL(attn_reduce_i64),
+      ATTN_SYMBOL(attn_prefix_i64),
+      ATTN_SYMBOL(attn_reduce_u64),
+      ATTN_SYMBOL(attn_prefix_u64),
+      ATTN_SYMBOL(attn_lane_index),
+      ATTN_SYMBOL(attn_shuffle_u32),
+      ATTN_SYMBOL(attn_shuffle_u64),
+      ATTN_SYMBOL(attn_broadcast_first_u32),
+      ATTN_SYMBOL(attn_ballot),
+      ATTN_SYMBOL(attn_simdgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_barrier),
+      ATTN_SYMBOL(attn_threadgroup_memory),
       ATTN_SYMBOL(attn_count),
-      ATTN_SYMBOL(attn_matrix_slots),    ATTN_SYMBOL(attn_matrix_batch),
+      ATTN_SYMBOL(attn_matrix_slots),
+      ATTN_SYMBOL(attn_matrix_batch),
   };
 #undef ATTN_SYMBOL
 }

@@ -10,6 +10,9 @@
 
 .text
 .globl SYMBOL(attn_switch)
+#if defined(__APPLE__)
+.private_extern SYMBOL(attn_switch)
+#endif
 .p2align 4
 SYMBOL(attn_switch):
 #if defined(__x86_64__)

@@ -24,3 +24,8 @@ constant bool rope [[function_constant(6)]];
 constant bool rope_interleaved [[function_constant(7)]];
 // Keys are divided over threadgroups, whose partial results another kernel joins.
 constant bool split_keys [[function_constant(8)]];
+// Linear attention: the state decays by a factor a token, or by one a token and key dimension.
+constant bool token_gates [[function_constant(9)]];
+constant bool key_gates [[function_constant(10)]];
+// Linear attention: outputs are divided by the sum of their weights.
+constant bool normalized [[function_constant(11)]];

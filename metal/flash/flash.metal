@@ -6,7 +6,9 @@
 //
 // Tile     threadgroup = Br query rows of one head; keys in steps of Bc; all D dimensions at once
 // Threads  Br / ROWS simdgroups, each ROWS (8 or 16) complete rows; a row lives in four lanes
-// Grid     (ceil(Nq / Br), Hq, B); query tiles last first when causal, the long ones leading
+// Grid     (ceil(Nq / Br), Hq, B); query tiles last first when causal, the long ones leading; a
+// long
+//          problem takes several dispatches, each with some of the tiles
 // Memory   K and V read in place; Q in threadgroup memory, lane-private; S, P, O in registers
 //
 // Ladder (axes of the template; no remark here is a measurement on an Apple GPU)
@@ -89,7 +91,6 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
 #endif
 #endif
                       uint3 group [[threadgroup_position_in_grid]],
-                      uint3 groups [[threadgroups_per_grid]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]],
                       uint lane [[thread_index_in_simdgroup]]) {
   static_assert(D % 8 == 0 && BC % 8 == 0 && BR % ROWS == 0 && ROWS % 8 == 0, "whole fragments");
@@ -103,8 +104,8 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   threadgroup vec<T, 4> memory[tile > 0 ? tile / 4 : 1];
   threadgroup T* shared = reinterpret_cast<threadgroup T*>(memory);
 
-  const int block = causal ? int(groups.x - 1 - group.x) : int(group.x);
-  const int tile_row = block * BR;
+  const int turn = params.first_tile + int(group.x);
+  const int tile_row = (causal ? (params.Nq + BR - 1) / BR - 1 - turn : turn) * BR;
   const int first_row = tile_row + int(simdgroup) * ROWS;
   if (!aligned_queries && !Keys::collective && first_row >= params.Nq) return;
 

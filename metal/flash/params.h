@@ -1,6 +1,6 @@
 // Arguments of a flash dispatch, laid out alike on host and device.
 //
-// The host packs it as "<4i2f2i2f8x"-style little-endian fields; kernels/flash.py asserts the size.
+// The host packs the fields in this order, little-endian; kernels/flash.py asserts the size.
 #pragma once
 
 struct FlashParams {
@@ -12,6 +12,7 @@ struct FlashParams {
   float inverse_scale;  // 1 / scale
   float softcap;        // cap / scale
   int window;           // keys a query may look back on, itself included
+  int first_tile;       // query tiles that other dispatches of the same problem cover
 };
 
-static_assert(sizeof(FlashParams) == 32, "the host packs 32 bytes");
+static_assert(sizeof(FlashParams) == 36, "the host packs 36 bytes");

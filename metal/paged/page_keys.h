@@ -1,18 +1,17 @@
 // K and V read in place from pages that lie anywhere: a source for flash.h (see ../flash/keys.h).
 //
 // Eight neighbouring keys that start on a multiple of 8 share a page, since pages hold multiples
-// of 8; so do `unit` keys, the greatest common divisor of a step and a page. Each step looks up one
-// table entry a unit, once, for K and V alike. Nothing else differs from LaneKeys.
+// of 8; so do `unit` keys, the greatest common divisor of a step and a page (a power of 2). Each
+// step looks up one table entry a unit, once, for K and V alike. Nothing else differs from
+// LaneKeys.
 #pragma once
 #include "../flash/keys.h"
-
-constexpr int common_divisor(int a, int b) { return b == 0 ? a : common_divisor(b, a % b); }
 
 template <typename T, int D, int PAGE, int BC>
 struct PageKeys {
   static constant constexpr bool wide = true;
   static constant constexpr bool collective = false;
-  static constant constexpr int unit = common_divisor(BC, PAGE);
+  static constant constexpr int unit = (BC & -BC) < PAGE ? (BC & -BC) : PAGE;
   const device T* keys;  // lane's place in the head's part of page 0, [PAGE, D]
   const device T* values;
   const device int* table;  // [capacity] pages of this sequence

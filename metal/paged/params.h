@@ -10,4 +10,4 @@ struct PagedParams {
   int partitions;     // of the longest sequence
 };
 
-static_assert(sizeof(PagedParams) == 48, "the host packs 48 bytes");
+static_assert(sizeof(PagedParams) == 52, "the host packs 52 bytes");

@@ -36,11 +36,17 @@ from .library import Call, FunctionTable, Input, Library, Pipeline
 if TYPE_CHECKING:
     from . import archive
     from .kernels.flash import flash_attention
+    from .kernels.linear import linear_attention
+    from .kernels.paged import paged_attention
 
 __version__ = "0.1.0"
 
 # Operations by the module they live in; loaded when first used.
-_OPERATIONS = {"flash_attention": ".kernels.flash"}
+_OPERATIONS = {
+    "flash_attention": ".kernels.flash",
+    "linear_attention": ".kernels.linear",
+    "paged_attention": ".kernels.paged",
+}
 _MODULES = ("archive",)
 
 
@@ -74,5 +80,7 @@ __all__ = [
     "archive",
     "devices",
     "flash_attention",
+    "linear_attention",
     "open_device",
+    "paged_attention",
 ]

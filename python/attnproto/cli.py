@@ -36,6 +36,7 @@ def run(
     sweep: Path | None = None,
     point: str | None = None,
     limit_s: float | None = None,
+    fleet: str | None = None,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
 
@@ -51,6 +52,7 @@ def run(
         sweep: A TOML file of sweeps, in place of the prototypes' own points.
         point: One point as JSON.
         limit_s: Seconds one point may take.
+        fleet: Address of a dask scheduler whose workers run the points.
     """
     if list_:
         return _list()
@@ -68,6 +70,7 @@ def run(
         sweep_text=_read(sweep) if sweep else None,
         point=point,
         limit_s=limit_s,
+        fleet=fleet,
     )
     finished = run_plan(plan)
     print(

@@ -248,7 +248,14 @@ def _open_metal() -> Device:
 
 
 def _open_cuda() -> Device:
-    raise DeviceUnavailable('[device] found no CUDA device in this build; use open_device("cpu")')
+    from . import _core
+
+    def front_end_for(architecture: str) -> _core.FrontEnd:
+        from .msl.ptx import PtxFrontEnd
+
+        return PtxFrontEnd(architecture)
+
+    return Device(_core.open_cuda(front_end_for))
 
 
 _OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}
@@ -263,12 +270,14 @@ def open_device(kind: str = "auto") -> Device:
     """Open a device; the same one each time it is asked for.
 
     Args:
-        kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for Metal where there is one and
-            the cpu device elsewhere.
+        kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for what ATTNPROTO_DEVICE names; unset,
+            Metal where there is one and the cpu device elsewhere.
 
     Raises:
         DeviceUnavailable: this machine has none of that kind, or the kind is unknown.
     """
+    if kind == "auto":
+        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
     if kind == "auto":
         try:
             return _opened("metal")

@@ -6,7 +6,7 @@ import gc
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,6 +38,7 @@ class Plan:
     resume: bool
     skipped: tuple[Entry, ...]
     opener: str = OPENER
+    fleet: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def make_plan(
     point: str | None = None,
     limit_s: float | None = None,
     opener: str = OPENER,
+    fleet: str | None = None,
 ) -> Plan:
     """Check the options and list the points.
 
@@ -76,6 +78,7 @@ def make_plan(
         point: One point as JSON, in place of the prototype's own.
         limit_s: Seconds a point may take.
         opener: ``"module:function"`` that opens the device.
+        fleet: Address of a dask scheduler whose workers run the points; None for here.
 
     Raises:
         UsageError: An unknown device, a folder in use, or options that exclude each other.
@@ -111,7 +114,7 @@ def make_plan(
     out = _folder(out, resume)
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
     skipped = tuple(line for line in entries if not is_built(line.name))
-    return Plan(tasks, mode, device, out, resume, skipped, opener)
+    return Plan(tasks, mode, device, out, resume, skipped, opener, fleet)
 
 
 def _parse_point(text: str) -> dict[str, Any]:
@@ -159,24 +162,15 @@ def run_plan(plan: Plan) -> Finished:
     for line in plan.skipped:
         print(f"skipped {line.name}: not built yet")
     with Store(plan.out / POINTS) as store:
-        done = {row["key"] for row in read_records(store.path)}
-        progress = Progress(len(plan.tasks), len(done))
-        described = environment.describe()
+        existing = list(read_records(store.path))
+        progress = Progress(len(plan.tasks), len(existing))
 
         def started(task: Task, device: DeviceRecord) -> None:
             progress.started(label(task.prototype, task.point), device)
 
         try:
             with progress:
-                for row in run_tasks(
-                    plan.tasks,
-                    kind=plan.device,
-                    mode=plan.mode,
-                    environment=described,
-                    done=done,
-                    opener=plan.opener,
-                    started=started,
-                ):
+                for row in _rows(plan, existing, started):
                     store.append(row)
                     progress.finished(row)
         except DeviceUnavailable:
@@ -190,6 +184,31 @@ def run_plan(plan: Plan) -> Finished:
             )
             raise
     return conclude(plan.out)
+
+
+def _rows(
+    plan: Plan, existing: list[dict[str, Any]], started: Callable[[Task, DeviceRecord], None]
+) -> Iterator[dict[str, Any]]:
+    if plan.fleet is not None:
+        from .fleet import run_fleet
+
+        return run_fleet(
+            plan.tasks,
+            address=plan.fleet,
+            kind=plan.device,
+            mode=plan.mode,
+            rows=existing,
+            opener=plan.opener,
+        )
+    return run_tasks(
+        plan.tasks,
+        kind=plan.device,
+        mode=plan.mode,
+        environment=environment.describe(),
+        done=[row["key"] for row in existing],
+        opener=plan.opener,
+        started=started,
+    )
 
 
 def _discard_empty(store: Store) -> None:

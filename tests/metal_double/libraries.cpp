@@ -296,7 +296,7 @@ Library* compile(const std::string& source, Object** error) {
   library->source = source;
   library->text = std::make_shared<MslText>(source);
   // A text of visible functions alone is compiled when it is linked to a kernel.
-  if (source.find("kernel") != std::string::npos) {
+  if (source.find("kernel") != std::string::npos || library->text->visible().empty()) {
     try {
       library->kernels = executor()->library(without_link_attributes(source))->functions();
     } catch (const std::exception& refused) {

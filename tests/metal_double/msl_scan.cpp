@@ -67,6 +67,14 @@ std::string join(const std::vector<std::string>& tokens, size_t begin, size_t en
   return words;
 }
 
+// A member, declared in a struct or reached through an object: not the global of the same name.
+bool names_member(const std::vector<std::string>& tokens, size_t i) {
+  if (i > 0 && (tokens[i - 1] == "." || (i > 1 && tokens[i - 1] == ">" && tokens[i - 2] == "-")))
+    return true;
+  return tokens[0] == "struct" && i + 1 < tokens.size() && tokens[i + 1] == ";" &&
+         is_word(tokens[i - 1][0]) && tokens[i - 1] != "return";
+}
+
 std::string parameter_type(std::vector<std::string> words) {
   for (size_t i = 0; i < words.size();) {
     if (attribute_at(words, i)) {
@@ -117,7 +125,7 @@ void MslText::add(Declaration one) {
   size_t name = tokens.size();
   bool constant = false, named = false;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (is_word(tokens[i][0])) one.identifiers.insert(tokens[i]);
+    if (is_word(tokens[i][0]) && !names_member(tokens, i)) one.identifiers.insert(tokens[i]);
     if (tokens[i] == "is_function_constant_defined" && i + 2 < tokens.size())
       asked_whether_defined_.insert(tokens[i + 2]);
     if (tokens[i] == "host_name" && i + 2 < tokens.size())

@@ -269,7 +269,9 @@ def inject(
         broken = folder / source
         if not broken.exists():
             broken.write_text((ROOT / "cpp" / "metal" / source).read_text())
-        command = [str(broken) if part.endswith("/" + source) else part for part in commands[source]]
+        command = [
+            str(broken) if part.endswith("/" + source) else part for part in commands[source]
+        ]
         output = command.index("-o") + 1
         replaced.append(pathlib.Path(command[output]).name)
         command[output] = str(folder / replaced[-1])

@@ -25,6 +25,8 @@ constant uint WIDTH [[function_constant(0)]];
 constant bool CAUSAL [[function_constant(1)]];
 constant bool HAS_BIAS = is_function_constant_defined(BIAS);
 constant float BIAS [[function_constant(2)]];
+struct Params { float WIDTH; };
+kernel void members(constant Params& p [[buffer(0)]], device float* y [[buffer(1)]]) { y[0] = p.WIDTH; }
 [[visible]] float outside(float x);
 [[stitchable]] float twice(float x) { return 2 * x; }
 [[stitchable]] int whole(float x) { return int(x); }
@@ -99,6 +101,7 @@ TEST("E2 an unspecialised function is good for reflection only") {
   Machine m;
   auto function = m.function("special");
   EXPECT(function && function->functionConstantsDictionary()->count() == 2);
+  EXPECT(m.function("members")->functionConstantsDictionary()->count() == 0);
   EXPECT(!m.pipeline(function.get()));
   EXPECT(m.reason().find("to get the specialized function") != std::string::npos);
   EXPECT(!m.function("no_such_kernel"));

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device import Timing
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels.host import as_input, opened, pipeline
 from attnproto.kernels.registry import KernelSource
@@ -20,15 +21,19 @@ from attnproto.kernels.tile import FlashTile, check_head_dimension, default_tile
 from attnproto.kernels.variant import Rope, Variant, rope_table
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device import Device
 
 # Beyond these the finite stand-ins for minus infinity stop being out of reach of every score.
 SMALLEST_SCALE, LARGEST_SCALE = 1e-20, 1e20
 
-_PARAMS = struct.Struct("<4i3fi")
+# A dispatch of half a second risks the watchdog of macOS. At 1 TFLOP/s, half of what published
+# kernels reach on an M4 (2 to 3.3), this much work stays well below it.
+DISPATCH_FLOPS = 4e11
+
+_PARAMS = struct.Struct("<4i3f2i")
 PARAMS_BYTES = _PARAMS.size
-if PARAMS_BYTES != 32:
-    raise ImportError(f"FlashParams packs to {PARAMS_BYTES} bytes, metal/flash/params.h has 32")
+if PARAMS_BYTES != 36:
+    raise ImportError(f"FlashParams packs to {PARAMS_BYTES} bytes, metal/flash/params.h has 36")
 
 
 @dataclass(frozen=True)
@@ -170,8 +175,8 @@ class FlashPlan:
         return bound if self.turns is None else bound | {5: self.turns}
 
 
-def pack_params(problem: FlashProblem) -> bytes:
-    """Return the FlashParams of a problem, 32 bytes."""
+def pack_params(problem: FlashProblem, first_tile: int = 0) -> bytes:
+    """Return the FlashParams of a problem from a query tile on, 36 bytes."""
     variant = problem.variant
     return _PARAMS.pack(
         problem.hq,
@@ -182,6 +187,7 @@ def pack_params(problem: FlashProblem) -> bytes:
         1.0 / problem.scale,
         (variant.softcap or 0.0) / problem.scale,
         variant.window or 0,
+        first_tile,
     )
 
 
@@ -225,6 +231,29 @@ def plan(problem: FlashProblem, tile: FlashTile | None = None) -> FlashPlan:
     )
 
 
+def in_pieces(todo: FlashPlan, problem: FlashProblem) -> list[FlashPlan]:
+    """Divide the query tiles of a plan over dispatches that stay below ``DISPATCH_FLOPS``.
+
+    Args:
+        todo: the plan of the whole problem.
+        problem: the problem.
+
+    Returns:
+        Plans that cover every tile once; the plan itself when it is short enough.
+    """
+    tiles, heads, batches = todo.threadgroups
+    flops = 4 * problem.b * problem.hq * problem.nq * problem.nkv * problem.d
+    each = max(1, int(tiles * DISPATCH_FLOPS // flops))
+    return [
+        replace(
+            todo,
+            threadgroups=(min(each, tiles - first), heads, batches),
+            params=pack_params(problem, first),
+        )
+        for first in range(0, tiles, each)
+    ]
+
+
 def launch(
     q: np.ndarray,
     k: np.ndarray,
@@ -236,7 +265,9 @@ def launch(
     tile: FlashTile | None = None,
     variant: Variant | None = None,
 ) -> Timing:
-    """Compute attention into memory of the caller and return the dispatch's timing.
+    """Compute attention into memory of the caller and return the timing.
+
+    Work that would hold the GPU for too long goes out in several dispatches, one after another.
 
     Args:
         q: [B, Hq, Nq, D].
@@ -250,12 +281,14 @@ def launch(
         variant: masks, caps, biases and positions; none when None.
 
     Returns:
-        The device's Timing, whose ``gpu_us`` is the dispatch in microseconds.
+        The device's Timing, from the start of the first dispatch to the end of the last; its
+        ``gpu_us`` is the microseconds between.
 
     Raises:
         UnsupportedProblem: as ``problem_of`` and ``plan``, or the output does not fit.
     """
-    todo = plan(problem_of(q, k, v, scale=scale, variant=variant), tile)
+    problem = problem_of(q, k, v, scale=scale, variant=variant)
+    todo = plan(problem, tile)
     writable = output.flags.writeable and output.flags.c_contiguous
     if output.dtype != q.dtype or output.size < q.size or not writable:
         raise UnsupportedProblem(
@@ -263,12 +296,18 @@ def launch(
             f"{q.dtype.name}, {q.size} or more, contiguous and writable; pass numpy.empty(q.shape, "
             "q.dtype)"
         )
-    return device.run(
-        pipeline(device, todo.source, todo.constants),
-        threadgroups=todo.threadgroups,
-        threads=todo.threads,
-        buffers=todo.buffers(as_input(q), as_input(k), as_input(v), output),
-    )
+    made = pipeline(device, todo.source, todo.constants)
+    inputs = [as_input(x) for x in (q, k, v)]
+    timings = [
+        device.run(
+            made,
+            threadgroups=piece.threadgroups,
+            threads=piece.threads,
+            buffers=piece.buffers(*inputs, output),
+        )
+        for piece in in_pieces(todo, problem)
+    ]
+    return Timing(timings[0].gpu_start_us, timings[-1].gpu_end_us)
 
 
 def flash_attention(

@@ -13,6 +13,7 @@ import numpy as np
 
 from attnproto.device import Dispatch
 from attnproto.errors import UnsupportedProblem
+from attnproto.kernels.flash import PARAMS_BYTES as FLASH_BYTES
 from attnproto.kernels.flash import FlashProblem, check_heads, checked_scale, pack_params
 from attnproto.kernels.host import as_input, opened, pipeline
 from attnproto.kernels.registry import KernelSource, TemplateArgument, instantiate
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZES = (8, 16, 32, 64, 128)
 _EXTRA = struct.Struct("<4i")
-PARAMS_BYTES = 32 + _EXTRA.size
+PARAMS_BYTES = FLASH_BYTES + _EXTRA.size
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,10 @@ def launch_paged(
     check_cache(q, cache)
     b, hq, nq, d = q.shape
     hkv = cache.k.shape[1]
+    if nq == 1:
+        # One query a head sees every key, so the heads of a group may be the rows of one tile:
+        # their keys are then read once, and the memory of q and output is the same.
+        hq, nq, causal = hkv, hq // hkv, False
     tile = default_tile(nq, d, q.dtype) if tile is None else tile
     if (tile.d, tile.dtype, tile.keys) != (d, dtype_name(q.dtype), "lane"):
         raise UnsupportedProblem(

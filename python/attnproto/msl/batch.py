@@ -17,12 +17,14 @@ FUNCTION = "@attn_matrix_multiply_accumulate_"
 # The engine has more slots (cpp/cpu/fiber.h); fewer at a time stay in the L1 cache.
 MAX_SLOTS = 192
 OPERAND_SLOTS = 72
+ACCUMULATOR_SLOTS = MAX_SLOTS - OPERAND_SLOTS
 ZERO = 0xFFFF  # an addend that is all zero takes no slot
 
 _NAME = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
 _DEFINED = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = ')
 _CALL = re.compile(
-    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*{FUNCTION}\w+\((.*?)\)"
+    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair)[^@]*"
+    rf"{FUNCTION}\w+\((.*?)\)"
 )
 _EXTRACT = re.compile(
     r"= (?:extractelement <2 x float> (%[^,]+), i64 ([01])"
@@ -47,6 +49,8 @@ class _Product:
     position: int
     level: int = 0
     chained: str | None = None  # the product whose result is the addend
+    root: str = ""  # the first product of its chain
+    length: int = 1  # products in the chain that begins here
     followers: int = 0  # products that continue this one on its level
     read: bool = False  # by anything else
     slot: int = -1
@@ -150,7 +154,7 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
         name = match.group(1) if match else None
         call = _CALL.search(line)
         if call:
-            product = _Product(name, call.group(1), *_operands(call.group(2)), position)
+            product = _Product(name, call.group(1), *_operands(call.group(2)), position, root=name)
             level = max((ready.get(v, 0) for v in product.operands[:4]), default=0)
             sources = [extracts.get(v) for v in product.operands[4:]]
             if (
@@ -159,9 +163,11 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
                 and [s[1] for s in sources] == [0, 1]
             ):
                 before = products[sources[0][0]]
-                if level <= before.level:
-                    product.chained = before.name
+                root = products[before.root]
+                if level <= before.level and root.length < ACCUMULATOR_SLOTS:
+                    product.chained, product.root = before.name, root.name
                     before.followers += 1
+                    root.length += 1
                 level = max(level, before.level + (product.chained is None))
             else:
                 level = max([level, *(ready.get(v, 0) for v in product.operands[4:])])
@@ -247,24 +253,43 @@ def _rewrite_level(
     emitter: _Emitter,
     out: list[str],
 ) -> None:
-    """One level: accumulators keep their slots, operands share the rest in turns."""
+    """One level: what its products read comes first, then the products, in groups."""
+    out += [block.lines[p] for p in positions if p not in by_position]
+    here = [by_position[p] for p in positions if p in by_position]
+    for group in _groups(here, products):
+        _rewrite_group(group, products, emitter, out)
+
+
+def _needs_slot(product: _Product, products: dict[str, _Product]) -> bool:
+    """Whether the result has a slot of its own, rather than its accumulator's."""
+    before = products.get(product.chained) if product.chained else None
+    return before is None or before.read or before.followers > 1
+
+
+def _groups(here: list[_Product], products: dict[str, _Product]) -> list[list[_Product]]:
+    """Parts of a level whose accumulators fit the slots; a chain is never cut."""
+    chains: dict[str, list[_Product]] = {}
+    for product in here:
+        chains.setdefault(product.root, []).append(product)
+    groups: list[list[_Product]] = []
+    room = 0
+    for chain in chains.values():
+        needed = sum(_needs_slot(product, products) for product in chain)
+        if needed > room:
+            groups.append([])
+            room = ACCUMULATOR_SLOTS
+        groups[-1] += chain
+        room -= needed
+    return [sorted(group, key=lambda product: product.position) for group in groups]
+
+
+def _rewrite_group(
+    group: list[_Product], products: dict[str, _Product], emitter: _Emitter, out: list[str]
+) -> None:
+    """Accumulators keep their slots to the end, operands share the rest in turns."""
     operands: dict[tuple[str, str, str], int] = {}
     operations: list[tuple[int, int, int, int]] = []
     accumulators = OPERAND_SLOTS
-    done: list[_Product] = []
-
-    def flush() -> None:
-        emitter.batch(out, operations)
-        operands.clear()
-        operations.clear()
-
-    def finish() -> None:
-        nonlocal accumulators
-        flush()
-        for product in done:
-            emitter.load(out, product)
-        done.clear()
-        accumulators = OPERAND_SLOTS
 
     def slot_of(operand: tuple[str, str, str]) -> int:
         if operand not in operands:
@@ -272,37 +297,27 @@ def _rewrite_level(
             emitter.store(out, operands[operand], operand[:2], operand[2])
         return operands[operand]
 
-    for position in positions:
-        product = by_position.get(position)
-        if product is None:
-            out.append(block.lines[position])
-            continue
+    for product in group:
         left = (*product.operands[:2], product.types[0])
         right = (*product.operands[2:4], product.types[2])
         addend = tuple(product.operands[4:])
         if len({left, right} - set(operands)) + len(operands) > OPERAND_SLOTS:
-            flush()
-        before = products.get(product.chained) if product.chained else None
-        if before is not None and before.slot >= 0:
-            addend_slot = before.slot
-            own = before.read or before.followers > 1
-        else:
-            addend_slot, own = ZERO, True
-        if own and accumulators >= MAX_SLOTS:
-            finish()
-            before = None
-            addend_slot = ZERO
-        if before is None and not set(addend) <= set(_ZEROS):
-            addend_slot = accumulators
-            emitter.store(out, addend_slot, addend)
-        if own:
+            emitter.batch(out, operations)
+            operands.clear()
+            operations.clear()
+        addend_slot = products[product.chained].slot if product.chained else ZERO
+        if _needs_slot(product, products):
             product.slot = accumulators
             accumulators += 1
         else:
             product.slot = addend_slot
+        if not product.chained and not set(addend) <= set(_ZEROS):
+            addend_slot = product.slot
+            emitter.store(out, addend_slot, addend)
         operations.append((slot_of(left), slot_of(right), addend_slot, product.slot))
-        done.append(product)
-    finish()
+    emitter.batch(out, operations)
+    for product in group:
+        emitter.load(out, product)
 
 
 def batch_matrix_operations(text: str) -> str:

@@ -21,9 +21,8 @@ _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
     "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc", "-cl-single-precision-constant",
-    # Distinct address spaces in the IR: device, constant and threadgroup memory do not alias,
-    # and an access can be told from another.
-    "-Xclang", "-ffake-address-space-map",
+    # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
+    "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
 ]  # fmt: skip
@@ -48,10 +47,12 @@ def host_target() -> Target:
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     system = "apple-macosx" if platform.system() == "Darwin" else "unknown-linux-gnu"
     option = "-mcpu=native" if machine == "aarch64" else "-march=native"
-    extra = ()
+    # Distinct address spaces in the IR, which processors do not have: device, constant and
+    # threadgroup memory do not alias, and an access can be told from another.
+    extra = ("-Xclang", "-ffake-address-space-map")
     if machine == "aarch64":
         # Its back end lists no OpenCL features of its own.
-        extra = ("-Xclang", "-cl-ext=+__opencl_c_generic_address_space,+cl_khr_fp16")
+        extra += ("-Xclang", "-cl-ext=+__opencl_c_generic_address_space,+cl_khr_fp16")
     return Target(f"{machine}-{system}", (option, *extra))
 
 

@@ -81,6 +81,11 @@ def entry_name(number: int) -> str:
     return f"attn_entry_{number}"
 
 
+def launch_name(number: int) -> str:
+    """Symbol that a GPU's driver launches for the ``number``-th kernel of a text."""
+    return f"attn_launch_{number}"
+
+
 def with_entries(rewritten: Rewritten) -> str:
     """The whole text for clang: library, kernels, one entry point for each."""
     parts = ['#include "attnproto/metal.h"\n', rewritten.text, '\n#line 1 "entry"\n']
@@ -95,9 +100,15 @@ def with_entries(rewritten: Rewritten) -> str:
             f"typedef attn_signature<decltype({instance.call})>::type parameters;\n"
             f'extern "C" __attribute__((used)) void {entry_name(number)}'
             "(const __private attn_lane* lane) {\n"
-            "  __global attn_group* g = lane->group;\n"
+            "  ATTN_SHARED_BY_LANES attn_group* g = lane->group;\n"
             f"  {instance.call}({arguments});\n}}\n"
             f'extern "C" __attribute__((used)) __constant const uint attn_bytes_{number}[] = '
             f"{{{sizes or '0'}}};\n}}\n"
+            "#ifdef __NVPTX__\n"
+            f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
+            "  attn_group group;\n  attn_lane lane;\n"
+            "  if (attn_place(launch, group, lane)) "
+            f"attn_kernel_{number}::{entry_name(number)}(&lane);\n}}\n"
+            "#endif\n"
         )
     return "".join(parts)

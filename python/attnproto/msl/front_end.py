@@ -40,6 +40,14 @@ def arguments(
     return found
 
 
+def _check_frame(function: str, nbytes: int) -> None:
+    if nbytes > native.MAX_FRAME_BYTES:
+        raise KernelCompileError(
+            f"[msl {function}] found local variables of {nbytes} bytes a thread, needs at most "
+            f"{native.MAX_FRAME_BYTES}; use smaller arrays"
+        )
+
+
 class NativeFrontEnd(_core.FrontEnd):
     """Compiles kernels to this machine's code.
 
@@ -152,6 +160,7 @@ class NativeFrontEnd(_core.FrontEnd):
         special = specialised(text, descriptor, self._target)
         function_us = (time.perf_counter() - begin) * 1e6
         optimised = native.optimise(special)
+        _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
             optimised = counts.instrument(optimised)
         optimised, static_bytes = ir.place_threadgroup_variables(optimised)

@@ -216,11 +216,8 @@ def fix_constants(
     for name, constant in constants.items():
         symbol, defined = f"@{name}", f"@attn_defined_{name}"
         if defined in module.globals:
-            ir_type = _external_type(module.globals[defined])
             literal = "1" if name in values else "0"
-            module.globals[defined] = (
-                f"{defined} = internal addrspace(2) constant {ir_type} {literal}"
-            )
+            module.globals[defined] = _given(module.globals[defined], literal)
         if symbol not in module.globals:
             continue
         if name in values:
@@ -230,8 +227,7 @@ def fix_constants(
         else:
             missing.append(f"'{name}' (index {constant.index}, {constant.type})")
             continue
-        ir_type = _external_type(module.globals[symbol])
-        module.globals[symbol] = f"{symbol} = internal addrspace(2) constant {ir_type} {literal}"
+        module.globals[symbol] = _given(module.globals[symbol], literal)
     if missing:
         raise KernelCompileError(
             f"[msl] found no value for function constant {', '.join(missing)}, which the kernel "
@@ -239,9 +235,11 @@ def fix_constants(
         )
 
 
-def _external_type(line: str) -> str:
-    match = re.search(r"constant (\S+?),? ?(?:align|$|,)", line)
-    return match.group(1).rstrip(",")
+def _given(line: str, literal: str) -> str:
+    """An external constant's declaration as a definition."""
+    match = re.match(rf"({_SYMBOL}) = .*?(addrspace\(\d+\)) constant (\S+?),? ?(?:align|$|,)", line)
+    symbol, space, ir_type = match.groups()
+    return f"{symbol} = internal {space} constant {ir_type.rstrip(',')} {literal}"
 
 
 def place_threadgroup_variables(text: str) -> tuple[str, int]:

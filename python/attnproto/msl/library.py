@@ -118,10 +118,17 @@ class LibraryText:
 
 def text_key(text: str, target: clang.Target) -> str:
     """Name of a text's IR in the cache, and of its head in an archive."""
+    parts = ("ir", text, target.triple, *target.options, clang.compiler_version())
+    return cache.key(*parts, _processor(target), own_sources())
+
+
+def _processor(target: clang.Target) -> str:
+    """The processor that the target's options call native, if they do."""
+    if not any(option.endswith("=native") for option in target.options):
+        return ""
     from . import native
 
-    parts = ("ir", text, target.triple, *target.options, clang.compiler_version())
-    return cache.key(*parts, native.host_cpu(), own_sources())
+    return native.host_cpu()
 
 
 _shipped: dict[str, bytes] = {}

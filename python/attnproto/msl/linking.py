@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .. import _core
 from ..errors import KernelCompileError
 from . import clang, ir, native
@@ -9,15 +11,26 @@ from .entry import entry_name
 from .library import LibraryText, library_head, library_text
 
 
-def specialised(text: str, descriptor: _core.PipelineDescriptor, target: clang.Target) -> str:
+def specialised(
+    text: str,
+    descriptor: _core.PipelineDescriptor,
+    target: clang.Target,
+    symbol: Callable[[int], str] = entry_name,
+) -> str:
     """Return the IR of a kernel and all it calls, before optimisation.
+
+    Args:
+        text: MSL.
+        descriptor: kernel, constants and linked functions.
+        target: what it is compiled for.
+        symbol: name of the function to keep, from the kernel's number.
 
     Raises:
         KernelCompileError: a constant or a linked function is missing or does not fit.
     """
     library = library_text(text, target)
     number, _ = library.head.instance(descriptor.function)
-    entry = f"@{entry_name(number)}"
+    entry = f"@{symbol(number)}"
     roots = [entry, *(f"@{s}" for s in table_symbols(text, descriptor, target).values())]
     module = ir.cut(library.module, *roots)
     ir.fix_constants(module, library.head.constants, library.head.values(descriptor.constants))

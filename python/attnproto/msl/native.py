@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ctypes.util
 import functools
+import re
 import threading
 
 import llvmlite.binding as llvm
 
-from . import batch
+from . import batch, meetings
 
+# Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
+# code generator spills and for the engine.
+MAX_FRAME_BYTES = 48 * 1024
+
+_ALLOCA = re.compile(r"= alloca (.+?), align")
 _lock = threading.Lock()
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
 
@@ -71,13 +77,26 @@ def optimise(text: str) -> str:
         return _optimise(text, _machine(2), 2)
 
 
+def frame_bytes(text: str) -> int:
+    """Bytes of local variables that stay in memory, of an optimised module."""
+    _initialise()
+    types = _ALLOCA.findall(text)
+    named = re.findall(r"^%.* = type .*$", text, re.M)
+    lines = [*named, *(f"@local{i} = external global {t}" for i, t in enumerate(types))]
+    with _lock:
+        module = llvm.parse_assembly("\n".join(lines))
+        sizes = _machine(0).target_data
+        return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
+
+
 def compile_object(text: str) -> bytes:
     """Optimised IR, with its threadgroup variables placed, to an object file."""
     _initialise()
     with _lock:
         machine = _machine(2)
         text = batch.batch_matrix_operations(text)
-        module = llvm.parse_assembly(_optimise(text, machine, 1))
+        text = meetings.number_places(_optimise(text, machine, 1))
+        module = llvm.parse_assembly(text)
         return machine.emit_object(module)
 
 

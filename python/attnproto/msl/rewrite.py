@@ -29,11 +29,15 @@ SPACES = {
     "thread": "__private",
 }
 _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
+_TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
 _CONTRACT = re.compile(r"#\s*pragma\s+METAL\s+fp\s+contract\s*\(\s*(off|fast|on)\s*\)")
 _TABLE = "visible_function_table"
+_BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
+# Types that OpenCL predefines, and then finds ambiguous.
+_ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ class Rewriter:
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
     derived: set[str] = field(default_factory=set)
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
+    classes: set[str] = field(default_factory=set)
+    placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
     pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
@@ -243,6 +249,10 @@ class Rewriter:
             if h.text in ("struct", "class", "union") and d.head[i + 1].kind == "name"
         ]
         name = names[-1] if names else ""
+        if "template" not in {h.text for h in d.head}:
+            self.classes.add(name)
+        if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
+            self.placed.add(name)
         inside = self._scope(t[begin + 1 : end], name)
         return [*self._code(d.head), t[begin], *inside, t[end], *self._code(t[end + 1 : d.end])]
 
@@ -281,13 +291,60 @@ class Rewriter:
             after = 0
             while after < len(tail) and tail[after].text in ("const", "volatile"):
                 after += 1
-            space = made("__private", t[close])
+            forwarder = []
+            if d.body and after == len(tail) and class_name not in self.placed:
+                forwarder = self._for_temporaries(t, start, d, class_name)
+            space = made("__private &" if forwarder else "__private", t[close])
+            out = [*forwarder, *out]
             out += [*self._code(tail[:after]), space, *self._code(tail[after:])]
         if not d.body:
             return [*out, *self._code(t[until : d.end])]
         begin, end = d.body
         out += self._code(t[until:begin])
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
+
+    def _for_temporaries(
+        self, t: list[Token], start: int, d: _Declaration, class_name: str
+    ) -> list[Token]:
+        """The same method for a temporary object, which clang puts in no address space."""
+        begin, close = d.parameters
+        near = t[close]
+        name_at = begin - 1
+        for i in range(start, begin):
+            if t[i] == "operator":
+                name_at = i
+                break
+        parameters = split_commas(t[begin + 1 : close])
+        names, declared = [], []
+        for number, parameter in enumerate(parameters):
+            end = next((k for k, w in enumerate(parameter) if w.text in ("=", "[")), len(parameter))
+            name = _parameter_name(parameter[:end])
+            names.append(name or f"attn_argument_{number}")
+            new = [] if name else [made(names[-1], near)]
+            declared += [*([made(",", near)] if number else []), *parameter[:end], *new]
+            declared += parameter[end:]
+        head = t[start:name_at]
+        arguments = ""
+        if head[:1] == ["template"]:
+            for parameter in split_commas(head[2 : angle_close(head, 1)]):
+                words = [w.text for w in parameter]
+                end = words.index("=") if "=" in words else len(words)
+                if end < 2 or parameter[end - 1].kind != "name" or words[end - 2] == "::":
+                    break
+                pack = "..." if "..." in words else ""
+                arguments += (", " if arguments else "") + words[end - 1] + pack
+        called = " ".join(w.text for w in self._code(t[name_at:begin]))
+        if arguments:
+            called = f"template {called}<{arguments}>"
+        const = "const" if "const" in {w.text for w in t[close + 1 : d.body[0]]} else ""
+        body = (
+            f"{const} && {{ return (({const} __private {class_name}*)this)->{called}"
+            f"({', '.join(names)}); }}"
+        )
+        return [
+            *self._code([*t[start : begin + 1], *declared, near]),
+            *[made(body, near)],
+        ]
 
     def _check_pointers(self, t: list[Token], d: _Declaration) -> None:
         for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):
@@ -402,7 +459,7 @@ class Rewriter:
         else:
             return
         target = [w for w in target if w not in ("metal", "::", "const")]
-        if target[:1] == ["vec"] or (target[:1] and target[0] in self.vectors):
+        if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
 
     # -- code ---------------------------------------------------------------
@@ -420,7 +477,7 @@ class Rewriter:
             if starts and token == "threadgroup":
                 end = self._threadgroup_declaration(t, i)
                 if end is not None:
-                    out += self._code(rest)
+                    out += self._code(rest, body=True)
                     rest = []
                     out += self._threadgroup_variables(t[i + 1 : end])
                     i = end + 1
@@ -428,7 +485,7 @@ class Rewriter:
             rest.append(token)
             starts = token.text in (";", "{", "}", ")") or token.kind == "directive"
             i += 1
-        return out + self._code(rest)
+        return out + self._code(rest, body=True)
 
     def _threadgroup_declaration(self, t: list[Token], i: int) -> int | None:
         """The ``;`` that ends a declaration of variables; None for pointers and the like."""
@@ -458,7 +515,7 @@ class Rewriter:
         base: list[Token] | None = None
         for part in split_commas(plain):
             dims = next((k for k, w in enumerate(part) if w == "[" and k), len(part))
-            name = part[dims - 1]
+            name = self._code([part[dims - 1]])[0]
             if base is None:
                 base = part[: dims - 1]
             self.threadgroup_variables += 1
@@ -470,8 +527,8 @@ class Rewriter:
             ]
         return out
 
-    def _code(self, t: list[Token]) -> list[Token]:
-        """Rewrite the tokens of a type or an expression."""
+    def _code(self, t: list[Token], *, body: bool = False) -> list[Token]:
+        """Rewrite the tokens of a type or an expression, or of the statements of a body."""
         out: list[Token] = []
         i = 0
         while i < len(t):
@@ -490,7 +547,10 @@ class Rewriter:
                 i = self._table(t, i, out)
                 continue
             elif token.kind == "name" and self._is_vector(t, i):
-                i = self._vector(t, i, out)
+                i = self._vector(t, i, out, body)
+                continue
+            elif body and text in self.classes and self._copies(t, i, out):
+                i = self._copy(t, i, out)
                 continue
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
                 out.append(made(f"attn_defined_{t[i + 2].text}", token))
@@ -499,6 +559,8 @@ class Rewriter:
                 out.append(made(f"attn_derived_{text}()", token))
             elif text in _RESERVED:
                 out.append(made(f"attn_name_{text}", token))
+            elif text in _ATOMICS:
+                out.append(made(_ATOMICS[text], token))
             else:
                 out.append(token)
             i += 1
@@ -526,46 +588,78 @@ class Rewriter:
     def _is_vector(self, t: list[Token], i: int) -> bool:
         return t[i].text in self.vectors or (t[i] == "vec" and t[i + 1 : i + 2] == ["<"])
 
-    def _vector(self, t: list[Token], i: int, out: list[Token]) -> int:
+    def _vector(self, t: list[Token], i: int, out: list[Token], body: bool) -> int:
         """A vector's type, or its construction: ``float4(x)``, ``float4(a, b, c, d)``."""
         end = i
-        if t[i] == "vec":
+        if t[i + 1 : i + 2] == ["<"]:
             end = angle_close(t, i + 1) or i
         type_tokens = self._code(t[i + 1 : end + 1])
         type_tokens = [t[i], *type_tokens]
-        opens = t[end + 1].text if end + 1 < len(t) else ""
+        following = [w.text for w in t[end + 1 : end + 3]]
         before = out[-1].text if out else ""
+        if body and following[1:] == ["("] and t[end + 1].kind == "name":
+            # float4 name(a, b, c, d);
+            close = close_of(t, end + 2)
+            out += [*type_tokens, *self._code([t[end + 1]]), made("=", t[i])]
+            out += self._constructed(type_tokens, t[end + 3 : close], t[i])
+            return close + 1
         if (
-            opens not in ("(", "{")
+            following[:1] not in (["("], ["{"])
             or before in ("operator", "~")
             or "operator" in [o.text for o in out[-4:]]
         ):
             out += type_tokens
             return end + 1
         close = close_of(t, end + 1)
-        parts = split_commas(t[end + 2 : close])
         while [o.text for o in out[-2:]] == ["metal", "::"]:
             type_tokens = [*out[-2:], *type_tokens]
             del out[-2:]
-        near = t[i]
-        if not parts:
-            out += [made("((", near), *type_tokens, made(")(0))", near)]
-        elif len(parts) == 1:
-            out += [made("attn_vector<", near), *type_tokens, made(">(", near)]
-            out += [*self._code(parts[0]), made(")", near)]
-        else:
-            out += [made("((", near), *type_tokens, made(")(", near)]
-            for k, part in enumerate(parts):
-                out += [*([made(",", near)] if k else []), *self._code(part)]
-            out.append(made("))", near))
+        out += self._constructed(type_tokens, t[end + 2 : close], t[i])
         return close + 1
+
+    def _constructed(
+        self, type_tokens: list[Token], arguments: list[Token], near: Token
+    ) -> list[Token]:
+        parts = split_commas(arguments)
+        if not parts:
+            return [made("((", near), *type_tokens, made(")(0))", near)]
+        if len(parts) == 1:
+            convert = "attn_bools" if type_tokens[-1].text in _BOOLS else "attn_vector"
+            begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
+            return [*begin, *self._code(parts[0]), made(")", near)]
+        out = [made("((", near), *type_tokens, made(")(", near)]
+        for k, part in enumerate(parts):
+            out += [*([made(",", near)] if k else []), *self._code(part)]
+        return [*out, made("))", near)]
+
+    @staticmethod
+    def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
+        """Whether a declaration with one initialiser begins here: ``Params p = params[0];``."""
+        before = out[-1].text if out else ";"
+        following = [w.text for w in t[i + 1 : i + 4]]
+        return (
+            before in (";", "{", "}", ")", "const", "__private")
+            and len(following) == 3
+            and t[i + 1].kind == "name"
+            and following[1] == "="
+            and following[2] != "{"
+        )
+
+    def _copy(self, t: list[Token], i: int, out: list[Token]) -> int:
+        """clang has no constructor that copies an object of constant memory."""
+        end = next(k for k in range(i, len(t)) if t[k] == ";")
+        value = t[i + 3 : end]
+        if len(split_commas(value)) > 1:
+            out += t[i : i + 1]
+            return i + 1
+        out += [t[i], *self._code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
+        out += [*self._code(value), made(")", t[end - 1])]
+        return end
 
 
 def _translated(token: Token) -> Token:
     """``#pragma METAL fp contract(off)`` under the name that clang gives it."""
-    match = re.fullmatch(
-        r"#\s*pragma\s+METAL\s+fp\s+contract\s*\(\s*(off|fast|on)\s*\)", token.text
-    )
+    match = _CONTRACT.fullmatch(token.text)
     if token.kind != "directive" or match is None:
         return token
     switch = "OFF" if match[1] == "off" else "ON"
@@ -581,6 +675,14 @@ def _joined(attribute: list[Token] | None) -> str | None:
     if attribute is None:
         return None
     return "".join(w.text[1:-1] for w in attribute if w.kind == "string")
+
+
+def _parameter_name(tokens: list[Token]) -> str | None:
+    """The name of a parameter; None where it has only a type."""
+    if len(tokens) < 2 or tokens[-1].kind != "name" or tokens[-1].text in _TYPE_WORDS:
+        return None
+    before = [w for w in tokens[:-1] if w.text not in (*SPACES, "const", "volatile", "typename")]
+    return None if not before or before[-1] == "::" else tokens[-1].text
 
 
 def _angle(call: list[Token]) -> int:

@@ -96,15 +96,18 @@ def untokenize(tokens: list[Token]) -> str:
 
 def close_of(tokens: list[Token], i: int) -> int:
     """Index of the bracket that closes the one at ``i``."""
-    depth = 0
+    opened: list[Token] = []
     for j in range(i, len(tokens)):
-        if tokens[j].text in _CLOSE:
-            depth += 1
-        elif tokens[j].text in (")", "]", "}"):
-            depth -= 1
-            if depth == 0:
+        text = tokens[j].text
+        if text in _CLOSE:
+            opened.append(tokens[j])
+        elif text in (")", "]", "}"):
+            if _CLOSE[opened[-1].text] != text:
+                break
+            opened.pop()
+            if not opened:
                 return j
-    raise RewriteError(tokens[i].line, f"'{tokens[i].text}' is never closed")
+    raise RewriteError(opened[-1].line, f"'{opened[-1].text}' is never closed")
 
 
 def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import gate, measure, reference
 from ..errors import WrongResult
+from ..kernels.variant import Variant
 from ..problem import AttentionProblem
 from . import OK, WRONG, Outcome, Prototype
 from .flash_findings import conclude
@@ -111,7 +112,9 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     from ..kernels import flash
 
     def launch(q: np.ndarray, k: np.ndarray, v: np.ndarray, output: np.ndarray) -> Any:
-        return flash.launch(q, k, v, output, device=device, causal=problem.causal, tile=tile)
+        return flash.launch(
+            q, k, v, output, device=device, tile=tile, variant=Variant(causal=problem.causal)
+        )
 
     tried = gate.trial(launch, problem, input_class=point["input"])
     judged = tried.judgement
@@ -148,7 +151,7 @@ def _pipeline(problem: AttentionProblem, tile: Any, device: Any) -> Any:
     from ..kernels import flash
 
     q, k, v = (np.empty(s, problem.element_type) for s in _shapes(problem))
-    todo = flash.plan(flash.problem_of(q, k, v, causal=problem.causal), tile)
+    todo = flash.plan(flash.problem_of(q, k, v, variant=Variant(causal=problem.causal)), tile)
     return flash.pipeline(device, todo.source, todo.constants)
 
 
@@ -163,7 +166,7 @@ def _timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict
 
     peaks = peaks_of(device)
     q, k, v = problem.inputs(0)
-    todo = flash.plan(flash.problem_of(q, k, v, causal=problem.causal), tile)
+    todo = flash.plan(flash.problem_of(q, k, v, variant=Variant(causal=problem.causal)), tile)
     pipe = flash.pipeline(device, todo.source, todo.constants)
     timed = repeated(
         device,
@@ -221,7 +224,7 @@ def _count(point: Mapping[str, Any]) -> Outcome:
 
     def counted(problem: AttentionProblem) -> Any:
         q, k, v = problem.inputs(0, point["input"])
-        todo = flash.plan(flash.problem_of(q, k, v, causal=problem.causal), tile)
+        todo = flash.plan(flash.problem_of(q, k, v, variant=Variant(causal=problem.causal)), tile)
         buffers = {0: q, 1: k, 2: v, 3: np.empty_like(q), 4: todo.params}
         pipe = flash.pipeline(device, todo.source, todo.constants)
         return count(device, [Dispatch(pipe, todo.threadgroups, todo.threads, buffers)])

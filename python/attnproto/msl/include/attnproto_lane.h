@@ -6,9 +6,15 @@
 #ifdef __OPENCL_CPP_VERSION__
 #define ATTN_GLOBAL __global
 #define ATTN_U32 unsigned int
+#ifdef __NVPTX__
+#define ATTN_SHARED_BY_LANES __private  // each lane makes its own from registers
+#else
+#define ATTN_SHARED_BY_LANES __global
+#endif
 #else
 #include <stdint.h>
 #define ATTN_GLOBAL
+#define ATTN_SHARED_BY_LANES
 #define ATTN_U32 uint32_t
 #endif
 
@@ -28,7 +34,7 @@ struct attn_group {
 };
 
 struct attn_lane {
-  ATTN_GLOBAL struct attn_group* group;
+  ATTN_SHARED_BY_LANES struct attn_group* group;
   ATTN_U32 position[3];  // in the threadgroup
   ATTN_U32 index;        // the same, linear
   ATTN_U32 simdgroup;

@@ -39,32 +39,32 @@ constexpr __constant bool attn_is_vector = attn_lanes<T>::count > 1;
       return (T)name((float)v);                                         \
     }                                                                   \
   }
-ATTN_UNARY(exp, __builtin_expf(x))
-ATTN_UNARY(exp2, __builtin_exp2f(x))
-ATTN_UNARY(exp10, __builtin_exp2f(x * 3.32192809488736234787f))
-ATTN_UNARY(log, __builtin_logf(x))
-ATTN_UNARY(log2, __builtin_log2f(x))
-ATTN_UNARY(log10, __builtin_log10f(x))
+ATTN_UNARY(exp, ATTN_LIBM(exp)(x))
+ATTN_UNARY(exp2, ATTN_LIBM(exp2)(x))
+ATTN_UNARY(exp10, ATTN_LIBM(pow)(10.0f, x))
+ATTN_UNARY(log, ATTN_LIBM(log)(x))
+ATTN_UNARY(log2, ATTN_LIBM(log2)(x))
+ATTN_UNARY(log10, ATTN_LIBM(log10)(x))
 ATTN_UNARY(sqrt, __builtin_sqrtf(x))
 ATTN_UNARY(rsqrt, 1.0f / __builtin_sqrtf(x))
-ATTN_UNARY(sin, __builtin_sinf(x))
-ATTN_UNARY(cos, __builtin_cosf(x))
-ATTN_UNARY(tan, __builtin_tanf(x))
-ATTN_UNARY(asin, __builtin_asinf(x))
-ATTN_UNARY(acos, __builtin_acosf(x))
-ATTN_UNARY(atan, __builtin_atanf(x))
-ATTN_UNARY(sinh, __builtin_sinhf(x))
-ATTN_UNARY(cosh, __builtin_coshf(x))
-ATTN_UNARY(tanh, __builtin_tanhf(x))
-ATTN_UNARY(asinh, __builtin_asinhf(x))
-ATTN_UNARY(acosh, __builtin_acoshf(x))
-ATTN_UNARY(atanh, __builtin_atanhf(x))
-ATTN_UNARY(sinpi, __builtin_sinf(3.14159265358979323846f * x))
-ATTN_UNARY(cospi, __builtin_cosf(3.14159265358979323846f * x))
-ATTN_UNARY(tanpi, __builtin_tanf(3.14159265358979323846f * x))
+ATTN_UNARY(sin, ATTN_LIBM(sin)(x))
+ATTN_UNARY(cos, ATTN_LIBM(cos)(x))
+ATTN_UNARY(tan, ATTN_LIBM(tan)(x))
+ATTN_UNARY(asin, ATTN_LIBM(asin)(x))
+ATTN_UNARY(acos, ATTN_LIBM(acos)(x))
+ATTN_UNARY(atan, ATTN_LIBM(atan)(x))
+ATTN_UNARY(sinh, ATTN_LIBM(sinh)(x))
+ATTN_UNARY(cosh, ATTN_LIBM(cosh)(x))
+ATTN_UNARY(tanh, ATTN_LIBM(tanh)(x))
+ATTN_UNARY(asinh, ATTN_LIBM(asinh)(x))
+ATTN_UNARY(acosh, ATTN_LIBM(acosh)(x))
+ATTN_UNARY(atanh, ATTN_LIBM(atanh)(x))
+ATTN_UNARY(sinpi, ATTN_LIBM(sin)(3.14159265358979323846f * x))
+ATTN_UNARY(cospi, ATTN_LIBM(cos)(3.14159265358979323846f * x))
+ATTN_UNARY(tanpi, ATTN_LIBM(tan)(3.14159265358979323846f * x))
 ATTN_UNARY(floor, __builtin_floorf(x))
 ATTN_UNARY(ceil, __builtin_ceilf(x))
-ATTN_UNARY(round, __builtin_roundf(x))
+ATTN_UNARY(round, ATTN_LIBM(round)(x))
 ATTN_UNARY(rint, __builtin_rintf(x))
 ATTN_UNARY(trunc, __builtin_truncf(x))
 ATTN_UNARY(fract, x - __builtin_floorf(x))
@@ -83,15 +83,15 @@ ATTN_UNARY(sign, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f)
       return (T)name((float)a, (float)b);                                     \
     }                                                                         \
   }
-ATTN_BINARY(pow, __builtin_powf(x, y))
-ATTN_BINARY(powr, __builtin_powf(x, y))
-ATTN_BINARY(fmod, __builtin_fmodf(x, y))
-ATTN_BINARY(atan2, __builtin_atan2f(x, y))
+ATTN_BINARY(pow, ATTN_LIBM(pow)(x, y))
+ATTN_BINARY(powr, ATTN_LIBM(pow)(x, y))
+ATTN_BINARY(fmod, ATTN_LIBM(fmod)(x, y))
+ATTN_BINARY(atan2, ATTN_LIBM(atan2)(x, y))
 ATTN_BINARY(fmin, __builtin_fminf(x, y))
 ATTN_BINARY(fmax, __builtin_fmaxf(x, y))
-ATTN_BINARY(fdim, __builtin_fdimf(x, y))
+ATTN_BINARY(fdim, ATTN_LIBM(fdim)(x, y))
 ATTN_BINARY(copysign, __builtin_copysignf(x, y))
-ATTN_BINARY(nextafter, __builtin_nextafterf(x, y))
+ATTN_BINARY(nextafter, ATTN_LIBM(nextafter)(x, y))
 ATTN_BINARY(divide, x / y)
 #undef ATTN_BINARY
 
@@ -199,8 +199,8 @@ template <class T>
 ATTN_INLINE T mad(T a, T b, T c) {
   return a * b + c;
 }
-ATTN_INLINE float ldexp(float x, int k) { return __builtin_ldexpf(x, k); }
-ATTN_INLINE half ldexp(half x, int k) { return (half)__builtin_ldexpf((float)x, k); }
+ATTN_INLINE float ldexp(float x, int k) { return ATTN_LIBM(ldexp)(x, k); }
+ATTN_INLINE half ldexp(half x, int k) { return (half)ATTN_LIBM(ldexp)((float)x, k); }
 ATTN_INLINE float frexp(float x, __private int& exponent) {
   int e = 0;
   float m = x;
@@ -220,6 +220,12 @@ ATTN_INLINE float modf(float x, __private float& whole) {
   whole = __builtin_truncf(x);
   return x - whole;
 }
+
+ATTN_INLINE float sincos(float x, __private float& cosine) {
+  cosine = cos(x);
+  return sin(x);
+}
+ATTN_INLINE int ilogb(float x) { return __builtin_ilogbf(x); }
 
 template <class T, class C>
 ATTN_INLINE T select(T a, T b, C c) {
@@ -241,26 +247,24 @@ ATTN_INLINE T abs(T x) {
     return x < (T)0 ? (T)-x : x;
   }
 }
-template <class T>
-ATTN_INLINE bool isnan(T x) {
-  return x != x;
-}
-template <class T>
-ATTN_INLINE bool isinf(T x) {
-  return __builtin_fabsf((float)x) == __builtin_inff();
-}
-template <class T>
-ATTN_INLINE bool isfinite(T x) {
-  return __builtin_fabsf((float)x) < __builtin_inff();
-}
-template <class T>
-ATTN_INLINE bool isnormal(T x) {
-  return isfinite(x) && __builtin_fabsf((float)x) >= 1.175494351e-38f;
-}
-template <class T>
-ATTN_INLINE bool signbit(T x) {
-  return as_type<uint>((float)x) >> 31;
-}
+// Of a vector, a vector of bool; else a bool.
+#define ATTN_TEST(name, expression)                                                     \
+  template <class T>                                                                    \
+  ATTN_INLINE auto name(T x) {                                                          \
+    if constexpr (attn_is_vector<T>) {                                                  \
+      vec<uchar, attn_lanes<T>::count> r;                                               \
+      for (int i = 0; i < attn_lanes<T>::count; i++) r[i] = name(x[i]);                 \
+      return r;                                                                         \
+    } else {                                                                            \
+      return (bool)(expression);                                                        \
+    }                                                                                   \
+  }
+ATTN_TEST(isnan, x != x)
+ATTN_TEST(isinf, __builtin_fabsf((float)x) == __builtin_inff())
+ATTN_TEST(isfinite, __builtin_fabsf((float)x) < __builtin_inff())
+ATTN_TEST(isnormal, isfinite(x) && __builtin_fabsf((float)x) >= (float)numeric_limits<T>::min())
+ATTN_TEST(signbit, as_type<uint>((float)x) >> 31)
+#undef ATTN_TEST
 template <class T>
 ATTN_INLINE bool any(T v) {
   if constexpr (attn_is_vector<T>) {
@@ -305,29 +309,31 @@ ATTN_INLINE T normalize(T a) {
   return a * rsqrt(dot(a, a));
 }
 template <class T>
+ATTN_INLINE T reflect(T incident, T normal) {
+  return incident - 2 * dot(normal, incident) * normal;
+}
+template <class T>
 ATTN_INLINE T cross(T a, T b) {
   return a.yzx * b.zxy - a.zxy * b.yzx;
 }
 
-template <class T>
-ATTN_INLINE T popcount(T x) {
-  return (T)__builtin_popcountl((ulong)(make_unsigned_t<T>)x);
-}
-template <class T>
-ATTN_INLINE T clz(T x) {
-  return x ? (T)(__builtin_clzl((ulong)(make_unsigned_t<T>)x) - (64 - 8 * (int)sizeof(T)))
-           : (T)(8 * sizeof(T));
-}
-template <class T>
-ATTN_INLINE T ctz(T x) {
-  return x ? (T)__builtin_ctzl((ulong)(make_unsigned_t<T>)x) : (T)(8 * sizeof(T));
-}
-template <class T>
-ATTN_INLINE T reverse_bits(T x) {
-  make_unsigned_t<T> in = x, out = 0;
-  for (uint i = 0; i < 8 * sizeof(T); i++) out |= ((in >> i) & 1) << (8 * sizeof(T) - 1 - i);
-  return (T)out;
-}
+#define ATTN_BITS(name, expression)                                       \
+  template <class T>                                                      \
+  ATTN_INLINE T name(T x) {                                               \
+    if constexpr (attn_is_vector<T>) {                                    \
+      for (int i = 0; i < attn_lanes<T>::count; i++) x[i] = name(x[i]);   \
+      return x;                                                           \
+    } else {                                                              \
+      constexpr int width = 8 * sizeof(T);                                \
+      ulong u = (make_unsigned_t<T>)x;                                    \
+      return (T)(expression);                                             \
+    }                                                                     \
+  }
+ATTN_BITS(popcount, __builtin_popcountl(u))
+ATTN_BITS(clz, u ? __builtin_clzl(u) - (64 - width) : width)
+ATTN_BITS(ctz, u ? __builtin_ctzl(u) : width)
+ATTN_BITS(reverse_bits, __builtin_bitreverse64(u) >> (64 - width))
+#undef ATTN_BITS
 template <class T>
 ATTN_INLINE T rotate(T x, T by) {
   constexpr uint width = 8 * sizeof(T);
@@ -335,8 +341,49 @@ ATTN_INLINE T rotate(T x, T by) {
   make_unsigned_t<T> u = x;
   return k ? (T)((u << k) | (u >> (width - k))) : x;
 }
-ATTN_INLINE uint mulhi(uint a, uint b) { return (uint)(((ulong)a * b) >> 32); }
-ATTN_INLINE int mulhi(int a, int b) { return (int)(((long)a * b) >> 32); }
+template <class T>
+ATTN_INLINE T mulhi(T a, T b) {
+  if constexpr (__is_signed(T)) return (T)(((__int128)a * b) >> (8 * sizeof(T)));
+  else return (T)(((unsigned __int128)a * b) >> (8 * sizeof(T)));
+}
+template <class T>
+ATTN_INLINE T madhi(T a, T b, T c) {
+  return (T)(mulhi(a, b) + c);
+}
+template <class T>
+ATTN_INLINE T mul24(T a, T b) {
+  return a * b;
+}
+template <class T>
+ATTN_INLINE T mad24(T a, T b, T c) {
+  return a * b + c;
+}
+template <class T>
+ATTN_INLINE T hadd(T a, T b) {
+  return (T)((a & b) + ((a ^ b) >> 1));
+}
+template <class T>
+ATTN_INLINE T rhadd(T a, T b) {
+  return (T)((a | b) - ((a ^ b) >> 1));
+}
+template <class T>
+ATTN_INLINE T addsat(T a, T b) {
+  T r;
+  if (!__builtin_add_overflow(a, b, &r)) return r;
+  return b < (T)0 ? numeric_limits<T>::min() : numeric_limits<T>::max();
+}
+template <class T>
+ATTN_INLINE T subsat(T a, T b) {
+  T r;
+  if (!__builtin_sub_overflow(a, b, &r)) return r;
+  return b > (T)0 ? numeric_limits<T>::min() : numeric_limits<T>::max();
+}
+template <class T>
+ATTN_INLINE T insert_bits(T base, T insert, uint offset, uint bits) {
+  typedef make_unsigned_t<T> U;
+  U mask = (U)((bits < 8 * sizeof(T) ? ((U)1 << bits) - 1 : (U)-1) << offset);
+  return (T)(((U)base & ~mask) | ((U)((U)insert << offset) & mask));
+}
 template <class T>
 ATTN_INLINE T absdiff(T a, T b) {
   return a < b ? b - a : a - b;
@@ -361,7 +408,7 @@ ATTN_INLINE T extract_bits(T x, uint offset, uint bits) {
   using metal::floor; using metal::ceil;  using metal::round;  using metal::rint;                \
   using metal::trunc; using metal::fract; using metal::length; using metal::normalize;           \
   using metal::distance; using metal::fma; using metal::ldexp; using metal::frexp;               \
-  using metal::sign;  using metal::min3; using metal::max3;                                      \
+  using metal::sign;  using metal::min3; using metal::max3; using metal::sincos;                                     \
   }
 ATTN_ACCURACY(fast)
 ATTN_ACCURACY(precise)

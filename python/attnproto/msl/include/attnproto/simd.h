@@ -1,6 +1,7 @@
 // Barriers, simdgroup functions and atomics. The attn_* functions are the engine's.
-#define ATTN_COLLECTIVE extern "C" __attribute__((convergent, const, nothrow))
-#define ATTN_BARRIER extern "C" __attribute__((convergent, nothrow))
+// Two calls in two branches meet different lanes: nomerge keeps them two.
+#define ATTN_COLLECTIVE extern "C" __attribute__((convergent, const, nothrow, nomerge))
+#define ATTN_BARRIER extern "C" __attribute__((convergent, nothrow, nomerge))
 ATTN_COLLECTIVE uint attn_lane_index();
 ATTN_COLLECTIVE uint attn_shuffle_u32(uint value, uint source);
 ATTN_COLLECTIVE ulong attn_shuffle_u64(ulong value, uint source);
@@ -77,7 +78,10 @@ ATTN_INLINE T attn_prefix(T x, uint op, uint inclusive) {
 }
 template <class T>
 ATTN_INLINE T attn_shuffle(T x, uint source) {
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (attn_lanes<T>::count == 3) {
+    for (int i = 0; i < 3; i++) x[i] = attn_shuffle(x[i], source);
+    return x;
+  } else if constexpr (sizeof(T) == 4) {
     return as_type<T>(attn_shuffle_u32(as_type<uint>(x), source));
   } else if constexpr (sizeof(T) == 2) {
     return as_type<T>((ushort)attn_shuffle_u32(as_type<ushort>(x), source));
@@ -122,31 +126,47 @@ ATTN_BOTH(T, simd_shuffle_rotate_up, (T x, ushort delta),
 ATTN_BOTH(T, quad_broadcast, (T x, ushort lane),
           attn_shuffle(x, (attn_lane_index() & ~3u) + (lane & 3)))
 ATTN_BOTH(T, quad_shuffle, (T x, ushort lane), quad_broadcast(x, lane))
+ATTN_BOTH(T, quad_broadcast_first, (T x), quad_broadcast(x, 0))
+// Past the quad's edge the value is undefined; it is the lane's own here.
+ATTN_BOTH(T, quad_shuffle_up, (T x, ushort delta),
+          attn_shuffle(x, attn_lane_index() - ((attn_lane_index() & 3) >= delta ? delta : 0)))
+ATTN_BOTH(T, quad_shuffle_down, (T x, ushort delta),
+          attn_shuffle(x, attn_lane_index() + ((attn_lane_index() & 3) + delta < 4 ? delta : 0)))
 ATTN_BOTH(T, quad_shuffle_xor, (T x, ushort mask), attn_shuffle(x, attn_lane_index() ^ (mask & 3)))
 #undef ATTN_BOTH
 
+// A quad's own reductions go by shuffles: all four lanes take part (MSL 6.9.3).
+#define ATTN_QUAD(name, combined)             \
+  template <class T>                          \
+  ATTN_INLINE T quad_##name(T x) {            \
+    T y = quad_shuffle_xor(x, 1);             \
+    x = (T)(combined);                        \
+    y = quad_shuffle_xor(x, 2);               \
+    return (T)(combined);                     \
+  }
+ATTN_QUAD(sum, x + y)
+ATTN_QUAD(product, x * y)
+ATTN_QUAD(max, max(x, y))
+ATTN_QUAD(min, min(x, y))
+ATTN_QUAD(and, x & y)
+ATTN_QUAD(or, x | y)
+ATTN_QUAD(xor, x ^ y)
+#undef ATTN_QUAD
 template <class T>
-ATTN_INLINE T quad_sum(T x) {
-  x += quad_shuffle_xor(x, 1);
-  return x + quad_shuffle_xor(x, 2);
+ATTN_INLINE T quad_prefix_inclusive_sum(T x) {
+  uint lane = attn_lane_index() & 3;
+  T y = quad_shuffle_up(x, 1);
+  if (lane >= 1) x = (T)(x + y);
+  y = quad_shuffle_up(x, 2);
+  return lane >= 2 ? (T)(x + y) : x;
 }
 template <class T>
-ATTN_INLINE T quad_max(T x) {
-  x = max(x, quad_shuffle_xor(x, 1));
-  return max(x, quad_shuffle_xor(x, 2));
-}
-template <class T>
-ATTN_INLINE T quad_min(T x) {
-  x = min(x, quad_shuffle_xor(x, 1));
-  return min(x, quad_shuffle_xor(x, 2));
+ATTN_INLINE T quad_prefix_exclusive_sum(T x) {
+  return (T)(quad_prefix_inclusive_sum(x) - x);
 }
 template <class T>
 ATTN_INLINE T simd_broadcast_first(T x) {
-  static_assert(sizeof(T) <= 4, "simd_broadcast_first: up to 4 bytes");
-  if constexpr (sizeof(T) == 4) return as_type<T>(attn_broadcast_first_u32(as_type<uint>(x)));
-  else if constexpr (sizeof(T) == 2)
-    return as_type<T>((ushort)attn_broadcast_first_u32(as_type<ushort>(x)));
-  else return (T)attn_broadcast_first_u32((uint)x);
+  return attn_shuffle(x, attn_broadcast_first_u32(attn_lane_index()));
 }
 template <class T>
 ATTN_INLINE T simd_shuffle_and_fill_down(T x, T fill, ushort delta, ushort modulo = 32) {
@@ -167,9 +187,13 @@ ATTN_INLINE T simd_shuffle_and_fill_up(T x, T fill, ushort delta, ushort modulo 
 struct simd_vote {
   typedef ulong vote_t;
   ulong votes, active;
-  explicit operator vote_t() const __private { return votes; }
-  bool all() const __private { return votes == active; }
-  bool any() const __private { return votes != 0; }
+  // Both, because a temporary is in no address space of its own.
+  explicit operator vote_t() const __private& { return votes; }
+  explicit operator vote_t() const&& { return votes; }
+  bool all() const __private& { return votes == active; }
+  bool all() const&& { return votes == active; }
+  bool any() const __private& { return votes != 0; }
+  bool any() const&& { return votes != 0; }
 };
 ATTN_INLINE simd_vote simd_active_threads_mask() {
   ulong active = attn_ballot(1);
@@ -192,39 +216,35 @@ struct atomic {
 };
 template <class T>
 using _atomic = atomic<T>;
-typedef atomic<int> atomic_int;
-typedef atomic<uint> atomic_uint;
-typedef atomic<ulong> atomic_ulong;
-typedef atomic<float> atomic_float;
-typedef atomic<bool> atomic_bool;
 
+// Through integers of the same size: clang's builtins take no others by value, and
+// by pointer only pointers of one address space.
 #define ATTN_ATOMICS(space)                                                                      \
   template <class T>                                                                             \
   ATTN_INLINE T atomic_load_explicit(const volatile space atomic<T>* p, memory_order) {          \
-    T r;                                                                                         \
-    __atomic_load((const volatile space T*)&p->value, &r, __ATOMIC_RELAXED);                     \
-    return r;                                                                                    \
+    typedef make_unsigned_t<T> U;                                                                \
+    return as_type<T>((U)__atomic_load_n((const volatile space U*)&p->value, __ATOMIC_RELAXED)); \
   }                                                                                              \
-  template <class T, class U>                                                                    \
-  ATTN_INLINE void atomic_store_explicit(volatile space atomic<T>* p, U value, memory_order) {   \
-    T v = (T)value;                                                                              \
-    __atomic_store(&p->value, &v, __ATOMIC_RELAXED);                                             \
+  template <class T, class V>                                                                    \
+  ATTN_INLINE void atomic_store_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
+    typedef make_unsigned_t<T> U;                                                                \
+    __atomic_store_n((volatile space U*)&p->value, as_type<U>((T)value), __ATOMIC_RELAXED);      \
   }                                                                                              \
-  template <class T, class U>                                                                    \
-  ATTN_INLINE T atomic_exchange_explicit(volatile space atomic<T>* p, U value, memory_order) {   \
-    T v = (T)value, r;                                                                           \
-    __atomic_exchange(&p->value, &v, &r, __ATOMIC_RELAXED);                                      \
-    return r;                                                                                    \
+  template <class T, class V>                                                                    \
+  ATTN_INLINE T atomic_exchange_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
+    typedef make_unsigned_t<T> U;                                                                \
+    return as_type<T>((U)__atomic_exchange_n((volatile space U*)&p->value, as_type<U>((T)value), \
+                                         __ATOMIC_RELAXED));                                     \
   }                                                                                              \
-  template <class T>                                                                             \
+  template <class T, class V>                                                                    \
   ATTN_INLINE bool atomic_compare_exchange_weak_explicit(                                        \
-      volatile space atomic<T>* p, __private T* expected, T desired, memory_order,               \
-      memory_order) {                                                                            \
-    T e = *expected;                                                                             \
-    bool done = __atomic_compare_exchange(&p->value, &e, &desired, false, __ATOMIC_RELAXED,      \
-                                          __ATOMIC_RELAXED);                                     \
-    *expected = e;                                                                               \
-    return done;                                                                                 \
+      volatile space atomic<T>* p, __private T* expected, V desired, memory_order, memory_order) {\
+    typedef make_unsigned_t<T> U;                                                                \
+    U before = as_type<U>(*expected);                                                            \
+    U found = __sync_val_compare_and_swap((volatile space U*)&p->value, before,                  \
+                                      as_type<U>((T)desired));                                   \
+    *expected = as_type<T>(found);                                                               \
+    return found == before;                                                                      \
   }                                                                                              \
   ATTN_FETCH(space, add, old + operand)                                                          \
   ATTN_FETCH(space, sub, old - operand)                                                          \

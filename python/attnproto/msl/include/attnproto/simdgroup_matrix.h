@@ -51,13 +51,13 @@ typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
 typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
 
-template <class T, int Rows, int Columns>
+template <class T, int Rows, int Columns = Rows>
 ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_filled_simdgroup_matrix(T value) {
   simdgroup_matrix<T, Rows, Columns> m;
   m.elements = (vec<T, 2>)(value);
   return m;
 }
-template <class T, int Rows, int Columns>
+template <class T, int Rows, int Columns = Rows>
 ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_diagonal_simdgroup_matrix(T value) {
   return simdgroup_matrix<T, Rows, Columns>(value);
 }
@@ -98,9 +98,9 @@ ATTN_MATRIX_MEMORY(__local)
 // d = a b + c
 template <class TD, class TA, class TB, class TC>
 ATTN_INLINE void simdgroup_multiply_accumulate(__private simdgroup_matrix<TD, 8, 8>& d,
-                                               __private simdgroup_matrix<TA, 8, 8>& a,
-                                               __private simdgroup_matrix<TB, 8, 8>& b,
-                                               __private simdgroup_matrix<TC, 8, 8>& c) {
+                                               simdgroup_matrix<TA, 8, 8> a,
+                                               simdgroup_matrix<TB, 8, 8> b,
+                                               simdgroup_matrix<TC, 8, 8> c) {
   attn_pair r = attn_matrix_product(a.elements.x, a.elements.y, b.elements.x, b.elements.y,
                                     (float)c.elements.x, (float)c.elements.y);
   d.elements.x = (TD)r.x;
@@ -108,8 +108,8 @@ ATTN_INLINE void simdgroup_multiply_accumulate(__private simdgroup_matrix<TD, 8,
 }
 template <class TD, class TA, class TB>
 ATTN_INLINE void simdgroup_multiply(__private simdgroup_matrix<TD, 8, 8>& d,
-                                    __private simdgroup_matrix<TA, 8, 8>& a,
-                                    __private simdgroup_matrix<TB, 8, 8>& b) {
+                                    simdgroup_matrix<TA, 8, 8> a,
+                                    simdgroup_matrix<TB, 8, 8> b) {
   auto zero = make_filled_simdgroup_matrix<TD, 8, 8>((TD)0);
   simdgroup_multiply_accumulate(d, a, b, zero);
 }

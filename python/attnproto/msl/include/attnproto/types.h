@@ -293,7 +293,34 @@ ATTN_INLINE constexpr T make_uniform(T value) {
   return value;
 }
 
+// Three elements without the fourth's padding; a vector wherever it is read.
+template <class T>
+struct attn_packed3 {
+  T x, y, z;
+  attn_packed3() = default;
+  ATTN_INLINE constexpr attn_packed3(vec<T, 3> v) : x(v.x), y(v.y), z(v.z) {}
+  ATTN_INLINE constexpr attn_packed3(T a, T b, T c) : x(a), y(b), z(c) {}
+#define ATTN_PACKED(space)                                                                       \
+  ATTN_INLINE operator vec<T, 3>() const space { return (vec<T, 3>)(x, y, z); }                  \
+  ATTN_INLINE const space T& operator[](int i) const space { return (&x)[i]; }
+#define ATTN_PACKED_WRITE(space)                                                                 \
+  ATTN_INLINE space T& operator[](int i) space { return (&x)[i]; }                               \
+  ATTN_INLINE space attn_packed3& operator=(vec<T, 3> v) space {                                 \
+    x = v.x, y = v.y, z = v.z;                                                                   \
+    return *this;                                                                                \
+  }
+  ATTN_PACKED(__private) ATTN_PACKED(__global) ATTN_PACKED(__local) ATTN_PACKED(__constant)
+  ATTN_PACKED_WRITE(__private) ATTN_PACKED_WRITE(__global) ATTN_PACKED_WRITE(__local)
+#undef ATTN_PACKED
+#undef ATTN_PACKED_WRITE
+};
+
 }  // namespace metal
+
+#define ATTN_PACKED3(T) typedef metal::attn_packed3<T> packed_##T##3;
+ATTN_PACKED3(char) ATTN_PACKED3(uchar) ATTN_PACKED3(short) ATTN_PACKED3(ushort)
+ATTN_PACKED3(int) ATTN_PACKED3(uint) ATTN_PACKED3(half) ATTN_PACKED3(float) ATTN_PACKED3(bfloat)
+#undef ATTN_PACKED3
 
 // clang looks for no conversion to an integer when a class object (a static integer)
 // is added to a pointer with an address space.
@@ -324,6 +351,26 @@ ATTN_INLINE constexpr V attn_vector(metal::vec<T, N> from) {
 template <class V, class T>
 ATTN_INLINE constexpr V attn_vector(T from) {
   return (V)(from);
+}
+
+// To a vector of bool: 1 where the value is not 0 (clang's comparisons give -1).
+template <class V, class T, int N>
+ATTN_INLINE constexpr V attn_bools(metal::vec<T, N> from) {
+  return __builtin_convertvector(from != (T)0, V) & (uchar)1;
+}
+template <class V, class T>
+ATTN_INLINE constexpr V attn_bools(T from) {
+  return (V)(uchar)(from ? 1 : 0);
+}
+
+// An object, also one of constant memory, which clang's own constructors cannot copy.
+template <class T>
+ATTN_INLINE T attn_copy(const __constant T& from) {
+  return *(const __global T*)(ulong)&from;
+}
+template <class T>
+ATTN_INLINE T attn_copy(const T& from) {
+  return from;
 }
 
 // By value: clang 19's __builtin_bit_cast of a vector's component reads component 0.

@@ -1,0 +1,163 @@
+"""Throughput of the flash kernel and of MLX's steel_attention on a GPU, in one run.
+
+Half precision, N=4096, H=16 by default. Where torch is present its backends (math,
+efficient, flash) stand beside, on the same inputs. Each result is judged against FP64
+on a few rows before its time is printed.
+Run: python bench/gpu.py [--device cuda]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import attnproto
+from attnproto import Dispatch
+from attnproto.device import Device
+from attnproto.kernels import flash
+from third_party import mlx
+
+N, H = 4096, 16
+TILES = [(br, bc) for br in (16, 32, 64) for bc in (64, 80, 128)]
+WARM, SAMPLES, INSIDE = 3, 20, 4
+JUDGED_ROWS = (0, 1, 2047, 4095)
+
+
+def inputs(d: int) -> list[np.ndarray]:
+    """q, k, v [1, H, N, d] in half precision, and room for the output."""
+    random = np.random.default_rng(0)
+    made = [random.standard_normal((1, H, N, d)).astype(np.float16) for _ in range(3)]
+    return [*made, np.full((1, H, N, d), np.nan, np.float16)]
+
+
+def truth(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """FP64 attention for the judged rows of the first head, [rows, d]."""
+    rows = q[0, 0, list(JUDGED_ROWS)].astype(np.float64)
+    scores = rows @ k[0, 0].astype(np.float64).T * q.shape[-1] ** -0.5
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ v[0, 0].astype(np.float64)
+
+
+def error(out: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest absolute error over the judged rows."""
+    return float(np.abs(out[0, 0, list(JUDGED_ROWS)].astype(np.float64) - wanted).max())
+
+
+def on_device(device: Device, pipeline, tensors: list[np.ndarray], extra: bytes, **geometry):
+    """A function that runs the kernel a few times in one submission, and one that reads it."""
+    buffers = {index: device.buffer(tensor) for index, tensor in enumerate(tensors)}
+    dispatch = Dispatch(pipeline, buffers={**buffers, 4: extra}, **geometry)
+
+    def run() -> float:
+        return device.submit([dispatch] * INSIDE).gpu_us / INSIDE
+
+    def read() -> np.ndarray:
+        return buffers[3].numpy(np.float16, tensors[3].shape)
+
+    return run, read
+
+
+def ours(device: Device, d: int, br: int, bc: int):
+    """The flash kernel on one tile."""
+    tensors = inputs(d)
+    tile = flash.FlashTile(br=br, bc=bc, d=d, dtype="float16")
+    plan = flash.plan(flash.problem_of(*tensors[:3]), tile)
+    pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
+    geometry = {"threadgroups": plan.threadgroups, "threads": plan.threads}
+    return on_device(device, pipeline, tensors, plan.params, **geometry)
+
+
+def steel(device: Device, d: int):
+    """MLX's steel_attention with MLX's block sizes."""
+    bk = 32 if d == 64 else 16
+    call = f"attention<half, 32, {bk}, {d}, {d}, 4, 1, half, float>"
+    text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
+    text += f'\ntemplate [[host_name("steel")]] [[kernel]] decltype({call}) {call};\n'
+    constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
+    pipeline = device.library(text).pipeline("steel", constants)
+    blocks = (N // 32, N // bk, N // 32, N // bk, 0, 0, 0)
+    head = struct.pack("6if7i4x", 1, H, d, N, N, 1, d**-0.5, *blocks)
+    head = head[: len(head) // 8 * 8] + struct.pack("12q", *[H * N * d, N * d, d] * 4)
+    geometry = {"threadgroups": (N // 32, H, 1), "threads": (32, 4, 1)}
+    return on_device(device, pipeline, inputs(d), head, **geometry)
+
+
+def torch_backends(d: int) -> dict[str, tuple[Callable[[], float], Callable[[], np.ndarray]]]:
+    """torch's attention backends on the same inputs; empty without torch or its GPU."""
+    try:
+        import torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+    except ImportError:
+        return {}
+    if not torch.cuda.is_available():
+        return {}
+    q, k, v = (torch.from_numpy(x).cuda() for x in inputs(d)[:3])
+    attend = torch.nn.functional.scaled_dot_product_attention
+    found = {}
+    for name in ("MATH", "EFFICIENT_ATTENTION", "FLASH_ATTENTION"):
+        backend = getattr(SDPBackend, name)
+
+        def run(backend=backend) -> float:
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            with sdpa_kernel(backend):
+                start.record()
+                for _ in range(INSIDE):
+                    attend(q, k, v)
+                end.record()
+            end.synchronize()
+            return start.elapsed_time(end) * 1e3 / INSIDE
+
+        def read(backend=backend) -> np.ndarray:
+            with sdpa_kernel(backend):
+                return attend(q, k, v).cpu().numpy()
+
+        found["torch " + name.split("_")[0].lower()] = (run, read)
+    return found
+
+
+def main() -> None:
+    """Print a row a kernel; write them as JSON lines where --json says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    device = attnproto.open_device(options.device)
+    print(f"{device.name} ({device.kind}, {device.tier}), float16, N={N}, H={H}")
+    print(f"{'kernel':28}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
+    rows = []
+    for d in (64, 128):
+        made = {f"flash Br{br} Bc{bc}": ours(device, d, br, bc) for br, bc in TILES}
+        made["MLX steel_attention"] = steel(device, d)
+        made |= torch_backends(d)
+        wanted = truth(*inputs(d)[:3])
+        for name, (run, read) in made.items():
+            for _ in range(WARM):
+                run()
+            times = [run() for _ in range(SAMPLES)]
+            middle = statistics.median(times)
+            row = {
+                "kernel": name, "D": d, "us": middle, "n": SAMPLES,
+                "cv": statistics.stdev(times) / statistics.mean(times),
+                "tflops": 4 * N * N * d * H / middle / 1e6, "error": error(read(), wanted),
+                "device": device.name, "tier": device.tier,
+            }  # fmt: skip
+            rows.append(row)
+            label = f"{name} D{d}"
+            print(
+                f"{label:28}{middle:10.1f}{100 * row['cv']:7.2f}{row['tflops']:9.2f}"
+                f"{row['error']:10.2e}"
+            )
+    if options.json:
+        options.json.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+if __name__ == "__main__":
+    main()

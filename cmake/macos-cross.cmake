@@ -1,0 +1,31 @@
+# Compiles and links for macOS 14 on arm64 from Linux, against the folder that
+# tools/mac_sdk.py writes. Strict: an undefined symbol is an error.
+set(CMAKE_SYSTEM_NAME Darwin)
+set(CMAKE_SYSTEM_VERSION 23.0)
+set(CMAKE_SYSTEM_PROCESSOR arm64)
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES ATTNPROTO_MAC_SDK)
+set(CMAKE_OSX_SYSROOT "${ATTNPROTO_MAC_SDK}" CACHE PATH "")
+set(CMAKE_OSX_ARCHITECTURES arm64 CACHE STRING "")
+set(CMAKE_OSX_DEPLOYMENT_TARGET 14.0 CACHE STRING "")
+
+set(llvm /usr/lib/llvm-19)
+set(CMAKE_CXX_COMPILER ${llvm}/bin/clang++)
+set(CMAKE_ASM_COMPILER ${llvm}/bin/clang)
+set(CMAKE_CXX_COMPILER_TARGET arm64-apple-macos14.0)
+set(CMAKE_ASM_COMPILER_TARGET arm64-apple-macos14.0)
+set(CMAKE_CXX_FLAGS_INIT
+  "-nostdinc++ -isystem ${llvm}/include/c++/v1 -I${ATTNPROTO_MAC_SDK}/python -Wno-nullability-completeness")
+foreach(kind EXE SHARED MODULE)
+  set(CMAKE_${kind}_LINKER_FLAGS_INIT "-fuse-ld=lld")
+endforeach()
+foreach(tool AR RANLIB STRIP OTOOL NM)
+  string(TOLOWER ${tool} name)
+  set(CMAKE_${tool} ${llvm}/bin/llvm-${name} CACHE STRING "")
+endforeach()
+set(CMAKE_INSTALL_NAME_TOOL ${llvm}/bin/llvm-install-name-tool CACHE STRING "")
+
+set(CMAKE_FIND_ROOT_PATH "${ATTNPROTO_MAC_SDK}")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE NEVER)

@@ -1,0 +1,95 @@
+#include "context.h"
+
+#include "../error.h"
+
+namespace attnproto::cuda {
+namespace {
+
+// CUdevice_attribute
+constexpr int kMajor = 75, kMinor = 76;
+
+size_t rounded(size_t bytes) { return (bytes + 511) / 512 * 512 + (bytes == 0) * 512; }
+
+}  // namespace
+
+Context::Context() {
+  const Driver& d = driver();
+  d.DeviceGet(&ordinal_, 0);
+  char name[256] = "";
+  d.DeviceGetName(name, sizeof name, ordinal_);
+  name_ = name;
+  int major = 0, minor = 0;
+  d.DeviceGetAttribute(&major, kMajor, ordinal_);
+  d.DeviceGetAttribute(&minor, kMinor, ordinal_);
+  architecture_ = "sm_" + std::to_string(major) + std::to_string(minor);
+  reset();
+}
+
+void Context::reset() {
+  const Driver& d = driver();
+  if (handle_) d.DevicePrimaryCtxReset(ordinal_);
+  free_.clear();
+  generation_++;
+  Result result = d.DevicePrimaryCtxRetain(&handle_, ordinal_);
+  if (result == kSuccess) result = d.CtxSetCurrent(handle_);
+  if (result == kSuccess) result = d.EventCreate(&start_, 0);
+  if (result == kSuccess) result = d.EventCreate(&end_, 0);
+  if (result != kSuccess)
+    throw Error(ErrorKind::DeviceUnavailable,
+                "[cuda] found " + describe(result) +
+                    " while opening the GPU, needs a working one; start a new process");
+}
+
+void Context::make_current() { driver().CtxSetCurrent(handle_); }
+
+void Context::check(Result result, const std::string& where) {
+  if (result == kSuccess) return;
+  std::string message = "[cuda " + where + "] found " + describe(result);
+  if (result == kOutOfMemory)
+    throw Error(ErrorKind::DispatchError, message + "; free buffers or use a smaller problem");
+  // Errors of a running kernel stay with the context and fail every later call.
+  if (driver().CtxSynchronize() != kSuccess) {
+    reset();
+    message += "; the device was opened again, and buffers made before are lost";
+  }
+  throw Error(ErrorKind::DispatchError, message);
+}
+
+DevicePointer Context::allocate(size_t bytes, const std::string& where) {
+  auto found = free_.find(rounded(bytes));
+  if (found != free_.end()) {
+    DevicePointer pointer = found->second;
+    free_.erase(found);
+    return pointer;
+  }
+  DevicePointer pointer = 0;
+  Result result = driver().MemAlloc(&pointer, rounded(bytes));
+  if (result == kOutOfMemory && !free_.empty()) {
+    for (auto& [size, unused] : free_) driver().MemFree(unused);
+    free_.clear();
+    result = driver().MemAlloc(&pointer, rounded(bytes));
+  }
+  check(result, where);
+  return pointer;
+}
+
+void Context::release(DevicePointer pointer, size_t bytes, uint64_t generation) {
+  if (pointer && generation == generation_) free_.emplace(rounded(bytes), pointer);
+}
+
+void Context::mark_start(const std::string& where) {
+  check(driver().EventRecord(start_, nullptr), where);
+}
+
+void Context::mark_end(const std::string& where) {
+  check(driver().EventRecord(end_, nullptr), where);
+  check(driver().EventSynchronize(end_), where);
+}
+
+float Context::elapsed_us() {
+  float milliseconds = 0;
+  driver().EventElapsedTime(&milliseconds, start_, end_);
+  return milliseconds * 1000;
+}
+
+}  // namespace attnproto::cuda

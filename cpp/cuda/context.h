@@ -1,0 +1,46 @@
+// The GPU's context: memory, modules, and what happens to them when a kernel faults.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "driver.h"
+
+namespace attnproto::cuda {
+
+// A fault poisons everything a context holds. The context is then reset; what was
+// made before belongs to an older generation and is made again, or refused.
+class Context {
+ public:
+  Context();
+  const std::string& name() const { return name_; }
+  const std::string& architecture() const { return architecture_; }
+  uint64_t generation() const { return generation_; }
+
+  void make_current();
+  // Throws DispatchError; resets the context when the error poisons it.
+  void check(Result result, const std::string& where);
+
+  // Memory is kept for the next allocation of its size.
+  DevicePointer allocate(size_t bytes, const std::string& where);
+  void release(DevicePointer pointer, size_t bytes, uint64_t generation);
+
+  float elapsed_us();  // between the two marks
+  void mark_start(const std::string& where);
+  void mark_end(const std::string& where);
+
+ private:
+  void reset();
+
+  int ordinal_ = 0;
+  Handle handle_ = nullptr;
+  Handle start_ = nullptr, end_ = nullptr;
+  std::string name_, architecture_;
+  uint64_t generation_ = 0;
+  std::multimap<size_t, DevicePointer> free_;
+};
+
+}  // namespace attnproto::cuda

@@ -1,0 +1,307 @@
+// The contract over NVIDIA's driver. A simdgroup is a warp, a threadgroup a block.
+#include "cuda_device.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "../check.h"
+#include "../error.h"
+#include "../stitching.h"
+#include "context.h"
+
+namespace attnproto {
+namespace {
+
+using cuda::Context;
+using cuda::DevicePointer;
+using cuda::driver;
+
+// CUfunction_attribute and CUjit_option
+constexpr int kMaxThreadsPerBlock = 0;
+constexpr int kErrorLogBuffer = 5, kErrorLogBytes = 6;
+constexpr uint32_t kMaxGridYz = 65535;
+
+// What attn_launch in attnproto/cuda.h says.
+struct LaunchParameter {
+  uint64_t buffers[kMaxBufferIndex];
+  uint32_t threadgroup_offsets[kMaxBufferIndex];
+  uint32_t threads[3];
+  uint32_t grid_threads[3];
+};
+static_assert(sizeof(LaunchParameter) == 400, "attn_launch in attnproto/cuda.h has this size");
+
+// Host and device copies; the one written last is copied when the other is wanted.
+class CudaBuffer final : public Buffer {
+ public:
+  CudaBuffer(std::shared_ptr<Context> context, size_t bytes)
+      : context_(std::move(context)), host_(bytes), host_is_newer_(true) {}
+  ~CudaBuffer() override { context_->release(device_, host_.size(), generation_); }
+  size_t bytes() const override { return host_.size(); }
+  void* contents() override {
+    if (device_is_newer_) {
+      context_->make_current();
+      check_alive();
+      context_->check(driver().MemcpyDtoH(host_.data(), device_, host_.size()), "buffer");
+    }
+    device_is_newer_ = false;
+    host_is_newer_ = true;  // the caller may write through the address it gets
+    return host_.data();
+  }
+  DevicePointer on_device() {
+    if (device_ && generation_ != context_->generation()) {
+      if (device_is_newer_) check_alive();
+      device_ = 0;
+    }
+    if (!device_) {
+      device_ = context_->allocate(host_.size(), "buffer");
+      generation_ = context_->generation();
+      host_is_newer_ = true;
+    }
+    if (host_is_newer_)
+      context_->check(driver().MemcpyHtoD(device_, host_.data(), host_.size()), "buffer");
+    host_is_newer_ = false;
+    return device_;
+  }
+  void written() { device_is_newer_ = true; }
+
+ private:
+  void check_alive() const {
+    if (generation_ != context_->generation())
+      throw Error(ErrorKind::DispatchError,
+                  "[cuda buffer] found a buffer whose contents a fault destroyed, needs a new one; "
+                  "make it again with device.buffer(...)");
+  }
+
+  std::shared_ptr<Context> context_;
+  std::vector<unsigned char> host_;
+  DevicePointer device_ = 0;
+  uint64_t generation_ = 0;
+  bool host_is_newer_, device_is_newer_ = false;
+};
+
+class CudaPipeline final : public Pipeline {
+ public:
+  CudaPipeline(std::shared_ptr<Context> context, std::string name, KernelImage image)
+      : context_(std::move(context)), name_(std::move(name)), image_(std::move(image)) {
+    auto begin = std::chrono::steady_clock::now();
+    int most = 0;
+    driver().FuncGetAttribute(&most, kMaxThreadsPerBlock, function());
+    auto spent = std::chrono::steady_clock::now() - begin;
+    info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
+    info_.max_threads = std::min<uint32_t>(image_.max_threads, uint32_t(most));
+    info_.compile_us = image_.compile_us + std::chrono::duration<double, std::micro>(spent).count();
+    info_.cached = image_.cached;
+  }
+  ~CudaPipeline() override {
+    if (module_ && generation_ == context_->generation()) {
+      context_->make_current();
+      driver().ModuleUnload(module_);
+    }
+  }
+  const PipelineInfo& info() const override { return info_; }
+  const std::string& name() const { return name_; }
+  const KernelImage& image() const { return image_; }
+
+  cuda::Handle function() {
+    if (module_ && generation_ == context_->generation()) return function_;
+    context_->make_current();
+    std::vector<char> log(8192);
+    int options[] = {kErrorLogBuffer, kErrorLogBytes};
+    void* values[] = {log.data(), reinterpret_cast<void*>(log.size())};
+    cuda::Result result =
+        driver().ModuleLoadDataEx(&module_, image_.code.c_str(), 2, options, values);
+    if (result != cuda::kSuccess)
+      throw Error(ErrorKind::KernelCompileError, "[cuda " + name_ + "] the driver refused PTX: " +
+                                                     cuda::describe(result) + " " + log.data());
+    generation_ = context_->generation();
+    std::string symbol = "attn_launch_" + std::to_string(image_.entry_address);
+    context_->check(driver().ModuleGetFunction(&function_, module_, symbol.c_str()), name_);
+    return function_;
+  }
+
+ private:
+  std::shared_ptr<Context> context_;
+  std::string name_;
+  KernelImage image_;
+  PipelineInfo info_;
+  cuda::Handle module_ = nullptr, function_ = nullptr;
+  uint64_t generation_ = 0;
+};
+
+class CudaLibrary final : public Library {
+ public:
+  CudaLibrary(std::shared_ptr<Context> context, std::shared_ptr<FrontEnd> front_end,
+              std::string text)
+      : context_(std::move(context)),
+        front_end_(std::move(front_end)),
+        text_(std::move(text)),
+        functions_(front_end_->functions(text_)) {}
+  std::vector<std::string> functions() const override { return functions_; }
+  std::string text() const override { return text_; }
+  std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>& functions) override {
+    return std::make_shared<CudaLibrary>(context_, front_end_,
+                                         text_ + stitched_source(text_, functions));
+  }
+  std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override {
+    return std::make_shared<CudaPipeline>(context_, descriptor.function,
+                                          front_end_->compile(text_, descriptor));
+  }
+
+ private:
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<FrontEnd> front_end_;
+  std::string text_;
+  std::vector<std::string> functions_;
+};
+
+// Device copies of the caller's memory for one submission; the same memory bound
+// twice is one copy.
+class Staging {
+ public:
+  explicit Staging(Context& context) : context_(context), generation_(context.generation()) {}
+  ~Staging() {
+    for (const Copy& copy : copies_) context_.release(copy.device, copy.bytes, generation_);
+  }
+  DevicePointer stage(const void* data, size_t bytes, void* write_back, const std::string& where) {
+    for (Copy& copy : copies_)
+      if (copy.host == data && copy.bytes == bytes) {
+        if (write_back) copy.write_back = write_back;
+        return copy.device;
+      }
+    DevicePointer device = context_.allocate(bytes, where);
+    copies_.push_back({data, bytes, write_back, device});
+    context_.check(driver().MemcpyHtoD(device, data, bytes), where);
+    return device;
+  }
+  void write_back(const std::string& where) {
+    for (const Copy& copy : copies_)
+      if (copy.write_back)
+        context_.check(driver().MemcpyDtoH(copy.write_back, copy.device, copy.bytes), where);
+  }
+
+ private:
+  struct Copy {
+    const void* host;
+    size_t bytes;
+    void* write_back;
+    DevicePointer device;
+  };
+  Context& context_;
+  uint64_t generation_;
+  std::vector<Copy> copies_;
+};
+
+struct Launch {
+  CudaPipeline* pipeline;
+  LaunchParameter parameter{};
+  Extent threadgroups;
+  uint32_t threads = 0, dynamic_bytes = 0;
+};
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(const FrontEndFor& front_end_for)
+      : context_(std::make_shared<Context>()), front_end_(front_end_for(context_->architecture())) {
+    info_ = {"cuda", context_->name(), "measured"};
+  }
+  const DeviceInfo& info() const override { return info_; }
+  std::shared_ptr<Buffer> new_buffer(size_t bytes) override {
+    return std::make_shared<CudaBuffer>(context_, bytes);
+  }
+  std::shared_ptr<Library> library(const std::string& text) override {
+    return std::make_shared<CudaLibrary>(context_, front_end_, text);
+  }
+
+  Timing submit(const std::vector<Dispatch>& dispatches) override {
+    std::lock_guard<std::mutex> one_at_a_time(mutex_);
+    context_->make_current();
+    std::string where = "submission";
+    for (const Dispatch& dispatch : dispatches) where = check(dispatch);
+    Staging staging(*context_);
+    std::vector<Launch> launches;
+    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch, staging));
+
+    context_->mark_start(where);
+    for (Launch& launch : launches) {
+      void* parameters[] = {&launch.parameter};
+      const Extent& grid = launch.threadgroups;
+      context_->check(
+          driver().LaunchKernel(launch.pipeline->function(), grid.x, grid.y, grid.z, launch.threads,
+                                1, 1, launch.dynamic_bytes, nullptr, parameters, nullptr),
+          "dispatch " + launch.pipeline->name());
+    }
+    context_->mark_end("dispatch " + where);
+    Timing timing;
+    auto since = std::chrono::steady_clock::now().time_since_epoch();
+    timing.gpu_end_us = std::chrono::duration<double, std::micro>(since).count();
+    timing.gpu_start_us = timing.gpu_end_us - context_->elapsed_us();
+    staging.write_back(where);
+    return timing;
+  }
+
+ private:
+  static std::string check(const Dispatch& dispatch) {
+    auto* pipeline = dynamic_cast<CudaPipeline*>(dispatch.pipeline.get());
+    if (!pipeline)
+      throw Error(ErrorKind::DispatchError,
+                  "[dispatch] found a pipeline of another device, needs one of this cuda device");
+    check_dispatch(dispatch, pipeline->info(), pipeline->name());
+    check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
+    if (dispatch.threadgroups.y > kMaxGridYz || dispatch.threadgroups.z > kMaxGridYz)
+      throw Error(ErrorKind::DispatchError,
+                  "[dispatch " + pipeline->name() +
+                      "] found more than 65535 threadgroups on axis y or z, needs fewer on an "
+                      "NVIDIA GPU; use axis x");
+    return pipeline->name();
+  }
+
+  DevicePointer address(const Binding& binding, Staging& staging, const std::string& where) {
+    if (auto* device = std::get_if<DeviceMemory>(&binding.source)) {
+      auto* buffer = dynamic_cast<CudaBuffer*>(device->buffer.get());
+      if (!buffer)
+        throw Error(ErrorKind::DispatchError, "[dispatch " + where +
+                                                  "] found a buffer of another device for buffer " +
+                                                  std::to_string(binding.index));
+      DevicePointer pointer = buffer->on_device() + device->offset;
+      buffer->written();
+      return pointer;
+    }
+    if (auto* host = std::get_if<HostMemory>(&binding.source))
+      return staging.stage(host->data, host->bytes, host->writable ? host->data : nullptr, where);
+    const InlineBytes& bytes = std::get<InlineBytes>(binding.source);
+    return staging.stage(bytes.data(), bytes.size(), nullptr, where);
+  }
+
+  Launch prepare(const Dispatch& dispatch, Staging& staging) {
+    Launch launch;
+    launch.pipeline = static_cast<CudaPipeline*>(dispatch.pipeline.get());
+    const Extent &size = dispatch.threads, grid = whole_grid(dispatch);
+    launch.threadgroups = threadgroups_of(dispatch);
+    // Whole warps: lanes past the end leave at once (attn_place).
+    launch.threads = uint32_t((size.count() + kSimdWidth - 1) / kSimdWidth * kSimdWidth);
+    LaunchParameter& p = launch.parameter;
+    p.threads[0] = size.x, p.threads[1] = size.y, p.threads[2] = size.z;
+    p.grid_threads[0] = grid.x, p.grid_threads[1] = grid.y, p.grid_threads[2] = grid.z;
+    for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
+      p.threadgroup_offsets[memory.index] = launch.dynamic_bytes;
+      launch.dynamic_bytes += memory.bytes;
+    }
+    for (const Binding& binding : dispatch.bindings)
+      p.buffers[binding.index] = address(binding, staging, launch.pipeline->name());
+    return launch;
+  }
+
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<FrontEnd> front_end_;
+  DeviceInfo info_;
+  std::mutex mutex_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> open_cuda(const FrontEndFor& front_end_for) {
+  return std::make_shared<CudaDevice>(front_end_for);
+}
+
+}  // namespace attnproto

@@ -1,0 +1,53 @@
+// NVIDIA's driver, opened at run time: building needs no toolkit, and a machine
+// without a GPU only learns that there is none.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace attnproto::cuda {
+
+using Result = int;
+using DevicePointer = uint64_t;
+using Handle = void*;  // context, module, function, event: opaque to us
+
+inline constexpr Result kSuccess = 0, kOutOfMemory = 2;
+
+// The calls used, by their names in libcuda (without the prefix "cu").
+struct Driver {
+  Result (*Init)(unsigned);
+  Result (*DeviceGetCount)(int*);
+  Result (*DeviceGet)(int*, int);
+  Result (*DeviceGetName)(char*, int, int);
+  Result (*DeviceGetAttribute)(int*, int, int);
+  Result (*DevicePrimaryCtxRetain)(Handle*, int);
+  Result (*DevicePrimaryCtxReset)(int);
+  Result (*CtxSetCurrent)(Handle);
+  Result (*CtxSynchronize)();
+  Result (*ModuleLoadDataEx)(Handle*, const void*, unsigned, int*, void**);
+  Result (*ModuleUnload)(Handle);
+  Result (*ModuleGetFunction)(Handle*, Handle, const char*);
+  Result (*FuncGetAttribute)(int*, int, Handle);
+  Result (*LaunchKernel)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                         unsigned, Handle, void**, void**);
+  Result (*MemAlloc)(DevicePointer*, size_t);
+  Result (*MemFree)(DevicePointer);
+  Result (*MemcpyHtoD)(DevicePointer, const void*, size_t);
+  Result (*MemcpyDtoH)(void*, DevicePointer, size_t);
+  Result (*MemsetD8)(DevicePointer, unsigned char, size_t);
+  Result (*EventCreate)(Handle*, unsigned);
+  Result (*EventRecord)(Handle, Handle);
+  Result (*EventSynchronize)(Handle);
+  Result (*EventElapsedTime)(float*, Handle, Handle);
+  Result (*GetErrorName)(Result, const char**);
+  Result (*GetErrorString)(Result, const char**);
+};
+
+// Throws DeviceUnavailable where there is no driver or no GPU.
+const Driver& driver();
+
+// "CUDA_ERROR_ILLEGAL_ADDRESS (700): an illegal memory access was encountered"
+std::string describe(Result result);
+
+}  // namespace attnproto::cuda

@@ -1,0 +1,125 @@
+// The outputs of 8 tokens of one chunk:
+//
+//     o_t = scale ((q_t 2^G_t) h + sum_{s <= t} (q_t . k_s 2^(G_t - G_s)) v_s)
+//
+// with h the state before the chunk and s running over the chunk only. A simdgroup owns the 8 rows,
+// 8 tokens s at a time, exactly as in flash but without a softmax.
+#pragma once
+#include "../common/row_access.h"
+#include "gates.h"
+#include "params.h"
+
+template <typename T, int D>
+struct ChunkRows {
+  const device T* q;  // of one head, [N, D] each
+  const device T* k;
+  const device T* v;
+  Gates<D> gates;
+  LanePlace place;
+  int token;                     // the lane's row; the last token again past it
+  Fragment<float> query[D / 8];  // the lane's dimensions 32 g + 4 column .. + 7
+  Fragment<float> output[D / 8];
+  float weight;  // the lane's share of its row's weights
+
+  // Q of the rows times 2^(G_t - G_from); G before the chunk is 0.
+  METAL_FUNC void read_queries(int from) {
+    ATTN_UNROLL for (short g = 0; g < D / 32; g++) {
+      const int d = g * 32 + place.column * 4;
+      const device T* at = q + long(token) * D + d;
+      float4 low = float4(read4(at)), high = float4(read4(at + 4));
+      if (decays()) {
+        const float4 before = from < 0 ? float4(0.0f) : gates.at(from, d);
+        const float4 after = from < 0 ? float4(0.0f) : gates.at(from, d + 4);
+        low *= power(gates.at(token, d) - before);
+        high *= power(gates.at(token, d + 4) - after);
+      }
+      FragmentGroup<float> group;
+      query_group(group, low, high);
+      ATTN_UNROLL for (short j = 0; j < 4; j++)
+        query[g * 4 + j] = group.part[j];
+    }
+  }
+
+  // What came before the chunk.  h: [D, D], z: [D]
+  METAL_FUNC void add_state(const device float* h, const device float* z) {
+    ATTN_UNROLL for (short f = 0; f < D / 8; f++) {
+      const device float* row = h + (f / 4 * 32 + place.row * 4 + f % 4) * D + place.column * 4;
+      ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
+        FragmentGroup<float> right;
+        value_group(right, read4(row + w * 32), read4(row + w * 32 + 4));
+        ATTN_UNROLL for (short j = 0; j < 4; j++) {
+          thread Fragment<float>& o = output[w * 4 + j];
+          simdgroup_multiply_accumulate(o, query[f], right.part[j], o);
+        }
+      }
+    }
+    if (!normalized) return;
+    ATTN_UNROLL for (short f = 0; f < D / 8; f++) {
+      const int d = f / 4 * 32 + place.column * 4 + f % 4;
+      const float2 pair = lane_pair(query[f]);
+      weight += pair.x * z[d] + pair.y * z[d + 4];
+    }
+  }
+
+  // Products with tokens s .. s + 7, decayed from `from` on backwards; none may lie after it.
+  METAL_FUNC void scores(thread Fragment<float>& out, int s, int from, int last) {
+    out = zero_fragment<float>();
+    ATTN_UNROLL for (short g = 0; g < D / 32; g++) {
+      const int d = g * 32 + place.row * 4;
+      const device T* at = k + d;
+      float4 one = float4(read4(at + long(min(s + place.column, last)) * D));
+      float4 two = float4(read4(at + long(min(s + place.column + 1, last)) * D));
+      if (decays()) {
+        const float4 until = gates.at(from, d);
+        one *= power(until - gates.at(s + place.column, d));
+        two *= power(until - gates.at(s + place.column + 1, d));
+      }
+      FragmentGroup<float> right;
+      key_group(right, one, two);
+      ATTN_UNROLL for (short j = 0; j < 4; j++) {
+        simdgroup_multiply_accumulate(out, query[g * 4 + j], right.part[j], out);
+      }
+    }
+  }
+
+  // Products of the rows with themselves, each with itself and what came before.
+  METAL_FUNC void own_scores(thread Fragment<float>& out, int first, int end) {
+    if (decays()) return own_decayed_scores(out, first, end);
+    scores(out, first, first, end - 1);
+    if (place.column > place.row) lane_pair(out).x = 0.0f;
+    if (place.column + 1 > place.row) lane_pair(out).y = 0.0f;
+  }
+
+  // Decay between the rows straddles every point at which its factor could be split, so each lane
+  // sums its two products with the decay between the two tokens itself.
+  METAL_FUNC void own_decayed_scores(thread Fragment<float>& out, int first, int end) {
+    float2 sum = float2(0.0f);
+    const int one = first + place.column, row = first + place.row;
+    for (int j = 0; j < 2; j++) {
+      const int s = one + j;
+      if (s > row || s >= end || row >= end) continue;
+      float4 parts = float4(0.0f);
+      for (int d = 0; d < D; d += 4) {
+        float4 product = float4(read4(q + long(row) * D + d)) * float4(read4(k + long(s) * D + d));
+        if (decays()) product *= power(gates.at(row, d) - gates.at(s, d));
+        parts += product;
+      }
+      sum[j] = parts.x + parts.y + parts.z + parts.w;
+    }
+    lane_pair(out) = sum;
+  }
+
+  METAL_FUNC void add_values(thread Fragment<float>& score, int s, int last) {
+    const float2 pair = lane_pair(score);
+    weight += pair.x + pair.y;
+    const device T* row = v + long(min(s + place.row, last)) * D + place.column * 4;
+    ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
+      FragmentGroup<float> right;
+      value_group(right, float4(read4(row + w * 32)), float4(read4(row + w * 32 + 4)));
+      ATTN_UNROLL for (short j = 0; j < 4; j++) {
+        thread Fragment<float>& o = output[w * 4 + j];
+        simdgroup_multiply_accumulate(o, score, right.part[j], o);
+      }
+    }
+  }
+};

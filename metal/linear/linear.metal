@@ -1,0 +1,140 @@
+// Linear attention in chunks:  S_t = diag(a_t) S_{t-1} + k_t^T v_t,   o_t = scale q_t S_t
+//
+// Source: Katharopoulos et al., "Transformers are RNNs", ICML 2020, section 3.3 (the recurrence);
+// Yang et al., "Gated Linear Attention", ICML 2024, section 4 (chunks, decay). Derivation:
+// README.md.
+//
+//   chunk_gates  cumulative log2 decay inside each chunk
+//   chunk_h      the state before each chunk: sequential over chunks, parallel over its tiles
+//   chunk_o      outputs: parallel over all tokens
+//
+// Tile     chunk_h: 32 x 32 of the state a simdgroup; chunk_o: 8 tokens a simdgroup, 32 a group
+// Grid     chunk_gates: a thread a chunk (and key dimension); chunk_h: (D / 32, H, B), D / 32
+//          simdgroups; chunk_o: (count / 32, H, B), 4 simdgroups
+// Memory   no threadgroup memory and no barrier; states in device memory, FP32
+//
+// Limits   D 32, 64, 96 or 128; chunks a multiple of 32; sums of log2 decay inside a chunk below
+//          about 10^4, where FP32 differences of them still hold 3 digits
+#include <metal_simdgroup_matrix>
+#include <metal_stdlib>
+
+#include "chunk_h.h"
+#include "chunk_o.h"
+using namespace metal;
+
+template <int WIDTH>
+[[kernel]] void chunk_gates(const device float* decay
+                            [[buffer(0)]],                     // [B, H, N, WIDTH], natural log
+                            device float* sums [[buffer(1)]],  // the same shape, log2
+                            constant LinearParams& params [[buffer(2)]],
+                            uint3 at [[thread_position_in_grid]]) {
+  const int column = int(at.x) % WIDTH;
+  const int first = int(at.x) / WIDTH * params.chunk;
+  if (first >= params.N) return;
+  const long head = (long(at.z) * params.H + at.y) * params.N;
+  float sum = 0.0f;
+  for (int t = first; t < min(first + params.chunk, params.N); t++) {
+    const long i = (head + t) * WIDTH + column;
+    sum += decay[i] * 1.44269504f;
+    sums[i] = sum;
+  }
+}
+
+template <typename T, int D>
+[[kernel]] void chunk_h(const device T* k [[buffer(0)]],  // [B, H, N, D]
+                        const device T* v [[buffer(1)]],  // [B, H, N, D]
+                        const device float* gates [[buffer(2), function_constant(token_gates)]],
+                        const device float* key_decay [[buffer(3), function_constant(key_gates)]],
+                        device float* state [[buffer(4)]],   // [B, H, D, D], carried
+                        device float* total [[buffer(5)]],   // [B, H, D], carried
+                        device float* states [[buffer(6)]],  // [B, H, chunks, D, D], before each
+                        device float* totals [[buffer(7)]],  // [B, H, chunks, D]
+                        constant LinearParams& params [[buffer(8)]],
+                        uint3 group [[threadgroup_position_in_grid]],
+                        uint simdgroup [[simdgroup_index_in_threadgroup]],
+                        uint lane [[thread_index_in_simdgroup]]) {
+  const LanePlace place = lane_place(lane);
+  const long head = long(group.z) * params.H + group.y;
+  const int key_dimension = int(group.x) * 32, value_dimension = int(simdgroup) * 32;
+  const long corner = long(key_dimension) * D + value_dimension;
+  const int d = key_dimension + place.row * 4;
+  const int chunks = (params.count + params.chunk - 1) / params.chunk;
+  const bool counts = normalized && simdgroup == 0 && place.column == 0;
+  k += head * params.N * D;
+  v += head * params.N * D;
+  Gates<D> decay;
+  if (token_gates) decay.sums = gates + head * params.N;
+  if (key_gates) decay.sums = key_decay + head * params.N * D;
+
+  StateTile tile;
+  tile.read<D>(state + head * D * D + corner, place);
+  float4 sum = normalized && simdgroup == 0 ? read4(total + head * D + d) : float4(0.0f);
+  for (int c = 0; c < chunks; c++) {
+    const int begin = params.first + c * params.chunk;
+    const int last = min(begin + params.chunk, params.N) - 1;
+    tile.write<D>(states + (head * chunks + c) * D * D + corner, place);
+    if (counts) write4(totals + (head * chunks + c) * D + d, sum);
+    if (decays()) {
+      const float4 kept = power(decay.at(last, d));
+      tile.shrink(kept);
+      sum *= kept;
+    }
+    absorb<T, D>(tile, sum, k, v, decay, begin, last, key_dimension, value_dimension, place);
+  }
+  tile.write<D>(state + head * D * D + corner, place);
+  if (counts) write4(total + head * D + d, sum);
+}
+
+template <typename T, int D>
+[[kernel]] void chunk_o(const device T* q [[buffer(0)]],  // [B, H, N, D]
+                        const device T* k [[buffer(1)]],  // [B, H, N, D]
+                        const device T* v [[buffer(2)]],  // [B, H, N, D]
+                        const device float* gates [[buffer(3), function_constant(token_gates)]],
+                        const device float* key_decay [[buffer(4), function_constant(key_gates)]],
+                        const device float* states [[buffer(5)]],  // [B, H, chunks, D, D]
+                        const device float* totals [[buffer(6)]],  // [B, H, chunks, D]
+                        device T* output [[buffer(7)]],            // [B, H, N, D]
+                        constant LinearParams& params [[buffer(8)]],
+                        uint3 group [[threadgroup_position_in_grid]],
+                        uint simdgroup [[simdgroup_index_in_threadgroup]],
+                        uint lane [[thread_index_in_simdgroup]]) {
+  const int row = params.first + int(group.x) * 32 + int(simdgroup) * 8;
+  const int end = min(params.first + params.count, params.N);
+  if (row >= end) return;
+  const long head = long(group.z) * params.H + group.y;
+  const int c = (row - params.first) / params.chunk;
+  const int begin = params.first + c * params.chunk;
+  const long chunk = head * ((params.count + params.chunk - 1) / params.chunk) + c;
+
+  ChunkRows<T, D> rows;
+  rows.place = lane_place(lane);
+  rows.q = q + head * params.N * D;
+  rows.k = k + head * params.N * D;
+  rows.v = v + head * params.N * D;
+  if (token_gates) rows.gates.sums = gates + head * params.N;
+  if (key_gates) rows.gates.sums = key_decay + head * params.N * D;
+  rows.token = min(row + rows.place.row, end - 1);
+  rows.weight = 0.0f;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+    rows.output[f] = zero_fragment<float>();
+
+  rows.read_queries(-1);
+  rows.add_state(states + chunk * D * D, totals + chunk * D);
+  Fragment<float> score;
+  if (row > begin) {
+    // The token before the rows parts every pair: both factors then are at most 1.
+    if (decays()) rows.read_queries(row - 1);
+    for (int s = begin; s < row; s += 8) {
+      rows.scores(score, s, row - 1, row - 1);
+      rows.add_values(score, s, end - 1);
+    }
+  }
+  rows.own_scores(score, row, end);
+  rows.add_values(score, row, end - 1);
+
+  const float weight = row_sum(rows.weight);
+  if (row + rows.place.row < end) {
+    write_row<T, D, true>(output + (head * params.N + rows.token) * D, rows.output,
+                          normalized ? 1.0f / weight : params.scale, rows.place);
+  }
+}

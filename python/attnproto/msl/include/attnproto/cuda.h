@@ -1,0 +1,209 @@
+// The engine's functions on an NVIDIA GPU: a simdgroup is a warp.
+//
+// Lanes are renamed so that Apple's 8x8 fragment is the tensor core's accumulator
+// fragment: the warp's lane (h4 h3 h2 h1 h0) is MSL's lane (h4 h1 h3 h2 h0).
+
+ATTN_INLINE uint attn_warp_lane() { return __nvvm_read_ptx_sreg_tid_x() & 31u; }
+ATTN_INLINE uint attn_from_warp(uint h) { return (h & 17u) | ((h & 2u) << 2) | ((h >> 1) & 6u); }
+ATTN_INLINE uint attn_to_warp(uint m) { return (m & 17u) | ((m & 8u) >> 2) | ((m & 6u) << 1); }
+
+#define ATTN_ENGINE extern "C" inline __attribute__((always_inline, convergent))
+ATTN_ENGINE uint attn_lane_index() { return attn_from_warp(attn_warp_lane()); }
+ATTN_INLINE uint attn_warp_shuffle(uint value, uint warp_lane) {
+  return (uint)__nvvm_shfl_sync_idx_i32(0xffffffffu, (int)value, (int)warp_lane, 31);
+}
+ATTN_ENGINE uint attn_shuffle_u32(uint value, uint source) {
+  return attn_warp_shuffle(value, attn_to_warp(source & 31u));
+}
+ATTN_ENGINE ulong attn_shuffle_u64(ulong value, uint source) {
+  uint from = attn_to_warp(source & 31u);
+  ulong low = attn_warp_shuffle((uint)value, from);
+  return low | (ulong)attn_warp_shuffle((uint)(value >> 32), from) << 32;
+}
+ATTN_ENGINE uint attn_broadcast_first_u32(uint value) { return attn_warp_shuffle(value, 0); }
+ATTN_ENGINE uint attn_ballot(uint vote) {
+  uint hardware = (uint)__nvvm_vote_ballot_sync(0xffffffffu, vote != 0);
+  uint votes = 0;  // bits change places as the lanes do
+  for (uint m = 0; m < 32; m++) votes |= ((hardware >> attn_to_warp(m)) & 1u) << m;
+  return votes;
+}
+ATTN_ENGINE void attn_simdgroup_barrier() { __nvvm_bar_warp_sync(0xffffffffu); }
+ATTN_ENGINE void attn_threadgroup_barrier() { __syncthreads(); }
+
+template <class T>
+ATTN_INLINE T attn_combine(T a, T b, uint op) {
+  switch (op) {
+    case 0:
+      return a + b;
+    case 1:
+      return a * b;
+    case 2:
+      return b < a || a != a ? b : a;
+    case 3:
+      return a < b || a != a ? b : a;
+    default:
+      if constexpr (__is_integral(T)) return op == 4 ? a & b : op == 5 ? a | b : a ^ b;
+      return a;
+  }
+}
+template <class T>
+ATTN_INLINE T attn_exchange(T value, uint from) {
+  if constexpr (sizeof(T) == 8)
+    return __builtin_bit_cast(T, attn_shuffle_u64(__builtin_bit_cast(ulong, value), from));
+  else
+    return __builtin_bit_cast(T, attn_shuffle_u32(__builtin_bit_cast(uint, value), from));
+}
+template <class T>
+ATTN_INLINE T attn_reduce_lanes(T value, uint op) {
+  uint lane = attn_lane_index();
+  for (uint k = 16; k; k >>= 1) value = attn_combine(value, attn_exchange(value, lane ^ k), op);
+  return value;
+}
+template <class T>
+ATTN_INLINE T attn_prefix_lanes(T value, uint op, uint inclusive) {
+  uint lane = attn_lane_index();
+  T total = value;
+  for (uint k = 1; k < 32; k <<= 1) {
+    T before = attn_exchange(total, lane - k);
+    if (lane >= k) total = attn_combine(before, total, op);
+  }
+  if (inclusive) return total;
+  T before = attn_exchange(total, lane - 1);
+  return lane ? before : op == 1 ? (T)1 : (T)0;
+}
+#define ATTN_REDUCTION(suffix, T)                                                \
+  ATTN_ENGINE T attn_reduce_##suffix(T value, uint op) {                         \
+    return attn_reduce_lanes(value, op);                                         \
+  }                                                                              \
+  ATTN_ENGINE T attn_prefix_##suffix(T value, uint op, uint inclusive) {         \
+    return attn_prefix_lanes(value, op, inclusive);                              \
+  }
+ATTN_REDUCTION(f32, float)
+ATTN_REDUCTION(i32, int)
+ATTN_REDUCTION(u32, uint)
+ATTN_REDUCTION(i64, long)
+ATTN_REDUCTION(u64, ulong)
+#undef ATTN_REDUCTION
+
+// ---- 8x8 products on the tensor core. It multiplies 16x8 by 8x8; rows 8 to 15 are
+// zero, or carry the low part of A where A is float.
+ATTN_INLINE uint attn_transposed(uint pair) {
+  uint d;
+  __asm__ volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(d) : "r"(pair));
+  return d;
+}
+ATTN_INLINE uint attn_select_bytes(uint a, uint b, uint s) { return __nvvm_prmt(a, b, s); }
+ATTN_INLINE void attn_transpose_float(uint x, uint y, __private uint& top, __private uint& bottom) {
+  uint high = attn_transposed(attn_select_bytes(x, y, 0x7632u));
+  uint low = attn_transposed(attn_select_bytes(x, y, 0x5410u));
+  top = attn_select_bytes(low, high, 0x5410u);
+  bottom = attn_select_bytes(low, high, 0x7632u);
+}
+// The tensor core's accumulator truncates; adding outside it rounds.
+ATTN_INLINE attn_pair attn_tensor_half(uint a, uint b, float c0, float c1) {
+  float d0, d1, d2, d3;
+  __asm__ volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%7,%7,%7,%7};"
+      : "=f"(d0), "=f"(d1), "=f"(d2), "=f"(d3)
+      : "r"(a), "r"(0u), "r"(b), "f"(0.0f));
+  return {c0 + d0, c1 + d1};
+}
+ATTN_INLINE attn_pair attn_tensor_bfloat(uint a, uint b, float c0, float c1) {
+  float d0, d1, d2, d3;
+  __asm__ volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%7,%7,%7,%7};"
+      : "=f"(d0), "=f"(d1), "=f"(d2), "=f"(d3)
+      : "r"(a), "r"(0u), "r"(b), "f"(0.0f));
+  return {c0 + d0, c1 + d1};
+}
+ATTN_INLINE void attn_tensor_tf32(__private float (&d)[4], const __private uint (&a)[4], uint b0,
+                                  uint b1) {
+  __asm__ volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// A float is the sum of two tf32 to 2^-22: rows 0-7 take A's high parts, rows 8-15 its low.
+ATTN_INLINE attn_pair attn_tensor_float(float a0, float a1, float b0, float b1, float c0,
+                                        float c1) {
+  const uint mask = 0xffffe000u;
+  uint a[4];
+  a[0] = as_type<uint>(a0) & mask;
+  a[2] = as_type<uint>(a1) & mask;
+  a[1] = as_type<uint>(a0 - as_type<float>(a[0]));
+  a[3] = as_type<uint>(a1 - as_type<float>(a[2]));
+  uint top, bottom;
+  attn_transpose_float(as_type<uint>(b0), as_type<uint>(b1), top, bottom);
+  uint high0 = top & mask, high1 = bottom & mask;
+  float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  attn_tensor_tf32(d, a, as_type<uint>(as_type<float>(top) - as_type<float>(high0)),
+                   as_type<uint>(as_type<float>(bottom) - as_type<float>(high1)));
+  attn_tensor_tf32(d, a, high0, high1);
+  return {c0 + (d[0] + d[2]), c1 + (d[1] + d[3])};
+}
+template <class T>
+ATTN_INLINE uint attn_packed(T x, T y) {
+  return (uint)__builtin_bit_cast(ushort, x) | (uint)__builtin_bit_cast(ushort, y) << 16;
+}
+ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_half_half(half a0, half a1, half b0, half b1,
+                                                                float c0, float c1) {
+  return attn_tensor_half(attn_packed(a0, a1), attn_transposed(attn_packed(b0, b1)), c0, c1);
+}
+ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_bfloat_bfloat(bfloat a0, bfloat a1, bfloat b0,
+                                                                    bfloat b1, float c0, float c1) {
+  return attn_tensor_bfloat(attn_packed(a0, a1), attn_transposed(attn_packed(b0, b1)), c0, c1);
+}
+#define ATTN_MIXED(A, B)                                                                      \
+  ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_##A##_##B(A a0, A a1, B b0, B b1,     \
+                                                                  float c0, float c1) {       \
+    return attn_tensor_float((float)a0, (float)a1, (float)b0, (float)b1, c0, c1);             \
+  }
+ATTN_MIXED(float, float)
+ATTN_MIXED(float, half)
+ATTN_MIXED(float, bfloat)
+ATTN_MIXED(half, float)
+ATTN_MIXED(half, bfloat)
+ATTN_MIXED(bfloat, float)
+ATTN_MIXED(bfloat, half)
+#undef ATTN_MIXED
+
+// ---- the launch: one kernel parameter holds what the host knows (cpp/cuda).
+struct attn_launch {
+  ulong buffers[ATTN_MAX_BUFFERS];
+  uint threadgroup_offsets[ATTN_MAX_BUFFERS];
+  uint threads[3];
+  uint grid_threads[3];
+};
+// False for lanes that a smaller threadgroup at the grid's edge does not have.
+ATTN_INLINE bool attn_place(const __private attn_launch& launch, __private attn_group& group,
+                            __private attn_lane& lane) {
+  for (int i = 0; i < ATTN_MAX_BUFFERS; i++) {
+    group.buffers[i] = (__global void*)launch.buffers[i];
+    group.threadgroup_offsets[i] = launch.threadgroup_offsets[i];
+  }
+  group.threadgroup_position[0] = __nvvm_read_ptx_sreg_ctaid_x();
+  group.threadgroup_position[1] = __nvvm_read_ptx_sreg_ctaid_y();
+  group.threadgroup_position[2] = __nvvm_read_ptx_sreg_ctaid_z();
+  group.threadgroups[0] = __nvvm_read_ptx_sreg_nctaid_x();
+  group.threadgroups[1] = __nvvm_read_ptx_sreg_nctaid_y();
+  group.threadgroups[2] = __nvvm_read_ptx_sreg_nctaid_z();
+  for (int i = 0; i < 3; i++) {
+    uint size = launch.threads[i];
+    uint left = launch.grid_threads[i] - group.threadgroup_position[i] * size;
+    group.dispatch_threads[i] = size;
+    group.grid_threads[i] = launch.grid_threads[i];
+    group.threads[i] = left < size ? left : size;
+  }
+  uint count = group.threads[0] * group.threads[1] * group.threads[2];
+  group.simdgroups = (count + 31) / 32;
+  uint tid = __nvvm_read_ptx_sreg_tid_x();
+  lane.group = &group;
+  lane.lane = attn_from_warp(tid & 31u);
+  lane.index = (tid & ~31u) | lane.lane;
+  lane.simdgroup = tid / 32;
+  lane.position[0] = lane.index % group.threads[0];
+  lane.position[1] = lane.index / group.threads[0] % group.threads[1];
+  lane.position[2] = lane.index / (group.threads[0] * group.threads[1]);
+  return lane.index < count;
+}

@@ -1,0 +1,211 @@
+import re
+
+import attnproto
+import ml_dtypes
+import numpy as np
+import pytest
+from attnproto.errors import UnsupportedProblem
+from attnproto.kernels import linear
+from attnproto.kernels.linear import launch_linear, linear_attention
+from attnproto.kernels.registry import metal_root
+
+# The specification's tolerance for FP32. For half and bfloat16 only the inputs and the output are
+# rounded: by 2^-11 and 2^-9 of themselves.
+TOLERANCE = {"float32": (1e-4, 1e-3), "float16": (1e-3, 2e-3), "bfloat16": (4e-3, 8e-3)}
+DECAYS = ("none", "head", "token", "key")
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("auto")
+
+
+def by_token(q, k, v, *, decay=None, normalize=False, initial_state=None):
+    """The recurrence itself, one token after another, in FP64."""
+    q, k, v = (x.astype(np.float64) for x in (q, k, v))
+    b, h, n, d = q.shape
+    decay = np.zeros(1) if decay is None else decay.astype(np.float64)
+    decay = decay[None, :, None] if decay.ndim == 1 else decay
+    factor = np.exp(np.broadcast_to(decay[..., None] if decay.ndim == 3 else decay, q.shape))
+    state = np.zeros((b, h, d, d)) if initial_state is None else initial_state.astype(np.float64)
+    total, output = np.zeros((b, h, d)), np.zeros(q.shape)
+    for t in range(n):
+        key = k[:, :, t]
+        state = factor[:, :, t, :, None] * state + key[..., None] * v[:, :, t, None, :]
+        total = factor[:, :, t] * total + key
+        output[:, :, t] = np.einsum("bhd,bhde->bhe", q[:, :, t], state) * d**-0.5
+        if normalize:
+            output[:, :, t] *= d**0.5 / np.sum(q[:, :, t] * total, axis=-1, keepdims=True)
+    return output, state
+
+
+def tensors(n, d=64, *, b=2, h=2, dtype=np.float32, decay="none", positive=False, seed=0):
+    rng = np.random.default_rng(seed)
+    q, k, v = (rng.standard_normal((b, h, n, d)) for _ in range(3))
+    if positive:
+        q, k = np.abs(q), np.abs(k)
+    shape = {"none": None, "head": (h,), "token": (b, h, n), "key": (b, h, n, d)}[decay]
+    logs = None if shape is None else -rng.exponential(0.3, shape)
+    return q.astype(dtype), k.astype(dtype), v.astype(dtype), logs
+
+
+def close(found, expected):
+    atol, rtol = TOLERANCE[found.dtype.name]
+    np.testing.assert_allclose(found.astype(np.float64), expected, rtol, atol)
+
+
+def check(device, q, k, v, decay, **options):
+    found, state = linear_attention(
+        q, k, v, decay=decay, return_state=True, device=device, **options
+    )
+    options.pop("chunk", None)
+    expected, final = by_token(q, k, v, decay=decay, **options)
+    close(found, expected)
+    close(state, final)
+
+
+@pytest.mark.parametrize("chunk", [32, 64, 128, 256])
+@pytest.mark.parametrize("n", [1, 63, 100, 300])
+def test_every_chunk_and_length_agrees_with_the_recurrence(device, chunk, n):
+    check(device, *tensors(n), chunk=chunk)
+
+
+@pytest.mark.parametrize("normalize", [False, True], ids=["scaled", "normalized"])
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("d", [64, 128])
+def test_every_decay_agrees_with_the_recurrence(device, d, decay, normalize):
+    check(device, *tensors(150, d, decay=decay, positive=normalize), normalize=normalize)
+
+
+@pytest.mark.parametrize("d", [32, 96])
+def test_other_head_dimensions_agree_with_the_recurrence(device, d):
+    check(device, *tensors(77, d, decay="key"))
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_an_initial_state_is_carried_through(device, decay):
+    q, k, v, logs = tensors(100, decay=decay)
+    state = np.random.default_rng(1).standard_normal((2, 2, 64, 64)).astype(np.float32)
+    check(device, q, k, v, logs, initial_state=state)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_sixteen_bit_types_agree_with_the_recurrence(device, dtype):
+    q, k, v, decay = tensors(100, decay="token", dtype=dtype)
+    found = linear_attention(q, k, v, decay=decay, device=device)
+    close(found, by_token(q, k, v, decay=decay)[0])
+
+
+@pytest.mark.parametrize("decay", ["token", "key"])
+def test_decay_that_forgets_at_once_stays_finite(device, decay):
+    # Factors of e^-60 a token: 2^-80 apart, and 2^-2700 across a chunk.
+    q, k, v, logs = tensors(70, decay=decay)
+    logs = np.full_like(logs, -60.0)
+    check(device, q, k, v, logs, chunk=32)
+
+
+def test_a_factor_of_zero_may_be_written_as_a_large_number(device):
+    q, k, v, _ = tensors(40)
+    decay = np.zeros((2, 2, 40))
+    decay[:, :, 20] = -1e4
+    check(device, q, k, v, decay, chunk=32)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_no_token_sees_a_later_one(device, decay):
+    q, k, v, logs = tensors(100, decay=decay)
+    before = linear_attention(q, k, v, decay=logs, device=device)
+    k[:, :, 53:], v[:, :, 53:] = 7.0, -9.0
+    after = linear_attention(q, k, v, decay=logs, device=device)
+    np.testing.assert_array_equal(before[:, :, :53], after[:, :, :53])
+    assert (before[:, :, 53:] != after[:, :, 53:]).any()
+
+
+def test_halves_of_a_sequence_joined_by_their_state_are_the_whole(device):
+    q, k, v, decay = tensors(128, decay="token")
+    whole, last = linear_attention(q, k, v, decay=decay, return_state=True, device=device)
+    state, parts = None, []
+    for half in (slice(0, 64), slice(64, 128)):
+        part, state = linear_attention(
+            *(x[:, :, half] for x in (q, k, v)),
+            decay=decay[:, :, half],
+            initial_state=state,
+            return_state=True,
+            device=device,
+        )
+        parts.append(part)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2), whole)
+    np.testing.assert_array_equal(state, last)
+
+
+@pytest.mark.parametrize("decay", ["none", "key"])
+def test_states_made_a_few_chunks_at_a_time_change_no_bit(device, decay, monkeypatch):
+    q, k, v, logs = tensors(300, decay=decay, positive=True)
+    options = dict(decay=logs, normalize=True, chunk=32, return_state=True, device=device)
+    whole = linear_attention(q, k, v, **options)
+    monkeypatch.setattr(linear, "STATES_BYTES", 3 * 4 * 2 * 2 * 64 * 64)
+    pieces = linear_attention(q, k, v, **options)
+    assert linear.linear_problem_of(q, k, v, chunk=32).chunks_a_dispatch == 3
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_long_sequence_keeps_its_tolerance(device):
+    # Sums over 16384 tokens: outputs grow as the square root of that, and so do their errors.
+    q, k, v, _ = tensors(16384, b=1, h=1, seed=4)
+    found = linear_attention(q, k, v, chunk=256, device=device)
+    state = np.cumsum(np.einsum("nd,ne->nde", *(x[0, 0, :64].astype(float) for x in (k, v))), 0)
+    close(found[0, 0, :64], np.einsum("nd,nde->ne", q[0, 0, :64].astype(float), state) / 8.0)
+    whole = k[0, 0].astype(float).T @ v[0, 0].astype(float)
+    close(found[0, 0, -1], q[0, 0, -1].astype(float) @ whole / 8.0)
+
+
+def test_nothing_is_written_outside_the_output(device):
+    q, k, v, _ = tensors(77)
+    field = np.full(64 + q.size + 512, np.nan, np.float32)
+    launch_linear(q, k, v, field[64:], np.zeros((2, 2, 64, 64), np.float32), device=device)
+    assert np.isnan(field[:64]).all()
+    assert np.isnan(field[64 + q.size :]).all()
+    close(field[64 : 64 + q.size].reshape(q.shape), by_token(q, k, v)[0])
+
+
+def test_inputs_and_the_initial_state_are_left_unchanged(device):
+    q, k, v, decay = tensors(40, decay="token")
+    state = np.ones((2, 2, 64, 64), np.float32)
+    before = [x.copy() for x in (q, k, v, decay, state)]
+    linear_attention(q, k, v, decay=decay, initial_state=state, device=device)
+    for one, other in zip((q, k, v, decay, state), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_params_are_packed_as_the_kernel_declares_them():
+    text = (metal_root() / "linear" / "params.h").read_text()
+    body = re.search(r"struct LinearParams \{(.*?)\};", text, re.DOTALL)[1]
+    fields = re.findall(r"^\s*(int|float) \w+;", body, re.MULTILINE)
+    assert [*fields] == ["int"] * 5 + ["float"]
+    assert len(fields) * 4 == linear.PARAMS_BYTES
+
+
+Q, K, V, _ = tensors(5)
+REFUSED = {
+    "rank 3": (dict(q=Q[0]), "found q of shape (2, 5, 64)"),
+    "no token": (dict(q=Q[:, :, :0], k=K[:, :, :0], v=V[:, :, :0]), "no empty dimension"),
+    "other lengths": (dict(k=K[:, :, :4]), "needs one shape and type"),
+    "other types": (dict(k=K.astype(np.float16)), "needs one shape and type"),
+    "float64": (dict(q=Q.astype(float), k=K.astype(float), v=V.astype(float)), "dtype float64"),
+    "D=40": (dict(q=Q[..., :40], k=K[..., :40], v=V[..., :40]), "found D=40"),
+    "a chunk of 48": (dict(chunk=48), "found chunk=48"),
+    "a chunk of 0": (dict(chunk=0), "found chunk=0"),
+    "decay of another shape": (dict(decay=np.zeros((2, 5))), "found decay of shape (2, 5)"),
+    "decay as a number": (dict(decay=-0.1), "found decay of shape float"),
+    "a state of another shape": (dict(initial_state=np.zeros((2, 64, 64))), "found initial_state"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_kernels_do_not_compute_is_refused_in_one_sentence(device, name):
+    change, reason = REFUSED[name]
+    with pytest.raises(UnsupportedProblem, match=r"^\[\w+\.\w+\] found .*, needs .*; .*") as caught:
+        linear_attention(**(dict(q=Q, k=K, v=V) | change), device=device)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)

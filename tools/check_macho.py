@@ -1,0 +1,123 @@
+"""Check a cross-built macOS wheel: what a Mac would load, and which selectors it sends.
+
+``python tools/check_macho.py WHEEL OBJECTS_DIR SELECTORS_FILE``. Prints a line a check
+and fails unless all hold.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import lief
+
+_NM = "/usr/lib/llvm-19/bin/llvm-nm"
+_SYSTEM = {
+    "/System/Library/Frameworks/Metal.framework/Versions/A/Metal",
+    "/System/Library/Frameworks/Foundation.framework/Versions/C/Foundation",
+    "/System/Library/Frameworks/CoreFoundation.framework/Versions/A/CoreFoundation",
+    "/usr/lib/libobjc.A.dylib",
+    "/usr/lib/libc++.1.dylib",
+    "/usr/lib/libSystem.B.dylib",
+}
+# Flat look-up: whatever has no library of its own, which only Python's symbols may be.
+_FLAT_LOOKUP = -2
+_SELECTOR = re.compile(r"Selector(?:L)?\d+s_k(\w+?)E$")
+
+
+class Checks:
+    """Prints each check and remembers whether all held."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self.made = 0
+
+    def expect(self, name: str, holds: bool, detail: object = "") -> None:
+        """Print one check."""
+        self.made += 1
+        self.failed += not holds
+        print(("ok   " if holds else "FAIL ") + name, "" if holds else detail)
+
+
+def check_binary(binary: lief.MachO.Binary, checks: Checks) -> None:
+    """Check the extension's Mach-O."""
+    header = binary.header
+    checks.expect("arm64", header.cpu_type == lief.MachO.Header.CPU_TYPE.ARM64)
+    checks.expect("a bundle", header.file_type == lief.MachO.Header.FILE_TYPE.BUNDLE)
+    checks.expect("two-level namespace", "TWOLEVEL" in str(list(header.flags_list)))
+    minimum = list(binary.build_version.minos)[:2]
+    checks.expect("runs from macOS 14.0", minimum == [14, 0], minimum)
+    libraries = {str(library.name) for library in binary.libraries}
+    checks.expect("only system libraries", libraries <= _SYSTEM, libraries - _SYSTEM)
+    linked = all(
+        any(f"{name}.framework" in one for one in libraries) for name in ("Metal", "Foundation")
+    )
+    checks.expect("Metal and Foundation are linked", linked, libraries)
+    exported = [str(symbol.name) for symbol in binary.exported_symbols]
+    checks.expect(
+        "exports its PyInit and nothing else", exported == ["_PyInit__core"], exported[:9]
+    )
+    bindings = [one for one in binary.bindings if one.has_symbol]
+    flat = {str(one.symbol.name) for one in bindings if one.library_ordinal == _FLAT_LOOKUP}
+    foreign = sorted(name for name in flat if not name.startswith(("_Py", "__Py")))
+    checks.expect("only Python's symbols are looked up at load", not foreign, foreign)
+    from_metal = [one for one in bindings if one.has_library and "Metal.fr" in one.library.name]
+    hard = sorted({str(one.symbol.name) for one in from_metal if not one.weak_import})
+    functions = {"_MTLCreateSystemDefaultDevice", "_MTLCopyAllDevices"}
+    functions |= {"_MTLCopyAllDevicesWithObserver", "_MTLRemoveDeviceObserver"}
+    checks.expect("Metal's constants are weak imports", set(hard) <= functions, hard)
+
+
+def selectors_of(objects: pathlib.Path) -> set[str]:
+    """Return the selectors that the device's own objects send through metal-cpp."""
+    found = set()
+    for path in objects.rglob("*.o"):
+        if path.parent.name != "metal" or path.name.startswith("metal_cpp."):
+            continue
+        listed = subprocess.run(
+            [_NM, "--undefined-only", "--format=just-symbols", path],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        found |= {match.group(1) for match in map(_SELECTOR.search, listed.split()) if match}
+    return found
+
+
+def known_selectors(path: pathlib.Path) -> set[str]:
+    """Read the hand-checked list: accessor, the macOS it came with, perhaps ``guarded``."""
+    known = set()
+    for line in path.read_text().splitlines():
+        name, *since = line.split("#")[0].split() or [""]
+        if name and (float(since[0]) <= 14.0 or since[1:] == ["guarded"]):
+            known.add(name)
+    return known
+
+
+def main() -> None:
+    """Run every check."""
+    wheel, objects, selectors = map(pathlib.Path, sys.argv[1:4])
+    checks = Checks()
+    checks.expect("wheel tag", wheel.name.endswith("-macosx_14_0_arm64.whl"), wheel.name)
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+        (extension,) = [
+            name for name in archive.namelist() if "/_core." in name and name.endswith("so")
+        ]
+        parsed = lief.MachO.parse(archive.extract(extension, folder))
+        check_binary(parsed[0], checks)
+        headers = [name for name in archive.namelist() if "metal_cpp" in name.lower()]
+        checks.expect("nothing of Apple's is inside", not headers, headers)
+    sent, known = selectors_of(objects), known_selectors(selectors)
+    checks.expect("selectors were found", len(sent) > 50, len(sent))
+    checks.expect("every selector exists on macOS 14", sent <= known, sorted(sent - known))
+    checks.expect("the list holds no selector we do not send", known <= sent, sorted(known - sent))
+    print(f"{checks.made - checks.failed} of {checks.made} checks hold, {len(sent)} selectors sent")
+    raise SystemExit(checks.failed != 0)
+
+
+if __name__ == "__main__":
+    main()
