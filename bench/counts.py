@@ -8,7 +8,6 @@ Run: python bench/counts.py
 
 from __future__ import annotations
 
-import struct
 import sys
 from pathlib import Path
 
@@ -47,21 +46,8 @@ def ours(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
 
 def steel(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
     """One dispatch of steel_attention with MLX's own block sizes."""
-    name = {"float32": "float", "float16": "half"}[dtype]
-    bk = 32 if d == 64 else 16
-    call = f"attention<{name}, 32, {bk}, {d}, {d}, 4, 1, {name}, float>"
-    text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
-    text += f'\ntemplate [[host_name("steel")]] [[kernel]] decltype({call}) {call};\n'
-    constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
-    pipeline = device.library(text).pipeline("steel", constants)
-    q, k, v, out = tensors(keys, d, dtype)
-    head = struct.pack(
-        "6if7i4x", 1, 1, d, ROWS, keys, 1, d**-0.5, 1, keys // bk, 1, keys // bk, 0, 0, 0
-    )
-    strides = [s for n in (ROWS, keys, keys, ROWS) for s in (n * d, n * d, d)]
-    head = head[: len(head) // 8 * 8] + struct.pack("12q", *strides)
-    buffers = {0: q, 1: k, 2: v, 3: out, 4: head}
-    return counts.count(device, [Dispatch(pipeline, (1, 1, 1), (32, 4, 1), buffers)])
+    kernel = mlx.SteelAttention({"float32": "float", "float16": "half"}[dtype], d)
+    return counts.count(device, [kernel.dispatch(device, tensors(keys, d, dtype))])
 
 
 def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:

@@ -8,7 +8,6 @@ Run: python bench/engine.py
 from __future__ import annotations
 
 import statistics
-import struct
 import sys
 from pathlib import Path
 
@@ -27,26 +26,9 @@ N, REPEATS = 1024, 7
 
 def steel(device: Device, d: int, dtype: str) -> list[float]:
     """Times of MLX's steel_attention, in microseconds."""
-    name = {"float32": "float", "float16": "half"}[dtype]
-    bk = 32 if d == 64 else 16
-    call = f"attention<{name}, 32, {bk}, {d}, {d}, 4, 1, {name}, float>"
-    text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
-    text += f'\ntemplate [[host_name("steel")]] [[kernel]] decltype({call}) {call};\n'
-    constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
-    pipeline = device.library(text).pipeline("steel", constants)
-    q, k, v, out = tensors(d, dtype)
-    strides = [N * d, N * d, d] * 4
-    head = struct.pack(
-        "6if7i4x", 1, 1, d, N, N, 1, d**-0.5, N // 32, N // bk, N // 32, N // bk, 0, 0, 0
-    )
-    head = head[: len(head) // 8 * 8] + struct.pack("12q", *strides)
-    buffers = {0: q, 1: k, 2: v, 3: out, 4: head}
-    return [
-        device.run(
-            pipeline, threadgroups=(N // 32, 1, 1), threads=(32, 4, 1), buffers=buffers
-        ).gpu_us
-        for _ in range(REPEATS)
-    ]
+    kernel = mlx.SteelAttention({"float32": "float", "float16": "half"}[dtype], d)
+    dispatch = kernel.dispatch(device, tensors(d, dtype))
+    return [device.submit([dispatch]).gpu_us for _ in range(REPEATS)]
 
 
 def ours(device: Device, d: int, dtype: str) -> list[float]:

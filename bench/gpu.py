@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
-from attnproto import Dispatch
+from attnproto import Buffer, Dispatch
 from attnproto.device import Device
 from attnproto.kernels import flash
 from third_party import mlx
@@ -51,18 +50,21 @@ def error(out: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(out[0, 0, list(JUDGED_ROWS)].astype(np.float64) - wanted).max())
 
 
-def on_device(device: Device, pipeline, tensors: list[np.ndarray], extra: bytes, **geometry):
-    """A function that runs the kernel a few times in one submission, and one that reads it."""
-    buffers = {index: device.buffer(tensor) for index, tensor in enumerate(tensors)}
-    dispatch = Dispatch(pipeline, buffers={**buffers, 4: extra}, **geometry)
+def repeated(device: Device, dispatch: Dispatch, out: np.ndarray):
+    """A function that runs the dispatch a few times in one submission, and one that reads it."""
 
     def run() -> float:
         return device.submit([dispatch] * INSIDE).gpu_us / INSIDE
 
     def read() -> np.ndarray:
-        return buffers[3].numpy(np.float16, tensors[3].shape)
+        return dispatch.buffers[3].numpy(np.float16, out.shape)
 
     return run, read
+
+
+def on_device(device: Device, tensors: list[np.ndarray]) -> dict[int, Buffer]:
+    """Buffers 0 to 3."""
+    return {index: device.buffer(tensor) for index, tensor in enumerate(tensors)}
 
 
 def ours(device: Device, d: int, br: int, bc: int):
@@ -71,23 +73,18 @@ def ours(device: Device, d: int, br: int, bc: int):
     tile = flash.FlashTile(br=br, bc=bc, d=d, dtype="float16")
     plan = flash.plan(flash.problem_of(*tensors[:3]), tile)
     pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
-    geometry = {"threadgroups": plan.threadgroups, "threads": plan.threads}
-    return on_device(device, pipeline, tensors, plan.params, **geometry)
+    buffers = {**on_device(device, tensors), 4: plan.params}
+    return repeated(
+        device, Dispatch(pipeline, plan.threadgroups, plan.threads, buffers), tensors[3]
+    )
 
 
 def steel(device: Device, d: int):
     """MLX's steel_attention with MLX's block sizes."""
-    bk = 32 if d == 64 else 16
-    call = f"attention<half, 32, {bk}, {d}, {d}, 4, 1, half, float>"
-    text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
-    text += f'\ntemplate [[host_name("steel")]] [[kernel]] decltype({call}) {call};\n'
-    constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
-    pipeline = device.library(text).pipeline("steel", constants)
-    blocks = (N // 32, N // bk, N // 32, N // bk, 0, 0, 0)
-    head = struct.pack("6if7i4x", 1, H, d, N, N, 1, d**-0.5, *blocks)
-    head = head[: len(head) // 8 * 8] + struct.pack("12q", *[H * N * d, N * d, d] * 4)
-    geometry = {"threadgroups": (N // 32, H, 1), "threads": (32, 4, 1)}
-    return on_device(device, pipeline, inputs(d), head, **geometry)
+    tensors = inputs(d)
+    kernel = mlx.SteelAttention("half", d)
+    dispatch = kernel.dispatch(device, tensors, buffers=on_device(device, tensors))
+    return repeated(device, dispatch, tensors[3])
 
 
 def torch_backends(d: int) -> dict[str, tuple[Callable[[], float], Callable[[], np.ndarray]]]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attnproto
 import pytest
 import synthetic_prototype as synthetic
 from attnproto import cli, run
@@ -84,7 +85,6 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         (("--sweep", "missing.toml"), "missing.toml"),
         (("--where", "D ="), "condition"),
         (("--out", "/proc/none/here"), "--out"),
-        (("--device", "cuda", "--only", "flash", "--out", "here"), "CUDA"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_two(words, said, tmp_path):
@@ -93,6 +93,17 @@ def test_a_mistake_gets_one_sentence_and_exit_code_two(words, said, tmp_path):
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_is_not_here_leaves_nothing_behind(tmp_path):
+    absent = [summary for summary in attnproto.devices() if not summary.available]
+    if not absent:
+        pytest.skip("this machine has every kind of device")
+    words = ("--device", absent[0].kind, "--only", "flash", "--out", str(tmp_path / "here"))
+    done = call(str(BENCH), *words)
+    assert done.returncode == cli.MISUSED
+    assert done.stderr == absent[0].reason + "\n"
     assert list(tmp_path.iterdir()) == []
 
 

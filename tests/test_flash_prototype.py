@@ -130,6 +130,11 @@ def test_one_wrong_row_takes_its_findings_away(rows, kind):
     assert all(victim["key"] not in finding.evidence.rows for finding in after)
 
 
+def test_a_few_replayed_tiles_make_no_claim_about_all(rows):
+    few = [row for row in rows if row["point"]["kind"] == "tile"][:4]
+    assert flash.conclude(few) == []
+
+
 def test_drawing_findings_twice_gives_the_same_ids(rows):
     assert [f.id for f in flash.conclude(rows)] == [f.id for f in flash.conclude(rows)]
 
@@ -215,6 +220,7 @@ def test_the_probes_do_their_work(device):
 
 def test_a_timed_kernel_is_judged_before_and_after(device):
     from attnproto import measure
+    from attnproto.prototypes import flash_timing
 
     problem = flash.problem_of({**POINT, "Hq": 1})
     brief = measure.Protocol("brief", 1, 0.0, 100.0, measure.SampleCount(3), largest_cv=9.0)
@@ -223,6 +229,62 @@ def test_a_timed_kernel_is_judged_before_and_after(device):
         patch.setattr(measure, "QUICK", brief)
         patch.setattr(probe, "probe", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
         probe._peaks.clear()
-        result = flash._timed(problem, flash.tile_of(point), device, "quick")
+        result = flash_timing.timed(problem, flash.tile_of(point), device, "quick")
     assert len(result["samples_us"]) == 3
     assert result["time_us"] > 0
+
+
+PAIR = {**POINT, "kind": "pair", "Hq": 1, "axis": "keys", "a": "lane", "b": "matrix"}
+
+
+def test_both_sides_of_a_pair_are_judged_and_an_emulated_pair_has_no_ratio(device):
+    outcome = flash.run(PAIR, device, "quick")
+    assert outcome.status == "ok"
+    assert outcome.result["kernel_hash"] == flash.kernel_hash(PAIR)
+    assert "ratio" not in outcome.result
+
+
+def test_a_pair_is_compared_in_blocks(device, monkeypatch):
+    from attnproto.prototypes import flash_timing
+    from attnproto.selftest import SyntheticKernel
+
+    times = {"lane": 90.0, "matrix": 100.0}
+    monkeypatch.setattr(
+        flash_timing,
+        "on_device",
+        lambda problem, tile, device: SyntheticKernel(times[tile.keys], noise=0.01, seed=3),
+    )
+    tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
+    result = flash_timing.paired(flash.problem_of(PAIR), tiles, device)
+    assert result["verdict"] == "faster"
+    assert result["ratio"] == pytest.approx(0.9, rel=0.02)
+    assert result["repeats"] == pytest.approx(12, abs=1)  # 1200 us over 100 us
+
+
+def pair_row(device, verdict, ratio, p_value, **changes):
+    point = {**PAIR, "Nq": 4096, "Nkv": 4096, **changes}
+    result = {"ratio": ratio, "ratio_low": ratio - 0.01, "ratio_high": ratio + 0.01, "cv": 0.02}
+    result |= {"verdict": verdict, "blocks": 6, "p_value": p_value, "kernel_hash": "h"}
+    outcome = type("Outcome", (), {"status": "ok", "reason": "", "result": result})
+    return stored(point, device, outcome, "metal", "Apple M4", "measured")
+
+
+def test_pairs_say_faster_or_equal_and_nothing_when_undecided(device):
+    rows = [
+        pair_row(device, "faster", 0.9, 1e-6),
+        pair_row(device, "equal", 1.0, 0.5, b="staged16"),
+        pair_row(device, "undecided", 0.98, 0.1, axis="rows", a=8, b=16),
+    ]
+    titles = [finding.title for finding in flash.conclude(rows)]
+    assert titles == [
+        "f16 D=64 N=4096: keys lane is faster than matrix on Apple M4",
+        "f16 D=64 N=4096: keys lane is as fast as staged16 within 2 % on Apple M4",
+    ]
+
+
+def test_a_difference_that_many_comparisons_explain_is_no_finding(device):
+    # 0.04 alone would stand at 5 %; beside nineteen others it needs 0.05 / 20.
+    rows = [pair_row(device, "faster", 0.95, 0.04)]
+    assert len(flash.conclude(rows)) == 1
+    rows += [pair_row(device, "undecided", 1.0, 0.9, D=64 + 8 * i) for i in range(1, 20)]
+    assert flash.conclude(rows) == []

@@ -7,8 +7,6 @@ instantiations at the end of each are written here.
 from __future__ import annotations
 
 import os
-import struct
-from dataclasses import dataclass
 
 import attnproto
 import ml_dtypes
@@ -34,14 +32,6 @@ def device():
     return attnproto.open_device("auto")
 
 
-def instantiated(text: str, **calls: str) -> str:
-    lines = [
-        f'template [[host_name("{name}")]] [[kernel]] decltype({call}) {call};'
-        for name, call in calls.items()
-    ]
-    return "\n".join([text, *lines, ""])
-
-
 def normal(shape: tuple[int, ...], dtype: type, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
@@ -64,39 +54,8 @@ def close(found: np.ndarray, wanted: np.ndarray, name: str) -> None:
     np.testing.assert_allclose(found.astype(np.float64), wanted, atol=atol, rtol=rtol)
 
 
-@dataclass(frozen=True)
-class Steel:
-    """One problem for steel_attention: 4 simdgroups, 32 query rows."""
-
-    type_name: str
-    d: int
-    nq: int
-    nkv: int
-    causal: bool
-
-    @property
-    def bk(self) -> int:
-        return 32 if self.d == 64 else 16
-
-    @property
-    def constants(self) -> dict[int, bool]:
-        aligned = {200: self.nq % 32 == 0, 201: self.nkv % self.bk == 0}
-        return aligned | {300: False, 301: self.causal, 302: False, 303: False}
-
-    def parameters(self, *tensors: np.ndarray) -> bytes:
-        b, h, n, d = tensors[0].shape
-        m = self.nkv
-        head = struct.pack(
-            "6if7i", b, h, d, n, m, h // tensors[1].shape[1], d**-0.5,
-            -(-n // 32), -(-m // self.bk), n // 32, m // self.bk, n % 32, m % self.bk, m - n,
-        )  # fmt: skip
-        head += b"\0" * (-len(head) % 8)
-        strides = [s for t in tensors for s in (t[0].size, t[0, 0].size, d)]
-        return head + struct.pack("12q", *strides)
-
-
 STEEL = [
-    Steel(name, d, nq, nkv, causal)
+    (name, d, nq, nkv, causal)
     for name in TYPES
     for d in (64, 128)
     for nq, nkv, causal in ((64, 96, False), (100, 131, False), (77, 77, True), (1, 63, False))
@@ -104,24 +63,18 @@ STEEL = [
 
 
 @pytest.mark.parametrize(
-    "case", STEEL, ids=lambda c: f"{c.type_name}-D{c.d}-Nq{c.nq}-Nkv{c.nkv}-causal{int(c.causal)}"
+    ("name", "d", "nq", "nkv", "causal"),
+    STEEL,
+    ids=[f"{n}-D{d}-Nq{nq}-Nkv{nkv}-causal{int(c)}" for n, d, nq, nkv, c in STEEL],
 )
-def test_steel_attention_agrees_with_fp64(device, case):
-    dtype = TYPES[case.type_name][0]
-    sizes = f"32, {case.bk}, {case.d}, {case.d}, 4, 1"
-    call = f"attention<{case.type_name}, {sizes}, {case.type_name}, float>"
-    text = mlx.flattened("utils.h", "steel/attn/kernels/steel_attention.h")
-    pipeline = device.library(instantiated(text, steel=call)).pipeline("steel", case.constants)
-    q = normal((2, 4, case.nq, case.d), dtype, 1)
-    k, v = (normal((2, 2, case.nkv, case.d), dtype, seed) for seed in (2, 3))
+def test_steel_attention_agrees_with_fp64(device, name, d, nq, nkv, causal):
+    dtype = TYPES[name][0]
+    q = normal((2, 4, nq, d), dtype, 1)
+    k, v = (normal((2, 2, nkv, d), dtype, seed) for seed in (2, 3))
     out = np.full(q.shape, np.nan, dtype)
-    device.run(
-        pipeline,
-        threadgroups=(-(-case.nq // 32), 4, 2),
-        threads=(32, 4, 1),
-        buffers={0: q, 1: k, 2: v, 3: out, 4: case.parameters(q, k, v, out)},
-    )
-    close(out, attention(q, k, v, case.d**-0.5, case.causal), case.type_name)
+    kernel = mlx.SteelAttention(name, d)
+    device.submit([kernel.dispatch(device, (q, k, v, out), causal=causal)])
+    close(out, attention(q, k, v, d**-0.5, causal), name)
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -130,7 +83,7 @@ def test_steel_attention_agrees_with_fp64(device, case):
 def test_sdpa_vector_agrees_with_fp64(device, name, d, causal):
     dtype = TYPES[name][0]
     text = mlx.flattened("utils.h", "sdpa_vector.h")
-    library = device.library(instantiated(text, vector=f"sdpa_vector<{name}, {d}, {d}>"))
+    library = device.library(mlx.instantiated(text, vector=f"sdpa_vector<{name}, {d}, {d}>"))
     pipeline = library.pipeline(
         "vector", {20: False, 21: False, 22: causal, 23: False, 24: False, 25: False, 26: 1}
     )
@@ -158,7 +111,7 @@ ROWS, COLUMNS = 3, 1000
 def test_softmax_agrees_with_fp64(device, name):
     dtype = TYPES[name][0]
     text = mlx.flattened("utils.h", "softmax.h")
-    library = device.library(instantiated(text, rows=f"softmax_single_row<{name}, float>"))
+    library = device.library(mlx.instantiated(text, rows=f"softmax_single_row<{name}, float>"))
     x = normal((ROWS, COLUMNS), dtype, 4)
     y = np.full_like(x, np.nan)
     device.run(
@@ -175,7 +128,7 @@ def test_softmax_agrees_with_fp64(device, name):
 def test_logsumexp_agrees_with_fp64(device, name):
     dtype = TYPES[name][0]
     text = mlx.flattened("utils.h", "logsumexp.h")
-    library = device.library(instantiated(text, rows=f"logsumexp<{name}>"))
+    library = device.library(mlx.instantiated(text, rows=f"logsumexp<{name}>"))
     x = normal((ROWS, COLUMNS), dtype, 5)
     y = np.full(ROWS, np.nan, dtype)
     device.run(
@@ -194,7 +147,7 @@ def test_gemv_agrees_with_fp64(device, name, bn):
     bm = 8 // bn
     text = mlx.flattened("gemv.h")
     call = f"gemv<{name}, {bm}, {bn}, 1, 32, 4, 4, false, false>"
-    pipeline = device.library(instantiated(text, product=call)).pipeline("product")
+    pipeline = device.library(mlx.instantiated(text, product=call)).pipeline("product")
     rows, columns = 77, 517
     matrix, vector = normal((rows, columns), dtype, 6), normal((columns,), dtype, 7)
     out = np.full(rows, np.nan, dtype)

@@ -33,6 +33,19 @@ struct StateTile {
     }
   }
 
+  // Adds `other`, which starts from what earlier additions rounded away and ends as what this one
+  // did (Kahan's sum).
+  METAL_FUNC void add(thread StateTile& other) {
+    ATTN_UNROLL for (short a = 0; a < 4; a++) {
+      ATTN_UNROLL for (short b = 0; b < 4; b++) {
+        const float2 before = lane_pair(part[a][b]), more = lane_pair(other.part[a][b]);
+        const float2 after = before + more;
+        lane_pair(part[a][b]) = after;
+        lane_pair(other.part[a][b]) = more - (after - before);
+      }
+    }
+  }
+
   // Rows of the state times `factor`, the lane's four key dimensions.
   METAL_FUNC void shrink(float4 factor) {
     ATTN_UNROLL for (short a = 0; a < 4; a++) {
@@ -53,10 +66,13 @@ METAL_FUNC float4 carried_key(const device T* k, thread const Gates<D>& gates, i
 }
 
 // Adds tokens [begin, last] to the tile, and their keys to `total`, the lane's four dimensions.
+// They are summed apart first, in `added`, which carries what the state is too coarse to hold: a
+// state that has grown large would round much of each token away.
 template <typename T, int D>
-METAL_FUNC void absorb(thread StateTile& state, thread float4& total, const device T* k,
-                       const device T* v, thread const Gates<D>& gates, int begin, int last,
-                       int key_dimension, int value_dimension, LanePlace place) {
+METAL_FUNC void absorb(thread StateTile& state, thread StateTile& added, thread float4& total,
+                       const device T* k, const device T* v, thread const Gates<D>& gates,
+                       int begin, int last, int key_dimension, int value_dimension,
+                       LanePlace place) {
   const int d = key_dimension + place.row * 4;
   float4 sum = float4(0.0f);
   for (int t = begin; t <= last; t += 8) {
@@ -70,11 +86,12 @@ METAL_FUNC void absorb(thread StateTile& state, thread float4& total, const devi
     value_group(right, float4(read4(from)), float4(read4(from + 4)));
     ATTN_UNROLL for (short a = 0; a < 4; a++) {
       ATTN_UNROLL for (short b = 0; b < 4; b++) {
-        thread Fragment<float>& h = state.part[a][b];
+        thread Fragment<float>& h = added.part[a][b];
         simdgroup_multiply_accumulate(h, left.part[a], right.part[b], h);
       }
     }
   }
+  state.add(added);
   if (normalized) {
     total += float4(row_sum(sum.x), row_sum(sum.y), row_sum(sum.z), row_sum(sum.w));
   }

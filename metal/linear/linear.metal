@@ -50,6 +50,7 @@ template <typename T, int D>
                         device float* states [[buffer(6)]],  // [B, H, chunks, D, D], before each
                         device float* totals [[buffer(7)]],  // [B, H, chunks, D]
                         constant LinearParams& params [[buffer(8)]],
+                        device float* residue [[buffer(9)]],  // [B, H, D, D], carried
                         uint3 group [[threadgroup_position_in_grid]],
                         uint simdgroup [[simdgroup_index_in_threadgroup]],
                         uint lane [[thread_index_in_simdgroup]]) {
@@ -66,7 +67,8 @@ template <typename T, int D>
   if (token_gates) decay.sums = gates + head * params.N;
   if (key_gates) decay.sums = key_decay + head * params.N * D;
 
-  StateTile tile;
+  StateTile tile, rest;
+  rest.read<D>(residue + head * D * D + corner, place);
   tile.read<D>(state + head * D * D + corner, place);
   float4 sum = normalized && simdgroup == 0 ? read4(total + head * D + d) : float4(0.0f);
   for (int c = 0; c < chunks; c++) {
@@ -77,11 +79,13 @@ template <typename T, int D>
     if (decays()) {
       const float4 kept = power(decay.at(last, d));
       tile.shrink(kept);
+      rest.shrink(kept);
       sum *= kept;
     }
-    absorb<T, D>(tile, sum, k, v, decay, begin, last, key_dimension, value_dimension, place);
+    absorb<T, D>(tile, rest, sum, k, v, decay, begin, last, key_dimension, value_dimension, place);
   }
   tile.write<D>(state + head * D * D + corner, place);
+  rest.write<D>(residue + head * D * D + corner, place);
   if (counts) write4(total + head * D + d, sum);
 }
 
@@ -118,19 +122,18 @@ template <typename T, int D>
   ATTN_UNROLL for (short f = 0; f < D / 8; f++)
     rows.output[f] = zero_fragment<float>();
 
-  rows.read_queries(-1);
-  rows.add_state(states + chunk * D * D, totals + chunk * D);
+  // The chunk's part first: it is small beside the state's, and would be rounded at its size.
   Fragment<float> score;
-  if (row > begin) {
-    // The token before the rows parts every pair: both factors then are at most 1.
-    if (decays()) rows.read_queries(row - 1);
-    for (int s = begin; s < row; s += 8) {
-      rows.scores(score, s, row - 1, row - 1);
-      rows.add_values(score, s, end - 1);
-    }
+  // The token before the rows parts every pair: both factors then are at most 1.
+  rows.read_queries(row > begin ? row - 1 : -1);
+  for (int s = begin; s < row; s += 8) {
+    rows.scores(score, s, row - 1, row - 1);
+    rows.add_values(score, s, end - 1);
   }
   rows.own_scores(score, row, end);
   rows.add_values(score, row, end - 1);
+  if (decays() && row > begin) rows.read_queries(-1);
+  rows.add_state(states + chunk * D * D, totals + chunk * D);
 
   const float weight = row_sum(rows.weight);
   if (row + rows.place.row < end) {

@@ -186,7 +186,12 @@ def throughput(rows: Sequence[Row]) -> str | None:
                 axis.axhline(mark.tflops, color="#777777", ls=style, lw=1)
                 text = f"published M4, MFA {dtype} D64"
                 axis.annotate(
-                    text, (0.01, mark.tflops), xycoords=("axes fraction", "data"), fontsize=8
+                    text,
+                    (0.0, mark.tflops),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(4, 3),
+                    textcoords="offset points",
+                    fontsize=8,
                 )
 
     labels = ("keys", "TFLOP/s (measured)")

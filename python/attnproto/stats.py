@@ -77,7 +77,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A paired comparison: time of A divided by time of B, and what it says."""
+    """A paired comparison: time of A divided by time of B, and what it says.
+
+    ``cv`` is the spread of the single blocks' ratios.
+    """
 
     ratio: float
     low: float
@@ -86,6 +89,7 @@ class Ratio:
     verdict: str
     blocks: int
     p_value: float
+    cv: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -273,7 +277,14 @@ def ratio_of_blocks(
         low, high = math.exp(centre - reach), math.exp(centre + reach)
         p_value = float(2.0 * student.sf(abs(centre) / error, freedom))
     return Ratio(
-        math.exp(centre), low, high, margin, decide(low, high, margin), len(blocks), p_value
+        math.exp(centre),
+        low,
+        high,
+        margin,
+        decide(low, high, margin),
+        len(blocks),
+        p_value,
+        coefficient_of_variation(np.exp(logs)),
     )
 
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from attnproto import Device, Dispatch
 from attnproto.msl import cache
 
 VERSION = "0.32.4"
 WHEEL = f"mlx_metal-{VERSION}-py3-none-macosx_15_0_arm64.whl"
 SHA256 = "9f0a3cc26d89724434d9684932fc6f3e4e83669d2a895d858ed2c8a55eb84e8b"
-HEADERS = "mlx/include/mlx/backend/metal/kernels"
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*(?:include[ \t]+"([^"]+)"|pragma[ \t]+once)[^\n]*\n', re.M)
 
 
@@ -64,3 +69,73 @@ def flattened(*headers: str) -> str:
             return _INCLUDE.sub(lambda m: expand(m.group(1)) if m.group(1) else "", text)
 
         return "".join(expand(f"mlx/backend/metal/kernels/{header}") for header in headers)
+
+
+def instantiated(text: str, **calls: str) -> str:
+    """A text with an explicit instantiation for each kernel name."""
+    lines = [
+        f'template [[host_name("{name}")]] [[kernel]] decltype({call}) {call};'
+        for name, call in calls.items()
+    ]
+    return "\n".join([text, *lines, ""])
+
+
+@dataclass(frozen=True)
+class SteelAttention:
+    """How MLX launches its steel_attention kernel: 32 query rows, 4 simdgroups.
+
+    Args:
+        type_name: MSL's name of the elements' type.
+        d: head dimension, 64 or 128.
+    """
+
+    type_name: str
+    d: int
+
+    @property
+    def bk(self) -> int:
+        """Keys in a block, as MLX chooses them."""
+        return 32 if self.d == 64 else 16
+
+    @property
+    def text(self) -> str:
+        """A text with the one kernel ``steel``."""
+        sizes = f"32, {self.bk}, {self.d}, {self.d}, 4, 1"
+        call = f"attention<{self.type_name}, {sizes}, {self.type_name}, float>"
+        headers = flattened("utils.h", "steel/attn/kernels/steel_attention.h")
+        return instantiated(headers, steel=call)
+
+    def dispatch(
+        self,
+        device: Device,
+        tensors: Sequence[np.ndarray],
+        *,
+        causal: bool = False,
+        buffers: Mapping[int, object] | None = None,
+    ) -> Dispatch:
+        """A launch over q, k, v and out, each [B, H, N, D].
+
+        Args:
+            device: where the kernel is compiled.
+            tensors: they give the shapes, and are bound unless ``buffers`` are.
+            causal: whether query i sees only keys j <= i + (Nkv - Nq).
+            buffers: what is bound at 0 to 3 instead.
+        """
+        q, k = tensors[:2]
+        (b, h, nq, d), nkv, bk = q.shape, k.shape[2], self.bk
+        aligned = {200: nq % 32 == 0, 201: nkv % bk == 0}
+        constants = aligned | {300: False, 301: causal, 302: False, 303: False}
+        parameters = struct.pack(
+            "6if7i", b, h, d, nq, nkv, h // k.shape[1], d**-0.5, -(-nq // 32), -(-nkv // bk),
+            nq // 32, nkv // bk, nq % 32, nkv % bk, nkv - nq,
+        )  # fmt: skip
+        parameters += b"\0" * (-len(parameters) % 8)
+        parameters += struct.pack(
+            "12q", *(s for t in tensors for s in (t[0].size, t[0, 0].size, d))
+        )
+        return Dispatch(
+            device.library(self.text).pipeline("steel", constants),
+            (-(-nq // 32), h, b),
+            (32, 4, 1),
+            {**(buffers or dict(enumerate(tensors))), 4: parameters},
+        )

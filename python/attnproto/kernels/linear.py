@@ -185,7 +185,8 @@ def launch_linear(
             )
     at_once = min(problem.chunks_a_dispatch, -(-n // problem.chunk))
     carried = device.buffer(np.ascontiguousarray(state))
-    total = device.buffer(np.zeros(b * h * d, np.float32))
+    residue = device.buffer(carried.nbytes)
+    total = device.buffer(b * h * d * 4)
     states, totals = (
         device.buffer(at_once * b * h * d * d * 4),
         device.buffer(at_once * b * h * d * 4),
@@ -206,7 +207,7 @@ def launch_linear(
                 threads=(d, 1, 1),
                 buffers=dict(enumerate(inputs[1:]))
                 | {2 + i: x for i, x in gates.items()}
-                | {4: carried, 5: total, 6: states, 7: totals}
+                | {4: carried, 5: total, 6: states, 7: totals, 9: residue}
                 | common,
             )
         )

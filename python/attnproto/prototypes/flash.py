@@ -7,23 +7,32 @@ on a device whose times are measured it is then timed by protocol.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .. import gate, measure, reference
+from .. import gate
 from ..errors import WrongResult
 from ..kernels.variant import Variant
 from ..problem import AttentionProblem
+from ..store import content_key
 from . import OK, WRONG, Outcome, Prototype
 from .flash_findings import conclude
+from .flash_timing import dispatch_of, paired, timed
 
 BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
 
 
+# The axes that the design leaves open, each choice beside the base tile's.
+PAIRS = (
+    ("keys", "lane", "matrix"),
+    ("keys", "lane", "staged16"),
+    ("rows", 8, 16),
+    ("rescale", "grown", "always"),
+)
 # Blocks of keys that a count is averaged over: how often a maximum grows depends on the data.
 _COUNTED_BLOCKS = 16
 
@@ -63,6 +72,12 @@ def points(mode: str) -> list[dict[str, Any]]:
         _point("count", D=d, dtype=dtype, Nq=16, Nkv=64 * (1 + _COUNTED_BLOCKS), Br=16)
         for d, dtype in itertools.product(D, ("f16", "f32"))
     ]
+    listed += [
+        _point("pair", D=d, dtype=dtype, Nq=n, Nkv=n, axis=axis, a=a, b=b)
+        for d, n in (((64, 1024),) if mode == "quick" else ((64, 4096), (128, 4096)))
+        for dtype in ("f16", "f32")
+        for axis, a, b in PAIRS
+    ]
     tiles = itertools.product(BR, BC, D) if mode == "full" else ((32, 64, d) for d in (64, 128))
     sizes = (1024, 2048, 4096, 8192) if mode == "full" else (1024,)
     listed += [
@@ -88,7 +103,10 @@ def tile_of(point: Mapping[str, Any]) -> Any:
 
 
 def kernel_hash(point: Mapping[str, Any]) -> str:
-    """Hash the kernel text that a point runs today."""
+    """Hash the kernel text that a point runs today; of a pair, both texts."""
+    if point["kind"] == "pair":
+        sides = ({**point, point["axis"]: point[side]} for side in ("a", "b"))
+        return content_key([tile_of(side).source.digest for side in sides])
     return tile_of(point).source.digest
 
 
@@ -108,17 +126,12 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     """
     if point["kind"] == "count":
         return _count(point)
+    if point["kind"] == "pair":
+        return _pair(point, device)
     problem, tile = problem_of(point), tile_of(point)
-    from ..kernels import flash
-
-    def launch(q: np.ndarray, k: np.ndarray, v: np.ndarray, output: np.ndarray) -> Any:
-        return flash.launch(
-            q, k, v, output, device=device, tile=tile, variant=Variant(causal=problem.causal)
-        )
-
-    tried = gate.trial(launch, problem, input_class=point["input"])
+    tried = _tried(problem, tile, device, point["input"])
     judged = tried.judgement
-    pipe = _pipeline(problem, tile, device)
+    pipe, _ = dispatch_of(problem, tile, device)
     result = {
         "flops": problem.flops,
         "bytes": problem.bytes,
@@ -143,69 +156,35 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     if device.tier == "emulated":
         result["emulated_us"] = float(tried.returned.gpu_us)
     elif point["kind"] == "time":
-        result.update(_timed(problem, tile, device, mode))
+        result.update(timed(problem, tile, device, mode))
     return Outcome(OK, "", result)
 
 
-def _pipeline(problem: AttentionProblem, tile: Any, device: Any) -> Any:
+def _tried(problem: AttentionProblem, tile: Any, device: Any, input_class: str) -> gate.Trial:
     from ..kernels import flash
 
-    q, k, v = (np.empty(s, problem.element_type) for s in _shapes(problem))
-    todo = flash.plan(flash.problem_of(q, k, v, variant=Variant(causal=problem.causal)), tile)
-    return flash.pipeline(device, todo.source, todo.constants)
+    def launch(q: np.ndarray, k: np.ndarray, v: np.ndarray, output: np.ndarray) -> Any:
+        variant = Variant(causal=problem.causal)
+        return flash.launch(q, k, v, output, device=device, tile=tile, variant=variant)
+
+    return gate.trial(launch, problem, input_class=input_class)
 
 
-def _shapes(problem: AttentionProblem) -> tuple[tuple[int, ...], ...]:
-    keys = (problem.B, problem.Hkv, problem.Nkv, problem.D)
-    return (problem.B, problem.Hq, problem.Nq, problem.D), keys, keys
-
-
-def _timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict[str, Any]:
-    from ..kernels import flash
-    from ..probe import peaks_of, repeated
-
-    peaks = peaks_of(device)
-    q, k, v = problem.inputs(0)
-    todo = flash.plan(flash.problem_of(q, k, v, variant=Variant(causal=problem.causal)), tile)
-    pipe = flash.pipeline(device, todo.source, todo.constants)
-    timed = repeated(
-        device,
-        pipe,
-        inputs={0: q, 1: k, 2: v},
-        output=(3, q.nbytes),
-        constants={4: todo.params},
-        threadgroups=todo.threadgroups,
-        threads=todo.threads,
-    )
-
-    def judge(seed: int) -> Callable[[], reference.Judgement]:
-        def judged() -> reference.Judgement:
-            q, k, v = problem.inputs(seed)
-            timed.load({0: q, 1: k, 2: v}, fill=np.full(q.shape, np.nan, q.dtype))
-            timed.run(1)
-            actual = timed.read(q.dtype, q.shape)
-            expected = reference.softmax_attention(q, k, v, causal=problem.causal)
-            allowed = reference.tolerance(problem, q, k, v)
-            return reference.judge(actual, expected, problem.dtype, allowed)
-
-        return judged
-
-    protocol = measure.FULL if mode == "full" else measure.QUICK
-    taken = measure.measure(
-        timed.run,
-        gate=judge(0),
-        regate=judge(1),
-        protocol=protocol,
-        flops=problem.flops,
-        device_bytes=problem.bytes,
-        peaks=peaks,
-    )
-    peaks_found = {
-        "flops_per_s": peaks.flops_per_s,
-        "bytes_per_s": peaks.bytes_per_s,
-        "empty_us": peaks.empty_us,
+def _pair(point: Mapping[str, Any], device: Any) -> Outcome:
+    """Judge two tiles that differ in one axis and, where times count, compare them paired."""
+    problem = problem_of(point)
+    tiles = [tile_of({**point, point["axis"]: point[side]}) for side in ("a", "b")]
+    judged = [_tried(problem, tile, device, point["input"]).judgement for tile in tiles]
+    result: dict[str, Any] = {
+        "worst_ratio": max(judgement.worst_ratio for judgement in judged),
+        "kernel_hash": content_key([tile.source.digest for tile in tiles]),
     }
-    return {**taken.as_result(), "peaks": peaks_found}
+    for side, judgement in zip(("a", "b"), judged, strict=True):
+        if not judgement.passed:
+            return Outcome(WRONG, f"{point['axis']} {point[side]}: {judgement.reason}", result)
+    if device.tier != "emulated":
+        result.update(paired(problem, tiles, device))
+    return Outcome(OK, "", result)
 
 
 def _count(point: Mapping[str, Any]) -> Outcome:

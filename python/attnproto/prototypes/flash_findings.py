@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..findings import Effect, Evidence, Finding
 from .case import Case, Row, keys, regime, right, several, worst
-from .flash_costs import budget, budget_law, counts, rates
+from .flash_costs import LEAST_TILES, budget, budget_law, counts, pairs, rates
 
 
 def conclude(rows: Sequence[Row]) -> list[Finding]:
@@ -32,6 +32,7 @@ def conclude(rows: Sequence[Row]) -> list[Finding]:
         budget_law,
         counts,
         rates,
+        pairs,
     )
     case = Case(rows)
     return [finding for rule in rules for finding in rule(case)]
@@ -39,7 +40,7 @@ def conclude(rows: Sequence[Row]) -> list[Finding]:
 
 def _tiles_are_right(case: Case) -> list[Finding]:
     rows = case.of("tile")
-    if not right(rows):
+    if not right(rows) or len(rows) < LEAST_TILES:
         return []
     dtypes = several(rows, "dtype")
     largest = worst(rows, "worst_ratio")
