@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,6 +116,7 @@ class Prepared:
         library: the kernel's library.
         linked: arguments of ``Library.pipeline`` beside name and constants.
         constants: function constants.
+        compile_us: time until the pipeline was ready, library, stitching and all.
     """
 
     way: str
@@ -123,6 +126,7 @@ class Prepared:
     library: Library
     linked: dict[str, object]
     constants: dict[str, object]
+    compile_us: float
 
     def buffers(self, q: object, k: object, v: object, output: object) -> dict[int, object]:
         """Return the buffers by index."""
@@ -137,6 +141,7 @@ def prepare(
     modification: Modification,
     *,
     contract: bool = True,
+    rewrite: Callable[[str], str] = str,
 ) -> Prepared:
     """Make the pipeline of a way on a device.
 
@@ -147,6 +152,7 @@ def prepare(
         way: one of ``WAYS``.
         modification: what to do to scores.
         contract: whether the compiler may fuse multiplications and additions.
+        rewrite: what is done to the kernel's text before it is compiled.
 
     Returns:
         Pipeline and buffers.
@@ -160,7 +166,8 @@ def prepare(
     choice = MODIFICATIONS.index(modification.name)
     constants: dict[str, object] = dict(plan.constants)
     linked: dict[str, object] = {}
-    library = device.library(text.text)
+    begin = time.perf_counter()
+    library = device.library(rewrite(text.text))
     if way == "constant":
         constants["score_choice"] = choice
     elif way == _STITCHED:
@@ -170,13 +177,14 @@ def prepare(
     elif way == _TABLE:
         linked["linked"] = [f"{name}_visible" for name in MODIFICATIONS]
     pipeline = library.pipeline(text.name, constants, **linked)
+    compile_us = (time.perf_counter() - begin) * 1e6
     numbers = _NUMBERS.pack(
         modification.cap / problem.scale, modification.window, modification.rate, choice
     )
     extra: dict[int, object] = {6: numbers}
     if way == _TABLE:
         extra[7] = pipeline.function_table(linked["linked"])
-    return Prepared(way, pipeline, plan, extra, library, linked, constants)
+    return Prepared(way, pipeline, plan, extra, library, linked, constants, compile_us)
 
 
 def run(

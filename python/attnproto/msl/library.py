@@ -16,7 +16,7 @@ from .entry import with_entries
 from .rewrite import FunctionConstant, Instance, Parameter, Rewritten, rewrite
 from .tokens import RewriteError
 
-_TEXTS_KEPT = 64
+_TEXTS_KEPT, _HEADS_KEPT = 64, 1024
 
 
 @functools.cache
@@ -142,7 +142,7 @@ def ship_heads(heads: Mapping[str, bytes]) -> None:
     library_head.cache_clear()
 
 
-@functools.lru_cache(maxsize=_TEXTS_KEPT)
+@functools.lru_cache(maxsize=_HEADS_KEPT)
 def library_head(text: str, target: clang.Target) -> LibraryHead:
     """Return what a text holds; raises as ``library_text``."""
     content = _shipped.get(text_key(text, target))
