@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import KernelCompileError
 from ..kernels import flash, score_ways
 from ..kernels.score_ways import MODIFICATIONS, WAYS, Modification, Prepared
 from ..kernels.tile import FlashTile
@@ -112,21 +113,30 @@ def _ratio(actual: np.ndarray, expected: np.ndarray) -> float:
 def _equal(point: Mapping[str, Any], device: Any) -> Outcome:
     tensors, modification = _tensors(point), Modification(point["modification"])
     problem, expected = flash.problem_of(*tensors), score_ways.reference(*tensors, modification)
-    outputs, result = {}, {"kernel_hash": kernel_hash(point)}
+    outputs: dict[str, np.ndarray] = {}
+    refused: dict[str, str] = {}
+    result: dict[str, Any] = {"kernel_hash": kernel_hash(point), "refused": refused}
     for way in WAYS:
-        ready = score_ways.prepare(
-            device, problem, tile_of(point), way, modification, contract=point["contract"]
-        )
+        try:
+            ready = score_ways.prepare(
+                device, problem, tile_of(point), way, modification, contract=point["contract"]
+            )
+        except KernelCompileError as error:
+            if way == "inline":
+                raise
+            refused[way] = str(error)
+            continue
         outputs[way] = score_ways.run(device, ready, *tensors)[0]
         ratio = result[f"worst_ratio_{way}"] = _ratio(outputs[way], expected)
         if ratio > 1.0:
             return Outcome(WRONG, f"{way} misses FP64 by {ratio:.3g} of what is allowed", result)
+    result["ways"] = list(outputs)
     inline = outputs["inline"]
     row = np.spacing(np.abs(inline).max(axis=-1, keepdims=True))
-    for way in WAYS:
-        result[f"row_ulp_{way}"] = float((np.abs(outputs[way] - inline) / row).max())
-        result[f"different_{way}"] = int((outputs[way] != inline).sum())
-    differing = [way for way in WAYS if result[f"different_{way}"]]
+    for way, output in outputs.items():
+        result[f"row_ulp_{way}"] = float((np.abs(output - inline) / row).max())
+        result[f"different_{way}"] = int((output != inline).sum())
+    differing = [way for way in outputs if result[f"different_{way}"]]
     if differing and not point["contract"]:
         return Outcome(WRONG, f"{', '.join(differing)} differ from inline in bits", result)
     return Outcome(OK, "", result)
