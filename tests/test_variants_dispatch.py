@@ -227,9 +227,31 @@ def test_a_noinline_function_with_threadgroup_variables_is_inlined_and_right(dev
     """
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 31 - np.arange(32))
+    described = attnproto.library.describe("apply")
+    code = native.optimise(linking.specialised(text, described, clang.host_target()))
+    assert "@_Z4away" not in code
 
 
 def test_two_visible_functions_of_one_name_are_refused(device):
     text = "[[visible]] float f(float x) { return x; }\n[[visible]] float f(int x) { return x; }"
     with pytest.raises(KernelCompileError, match="2 functions named 'f'"):
         device.library(text)
+
+
+@pytest.mark.parametrize(
+    "pragma", ["#pragma METAL fp contract(off)", "#pragma STDC FP_CONTRACT OFF"]
+)
+def test_a_pragma_keeps_multiplication_and_addition_apart(device, pragma):
+    text = """
+    kernel void apply(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+      y[i] = y[i] * y[i] - 1.0f;
+    }
+    """
+    x = 1 + np.arange(1, 33, dtype=np.float32) * np.float32(2**-13)
+    for head, expected in (("", np.float64(x) * x - 1), (pragma, x * x - np.float32(1))):
+        y = x.copy()
+        pipeline = device.library(f"{head}\n{text}").pipeline("apply")
+        device.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
+        np.testing.assert_array_equal(y, expected.astype(np.float32))
+    # The square needs 26 bits, so the two are not the same.
+    assert (np.float32(np.float64(x) * x - 1) != x * x - np.float32(1)).any()
