@@ -6,7 +6,7 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from attnproto.errors import KernelCompileError
+from attnproto.errors import DispatchError, KernelCompileError
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 BFLOAT = ml_dtypes.bfloat16
@@ -287,6 +287,36 @@ constant int3 corners[2] = {{int3(1, 2, 3), int3(4, 5, 6)}};
 constexpr constant float kThird = 1.0f / 3.0f;
 typedef vec<float, 4> Four;
 template <typename T> using Two = vec<T, 2>;
+kernel void contracted(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {{
+  out[0] = in[0] * in[1] + in[2];
+}}
+kernel void rounded(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {{
+#pragma METAL fp contract(off)
+  out[0] = in[0] * in[1] + in[2];
+}}
+struct Held {{
+  float4 v;
+  Complex c;
+  Held(float x) : v(x, x + 1.0f, 0, 1), c(x, 2) {{}}
+}};
+struct Mixed {{ packed_float3 tight; float last; }};
+kernel void members(device Mixed* m [[buffer(0)]], constant packed_float3* given [[buffer(1)]]) {{
+  threadgroup packed_float3 shared[2];
+  float3 v = m[0].tight;
+  m[1].tight = v * 2.0f;
+  m[1].tight[1] = 9;
+  m[2].tight = m[1].tight;
+  m[2].tight.z += given[1].y;
+  shared[1] = float3(given[1]) + v;
+  packed_float3 here = shared[1];
+  m[3].tight = here;
+  m[3].last = dot(float3(here), float3(1, 10, 100));
+  Held held(3);
+  m[0].last = held.v.y * 10 + held.c.im + held.c.re * 100 + held.v.w * 1000;
+  bool3 greater = v > float3(1.5f);
+  m[1].last = float3(greater).x + 10 * float3(greater).y + 100 * any(greater) + 1000 * all(greater);
+  m[2].last = select(v, -v, greater).z;
+}}
 kernel void objects({VALUES}) {{
   Complex a(in[0], in[1]), b = Complex::unit();
   Complex c = a * b;
@@ -613,6 +643,26 @@ def test_classes_templates_and_tables(device, library):
     np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 
+def test_packed_vectors_leave_no_gap_and_members_are_initialised(device, library):
+    fields = np.dtype([("tight", "f4", 3), ("last", "f4")])
+    out = np.zeros(4, fields)
+    out[0]["tight"] = [1, 2, 3]
+    given = np.array([[0, 0, 0], [4, 5, 6]], np.float32)
+    launch(device, library, "members", out, given)
+    assert out["tight"].tolist() == [[1, 2, 3], [2, 9, 6], [2, 9, 11], [5, 7, 9]]
+    assert out["last"].tolist() == [1342, 110, -3, 975]
+
+
+def test_a_pragma_keeps_a_product_and_a_sum_apart(device, library):
+    # (1 + 2^-12)^2 - 1 - 2^-11 is 2^-24, which rounding the product to float loses.
+    x = np.array([1 + 2**-12, 1 + 2**-12, -1 - 2**-11], np.float32)
+    out = np.full(1, np.nan, np.float32)
+    launch(device, library, "contracted", x, out)
+    assert out[0] in (0, np.float32(2**-24))  # either is allowed
+    launch(device, library, "rounded", x, out)
+    assert out[0] == 0
+
+
 def test_control_flow_follows_c(device, library):
     out = np.full((5, 64), -9, np.int32)
     launch(device, library, "control", out, threads=64)
@@ -651,6 +701,14 @@ def test_function_constants_of_each_type_reach_the_kernel(device, library):
     assert out[[1, 7, 8, 10, 12]].tolist() == [4, 12, 1, 1, 7]
     launch(device, library, "constants", out, constants=CONSTANTS | {0: False})
     assert out[0] == 0
+
+
+def test_a_conditional_argument_must_be_bound_where_its_condition_holds(device, library):
+    out, extra = np.zeros(13, np.float32), np.zeros(1, np.float32)
+    with pytest.raises(DispatchError, match=r"buffer 1 \(extra\)"):
+        launch(device, library, "constants", out, constants=CONSTANTS)
+    with pytest.raises(DispatchError, match=r"buffer 2 \(never\)"):
+        launch(device, library, "constants", out, extra, constants=CONSTANTS | {1: 4})
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ Context::Context() {
   d.DeviceGetAttribute(&major, kMajor, ordinal_);
   d.DeviceGetAttribute(&minor, kMinor, ordinal_);
   architecture_ = "sm_" + std::to_string(major) + std::to_string(minor);
-  reset();
+  renew();
 }
 
-void Context::reset() {
+void Context::renew() {
   const Driver& d = driver();
-  if (handle_) d.DevicePrimaryCtxReset(ordinal_);
   free_.clear();
-  generation_++;
-  Result result = d.DevicePrimaryCtxRetain(&handle_, ordinal_);
+  // The first is the one that other libraries of the process share.
+  Result result = generation_++ == 0 ? d.DevicePrimaryCtxRetain(&handle_, ordinal_)
+                                     : d.CtxCreate(&handle_, 0, ordinal_);
   if (result == kSuccess) result = d.CtxSetCurrent(handle_);
   if (result == kSuccess) result = d.EventCreate(&start_, 0);
   if (result == kSuccess) result = d.EventCreate(&end_, 0);
@@ -49,8 +49,12 @@ void Context::check(Result result, const std::string& where) {
     throw Error(ErrorKind::DispatchError, message + "; free buffers or use a smaller problem");
   // Errors of a running kernel stay with the context and fail every later call.
   if (driver().CtxSynchronize() != kSuccess) {
-    reset();
-    message += "; the device was opened again, and buffers made before are lost";
+    try {
+      renew();
+      message += "; the device was opened again, and buffers made before are lost";
+    } catch (const Error&) {
+      message += "; this process can use the GPU no more, start a new one";
+    }
   }
   throw Error(ErrorKind::DispatchError, message);
 }

@@ -11,8 +11,8 @@
 
 namespace attnproto::cuda {
 
-// A fault poisons everything a context holds. The context is then reset; what was
-// made before belongs to an older generation and is made again, or refused.
+// A fault poisons everything a context holds. Another context is then made; what the
+// old one held belongs to an older generation and is made again, or refused.
 class Context {
  public:
   Context();
@@ -33,7 +33,7 @@ class Context {
   void mark_end(const std::string& where);
 
  private:
-  void reset();
+  void renew();
 
   int ordinal_ = 0;
   Handle handle_ = nullptr;

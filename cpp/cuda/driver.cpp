@@ -8,9 +8,9 @@ namespace attnproto::cuda {
 namespace {
 
 [[noreturn]] void unavailable(const std::string& found) {
-  throw Error(ErrorKind::DeviceUnavailable,
-              "[cuda] found " + found +
-                  ", needs an NVIDIA GPU and its driver; use open_device(\"cpu\")");
+  throw Error(
+      ErrorKind::DeviceUnavailable,
+      "[cuda] found " + found + ", needs an NVIDIA GPU and its driver; use open_device(\"cpu\")");
 }
 
 template <class Function>
@@ -29,7 +29,7 @@ Driver open() {
   find(library, "cuDeviceGetName", d.DeviceGetName);
   find(library, "cuDeviceGetAttribute", d.DeviceGetAttribute);
   find(library, "cuDevicePrimaryCtxRetain", d.DevicePrimaryCtxRetain);
-  find(library, "cuDevicePrimaryCtxReset_v2", d.DevicePrimaryCtxReset);
+  find(library, "cuCtxCreate_v2", d.CtxCreate);
   find(library, "cuCtxSetCurrent", d.CtxSetCurrent);
   find(library, "cuCtxSynchronize", d.CtxSynchronize);
   find(library, "cuModuleLoadDataEx", d.ModuleLoadDataEx);

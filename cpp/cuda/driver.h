@@ -22,7 +22,7 @@ struct Driver {
   Result (*DeviceGetName)(char*, int, int);
   Result (*DeviceGetAttribute)(int*, int, int);
   Result (*DevicePrimaryCtxRetain)(Handle*, int);
-  Result (*DevicePrimaryCtxReset)(int);
+  Result (*CtxCreate)(Handle*, unsigned, int);
   Result (*CtxSetCurrent)(Handle);
   Result (*CtxSynchronize)();
   Result (*ModuleLoadDataEx)(Handle*, const void*, unsigned, int*, void**);

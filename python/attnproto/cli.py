@@ -73,10 +73,10 @@ def run(
         fleet=fleet,
     )
     finished = run_plan(plan)
-    print(
-        f"{finished.rows} points ({finished.not_ok} not ok), {finished.findings} findings\n"
-        f"report: {finished.report}"
-    )
+    print(f"\n{finished.rows} points ({finished.not_ok} not ok), {len(finished.findings)} findings")
+    for proto, tier, title in finished.findings:
+        print(f"  {proto:9} {tier:9} {title}")
+    print(f"\nreport: {finished.report}")
     return FAILED if finished.not_ok else 0
 
 

@@ -47,7 +47,7 @@ class Finished:
 
     rows: int
     not_ok: int
-    findings: int
+    findings: tuple[tuple[str, str, str], ...]  # prototype, tier, title
     report: Path
 
 
@@ -262,7 +262,8 @@ def conclude(out: Path) -> Finished:
     write_findings(out / FINDINGS, findings)
     report = write_report(out, rows, findings)
     not_ok = sum(row["status"] != "ok" for row in rows)
-    return Finished(len(rows), not_ok, len(findings), report)
+    titles = tuple((f.proto, f.tier, f.title) for f in findings)
+    return Finished(len(rows), not_ok, titles, report)
 
 
 def draw_findings(rows: Iterable[dict[str, Any]]) -> list[Any]:

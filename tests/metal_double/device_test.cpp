@@ -267,7 +267,7 @@ TEST("a session that lists a device and has no default one, and one that has non
   EXPECT(open_metal()->info().kind == "metal");
   behaviour().listed_device = false;
   EXPECT(refused(ErrorKind::DeviceUnavailable, {"[metal.open]"}, [] { open_metal(); }));
-  metal_double::reset();
+  behaviour() = {};
   EXPECT(open_metal()->info().tier == "emulated");
 }
 
@@ -350,7 +350,7 @@ TEST("each dispatch is timed by the counters, or not at all when they cannot be 
   EXPECT(timing.each.empty() && timing.gpu_us() >= 0);
   behaviour().counters = false;
   EXPECT(lab.device->submit_with(two, {false, true}).each.empty());
-  metal_double::reset();
+  behaviour() = {};
   const std::vector<Dispatch> many(2049, two[0]);
   EXPECT(lab.device->submit_with(many, {false, true}).each.empty());
 }

@@ -52,7 +52,8 @@ def host_target() -> Target:
     extra = ("-Xclang", "-ffake-address-space-map")
     if machine == "aarch64":
         # Its back end lists no OpenCL features of its own.
-        extra += ("-Xclang", "-cl-ext=+__opencl_c_generic_address_space,+cl_khr_fp16")
+        extensions = "+__opencl_c_generic_address_space,+cl_khr_fp16,+__cl_clang_function_pointers"
+        extra += ("-Xclang", f"-cl-ext={extensions}")
     return Target(f"{machine}-{system}", (option, *extra))
 
 

@@ -11,20 +11,17 @@ from ..errors import KernelCompileError
 from . import cache, clang, counts, ir, native, shipped
 from .entry import buffer_index, entry_name, is_buffer, is_table
 from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
-from .linking import specialised, table_symbols
+from .linking import present_parameters, specialised, table_symbols
 
-_SIZE_BYTES = 8
+_SIZE_BYTES, _HEAD_BYTES = 8, 16  # static threadgroup memory; and which parameters there are
 
 
-def arguments(
-    head: LibraryHead, function: str, values: dict[str, bool | int | float]
-) -> list[_core.KernelArgument]:
-    """What the host must bind."""
+def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
+    """What the host must bind; ``present`` has a bit for each parameter (linking.py)."""
     number, instance = head.instance(function)
     found = []
     for position, parameter in enumerate(instance.parameters):
-        switch = parameter.attributes.get("function_constant")
-        if switch is not None and not values.get(switch):
+        if not present >> position & 1:
             continue
         if "threadgroup" in parameter.attributes:
             kind = _core.ArgumentKind.THREADGROUP
@@ -59,7 +56,7 @@ class NativeFrontEnd(_core.FrontEnd):
         super().__init__()
         self._counting = counting
         self._target = clang.host_target()
-        self._loaded: dict[str, tuple[int, list[int]]] = {}
+        self._loaded: dict[str, tuple[int, int, list[int]]] = {}
         self._lock = threading.Lock()
 
     def functions(self, text: str) -> list[str]:
@@ -94,13 +91,14 @@ class NativeFrontEnd(_core.FrontEnd):
             content, function_us = self._build(text, descriptor, name)
         if loaded is None:
             static_bytes = int.from_bytes(content[:_SIZE_BYTES], "little")
+            present = int.from_bytes(content[_SIZE_BYTES:_HEAD_BYTES], "little")
             wanted = [entry_name(number), *symbols.values()]
-            loaded = (static_bytes, native.load(content[_SIZE_BYTES:], wanted))
+            loaded = (static_bytes, present, native.load(content[_HEAD_BYTES:], wanted))
             with self._lock:
                 self._loaded[name] = loaded
-        static_bytes, addresses = loaded
+        static_bytes, present, addresses = loaded
         return _core.KernelImage(
-            arguments(head, descriptor.function, values),
+            arguments(head, descriptor.function, present),
             static_bytes,
             instance.max_threads or 1024,
             addresses[0],
@@ -164,6 +162,8 @@ class NativeFrontEnd(_core.FrontEnd):
         if self._counting:
             optimised = counts.instrument(optimised)
         optimised, static_bytes = ir.place_threadgroup_variables(optimised)
-        content = static_bytes.to_bytes(_SIZE_BYTES, "little") + native.compile_object(optimised)
+        present = present_parameters(text, descriptor, self._target)
+        numbers = b"".join(n.to_bytes(_SIZE_BYTES, "little") for n in (static_bytes, present))
+        content = numbers + native.compile_object(optimised)
         cache.write(name, content)
         return content, function_us

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from .. import _core
@@ -42,6 +43,41 @@ def specialised(
         return module.text()
     whole = ir.split(native.link([part.text() for part in parts]))
     return ir.cut(whole, *roots).text()
+
+
+def present_parameters(
+    text: str, descriptor: _core.PipelineDescriptor, target: clang.Target
+) -> int:
+    """Return a bit for each parameter of a kernel that its function constants do not remove."""
+    library = library_text(text, target)
+    _, instance = library.head.instance(descriptor.function)
+    values = library.head.values(descriptor.constants)
+    switches = [parameter.attributes.get("function_constant") for parameter in instance.parameters]
+    return sum(
+        1 << position
+        for position, switch in enumerate(switches)
+        if switch is None or _holds(library, switch, values)
+    )
+
+
+def _holds(library: LibraryText, switch: str, values: dict[str, bool | int | float]) -> bool:
+    """Whether a function constant is true, or a constant derived from some.
+
+    A derived one is a function in the IR; with its constants fixed it is only a return.
+    """
+    constants = library.head.constants
+    if switch in constants:
+        return bool(values.get(switch))
+    name = f"attn_derived_{switch}"
+    symbol = f"@_Z{len(name)}{name}v"
+    if symbol not in library.module.functions:
+        return False  # the kernels never ask for it
+    module = ir.cut(library.module, symbol)
+    ir.fix_constants(module, constants, values)
+    head, _, rest = module.functions[symbol].partition("\n")
+    head = head.replace("define linkonce_odr ", "define ").replace(" comdat", "")
+    module.functions[symbol] = f"{head}\n{rest}"
+    return re.search(r"^\s+ret i1 true", native.optimise(module.text()), re.M) is not None
 
 
 def table_symbols(

@@ -16,12 +16,12 @@ from . import cache, clang
 from .entry import launch_name
 from .front_end import arguments
 from .library import library_head, own_sources
-from .linking import specialised
+from .linking import present_parameters, specialised
 
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
 _VARIABLE = re.compile(r"@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\(")
-_DYNAMIC = "@attn.dynamic"
+_DYNAMIC = "@attn_dynamic"
 
 
 def target(architecture: str) -> clang.Target:
@@ -50,7 +50,7 @@ def _in_shared_memory(text: str) -> tuple[str, int]:
     lines = []
     sizes = {}
     for symbol, _, size, alignment in set(_VARIABLE.findall(text)):
-        array = f"@attn.shared.{len(lines)}"
+        array = f"@attn_shared_{len(lines)}"
         sizes[symbol] = int(size)
         lines.append(
             f"{array} = internal addrspace(3) global [{size} x i8] undef, "
@@ -137,7 +137,7 @@ class PtxFrontEnd(_core.FrontEnd):
             content = static_bytes.to_bytes(8, "little") + code.encode()
             cache.write(name, content)
         return _core.KernelImage(
-            arguments(head, descriptor.function, values),
+            arguments(head, descriptor.function, present_parameters(text, descriptor, chosen)),
             int.from_bytes(content[:8], "little"),
             instance.max_threads or 1024,
             number,

@@ -8,7 +8,7 @@ threadgroup variables, vector constructors, the address space of methods.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .tokens import (
     RewriteError,
@@ -31,9 +31,12 @@ SPACES = {
 _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
 _TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
-_CONTRACT = re.compile(r"#\s*pragma\s+METAL\s+fp\s+contract\s*\(\s*(off|fast|on)\s*\)")
 _TABLE = "visible_function_table"
 _BOOLS = {"bool2", "bool3", "bool4"}
+# The same pragma by clang's name.
+_CONTRACT = re.compile(
+    r"(?m)^([ \t]*#[ \t]*pragma[ \t]+)(?:METAL[ \t]+fp|STDC[ \t]+FP)[ \t]+contract", re.I
+)
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 # Types that OpenCL predefines, and then finds ambiguous.
@@ -118,7 +121,7 @@ class Rewriter:
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        out = self._scope([_translated(token) for token in tokenize(text)])
+        out = self._scope(tokenize(text))
         for name, call, line in self.pending:
             base = next((t.text for t in reversed(call[: _angle(call)]) if t.kind == "name"), "")
             if base not in self.kernels:
@@ -300,8 +303,24 @@ class Rewriter:
         if not d.body:
             return [*out, *self._code(t[until : d.end])]
         begin, end = d.body
-        out += self._code(t[until:begin])
+        if d.initialiser is None:
+            out += self._code(t[until:begin])
+        else:
+            out += self._initialisers(t[until:begin])
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
+
+    def _initialisers(self, t: list[Token]) -> list[Token]:
+        """``: v(x, y)`` of a constructor; in braces clang takes it for vectors too."""
+        out = [t[0]]
+        for number, part in enumerate(split_commas(t[1:])):
+            begin = next((k for k, w in enumerate(part) if w == "("), None)
+            if begin is not None and len(split_commas(part[begin + 1 : -1])) > 1:
+                inside = self._code(part[begin + 1 : -1])
+                part = [*part[:begin], made("{", part[0]), *inside, made("}", part[-1])]
+            else:
+                part = self._code(part)
+            out += [*([made(",", part[0])] if number else []), *part]
+        return out
 
     def _for_temporaries(
         self, t: list[Token], start: int, d: _Declaration, class_name: str
@@ -603,6 +622,14 @@ class Rewriter:
             out += [*type_tokens, *self._code([t[end + 1]]), made("=", t[i])]
             out += self._constructed(type_tokens, t[end + 3 : close], t[i])
             return close + 1
+        if body and t[i].text in _BOOLS and following[1:] == ["="]:
+            # bool4 name = a < b;
+            stop = next(k for k in range(end, len(t)) if t[k] == ";")
+            value = split_commas(t[end + 3 : stop])
+            if len(value) == 1 and value[0][0] != "{":
+                out += [*type_tokens, *self._code([t[end + 1]]), t[end + 2]]
+                out += self._constructed(type_tokens, value[0], t[i])
+                return stop
         if (
             following[:1] not in (["("], ["{"])
             or before in ("operator", "~")
@@ -657,15 +684,6 @@ class Rewriter:
         return end
 
 
-def _translated(token: Token) -> Token:
-    """``#pragma METAL fp contract(off)`` under the name that clang gives it."""
-    match = _CONTRACT.fullmatch(token.text)
-    if token.kind != "directive" or match is None:
-        return token
-    switch = "OFF" if match[1] == "off" else "ON"
-    return replace(token, text=f"#pragma STDC FP_CONTRACT {switch}")
-
-
 def _linkable(d: _Declaration) -> bool:
     return any(a[:1] in (["visible"], ["stitchable"]) for a in d.attributes)
 
@@ -691,4 +709,4 @@ def _angle(call: list[Token]) -> int:
 
 def rewrite(text: str) -> Rewritten:
     """Rewrite a preprocessed MSL text to C++ for OpenCL."""
-    return Rewriter().rewrite(text)
+    return Rewriter().rewrite(_CONTRACT.sub(r"\1clang fp contract", text))

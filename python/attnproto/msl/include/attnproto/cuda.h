@@ -9,8 +9,14 @@ ATTN_INLINE uint attn_to_warp(uint m) { return (m & 17u) | ((m & 8u) >> 2) | ((m
 
 #define ATTN_ENGINE extern "C" inline __attribute__((always_inline, convergent))
 ATTN_ENGINE uint attn_lane_index() { return attn_from_warp(attn_warp_lane()); }
+// The lanes that take part in a collective are those that run it together.
+ATTN_INLINE uint attn_warp_active() {
+  uint mask;
+  __asm__ volatile("activemask.b32 %0;" : "=r"(mask));
+  return mask;
+}
 ATTN_INLINE uint attn_warp_shuffle(uint value, uint warp_lane) {
-  return (uint)__nvvm_shfl_sync_idx_i32(0xffffffffu, (int)value, (int)warp_lane, 31);
+  return (uint)__nvvm_shfl_sync_idx_i32(attn_warp_active(), (int)value, (int)warp_lane, 31);
 }
 ATTN_ENGINE uint attn_shuffle_u32(uint value, uint source) {
   return attn_warp_shuffle(value, attn_to_warp(source & 31u));
@@ -20,14 +26,16 @@ ATTN_ENGINE ulong attn_shuffle_u64(ulong value, uint source) {
   ulong low = attn_warp_shuffle((uint)value, from);
   return low | (ulong)attn_warp_shuffle((uint)(value >> 32), from) << 32;
 }
-ATTN_ENGINE uint attn_broadcast_first_u32(uint value) { return attn_warp_shuffle(value, 0); }
 ATTN_ENGINE uint attn_ballot(uint vote) {
-  uint hardware = (uint)__nvvm_vote_ballot_sync(0xffffffffu, vote != 0);
+  uint hardware = (uint)__nvvm_vote_ballot_sync(attn_warp_active(), vote != 0);
   uint votes = 0;  // bits change places as the lanes do
   for (uint m = 0; m < 32; m++) votes |= ((hardware >> attn_to_warp(m)) & 1u) << m;
   return votes;
 }
-ATTN_ENGINE void attn_simdgroup_barrier() { __nvvm_bar_warp_sync(0xffffffffu); }
+ATTN_ENGINE uint attn_broadcast_first_u32(uint value) {
+  return attn_shuffle_u32(value, (uint)__builtin_ctz(attn_ballot(1)));
+}
+ATTN_ENGINE void attn_simdgroup_barrier() { __nvvm_bar_warp_sync(attn_warp_active()); }
 ATTN_ENGINE void attn_threadgroup_barrier() { __syncthreads(); }
 
 template <class T>
@@ -55,21 +63,27 @@ ATTN_INLINE T attn_exchange(T value, uint from) {
 }
 template <class T>
 ATTN_INLINE T attn_reduce_lanes(T value, uint op) {
-  uint lane = attn_lane_index();
-  for (uint k = 16; k; k >>= 1) value = attn_combine(value, attn_exchange(value, lane ^ k), op);
-  return value;
+  uint active = attn_ballot(1);
+  if (active == 0xffffffffu) {
+    uint lane = attn_lane_index();
+    for (uint k = 16; k; k >>= 1) value = attn_combine(value, attn_exchange(value, lane ^ k), op);
+    return value;
+  }
+  T total = attn_exchange(value, (uint)__builtin_ctz(active));
+  for (uint rest = active & (active - 1); rest; rest &= rest - 1)
+    total = attn_combine(total, attn_exchange(value, (uint)__builtin_ctz(rest)), op);
+  return total;
 }
 template <class T>
 ATTN_INLINE T attn_prefix_lanes(T value, uint op, uint inclusive) {
   uint lane = attn_lane_index();
-  T total = value;
-  for (uint k = 1; k < 32; k <<= 1) {
-    T before = attn_exchange(total, lane - k);
-    if (lane >= k) total = attn_combine(before, total, op);
+  T total = op == 1 ? (T)1 : (T)0;
+  for (uint rest = attn_ballot(1); rest; rest &= rest - 1) {
+    uint from = (uint)__builtin_ctz(rest);
+    T other = attn_exchange(value, from);
+    if (from < lane + inclusive) total = attn_combine(total, other, op);
   }
-  if (inclusive) return total;
-  T before = attn_exchange(total, lane - 1);
-  return lane ? before : op == 1 ? (T)1 : (T)0;
+  return total;
 }
 #define ATTN_REDUCTION(suffix, T)                                                \
   ATTN_ENGINE T attn_reduce_##suffix(T value, uint op) {                         \

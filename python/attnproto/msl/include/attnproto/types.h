@@ -304,11 +304,7 @@ struct attn_packed3 {
   ATTN_INLINE operator vec<T, 3>() const space { return (vec<T, 3>)(x, y, z); }                  \
   ATTN_INLINE const space T& operator[](int i) const space { return (&x)[i]; }
 #define ATTN_PACKED_WRITE(space)                                                                 \
-  ATTN_INLINE space T& operator[](int i) space { return (&x)[i]; }                               \
-  ATTN_INLINE space attn_packed3& operator=(vec<T, 3> v) space {                                 \
-    x = v.x, y = v.y, z = v.z;                                                                   \
-    return *this;                                                                                \
-  }
+  ATTN_INLINE space T& operator[](int i) space { return (&x)[i]; }
   ATTN_PACKED(__private) ATTN_PACKED(__global) ATTN_PACKED(__local) ATTN_PACKED(__constant)
   ATTN_PACKED_WRITE(__private) ATTN_PACKED_WRITE(__global) ATTN_PACKED_WRITE(__local)
 #undef ATTN_PACKED
