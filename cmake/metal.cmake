@@ -17,7 +17,6 @@ function(attnproto_add_metal target)
     cpp/metal/library.cpp
     cpp/metal/metal_cpp.cpp
     cpp/metal/objc.cpp
-    cpp/metal/signatures.cpp
     cpp/metal/submission.cpp
     cpp/metal/variants.cpp)
   target_include_directories(${target} SYSTEM PRIVATE "${metal_cpp}")

@@ -28,14 +28,22 @@ namespace {
 
 // Calls back into Python (attnproto.msl), which holds the compiler.
 struct PythonFrontEnd final : FrontEnd {
-  NB_TRAMPOLINE(FrontEnd, 2);
+  NB_TRAMPOLINE(FrontEnd, 3);
   std::vector<std::string> functions(const std::string& text) override {
     NB_OVERRIDE_PURE(functions, text);
   }
   KernelImage compile(const std::string& text, const PipelineDescriptor& descriptor) override {
     NB_OVERRIDE_PURE(compile, text, descriptor);
   }
+  void save_archive(const std::vector<std::string>& texts,
+                    const std::vector<PipelineDescriptor>& descriptors,
+                    const std::string& path) override {
+    NB_OVERRIDE(save_archive, texts, descriptors, path);
+  }
 };
+
+// Compilers run outside the interpreter's lock, so that several can run at once.
+using Unlocked = nb::call_guard<nb::gil_scoped_release>;
 
 using Axes = std::tuple<uint32_t, uint32_t, uint32_t>;
 Extent extent(const Axes& axes) {
@@ -86,29 +94,39 @@ NB_MODULE(_core, m) {
       .def_ro("function", &PipelineDescriptor::function)
       .def_ro("constants", &PipelineDescriptor::constants)
       .def_ro("linked_functions", &PipelineDescriptor::linked_functions)
-      .def_ro("archive", &PipelineDescriptor::archive);
+      .def_ro("archive", &PipelineDescriptor::archive)
+      .def_ro("fails_on_archive_miss", &PipelineDescriptor::fail_on_archive_miss)
+      .def_prop_ro("private_functions", [](const PipelineDescriptor& self) {
+        std::vector<std::pair<std::string, std::string>> found;
+        for (const LinkedFunction& one : self.private_functions)
+          found.emplace_back(one.library->text(), one.function);
+        return found;
+      });
   nb::class_<PipelineInfo>(m, "PipelineInfo")
       .def_ro("static_threadgroup_bytes", &PipelineInfo::static_threadgroup_bytes)
       .def_ro("max_threads", &PipelineInfo::max_threads)
       .def_ro("simd_width", &PipelineInfo::simd_width)
       .def_ro("compile_us", &PipelineInfo::compile_us)
+      .def_ro("function_us", &PipelineInfo::function_us)
       .def_ro("cached", &PipelineInfo::cached);
 
   nb::enum_<KernelArgument::Kind>(m, "ArgumentKind")
       .value("BUFFER", KernelArgument::Kind::Buffer)
-      .value("THREADGROUP", KernelArgument::Kind::Threadgroup);
+      .value("THREADGROUP", KernelArgument::Kind::Threadgroup)
+      .value("FUNCTION_TABLE", KernelArgument::Kind::FunctionTable);
   nb::class_<KernelArgument>(m, "KernelArgument")
       .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string>(), "kind"_a, "index"_a,
            "min_bytes"_a, "name"_a);
   nb::class_<KernelImage>(m, "KernelImage")
-      .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string, double,
-                    bool>(),
+      .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
+                    std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
            "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
-           "code"_a, "compile_us"_a, "cached"_a);
+           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a);
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)
-      .def("compile", &FrontEnd::compile);
+      .def("compile", &FrontEnd::compile)
+      .def("save_archive", &FrontEnd::save_archive);
 
   nb::class_<Buffer>(m, "Buffer")
       .def_prop_ro("nbytes", &Buffer::bytes)
@@ -123,8 +141,8 @@ NB_MODULE(_core, m) {
   nb::class_<Pipeline>(m, "Pipeline").def_prop_ro("info", &Pipeline::info);
   nb::class_<Library>(m, "Library")
       .def("functions", &Library::functions)
-      .def("pipeline", &Library::pipeline, "descriptor"_a,
-           nb::call_guard<nb::gil_scoped_release>());
+      .def_prop_ro("text", &Library::text)
+      .def("pipeline", &Library::pipeline, "descriptor"_a, Unlocked());
   nb::class_<Timing>(m, "Timing")
       .def_ro("gpu_start_us", &Timing::gpu_start_us)
       .def_ro("gpu_end_us", &Timing::gpu_end_us)
@@ -166,7 +184,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("name", [](const Device& self) { return self.info().name; })
       .def_prop_ro("tier", [](const Device& self) { return self.info().tier; })
       .def("new_buffer", &Device::new_buffer, "nbytes"_a)
-      .def("library", &Device::library, "text"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("library", &Device::library, "text"_a, Unlocked())
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {

@@ -48,14 +48,14 @@ void bind_stitching(nb::module_& m) {
   nb::class_<StitchedFunction>(m, "StitchedFunction")
       .def(nb::init<std::string, std::vector<StitchedCall>, bool>(), "name"_a, "calls"_a,
            "always_inline"_a = true);
-  add_method<Library>("stitch", &Library::stitch, "functions"_a);
+  add_method<Library>("stitch", &Library::stitch, "functions"_a, Unlocked());
 }
 
 void bind_pipelines(nb::module_& m) {
   nb::class_<FunctionTable>(m, "FunctionTable").def("__len__", &FunctionTable::size);
   nb::class_<Archive>(m, "Archive")
-      .def("add", &Archive::add, "library"_a, "descriptor"_a)
-      .def("save", &Archive::save, "path"_a);
+      .def("add", &Archive::add, "library"_a, "descriptor"_a, Unlocked())
+      .def("save", &Archive::save, "path"_a, Unlocked());
   add_method<Pipeline>("function_table", &Pipeline::function_table, "functions"_a);
   add_method<PipelineDescriptor>(
       "link",

@@ -78,6 +78,7 @@ void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
 void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
                      const std::string& kernel) {
   for (const KernelArgument& argument : arguments) {
+    if (argument.kind == KernelArgument::Kind::FunctionTable) continue;
     bool buffer = argument.kind == KernelArgument::Kind::Buffer;
     std::string what = std::string(buffer ? "buffer " : "threadgroup memory ") +
                        std::to_string(argument.index) + " (" + argument.name + ")";

@@ -88,8 +88,9 @@ struct PipelineInfo {
   uint32_t static_threadgroup_bytes = 0;
   uint32_t max_threads = 0;  // per threadgroup
   uint32_t simd_width = kSimdWidth;
-  double compile_us = 0;  // time until the pipeline was ready, whatever the cache gave
-  bool cached = false;    // true when no compiler ran
+  double compile_us = 0;   // time until the pipeline was ready, whatever the cache gave
+  double function_us = 0;  // the part of it in which constants were fixed and functions linked
+  bool cached = false;     // true when no compiler ran
 };
 
 class Buffer {
@@ -122,6 +123,8 @@ class Library {
  public:
   virtual ~Library() = default;
   virtual std::vector<std::string> functions() const = 0;
+  // What it was compiled from, where the device keeps it.
+  virtual std::string text() const { return ""; }
   virtual std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor&) = 0;
   // A library of functions composed from this one's visible functions.
   virtual std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>&) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "device.h"
@@ -11,7 +12,7 @@
 namespace attnproto {
 
 struct KernelArgument {
-  enum class Kind { Buffer, Threadgroup };
+  enum class Kind { Buffer, Threadgroup, FunctionTable };
   Kind kind = Kind::Buffer;
   uint32_t index = 0;
   uint32_t min_bytes = 0;  // size of the pointee: a smaller binding is refused
@@ -25,7 +26,10 @@ struct KernelImage {
   uint32_t max_threads = kMaxThreadsPerThreadgroup;
   uint64_t entry_address = 0;  // machine code already loaded in this process
   std::string code;            // or text for the device's driver (PTX)
+  // Linked functions that a table may hold, by name.
+  std::vector<std::pair<std::string, uint64_t>> function_addresses;
   double compile_us = 0;
+  double function_us = 0;
   bool cached = false;
 };
 
@@ -35,6 +39,13 @@ class FrontEnd {
   // Checks the text; throws KernelCompileError naming its line.
   virtual std::vector<std::string> functions(const std::string& msl_text) = 0;
   virtual KernelImage compile(const std::string& msl_text, const PipelineDescriptor&) = 0;
+  // Writes a file that PipelineDescriptor::archive may name: one pipeline of each text.
+  virtual void save_archive(const std::vector<std::string>& msl_texts,
+                            const std::vector<PipelineDescriptor>&, const std::string& path) {
+    throw Error(ErrorKind::KernelCompileError,
+                "[front_end.archive] found nothing to write " + path +
+                    " with, needs a device that stores pipelines; compile from the text");
+  }
 };
 
 }  // namespace attnproto

@@ -15,6 +15,7 @@
 #include "check.h"
 #include "error.h"
 #include "fiber.h"
+#include "library.h"
 
 namespace attnproto {
 namespace {
@@ -40,43 +41,6 @@ class CpuBuffer final : public Buffer {
   void* data_;
 };
 
-class CpuPipeline final : public Pipeline {
- public:
-  CpuPipeline(std::string name, KernelImage image)
-      : name_(std::move(name)), image_(std::move(image)) {
-    info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
-    info_.max_threads = image_.max_threads;
-    info_.compile_us = image_.compile_us;
-    info_.cached = image_.cached;
-  }
-  const PipelineInfo& info() const override { return info_; }
-  const std::string& name() const { return name_; }
-  const KernelImage& image() const { return image_; }
-
- private:
-  std::string name_;
-  KernelImage image_;
-  PipelineInfo info_;
-};
-
-class CpuLibrary final : public Library {
- public:
-  CpuLibrary(std::shared_ptr<FrontEnd> front_end, std::string text)
-      : front_end_(std::move(front_end)),
-        text_(std::move(text)),
-        functions_(front_end_->functions(text_)) {}
-  std::vector<std::string> functions() const override { return functions_; }
-  std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override {
-    return std::make_shared<CpuPipeline>(descriptor.function,
-                                         front_end_->compile(text_, descriptor));
-  }
-
- private:
-  std::shared_ptr<FrontEnd> front_end_;
-  std::string text_;
-  std::vector<std::string> functions_;
-};
-
 // A dispatch checked and turned into what the engine reads.
 struct Launch {
   cpu::Entry entry;
@@ -90,6 +54,27 @@ void* address(const Binding& binding) {
     return static_cast<char*>(device->buffer->contents()) + device->offset;
   if (auto* host = std::get_if<HostMemory>(&binding.source)) return host->data;
   return const_cast<char*>(std::get<InlineBytes>(binding.source).data());
+}
+
+// Gives the kernel its function tables, which stand among its buffers.
+void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_group& group) {
+  auto refuse = [&](const std::string& why) {
+    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] found " + why);
+  };
+  for (const KernelArgument& argument : pipeline.image().arguments) {
+    if (argument.kind != KernelArgument::Kind::FunctionTable) continue;
+    const CpuTable* table = nullptr;
+    for (const TableBinding& binding : dispatch.function_tables)
+      if (binding.index == argument.index) table = dynamic_cast<CpuTable*>(binding.table.get());
+    const std::string what = std::to_string(argument.index) + " (" + argument.name + ")";
+    if (!table)
+      refuse("no function table bound to buffer " + what +
+             ", needs one made by this pipeline; pass pipeline.function_table(...) in buffers");
+    if (table->pipeline() != pipeline.identity())
+      refuse("a function table of another pipeline bound to buffer " + what +
+             ", needs one made by this pipeline");
+    group.buffers[argument.index] = const_cast<uint64_t*>(table->addresses());
+  }
 }
 
 Launch prepare(const Dispatch& dispatch) {
@@ -113,6 +98,7 @@ Launch prepare(const Dispatch& dispatch) {
   }
   for (const Binding& binding : dispatch.bindings)
     launch.group.buffers[binding.index] = address(binding);
+  bind_tables(dispatch, *pipeline, launch.group);
 
   return launch;
 }
@@ -134,6 +120,9 @@ class CpuDevice final : public Device {
   }
   std::shared_ptr<Library> library(const std::string& text) override {
     return std::make_shared<CpuLibrary>(front_end_, text);
+  }
+  std::shared_ptr<Archive> new_archive() override {
+    return std::make_shared<CpuArchive>(front_end_);
   }
   Timing submit(const std::vector<Dispatch>& dispatches) override {
     std::vector<Launch> launches;

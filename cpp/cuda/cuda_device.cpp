@@ -7,6 +7,7 @@
 
 #include "../check.h"
 #include "../error.h"
+#include "../stitching.h"
 #include "context.h"
 
 namespace attnproto {
@@ -137,6 +138,11 @@ class CudaLibrary final : public Library {
         text_(std::move(text)),
         functions_(front_end_->functions(text_)) {}
   std::vector<std::string> functions() const override { return functions_; }
+  std::string text() const override { return text_; }
+  std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>& functions) override {
+    return std::make_shared<CudaLibrary>(context_, front_end_,
+                                         text_ + stitched_source(text_, functions));
+  }
   std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override {
     return std::make_shared<CudaPipeline>(context_, descriptor.function,
                                           front_end_->compile(text_, descriptor));

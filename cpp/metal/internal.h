@@ -116,6 +116,7 @@ class MetalLibrary : public Library {
   MetalLibrary(std::shared_ptr<Context> context, Owned<MTL::Library> library, std::string msl_text)
       : context_(std::move(context)), library_(std::move(library)), text_(std::move(msl_text)) {}
   std::vector<std::string> functions() const override;
+  std::string text() const override { return text_; }
   std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override;
   std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>& functions) override;
 

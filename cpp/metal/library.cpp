@@ -113,7 +113,12 @@ MetalLibrary::Prepared MetalLibrary::prepare(const PipelineDescriptor& wanted) {
 std::shared_ptr<MetalPipeline> MetalLibrary::compile(const PipelineDescriptor& wanted) {
   Pool pool;
   const auto start = std::chrono::steady_clock::now();
+  auto since_start = [&] {
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+        .count();
+  };
   Prepared prepared = prepare(wanted);
+  const double function_us = since_start();
   MTL::PipelineOption options = MTL::PipelineOptionNone;
   Owned<MTL::BinaryArchive> archive;
   if (!wanted.archive.empty()) {
@@ -132,8 +137,8 @@ std::shared_ptr<MetalPipeline> MetalLibrary::compile(const PipelineDescriptor& w
   info.static_threadgroup_bytes = uint32_t(state->staticThreadgroupMemoryLength());
   info.max_threads = uint32_t(state->maxTotalThreadsPerThreadgroup());
   info.simd_width = uint32_t(state->threadExecutionWidth());
-  info.compile_us =
-      std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  info.compile_us = since_start();
+  info.function_us = function_us;
   return std::make_shared<MetalPipeline>(context_, wanted.function, std::move(state),
                                          std::move(prepared.linked), info);
 }

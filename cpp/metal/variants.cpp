@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "internal.h"
-#include "signatures.h"
+#include "stitching.h"
 
 namespace attnproto::metal {
 
@@ -14,6 +14,7 @@ std::shared_ptr<MetalPipeline> MetalPipeline::cached_copy() const {
   PipelineInfo info = info_;
   info.cached = true;
   info.compile_us = 0;
+  info.function_us = 0;
   return std::make_shared<MetalPipeline>(context_, kernel_, state_, linked_, info);
 }
 

@@ -147,7 +147,7 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
 
   Fragment<T> weight[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
-    if (MASK || softcap || alibi) {
+    if (MASK || shapes_scores) {
       const int at = rule.position + a * 8;
       ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {
         float2 s = rule.shaped(lane_pair(score[a][i]), key + i * 8 + place.column, at);

@@ -83,6 +83,13 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
                       constant FlashParams& params [[buffer(4)]],
                       // [positions, D / 2] of (cos, sin), from the first query's position on
                       const device float2* turns [[buffer(5), function_constant(rope)]],
+#ifdef ATTN_SCORE_WAY  // score_mod/ways.h
+                      constant ScoreNumbers& score_numbers [[buffer(6)]],
+#if ATTN_SCORE_WAY == ATTN_SCORE_TABLE
+                      visible_function_table<float2(float2, int, int, float4)> score_functions
+                      [[buffer(7)]],
+#endif
+#endif
                       uint3 group [[threadgroup_position_in_grid]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]],
                       uint lane [[thread_index_in_simdgroup]]) {
@@ -117,7 +124,15 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   Keys source = Source::open(k + kv_start, v + kv_start, shared + query_tile, place, from.rotation,
                              simdgroup * 32 + lane);
 
-  const ScoreRule rule = score_rule(params, head, first_row + place.row + offset, params.Nkv);
+  ScoreRule rule = score_rule(params, head, first_row + place.row + offset, params.Nkv);
+#ifdef ATTN_SCORE_WAY
+  rule.way.numbers = float4(score_numbers.cap, alibi_slope(head, params.Hq) * params.inverse_scale,
+                            score_numbers.window, score_numbers.rate);
+  rule.way.choice = score_numbers.choice;
+#if ATTN_SCORE_WAY == ATTN_SCORE_TABLE
+  rule.way.functions = score_functions;
+#endif
+#endif
   PositionSpan span;
   span.first = offset + (Keys::collective ? tile_row : first_row);
   span.last = offset + min(Keys::collective ? tile_row + BR : first_row + ROWS, params.Nq) - 1;

@@ -6,6 +6,7 @@
 #pragma once
 #include "../common/constants.h"
 #include "../flash/params.h"
+#include "ways.h"
 
 // Finite stand-ins for minus infinity. The running maximum starts above a masked score, so that
 // exp2 of their difference is zero and no select is needed where a row has seen nothing yet.
@@ -21,6 +22,13 @@ METAL_FUNC float alibi_slope(int head, int heads) {
   return precise::exp2(-step);
 }
 
+// Whether scores change beyond masks.
+#ifdef ATTN_SCORE_WAY
+constant constexpr bool shapes_scores = true;
+#else
+constant bool shapes_scores = softcap || alibi;
+#endif
+
 struct ScoreRule {
   float scale_log2e;  // log2(e) * scale
   float cap;          // in raw units
@@ -28,6 +36,9 @@ struct ScoreRule {
   int position;       // key index the lane's first query row stands on
   int window;
   int end;  // keys from here on do not exist
+#ifdef ATTN_SCORE_WAY
+  ScoreWay way;
+#endif
 
   // The two neighbouring scores of keys `key` and `key + 1` for the query at `at`.
   METAL_FUNC float2 shaped(float2 score, int key, int at) const {
@@ -36,6 +47,9 @@ struct ScoreRule {
       score = cap * float2(precise::tanh(score.x * inverse), precise::tanh(score.y * inverse));
     }
     if (alibi) score += slope * float2(float(key - at), float(key + 1 - at));
+#ifdef ATTN_SCORE_WAY
+    score = way.modified(score, key, at);
+#endif
     return score;
   }
 

@@ -17,13 +17,12 @@ from .device import (
     Device,
     DeviceSummary,
     Dispatch,
-    Library,
-    Pipeline,
     Timing,
     devices,
     open_device,
 )
 from .errors import (
+    ArchiveRefused,
     AttnprotoError,
     DeviceUnavailable,
     DispatchError,
@@ -32,8 +31,10 @@ from .errors import (
     UnsupportedProblem,
     WrongResult,
 )
+from .library import Call, FunctionTable, Input, Library, Pipeline
 
 if TYPE_CHECKING:
+    from . import archive
     from .kernels.flash import flash_attention
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
@@ -46,22 +47,29 @@ _OPERATIONS = {
     "linear_attention": ".kernels.linear",
     "paged_attention": ".kernels.paged",
 }
+_MODULES = ("archive",)
 
 
 def __getattr__(name: str) -> object:
     if name in _OPERATIONS:
         return getattr(importlib.import_module(_OPERATIONS[name], __name__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
+    "ArchiveRefused",
     "AttnprotoError",
     "Buffer",
+    "Call",
     "Device",
     "DeviceSummary",
     "DeviceUnavailable",
     "Dispatch",
     "DispatchError",
+    "FunctionTable",
+    "Input",
     "KernelCompileError",
     "Library",
     "Pipeline",
@@ -69,6 +77,7 @@ __all__ = [
     "UnstableMeasurement",
     "UnsupportedProblem",
     "WrongResult",
+    "archive",
     "devices",
     "flash_attention",
     "linear_attention",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import DeviceUnavailable, DispatchError
+from .library import FunctionTable, Library, Pipeline
 
 if TYPE_CHECKING:
     from . import _core
@@ -74,71 +75,6 @@ class Buffer:
         return self._core.view().view(dtype).reshape(shape)
 
 
-class Pipeline:
-    """A kernel with its function constants fixed, compiled for one device."""
-
-    def __init__(self, core: _core.Pipeline, name: str):
-        self._core = core
-        self.name = name
-
-    @property
-    def static_threadgroup_bytes(self) -> int:
-        """Threadgroup memory that the kernel declares itself, in bytes."""
-        return self._core.info.static_threadgroup_bytes
-
-    @property
-    def max_threads(self) -> int:
-        """Most threads a threadgroup may have."""
-        return self._core.info.max_threads
-
-    @property
-    def simd_width(self) -> int:
-        """Threads in a simdgroup."""
-        return self._core.info.simd_width
-
-    @property
-    def compile_us(self) -> float:
-        """Time until the pipeline was ready, in microseconds; see ``cached``."""
-        return self._core.info.compile_us
-
-    @property
-    def cached(self) -> bool:
-        """Whether it came from a cache and no compiler ran."""
-        return self._core.info.cached
-
-    def __repr__(self) -> str:
-        return f"Pipeline({self.name!r}, static_threadgroup_bytes={self.static_threadgroup_bytes})"
-
-
-class Library:
-    """The kernels of one MSL text."""
-
-    def __init__(self, core: _core.Library):
-        self._core = core
-
-    def functions(self) -> list[str]:
-        """Names of the kernels."""
-        return self._core.functions()
-
-    def pipeline(
-        self, name: str, constants: Mapping[int | str, bool | int | float] | None = None
-    ) -> Pipeline:
-        """A kernel with its function constants fixed.
-
-        Args:
-            name: the kernel's, or its instance's ``host_name``.
-            constants: values by index or by name.
-
-        Raises:
-            KernelCompileError: no such kernel or constant, a constant that the kernel
-                reads has no value, or the value does not fit its type.
-        """
-        from . import _core
-
-        core_constants = [_core.Constant(k, _scalar(v)) for k, v in (constants or {}).items()]
-        return Pipeline(self._core.pipeline(_core.PipelineDescriptor(name, core_constants)), name)
-
-
 @dataclass(frozen=True)
 class Dispatch:
     """One kernel launch, for :meth:`Device.submit`.
@@ -147,7 +83,8 @@ class Dispatch:
         pipeline: what runs.
         threadgroups: how many, on up to three axes.
         threads: threads in each threadgroup, on up to three axes.
-        buffers: by index: numpy array, :class:`Buffer`, bytes or numpy scalar.
+        buffers: by index: numpy array, :class:`Buffer`, bytes, numpy scalar or
+            :class:`FunctionTable`.
         threadgroup_bytes: sizes of ``[[threadgroup(i)]]`` arguments, multiples of 16.
         grid: threads in the whole grid where that is not threadgroups times threads;
             the threadgroups at its far edges are then smaller.
@@ -226,10 +163,6 @@ class Device:
         return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
 
 
-def _scalar(value: object) -> bool | int | float:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
     axes = (value,) if isinstance(value, int) else tuple(value)
     if not 1 <= len(axes) <= 3 or not all(0 <= int(n) < 2**32 for n in axes):
@@ -257,7 +190,9 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
 
 
 def _bind(core: _core.Dispatch, index: int, value: object) -> None:
-    if isinstance(value, Buffer):
+    if isinstance(value, FunctionTable):
+        core.bind_table(index, value._core)
+    elif isinstance(value, Buffer):
         core.bind_buffer(index, value._core, 0)
     elif isinstance(value, np.ndarray) and value.ndim:
         if not value.flags.c_contiguous:

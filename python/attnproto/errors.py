@@ -32,3 +32,7 @@ class WrongResult(AttnprotoError):
 
 class UnstableMeasurement(AttnprotoError):
     """A time varied too much to be reported."""
+
+
+class ArchiveRefused(KernelCompileError):
+    """An archive is damaged, or was built for another device, system or compiler."""

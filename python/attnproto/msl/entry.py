@@ -40,6 +40,11 @@ def buffer_index(parameters: tuple[Parameter, ...], position: int) -> int:
     return sum(is_buffer(p) for p in parameters[:position])
 
 
+def is_table(parameter: Parameter) -> bool:
+    """Whether the parameter is a visible function table, which takes a buffer's index."""
+    return parameter.table
+
+
 def is_buffer(parameter: Parameter) -> bool:
     """Whether the parameter is memory the host binds."""
     return parameter.space in ("device", "constant")
@@ -50,6 +55,9 @@ def _argument(instance: Instance, position: int) -> str:
     for name in parameter.attributes:
         if name in _BUILTINS:
             return f"attn_position<{_type(position)}>({_BUILTINS[name]})"
+    if is_table(parameter):
+        index = buffer_index(instance.parameters, position)
+        return f"attn_function_table{{g->buffers[{index}]}}"
     if "threadgroup" in parameter.attributes:
         index = int(parameter.attributes["threadgroup"], 0)
         offset = f"g->threadgroup_offsets[{index}]"
@@ -81,8 +89,6 @@ def launch_name(number: int) -> str:
 def with_entries(rewritten: Rewritten) -> str:
     """The whole text for clang: library, kernels, one entry point for each."""
     parts = ['#include "attnproto/metal.h"\n', rewritten.text, '\n#line 1 "entry"\n']
-    # For decltype of a kernel only; MSL has no pointers to functions.
-    parts.append("#pragma OPENCL EXTENSION __cl_clang_function_pointers : enable\n")
     parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))

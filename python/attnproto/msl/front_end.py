@@ -2,214 +2,42 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import re
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from .. import _core
 from ..errors import KernelCompileError
-from . import cache, clang, ir
-from .entry import buffer_index, entry_name, is_buffer, with_entries
-from .rewrite import FunctionConstant, Instance, Parameter, Rewritten, rewrite
-from .tokens import RewriteError
+from . import cache, clang, counts, ir, native, shipped
+from .entry import buffer_index, entry_name, is_buffer, is_table
+from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
+from .linking import present_parameters, specialised, table_symbols
 
-_TEXTS_KEPT = 64
-
-
-@functools.cache
-def own_sources() -> str:
-    """Hash of this package: a compiled kernel depends on it."""
-    here = Path(__file__).parent
-    files = [*here.glob("*.py"), *here.glob("include/**/*.h"), *here.glob("preprocess/*")]
-    return cache.key(*(f.read_text() for f in sorted(files)))
+_SIZE_BYTES, _HEAD_BYTES = 8, 16  # static threadgroup memory; and which parameters there are
 
 
-@dataclass(frozen=True)
-class LibraryText:
-    """A text after clang: its kernels, its constants, its IR."""
-
-    instances: dict[str, Instance]
-    constants: dict[str, FunctionConstant]
-    sizes: list[list[int]]  # bytes behind each kernel's parameters
-    ir_text: str
-    cached: bool
-
-    @functools.cached_property
-    def module(self) -> ir.Module:
-        """The IR, split."""
-        return ir.split(self.ir_text)
-
-
-def _pack(rewritten: Rewritten, sizes: list[list[int]], ir_text: str) -> bytes:
-    head = {
-        "sizes": sizes,
-        "instances": [asdict(i) for i in rewritten.instances.values()],
-        "constants": [asdict(c) for c in rewritten.constants.values()],
-    }
-    return json.dumps(head).encode() + b"\n" + ir_text.encode()
-
-
-def _unpack(content: bytes) -> LibraryText:
-    head_text, _, ir_text = content.partition(b"\n")
-    head = json.loads(head_text)
-    instances = {}
-    for fields in head["instances"]:
-        parameters = tuple(Parameter(**p) for p in fields.pop("parameters"))
-        instances[fields["name"]] = Instance(parameters=parameters, **fields)
-    constants = {c["name"]: FunctionConstant(**c) for c in head["constants"]}
-    return LibraryText(instances, constants, head["sizes"], ir_text.decode(), cached=True)
-
-
-@functools.lru_cache(maxsize=_TEXTS_KEPT)
-def library_text(text: str, target: clang.Target) -> LibraryText:
-    """Compile a text as far as IR.
-
-    Raises:
-        KernelCompileError: it is not valid MSL; the message names the line.
-    """
-    name = cache.key(
-        "ir", text, target.triple, *target.options, clang.compiler_version(),
-        _processor(target), own_sources(),
-    )  # fmt: skip
-    content = cache.read(name)
-    if content is not None:
-        return _unpack(content)
-    try:
-        rewritten = rewrite(clang.preprocess(text))
-    except RewriteError as error:
-        raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
-    if not rewritten.instances:
-        raise KernelCompileError("[msl] found no kernel in the text, needs at least one")
-    try:
-        whole = with_entries(rewritten)
-    except KeyError as error:
-        raise KernelCompileError(
-            f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
-            "device knows"
-        ) from None
-    ir_text = clang.to_ir(whole, target)
-    module = ir.split(ir_text)
-    sizes = [ir.parameter_bytes(module, n) for n in range(len(rewritten.instances))]
-    cache.write(name, _pack(rewritten, sizes, ir_text))
-    return LibraryText(rewritten.instances, rewritten.constants, sizes, ir_text, cached=False)
-
-
-def _processor(target: clang.Target) -> str:
-    """The processor that the target's options call native, if they do."""
-    if not any(option.endswith("=native") for option in target.options):
-        return ""
-    from . import native
-
-    return native.host_cpu()
-
-
-def resolve_constants(
-    declared: dict[str, FunctionConstant], given: list[_core.Constant]
-) -> dict[str, bool | int | float]:
-    """Values by name.
-
-    Raises:
-        KernelCompileError: a key names no constant of the text.
-    """
-    by_index = {c.index: c.name for c in declared.values()}
-    values = {}
-    for constant in given:
-        name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
-        if name not in declared:
-            known = ", ".join(f"{c.name} ({c.index})" for c in declared.values()) or "none"
-            raise KernelCompileError(
-                f"[msl] found function constant {constant.key!r}, which the text does not "
-                f"declare; it declares {known}"
-            )
-        values[name] = constant.value
-    return values
-
-
-def instance_of(library: LibraryText, function: str) -> tuple[int, Instance]:
-    """A kernel and its number in the text.
-
-    Raises:
-        KernelCompileError: there is no such kernel.
-    """
-    for number, (name, instance) in enumerate(library.instances.items()):
-        if name == function:
-            return number, instance
-    known = ", ".join(library.instances)
-    raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
-
-
-def specialised(
-    text: str,
-    descriptor: _core.PipelineDescriptor,
-    target: clang.Target,
-    symbol: Callable[[int], str] = entry_name,
-) -> ir.Module:
-    """One kernel of a text with its constants fixed, before optimisation.
-
-    Args:
-        text: MSL.
-        descriptor: kernel and constants.
-        target: what it is compiled for.
-        symbol: name of the function to keep, from the kernel's number.
-    """
-    library = library_text(text, target)
-    number, _ = instance_of(library, descriptor.function)
-    module = ir.cut(library.module, f"@{symbol(number)}")
-    values = resolve_constants(library.constants, descriptor.constants)
-    ir.fix_constants(module, library.constants, values)
-    return module
-
-
-def _holds(library: LibraryText, switch: str, values: dict[str, bool | int | float]) -> bool:
-    """Whether a function constant is true, or a constant derived from some.
-
-    A derived one is a function in the IR; with its constants fixed it is only a return.
-    """
-    if switch in library.constants:
-        return bool(values.get(switch))
-    from . import native
-
-    name = f"attn_derived_{switch}"
-    symbol = f"@_Z{len(name)}{name}v"
-    if symbol not in library.module.functions:
-        return False  # the kernels never ask for it
-    module = ir.cut(library.module, symbol)
-    ir.fix_constants(module, library.constants, values)
-    head, _, rest = module.functions[symbol].partition("\n")
-    head = head.replace("define linkonce_odr ", "define ").replace(" comdat", "")
-    module.functions[symbol] = f"{head}\n{rest}"
-    return re.search(r"^\s+ret i1 true", native.optimise(module.text()), re.M) is not None
-
-
-def arguments(
-    library: LibraryText, number: int, instance: Instance, values: dict[str, bool | int | float]
-) -> list[_core.KernelArgument]:
-    """What the host must bind."""
-    sizes = library.sizes[number]
+def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
+    """What the host must bind; ``present`` has a bit for each parameter (linking.py)."""
+    number, instance = head.instance(function)
     found = []
     for position, parameter in enumerate(instance.parameters):
-        switch = parameter.attributes.get("function_constant")
-        if switch is not None and not _holds(library, switch, values):
+        if not present >> position & 1:
             continue
         if "threadgroup" in parameter.attributes:
             kind = _core.ArgumentKind.THREADGROUP
             index = int(parameter.attributes["threadgroup"], 0)
-        elif is_buffer(parameter):
-            kind = _core.ArgumentKind.BUFFER
+        elif is_buffer(parameter) or is_table(parameter):
+            table = is_table(parameter)
+            kind = _core.ArgumentKind.FUNCTION_TABLE if table else _core.ArgumentKind.BUFFER
             index = buffer_index(instance.parameters, position)
         else:
             continue
-        found.append(_core.KernelArgument(kind, index, sizes[position], parameter.name))
+        size = head.sizes[number][position]
+        found.append(_core.KernelArgument(kind, index, size, parameter.name))
     return found
 
 
 def _check_frame(function: str, nbytes: int) -> None:
-    from . import native
-
     if nbytes > native.MAX_FRAME_BYTES:
         raise KernelCompileError(
             f"[msl {function}] found local variables of {nbytes} bytes a thread, needs at most "
@@ -227,44 +55,115 @@ class NativeFrontEnd(_core.FrontEnd):
     def __init__(self, counting: bool = False):
         super().__init__()
         self._counting = counting
+        self._target = clang.host_target()
+        self._loaded: dict[str, tuple[int, int, list[int]]] = {}
+        self._lock = threading.Lock()
 
     def functions(self, text: str) -> list[str]:
-        """Names of the kernels in a text; raises KernelCompileError naming the line."""
-        return list(library_text(text, clang.host_target()).instances)
+        """Names of what a text holds; raises KernelCompileError naming the line."""
+        head = library_head(text, self._target)
+        return [*head.instances, *head.visible]
 
     def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
         """One kernel with its constants fixed, loaded into this process."""
         begin = time.perf_counter()
-        target = clang.host_target()
-        library = library_text(text, target)
-        number, instance = instance_of(library, descriptor.function)
-        values = resolve_constants(library.constants, descriptor.constants)
-        from . import counts, native
-
-        name = cache.key(
-            "object", text, descriptor.function, json.dumps(values, sort_keys=True),
-            target.triple, *target.options, clang.compiler_version(), native.host_cpu(),
-            own_sources(), str(self._counting),
-        )  # fmt: skip
-        content = cache.read(name)
-        if content is None:
-            optimised = native.optimise(specialised(text, descriptor, target).text())
-            _check_frame(descriptor.function, native.frame_bytes(optimised))
-            if self._counting:
-                optimised = counts.instrument(optimised)
-            optimised, static_bytes = ir.place_threadgroup_variables(optimised)
-            content = static_bytes.to_bytes(8, "little") + native.compile_object(optimised)
-            cache.write(name, content)
-            cached = False
-        else:
-            cached = True
-        static_bytes = int.from_bytes(content[:8], "little")
+        archive = shipped.read(descriptor.archive) if descriptor.archive else None
+        if archive:
+            ship_heads(archive.heads)
+        head = library_head(text, self._target)
+        number, instance = head.instance(descriptor.function)
+        values = head.values(descriptor.constants)
+        name = self._key(text, descriptor, values)
+        content = archive.objects.get(name) if archive else None
+        if content is None and archive and descriptor.fails_on_archive_miss:
+            raise KernelCompileError(
+                f"[cpu.archive] found no {descriptor.function} with these constants in "
+                f"{descriptor.archive}, needs it there; add it and build the archive again"
+            )
+        symbols = table_symbols(text, descriptor, self._target)
+        with self._lock:
+            loaded = self._loaded.get(name)
+        if content is None and loaded is None:
+            content = cache.read(name)
+        cached = content is not None or loaded is not None
+        function_us = 0.0
+        if not cached:
+            content, function_us = self._build(text, descriptor, name)
+        if loaded is None:
+            static_bytes = int.from_bytes(content[:_SIZE_BYTES], "little")
+            present = int.from_bytes(content[_SIZE_BYTES:_HEAD_BYTES], "little")
+            wanted = [entry_name(number), *symbols.values()]
+            loaded = (static_bytes, present, native.load(content[_HEAD_BYTES:], wanted))
+            with self._lock:
+                self._loaded[name] = loaded
+        static_bytes, present, addresses = loaded
         return _core.KernelImage(
-            arguments(library, number, instance, values),
+            arguments(head, descriptor.function, present),
             static_bytes,
             instance.max_threads or 1024,
-            native.load(content[8:], entry_name(number)),
+            addresses[0],
             "",
+            list(zip(symbols, addresses[1:], strict=True)),
             (time.perf_counter() - begin) * 1e6,
+            function_us,
             cached,
         )
+
+    def save_archive(
+        self, texts: list[str], descriptors: list[_core.PipelineDescriptor], path: str
+    ) -> None:
+        """Write pipelines to a file, one of each text.
+
+        Raises:
+            KernelCompileError: there is nothing to write, or no place for it.
+        """
+        if not texts:
+            raise KernelCompileError(
+                "[cpu.archive] found no pipeline to store, needs at least one; add it first"
+            )
+        heads, objects = {}, {}
+        for text, descriptor in zip(texts, descriptors, strict=True):
+            head = library_head(text, self._target)
+            name = self._key(text, descriptor, head.values(descriptor.constants))
+            objects[name] = cache.read(name) or self._build(text, descriptor, name)[0]
+            heads[text_key(text, self._target)] = head.pack()
+            for other, _ in descriptor.private_functions:
+                packed = library_head(other, self._target).pack()
+                heads[text_key(other, self._target)] = packed
+        shipped.write(path, heads, objects)
+
+    def _key(
+        self,
+        text: str,
+        descriptor: _core.PipelineDescriptor,
+        values: dict[str, bool | int | float],
+    ) -> str:
+        linked = [*descriptor.linked_functions, "private"]
+        given = {}
+        for other, function in descriptor.private_functions:
+            linked += [function, other]
+            head = library_head(other, self._target)
+            given |= head.values(descriptor.constants, strict=False)
+        return cache.key(
+            "object", text, descriptor.function, json.dumps(given | values, sort_keys=True),
+            *linked, self._target.triple, *self._target.options, clang.compiler_version(),
+            native.host_cpu(), own_sources(), str(self._counting),
+        )  # fmt: skip
+
+    def _build(
+        self, text: str, descriptor: _core.PipelineDescriptor, name: str
+    ) -> tuple[bytes, float]:
+        """Object code, and the microseconds that went into constants and linking."""
+        begin = time.perf_counter()
+        special = specialised(text, descriptor, self._target)
+        function_us = (time.perf_counter() - begin) * 1e6
+        optimised = native.optimise(special)
+        _check_frame(descriptor.function, native.frame_bytes(optimised))
+        if self._counting:
+            optimised = counts.instrument(optimised)
+        optimised, static_bytes = ir.place_threadgroup_variables(optimised)
+        present = present_parameters(text, descriptor, self._target)
+        numbers = b"".join(n.to_bytes(_SIZE_BYTES, "little") for n in (static_bytes, present))
+        content = numbers + native.compile_object(optimised)
+        cache.write(name, content)
+        return content, function_us

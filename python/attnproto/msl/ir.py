@@ -68,6 +68,11 @@ def split(text: str) -> Module:
     return Module(functions, globals_, other)
 
 
+def symbols(line: str) -> list[str]:
+    """Symbols that a line names."""
+    return _SYMBOLS.findall(line)
+
+
 def reachable(module: Module, entry: str) -> set[str]:
     """Symbols that the entry point can reach."""
     seen: set[str] = set()
@@ -82,20 +87,31 @@ def reachable(module: Module, entry: str) -> set[str]:
     return seen
 
 
-def cut(module: Module, entry: str) -> Module:
-    """The part of a module that one entry point needs; everything in it may be inlined."""
-    keep = reachable(module, entry)
+def cut(module: Module, *roots: str) -> Module:
+    """The part of a module that some functions need.
+
+    The roots keep their linkage; the rest is inlined into them, save what the user marked
+    noinline and nothing hinders from staying a call.
+    """
+    keep = set().union(*(reachable(module, root) for root in roots))
+    calls = {s for s in _noinline(module) & keep if _can_stay_a_call(module, s)}
     functions = {}
     for symbol, body in module.functions.items():
-        if symbol == entry:
-            functions[symbol] = body
-        elif symbol in keep:
-            head, rest = body.split("\n", 1)
-            head = re.sub(r"^define (?:dso_local |linkonce_odr |weak_odr |internal |hidden )*",
-                          "define internal ", head)  # fmt: skip
+        if symbol not in keep:
+            continue
+        head, rest = body.split("\n", 1)
+        inline = "noinline " if symbol in calls else "alwaysinline "
+        if symbol in roots:
+            inline = inline if symbol in calls else ""
+        else:
+            head = re.sub(
+                r"^define (?:dso_local |linkonce_odr |weak_odr |internal |hidden )*",
+                "define internal ",
+                head,
+            )
             head = re.sub(r" comdat(?:\([^)]*\))?", "", head)
-            head = re.sub(r" (#\d+)(?=[^#]*$)", r" alwaysinline \1", head, count=1)
-            functions[symbol] = f"{head}\n{rest}"
+        head = re.sub(r" (#\d+)(?=[^#]*$)", rf" {inline}\1", head, count=1)
+        functions[symbol] = f"{head}\n{rest}"
     globals_ = {
         s: re.sub(r", comdat(?:\([^)]*\))?", "", line)
         for s, line in module.globals.items()
@@ -103,10 +119,56 @@ def cut(module: Module, entry: str) -> Module:
     }
     other = [o for o in module.other if not o.startswith("$")]
     other = [o for o in other if not (o.startswith("declare ") and not _declared(o, keep))]
-    # A function the user marked noinline still has to be inlined: its locals belong
-    # to the lane that calls it.
+    # It is said of each function above, one by one: some share their attributes.
     other = [re.sub(r"\bnoinline\b ?", "", o) if o.startswith("attributes") else o for o in other]
     return Module(functions, globals_, other)
+
+
+def _noinline(module: Module) -> set[str]:
+    """Functions that the user wants called."""
+    marked = {
+        line.split(" ", 2)[1]
+        for line in module.other
+        if line.startswith("attributes") and re.search(r"\bnoinline\b", line)
+    }
+    found = set()
+    for symbol, body in module.functions.items():
+        head = body.split("\n", 1)[0]
+        group = re.findall(r" (#\d+)", head)
+        if " noinline " in head or (group and group[-1] in marked):
+            found.add(symbol)
+    return found
+
+
+def _can_stay_a_call(module: Module, symbol: str) -> bool:
+    """Threadgroup variables and matrix operations get their places in the kernel itself."""
+    reached = reachable(module, symbol)
+    return not any("attn_threadgroup_variable" in s or "attn_matrix_" in s for s in reached)
+
+
+def symbol_of(module: Module, function: str) -> tuple[str | None, str | None]:
+    """Symbols of a function of the global scope.
+
+    Returns:
+        The symbol it is defined under, and the one it is declared under and called by.
+
+    Raises:
+        KernelCompileError: several functions bear the name.
+    """
+    start = f"@_Z{len(function)}{function}"
+    defined = [s for s in module.functions if s.startswith(start)]
+    called = [
+        match.group()
+        for match in (_SYMBOLS.search(o) for o in module.other if o.startswith("declare "))
+        if match and match.group().startswith(start)
+    ]
+    for found in (defined, called):
+        if len(found) > 1:
+            raise KernelCompileError(
+                f"[msl] found {len(found)} functions named '{function}', needs one where it is "
+                "linked; give each its own name"
+            )
+    return next(iter(defined), None), next(iter(called), None)
 
 
 def _declared(line: str, keep: set[str]) -> bool:

@@ -60,6 +60,16 @@ def _optimise(text: str, machine: llvm.TargetMachine, level: int) -> str:
     return str(module)
 
 
+def link(texts: list[str]) -> str:
+    """One module of several: what one declares and another defines becomes one function."""
+    _initialise()
+    with _lock:
+        whole = llvm.parse_assembly(texts[0])
+        for text in texts[1:]:
+            whole.link_in(llvm.parse_assembly(text))
+        return str(whole)
+
+
 def optimise(text: str) -> str:
     """Inline everything and simplify; matrix operations are still calls."""
     _initialise()
@@ -90,11 +100,11 @@ def compile_object(text: str) -> bytes:
         return machine.emit_object(module)
 
 
-def load(object_file: bytes, symbol: str) -> int:
+def load(object_file: bytes, symbols: list[str]) -> list[int]:
     """Load an object file into this process.
 
     Returns:
-        The address of ``symbol``.
+        The address of each symbol.
     """
     _initialise()
     with _lock:
@@ -102,6 +112,6 @@ def load(object_file: bytes, symbol: str) -> int:
         engine = llvm.create_mcjit_compiler(empty, _machine(0))
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(object_file))
         engine.finalize_object()
-        address = engine.get_function_address(symbol)
+        addresses = [engine.get_function_address(symbol) for symbol in symbols]
         _engines.append(engine)
-    return address
+    return addresses

@@ -11,16 +11,12 @@ import time
 import llvmlite.binding as llvm
 
 from .. import _core
+from ..errors import KernelCompileError
 from . import cache, clang
 from .entry import launch_name
-from .front_end import (
-    arguments,
-    instance_of,
-    library_text,
-    own_sources,
-    resolve_constants,
-    specialised,
-)
+from .front_end import arguments
+from .library import library_head, own_sources
+from .linking import present_parameters, specialised
 
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
@@ -113,32 +109,41 @@ class PtxFrontEnd(_core.FrontEnd):
 
     def functions(self, text: str) -> list[str]:
         """Names of the kernels in a text; raises KernelCompileError naming the line."""
-        return list(library_text(text, target(self._architecture)).instances)
+        head = library_head(text, target(self._architecture))
+        return [*head.instances, *head.visible]
 
     def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
         """One kernel with its constants fixed."""
         begin = time.perf_counter()
         chosen = target(self._architecture)
-        library = library_text(text, chosen)
-        number, instance = instance_of(library, descriptor.function)
-        values = resolve_constants(library.constants, descriptor.constants)
+        head = library_head(text, chosen)
+        number, instance = head.instance(descriptor.function)
+        values = head.values(descriptor.constants)
+        if descriptor.linked_functions:
+            raise KernelCompileError(
+                "[cuda.link] found functions for a table, needs a device that calls indirectly; "
+                "link them privately or branch on an argument"
+            )
+        private = [word for pair in descriptor.private_functions for word in pair]
         name = cache.key(
             "ptx", text, descriptor.function, json.dumps(values, sort_keys=True),
-            *chosen.options, clang.compiler_version(), own_sources(),
+            *private, *chosen.options, clang.compiler_version(), own_sources(),
         )  # fmt: skip
         content = cache.read(name)
         cached = content is not None
         if content is None:
             module = specialised(text, descriptor, chosen, launch_name)
-            code, static_bytes = assemble(module.text(), self._architecture)
+            code, static_bytes = assemble(module, self._architecture)
             content = static_bytes.to_bytes(8, "little") + code.encode()
             cache.write(name, content)
         return _core.KernelImage(
-            arguments(library, number, instance, values),
+            arguments(head, descriptor.function, present_parameters(text, descriptor, chosen)),
             int.from_bytes(content[:8], "little"),
             instance.max_threads or 1024,
             number,
             content[8:].decode(),
+            [],
             (time.perf_counter() - begin) * 1e6,
+            0.0,
             cached,
         )

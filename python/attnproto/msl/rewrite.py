@@ -31,6 +31,7 @@ SPACES = {
 _SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
 _TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 _VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
+_TABLE = "visible_function_table"
 _BOOLS = {"bool2", "bool3", "bool4"}
 # The same pragma by clang's name.
 _CONTRACT = re.compile(
@@ -50,6 +51,7 @@ class Parameter:
     attributes: dict[str, str]
     space: str | None
     reference: bool
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Rewritten:
     text: str
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
+    visible: list[str] = field(default_factory=list)  # functions other pipelines may link
+    declared: list[str] = field(default_factory=list)  # functions to be linked
 
 
 @dataclass
@@ -111,6 +115,8 @@ class Rewriter:
     classes: set[str] = field(default_factory=set)
     placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
     pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
+    visible: list[str] = field(default_factory=list)
+    declared: list[str] = field(default_factory=list)
     threadgroup_variables: int = 0
 
     def rewrite(self, text: str) -> Rewritten:
@@ -124,7 +130,8 @@ class Rewriter:
             spelled = untokenize(self._code(call)).split("\n")
             spelled = " ".join(s for s in spelled if not s.startswith("#")).strip()
             self.instances[name] = Instance(name, spelled, kernel.parameters, kernel.max_threads)
-        return Rewritten(untokenize(out), self.instances, self.constants)
+        declared = [name for name in self.declared if name not in self.visible]
+        return Rewritten(untokenize(out), self.instances, self.constants, self.visible, declared)
 
     # -- declarations -------------------------------------------------------
 
@@ -225,6 +232,9 @@ class Rewriter:
                 return self._instantiation(d, host_name, near)
             if class_name is not None and d.parameters:
                 return self._method(t, start, d, class_name)
+            if d.parameters and (_linkable(d) or "extern" in words):
+                self._check_pointers(t, d)
+                self.declared.append(t[d.parameters[0] - 1].text)
             return self._variable(t, start, d)
         if is_kernel:
             self._kernel(t, d, host_name)
@@ -257,6 +267,11 @@ class Rewriter:
         out = self._code(t[start:begin])
         if is_kernel and "template" not in {h.text for h in d.head}:
             out = [made("static", t[start]), *out]
+        if _linkable(d):
+            self.visible.append(t[d.parameters[0] - 1].text)
+            out = [made("__attribute__((used))", t[start]), *out]
+        if any(a[-1:] == ["noinline"] for a in d.attributes):
+            out = [made("__attribute__((noinline))", t[start]), *out]
         return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
 
     def _method(self, t: list[Token], start: int, d: _Declaration, class_name: str) -> list[Token]:
@@ -392,7 +407,7 @@ class Rewriter:
         words = [w.text for w in plain]
         space = next((w for w in words if w in SPACES), None)
         name = next((w.text for w in reversed(plain) if w.kind == "name"), "")
-        return Parameter(name, attributes, space, "&" in words)
+        return Parameter(name, attributes, space, "&" in words, _TABLE in words)
 
     def _instantiation(
         self, d: _Declaration, host_name: list[Token] | None, near: Token
@@ -547,6 +562,9 @@ class Rewriter:
                 pass
             elif token.kind == "number":
                 out.append(self._number(token))
+            elif text == _TABLE and t[i + 1 : i + 2] == ["<"]:
+                i = self._table(t, i, out)
+                continue
             elif token.kind == "name" and self._is_vector(t, i):
                 i = self._vector(t, i, out, body)
                 continue
@@ -575,6 +593,16 @@ class Rewriter:
         if lower.endswith("h") and "." not in text and "e" not in lower and lower[:2] != "0x":
             return made(f"((half){text[:-1]})", token)
         return token if text == token.text else made(text, token)
+
+    def _table(self, t: list[Token], i: int, out: list[Token]) -> int:
+        """``visible_function_table<R(A...)>``: R( is a type here and constructs nothing."""
+        end = angle_close(t, i + 1)
+        opens = next((k for k in range(i + 2, end or 0) if t[k] == "("), None)
+        if opens is None:
+            raise RewriteError(t[i].line, f"{_TABLE} needs a function type, as float(float)")
+        out += [*t[i : i + 2], *self._code(t[i + 2 : opens]), t[opens]]
+        out += [*self._code(t[opens + 1 : end - 1]), *t[end - 1 : end + 1]]
+        return end + 1
 
     def _is_vector(self, t: list[Token], i: int) -> bool:
         return t[i].text in self.vectors or (t[i] == "vec" and t[i + 1 : i + 2] == ["<"])
@@ -654,6 +682,10 @@ class Rewriter:
         out += [t[i], *self._code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
         out += [*self._code(value), made(")", t[end - 1])]
         return end
+
+
+def _linkable(d: _Declaration) -> bool:
+    return any(a[:1] in (["visible"], ["stitchable"]) for a in d.attributes)
 
 
 def _joined(attribute: list[Token] | None) -> str | None:

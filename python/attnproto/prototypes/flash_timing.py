@@ -104,7 +104,19 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
     Returns:
         Ratio A / B of times, its interval, verdict, blocks and p-value.
     """
-    kernels = [on_device(problem, tile, device) for tile in tiles]
+    return compared([on_device(problem, tile, device) for tile in tiles])
+
+
+def compared(kernels: Sequence[Any], margin: float = MARGIN) -> dict[str, Any]:
+    """Compare two kernels on a device, A and B, in A-B-B-A blocks.
+
+    Args:
+        kernels: Two of ``probe.Repeated``, both found right.
+        margin: Largest difference called equal.
+
+    Returns:
+        As ``paired``, and the time of one dispatch of A and of B.
+    """
     protocol = measure.QUICK
     for kernel in kernels:
         # The first dispatches after idle are slow on both sides; none of them counts.
@@ -116,7 +128,7 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
         1, min(math.ceil(protocol.sample_us / once_us), int(protocol.longest_us / once_us))
     )
     a, b = kernels
-    ratio = stats.compare_paired(lambda: a.run(repeats), lambda: b.run(repeats), margin=MARGIN)
+    ratio = stats.compare_paired(lambda: a.run(repeats), lambda: b.run(repeats), margin=margin)
     return {
         "ratio": ratio.ratio,
         "ratio_low": ratio.low,
@@ -126,4 +138,6 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
         "cv": ratio.cv,
         "p_value": ratio.p_value,
         "repeats": repeats,
+        "time_a_us": a.run(repeats) / repeats,
+        "time_b_us": b.run(repeats) / repeats,
     }

@@ -10,6 +10,7 @@
 #include "simd.h"
 #include "simdgroup_matrix.h"
 #include "builtins.h"
+#include "functions.h"
 #ifdef __NVPTX__
 #include "../attnproto_lane.h"
 #include "cuda.h"

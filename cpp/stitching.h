@@ -1,4 +1,5 @@
-// Signatures of visible functions, read from the text: reflection on them is newer than macOS 14.
+// Stitching graphs against the signatures of visible functions, which are read from the text:
+// Metal leaves a mismatch undefined, and its reflection on them is newer than macOS 14.
 #pragma once
 
 #include <map>
@@ -7,7 +8,7 @@
 
 #include "device.h"
 
-namespace attnproto::metal {
+namespace attnproto {
 
 struct Signature {
   std::string result;
@@ -22,4 +23,8 @@ std::map<std::string, Signature> visible_signatures(const std::string& msl_text)
 std::string check_stitching(const std::string& msl_text,
                             const std::vector<StitchedFunction>& functions);
 
-}  // namespace attnproto::metal
+// The same functions written out in MSL, for devices that compose by text. Checks them first.
+std::string stitched_source(const std::string& msl_text,
+                            const std::vector<StitchedFunction>& functions);
+
+}  // namespace attnproto

@@ -1,0 +1,196 @@
+"""A text compiled as far as IR, and what the host must know about it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import _core
+from ..errors import KernelCompileError
+from . import cache, clang, ir
+from .entry import with_entries
+from .rewrite import FunctionConstant, Instance, Parameter, Rewritten, rewrite
+from .tokens import RewriteError
+
+_TEXTS_KEPT, _HEADS_KEPT = 64, 1024
+
+
+@functools.cache
+def own_sources() -> str:
+    """Hash of this package: a compiled kernel depends on it."""
+    here = Path(__file__).parent
+    files = [*here.glob("*.py"), *here.glob("include/**/*.h"), *here.glob("preprocess/*")]
+    return cache.key(*(f.read_text() for f in sorted(files)))
+
+
+@dataclass(frozen=True)
+class LibraryHead:
+    """What a text holds: kernels, constants, functions to link and to be linked."""
+
+    instances: dict[str, Instance]
+    constants: dict[str, FunctionConstant]
+    sizes: list[list[int]]  # bytes behind each kernel's parameters
+    visible: dict[str, str]  # symbols by name
+    declared: dict[str, str]  # symbols by name, of those that are called
+
+    def pack(self) -> bytes:
+        """As JSON."""
+        fields = {
+            "instances": [asdict(i) for i in self.instances.values()],
+            "constants": [asdict(c) for c in self.constants.values()],
+            "sizes": self.sizes,
+            "visible": self.visible,
+            "declared": self.declared,
+        }
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> LibraryHead:
+        """From JSON."""
+        fields: dict[str, Any] = json.loads(content)
+        instances = {}
+        for instance in fields["instances"]:
+            parameters = tuple(Parameter(**p) for p in instance.pop("parameters"))
+            instances[instance["name"]] = Instance(parameters=parameters, **instance)
+        constants = {c["name"]: FunctionConstant(**c) for c in fields["constants"]}
+        return cls(instances, constants, fields["sizes"], fields["visible"], fields["declared"])
+
+    def instance(self, function: str) -> tuple[int, Instance]:
+        """Return a kernel and its number in the text.
+
+        Raises:
+            KernelCompileError: there is no such kernel.
+        """
+        for number, (name, instance) in enumerate(self.instances.items()):
+            if name == function:
+                return number, instance
+        known = ", ".join(self.instances) or "none"
+        if function in self.visible:
+            raise KernelCompileError(
+                f"[msl] found '{function}', which is no kernel, needs one of: {known}; link it to "
+                "a kernel instead"
+            )
+        raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
+
+    def values(
+        self, given: list[_core.Constant], *, strict: bool = True
+    ) -> dict[str, bool | int | float]:
+        """Return values by name.
+
+        Args:
+            given: by index or by name.
+            strict: whether one that the text does not declare is an error.
+
+        Raises:
+            KernelCompileError: a key names no constant of the text.
+        """
+        by_index = {c.index: c.name for c in self.constants.values()}
+        values = {}
+        for constant in given:
+            name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
+            if name in self.constants:
+                values[name] = constant.value
+            elif strict:
+                known = ", ".join(f"{c.name} ({c.index})" for c in self.constants.values())
+                raise KernelCompileError(
+                    f"[msl] found function constant {constant.key!r}, which the text does not "
+                    f"declare; it declares {known or 'none'}"
+                )
+        return values
+
+
+@dataclass(frozen=True)
+class LibraryText:
+    """A text after clang: its head and its IR."""
+
+    head: LibraryHead
+    ir_text: str
+
+    @functools.cached_property
+    def module(self) -> ir.Module:
+        """The IR, split."""
+        return ir.split(self.ir_text)
+
+
+def text_key(text: str, target: clang.Target) -> str:
+    """Name of a text's IR in the cache, and of its head in an archive."""
+    parts = ("ir", text, target.triple, *target.options, clang.compiler_version())
+    return cache.key(*parts, _processor(target), own_sources())
+
+
+def _processor(target: clang.Target) -> str:
+    """The processor that the target's options call native, if they do."""
+    if not any(option.endswith("=native") for option in target.options):
+        return ""
+    from . import native
+
+    return native.host_cpu()
+
+
+_shipped: dict[str, bytes] = {}
+
+
+def ship_heads(heads: Mapping[str, bytes]) -> None:
+    """Take the heads of an archive's texts, so that no compiler runs to read them."""
+    if heads.keys() <= _shipped.keys():
+        return
+    _shipped.update(heads)
+    library_head.cache_clear()
+
+
+@functools.lru_cache(maxsize=_HEADS_KEPT)
+def library_head(text: str, target: clang.Target) -> LibraryHead:
+    """Return what a text holds; raises as ``library_text``."""
+    content = _shipped.get(text_key(text, target))
+    return LibraryHead.unpack(content) if content else library_text(text, target).head
+
+
+@functools.lru_cache(maxsize=_TEXTS_KEPT)
+def library_text(text: str, target: clang.Target) -> LibraryText:
+    """Compile a text as far as IR.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    name = text_key(text, target)
+    content = cache.read(name)
+    if content is not None:
+        head, _, ir_text = content.partition(b"\n")
+        return LibraryText(LibraryHead.unpack(head), ir_text.decode())
+    try:
+        rewritten = rewrite(clang.preprocess(text))
+    except RewriteError as error:
+        raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
+    if not rewritten.instances and not rewritten.visible:
+        raise KernelCompileError(
+            "[msl] found no kernel and no visible function in the text, needs at least one"
+        )
+    try:
+        whole = with_entries(rewritten)
+    except KeyError as error:
+        raise KernelCompileError(
+            f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
+            "device knows"
+        ) from None
+    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
+    cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
+    return made
+
+
+def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
+    module = ir.split(ir_text)
+    sizes = [ir.parameter_bytes(module, n) for n in range(len(rewritten.instances))]
+    visible = {name: ir.symbol_of(module, name)[0] for name in rewritten.visible}
+    declared = {name: ir.symbol_of(module, name)[1] for name in rewritten.declared}
+    head = LibraryHead(
+        rewritten.instances,
+        rewritten.constants,
+        sizes,
+        {name: symbol for name, symbol in visible.items() if symbol},
+        {name: symbol for name, symbol in declared.items() if symbol},
+    )
+    return head, ir_text

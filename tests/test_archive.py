@@ -1,0 +1,207 @@
+"""Archives: what was compiled once runs elsewhere, and nothing damaged or foreign is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import attnproto
+import numpy as np
+import pytest
+from attnproto import ArchiveRefused, KernelCompileError, archive
+
+TEXT = """
+#include <metal_stdlib>
+using namespace metal;
+constant float kScale [[function_constant(0)]];
+kernel void scale(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  y[i] *= kScale;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("cpu")
+
+
+@pytest.fixture
+def saved(device, tmp_path):
+    builder = archive.build(device)
+    library = device.library(TEXT)
+    for factor in (2.0, 3.0):
+        builder.add(library, "scale", {0: factor})
+    return builder.save(tmp_path / "kernels.attnproto")
+
+
+def doubled(device, pipeline):
+    y = np.arange(32, dtype=np.float32)
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
+    return (y == 2 * np.arange(32)).all()
+
+
+def rewrite(path, **changes):
+    """Change the manifest's device and write a digest that is right again."""
+    import hashlib
+
+    magic, _, body = path.read_bytes().split(b"\n", 2)
+    head, payload = body.split(b"\n", 1)
+    manifest = json.loads(head)
+    manifest["device"].update(changes)
+    body = json.dumps(manifest).encode() + b"\n" + payload
+    path.write_bytes(magic + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+def test_an_archive_lists_what_it_holds_and_for_which_device(device, saved):
+    assert len(saved) == 2
+    assert saved.nbytes > 500
+    assert saved.manifest["pipelines"][1]["constants"] == {"0": 3.0}
+    assert saved.manifest["device"] == archive.identity(device)
+
+
+def test_what_the_archive_holds_is_served_and_a_miss_fails_only_where_asked(device, saved):
+    library = device.library(TEXT)
+    assert doubled(device, library.pipeline("scale", {0: 2.0}, archive=saved, fail_on_miss=True))
+    with pytest.raises(KernelCompileError, match="found no scale with these constants"):
+        library.pipeline("scale", {0: 4.0}, archive=saved, fail_on_miss=True)
+    assert library.pipeline("scale", {0: 4.0}, archive=saved)
+
+
+def test_a_pipeline_in_memory_does_not_hide_that_the_archive_misses_it(device, saved):
+    library = device.library(TEXT)
+    library.pipeline("scale", {0: 5.0})
+    with pytest.raises(KernelCompileError, match="found no scale"):
+        library.pipeline("scale", {0: 5.0}, archive=saved, fail_on_miss=True)
+
+
+def test_a_changed_text_misses(device, saved):
+    library = device.library(TEXT.replace("*=", "+="))
+    with pytest.raises(KernelCompileError, match="found no scale"):
+        library.pipeline("scale", {0: 2.0}, archive=saved, fail_on_miss=True)
+
+
+def test_a_shipped_archive_runs_in_a_new_process_in_which_no_compiler_starts(saved, tmp_path):
+    script = f"""
+        import attnproto, numpy as np
+        from attnproto import archive
+        from attnproto.msl import clang, native
+        def never(*_): raise SystemExit("a compiler ran")
+        clang._run = native.optimise = native.compile_object = never
+        device = attnproto.open_device("cpu")
+        stored = archive.load({str(saved.path)!r}, device)
+        library = device.library({TEXT!r})
+        pipeline = library.pipeline("scale", {{0: 3.0}}, archive=stored, fail_on_miss=True)
+        y = np.arange(32, dtype=np.float32)
+        device.run(pipeline, threadgroups=1, threads=32, buffers={{0: y}})
+        print(y[31])
+    """
+    environment = {**os.environ, "ATTNPROTO_CACHE_DIR": str(tmp_path / "elsewhere")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "93.0", done.stderr
+
+
+@pytest.mark.parametrize("keep", [0, 1, 19, 20, 60, 90, 300, -1])
+def test_a_truncated_archive_is_refused(device, saved, keep):
+    data = saved.path.read_bytes()
+    saved.path.write_bytes(data[:keep])
+    with pytest.raises(ArchiveRefused, match="damaged, truncated or no archive"):
+        archive.load(saved.path, device)
+
+
+def test_one_wrong_bit_anywhere_is_found(device, saved):
+    data = saved.path.read_bytes()
+    for at in np.random.default_rng(0).integers(0, len(data), 60):
+        wrong = bytearray(data)
+        wrong[at] ^= 1 << int(at % 8)
+        saved.path.write_bytes(wrong)
+        with pytest.raises(ArchiveRefused, match="damaged"):
+            archive.load(saved.path, device)
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        ("kind", "metal"),
+        ("processor", "Apple M4"),
+        ("os", "macOS 14.0"),
+        ("compiler", "ziglang 0.1, 0"),
+    ],
+)
+def test_an_archive_of_another_device_system_or_compiler_is_refused(device, saved, what, value):
+    rewrite(saved.path, **{what: value})
+    with pytest.raises(ArchiveRefused, match=f"built for {what} '{value}', needs"):
+        archive.load(saved.path, device)
+
+
+def test_a_refused_archive_is_built_again_and_says_why(device, saved):
+    def fill(builder):
+        builder.add(device.library(TEXT), "scale", {0: 2.0})
+
+    assert archive.load_or_build(saved.path, device, fill).rebuilt_because == ""
+    saved.path.write_bytes(saved.path.read_bytes()[:-3])
+    made = archive.load_or_build(saved.path, device, fill)
+    assert "damaged" in made.rebuilt_because
+    assert len(archive.load(saved.path, device)) == 1
+    missing = saved.path.with_name("missing")
+    assert "No such file" in archive.load_or_build(missing, device, fill).rebuilt_because
+
+
+def test_a_payload_damaged_after_unpacking_is_not_used(device, saved):
+    library = device.library(TEXT)
+    data = saved.payload.read_bytes()
+    saved.payload.write_bytes(data[:-7] + b"garbage")
+    with pytest.raises(KernelCompileError, match="damaged or of another kind"):
+        library.pipeline("scale", {0: 2.0}, archive=saved)
+    again = archive.load(saved.path, device)
+    assert again.payload.read_bytes() == data
+    assert doubled(device, library.pipeline("scale", {0: 2.0}, archive=again, fail_on_miss=True))
+
+
+def test_linked_functions_travel_with_their_pipeline(device, tmp_path):
+    parts = device.library("[[stitchable]] float twice(float x) { return 2 * x; }")
+    stitched = parts.stitch({"modify": attnproto.Call("twice", attnproto.Input(0))})
+    kernel = device.library(
+        "[[visible]] float modify(float x);\n"
+        "kernel void apply(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) "
+        "{ y[i] = modify(y[i]); }"
+    )
+    builder = archive.build(device)
+    builder.add(kernel, "apply", private={"modify": stitched})
+    stored = builder.save(tmp_path / "linked")
+    assert stored.manifest["pipelines"][0]["private"] == ["modify"]
+    pipeline = kernel.pipeline(
+        "apply", private={"modify": stitched}, archive=stored, fail_on_miss=True
+    )
+    assert doubled(device, pipeline)
+    thrice = device.library("[[visible]] float modify(float x) { return 3 * x; }")
+    with pytest.raises(KernelCompileError, match="found no apply"):
+        kernel.pipeline("apply", private={"modify": thrice}, archive=stored, fail_on_miss=True)
+
+
+def test_nothing_to_store_and_nowhere_to_store_it_are_refused(device, tmp_path):
+    builder = archive.build(device)
+    with pytest.raises(KernelCompileError, match="found no pipelines"):
+        builder.save(tmp_path / "empty")
+    with pytest.raises(KernelCompileError, match="found no kernel 'nobody'"):
+        builder.add(device.library(TEXT), "nobody")
+    builder.add(device.library(TEXT), "scale", {0: 2.0})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KernelCompileError, match="not writable"):
+        builder.save(tmp_path / "file" / "below")
+
+
+def test_a_device_reads_only_its_own_kind_of_file(device, tmp_path):
+    library = device.library(TEXT)
+    (tmp_path / "other").write_bytes(b"MTLB" + bytes(100))
+    with pytest.raises(KernelCompileError, match="damaged or of another kind"):
+        library.pipeline("scale", {0: 2.0}, archive=tmp_path / "other")
+    with pytest.raises(KernelCompileError, match="found no file"):
+        library.pipeline("scale", {0: 2.0}, archive=tmp_path / "missing")

@@ -1,0 +1,158 @@
+"""Prototype 2: its points, its rule, and what it may and may not conclude."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import attnproto
+import pytest
+from attnproto.errors import KernelCompileError
+from attnproto.kernels import score_ways
+from attnproto.prototypes import load, stitch, stitch_findings
+from attnproto.runner import DeviceRecord, Task, make_row
+
+SMALL = {"Nq": 11, "Nkv": 38, "D": 24, "Br": 8, "Bc": 32}
+EQUAL = {"kind": "equal", "modification": "alibi", "contract": False, **SMALL}
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("cpu")
+
+
+def stored(point, outcome, tier="emulated", name="a processor", kind="cpu"):
+    answer = (outcome.status, (outcome.reason, dict(outcome.result)))
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    record = DeviceRecord(kind, name, tier)
+    return make_row(Task("stitch", point, 60), "quick", record, {}, answer, now, 0.1)
+
+
+def measured(way, ratio, width, compile_ms):
+    """A row as a GPU would give it."""
+    point = {"kind": "cost", "modification": "custom", "way": way, **SMALL}
+    result = {
+        "ratio": ratio, "ratio_low": ratio - width, "ratio_high": ratio + width,
+        "verdict": "undecided", "blocks": 12, "cv": 0.01, "calls": 1000, "ns_per_call": 1.0,
+        "break_even_dispatches": 10.0, "compile_way_us": 1e3 * compile_ms, "kernel_hash": "0",
+    }  # fmt: skip
+    outcome = stitch.Outcome("ok", "", result)
+    return stored(point, outcome, tier="measured", name="Apple M4", kind="metal")
+
+
+def test_the_points_judge_every_modification_and_time_every_other_way():
+    quick = stitch.points("quick")
+    judged = {p["modification"] for p in quick if p["kind"] == "equal" and not p["contract"]}
+    assert judged == set(score_ways.MODIFICATIONS)
+    full = [p for p in stitch.points("full") if p["kind"] == "cost"]
+    assert len(full) == 5 * 5
+    assert load("stitch") is stitch.PROTOTYPE
+
+
+def test_all_ways_are_judged_and_agree_in_bits(device):
+    outcome = stitch.run(EQUAL, device, "quick")
+    assert outcome.status == "ok"
+    assert outcome.result["ways"] == list(score_ways.WAYS)
+    assert all(outcome.result[f"different_{way}"] == 0 for way in score_ways.WAYS)
+    assert outcome.result["worst_ratio_table"] < 1
+
+
+def test_a_way_that_is_wrong_is_named(device, monkeypatch):
+    usual = score_ways.graph
+    monkeypatch.setattr(
+        score_ways, "graph", lambda m: usual(score_ways.Modification("softcap", cap=m.cap))
+    )
+    outcome = stitch.run(EQUAL, device, "quick")
+    assert outcome.status == "wrong"
+    assert "stitched misses FP64" in outcome.reason
+    assert not stitch.PROTOTYPE.conclude([stored(EQUAL, outcome)])
+
+
+def test_a_way_that_the_device_cannot_take_is_said_so_and_the_others_go_on(device, monkeypatch):
+    usual = score_ways.prepare
+
+    def prepare(device, problem, tile, way, modification, **options):
+        if way == "table":
+            raise KernelCompileError("[test] found no tables, needs some; none")
+        return usual(device, problem, tile, way, modification, **options)
+
+    monkeypatch.setattr(score_ways, "prepare", prepare)
+    outcome = stitch.run(EQUAL, device, "quick")
+    assert outcome.status == "ok"
+    assert "found no tables" in outcome.result["refused"]["table"]
+    finding = stitch.PROTOTYPE.conclude([stored(EQUAL, outcome)])[0]
+    assert finding.title.startswith("5 ways")
+
+
+def test_the_code_of_each_way_is_looked_at(device):
+    point = {"kind": "code", "modification": "custom", **SMALL}
+    outcome = stitch.run(point, device, "quick")
+    result = outcome.result
+    assert result["same_constant"]
+    assert result["same_stitched"]
+    assert not result["same_argument"]
+    assert result["calls_noinline"] > 0
+    assert result["indirect_table"] > 0
+    assert result["calls_stitched"] == result["indirect_stitched"] == 0
+    found = {f.topic: f for f in stitch.PROTOTYPE.conclude([stored(point, outcome)])}
+    assert set(found) == {"same-code", "calls-left", "recommendation"}
+    assert found["recommendation"].tier == "derived"
+    assert "recommends stitching on a processor (cpu)" in found["recommendation"].title
+    different = stitch.Outcome("ok", "", {**result, "same_stitched": False})
+    topics = {f.topic for f in stitch.PROTOTYPE.conclude([stored(point, different)])}
+    assert "recommendation" not in topics
+
+
+def test_emulated_costs_bear_their_name_and_conclude_nothing(device):
+    point = {"kind": "cost", "modification": "scale", "way": "noinline", **SMALL}
+    outcome = stitch.run(point, device, "quick")
+    assert outcome.status == "ok"
+    assert outcome.result["calls"] == 2 * 11 * 38 // 2
+    assert outcome.result["emulated_compile_way_us"] > 1000  # a compiler ran
+    timed = [k for k in outcome.result if k.endswith(("_us", "_call", "_dispatches"))]
+    assert timed
+    assert all(key.startswith("emulated_") for key in timed)
+    assert stitch.PROTOTYPE.conclude([stored(point, outcome)]) == []
+
+
+@pytest.mark.parametrize(
+    ("overhead", "compile_ms", "chosen"),
+    [
+        (0.0, 500.0, "stitching"),
+        (0.0099, 1.0, "stitching"),
+        (0.01, 49.9, "function constants"),
+        (0.2, 50.0, "pre-compiled variants"),
+    ],
+)
+def test_the_rule_of_the_specification(overhead, compile_ms, chosen):
+    assert stitch_findings.recommend(overhead, compile_ms) == chosen
+
+
+@pytest.mark.parametrize(
+    ("ratio", "compile_ms", "chosen"),
+    # Half an interval is 0.2 %: the second ratio is below 1 %, its interval's end is not.
+    [
+        (1.005, 10.0, "stitching"),
+        (1.009, 10.0, "function constants"),
+        (1.009, 60.0, "pre-compiled"),
+    ],
+)
+def test_measured_rows_recommend_by_the_upper_end_of_the_interval(ratio, compile_ms, chosen):
+    rows = [measured("stitched", ratio, 0.002, 5.0), measured("constant", 1.0, 0.002, compile_ms)]
+    found = {f.topic: f for f in stitch.PROTOTYPE.conclude(rows)}
+    assert f"recommends {chosen}" in found["recommendation"].title
+    assert "on Apple M4 (metal)" in found["recommendation"].title
+    assert found["cost-stitched-custom"].evidence.effect.high == pytest.approx(ratio + 0.002)
+
+
+@pytest.mark.parametrize(
+    ("compile_us", "again_us", "run_us", "way_us", "after"),
+    [
+        (1000, 0, 10, 12, 500),  # 1000 us more to compile, 2 us saved each time
+        (1000, 0, 10, 10, None),
+        (1000, 0, 10, 9, None),
+        (1000, 1000, 10, 12, 0),
+        (500, 1000, 10, 9, None),
+    ],
+)
+def test_break_even_in_dispatches(compile_us, again_us, run_us, way_us, after):
+    assert stitch.break_even(compile_us, again_us, run_us, way_us) == after
