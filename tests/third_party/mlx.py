@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from attnproto import Device, Dispatch
 from attnproto.msl import cache
 
