@@ -1,8 +1,8 @@
 """Rewrite MSL tokens to C++ for OpenCL 2021.
 
-The two languages agree on almost everything; what differs is listed here, one
-method each: attributes, kernels and their instantiations, function constants,
-threadgroup variables, vector constructors, the address space of methods.
+The two languages agree on almost everything. What differs in declarations is here,
+one method each: attributes, kernels and their instantiations, function constants, the
+address space of methods. What differs inside functions is in code.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from .code import SCALARS, SPACES, TABLE, CodeRewriter
 from .tokens import (
     RewriteError,
     Token,
@@ -22,25 +23,11 @@ from .tokens import (
     untokenize,
 )
 
-SPACES = {
-    "device": "__global",
-    "constant": "__constant",
-    "threadgroup": "__local",
-    "thread": "__private",
-}
-_SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
-_TYPE_WORDS = {*_SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
-_VECTORS = {s + n for s in (*_SCALARS, "long", "ulong") for n in "234"}
-_TABLE = "visible_function_table"
-_BOOLS = {"bool2", "bool3", "bool4"}
+_TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 # The same pragma by clang's name.
 _CONTRACT = re.compile(
     r"(?m)^([ \t]*#[ \t]*pragma[ \t]+)(?:METAL[ \t]+fp|STDC[ \t]+FP)[ \t]+contract", re.I
 )
-# Words that C++ for OpenCL reserves and MSL does not.
-_RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
-# Types that OpenCL predefines, and then finds ambiguous.
-_ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
 
 @dataclass(frozen=True)
@@ -104,20 +91,16 @@ class _Declaration:
 
 
 @dataclass
-class Rewriter:
+class Rewriter(CodeRewriter):
     """Rewrites one text; its fields are what was found so far."""
 
     kernels: dict[str, _Kernel] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
-    derived: set[str] = field(default_factory=set)
-    vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
-    classes: set[str] = field(default_factory=set)
     placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
     pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
-    threadgroup_variables: int = 0
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
@@ -127,13 +110,11 @@ class Rewriter:
             if base not in self.kernels:
                 raise RewriteError(line, f"'{base}' is instantiated but is no kernel")
             kernel = self.kernels[base]
-            spelled = untokenize(self._code(call)).split("\n")
+            spelled = untokenize(self.code(call)).split("\n")
             spelled = " ".join(s for s in spelled if not s.startswith("#")).strip()
             self.instances[name] = Instance(name, spelled, kernel.parameters, kernel.max_threads)
         declared = [name for name in self.declared if name not in self.visible]
         return Rewritten(untokenize(out), self.instances, self.constants, self.visible, declared)
-
-    # -- declarations -------------------------------------------------------
 
     def _scope(self, tokens: list[Token], class_name: str | None = None) -> list[Token]:
         out: list[Token] = []
@@ -150,7 +131,7 @@ class Rewriter:
                 i += 2
             elif token == "static_assert":
                 end = close_of(tokens, i + 1) + 2
-                out += self._code(tokens[i:end])
+                out += self.code(tokens[i:end])
                 i = end
             else:
                 declaration = self._declaration(tokens, i)
@@ -221,7 +202,7 @@ class Rewriter:
         near = t[start]
         if d.kind == "namespace":
             begin, end = d.body
-            return [*self._code(d.head), t[begin], *self._scope(t[begin + 1 : end]), t[end]]
+            return [*self.code(d.head), t[begin], *self._scope(t[begin + 1 : end]), t[end]]
         if d.kind == "class":
             return self._class(t, d)
         words = {token.text for token in d.head}
@@ -245,7 +226,7 @@ class Rewriter:
     def _class(self, t: list[Token], d: _Declaration) -> list[Token]:
         begin, end = d.body
         if "enum" in {h.text for h in d.head}:
-            return [*self._code(d.head), *t[begin : end + 1], *self._code(t[end + 1 : d.end])]
+            return [*self.code(d.head), *t[begin : end + 1], *self.code(t[end + 1 : d.end])]
         names = [
             d.head[i + 1].text
             for i, h in enumerate(d.head[:-1])
@@ -257,14 +238,14 @@ class Rewriter:
         if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
             self.placed.add(name)
         inside = self._scope(t[begin + 1 : end], name)
-        return [*self._code(d.head), t[begin], *inside, t[end], *self._code(t[end + 1 : d.end])]
+        return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
 
     def _function(
         self, t: list[Token], start: int, d: _Declaration, is_kernel: bool
     ) -> list[Token]:
         begin, end = d.body
         self._check_pointers(t, d)
-        out = self._code(t[start:begin])
+        out = self.code(t[start:begin])
         if is_kernel and "template" not in {h.text for h in d.head}:
             out = [made("static", t[start]), *out]
         if _linkable(d):
@@ -272,7 +253,7 @@ class Rewriter:
             out = [made("__attribute__((used))", t[start]), *out]
         if any(a[-1:] == ["noinline"] for a in d.attributes):
             out = [made("__attribute__((noinline))", t[start]), *out]
-        return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
+        return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
 
     def _method(self, t: list[Token], start: int, d: _Declaration, class_name: str) -> list[Token]:
         """In MSL an object is in thread memory unless the method says otherwise."""
@@ -284,12 +265,12 @@ class Rewriter:
         name_at = d.parameters[0] - 1
         special = t[name_at] == class_name and "operator" not in words
         qualified = any(w.text in SPACES for w in tail)
-        out = self._code(t[start : close + 1])
+        out = self.code(t[start : close + 1])
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
-            out += self._code([w for w in tail if w != "thread"])
+            out += self.code([w for w in tail if w != "thread"])
         elif qualified or "static" in words or "friend" in words:
-            out += self._code(tail)
+            out += self.code(tail)
         else:
             after = 0
             while after < len(tail) and tail[after].text in ("const", "volatile"):
@@ -299,15 +280,15 @@ class Rewriter:
                 forwarder = self._for_temporaries(t, start, d, class_name)
             space = made("__private &" if forwarder else "__private", t[close])
             out = [*forwarder, *out]
-            out += [*self._code(tail[:after]), space, *self._code(tail[after:])]
+            out += [*self.code(tail[:after]), space, *self.code(tail[after:])]
         if not d.body:
-            return [*out, *self._code(t[until : d.end])]
+            return [*out, *self.code(t[until : d.end])]
         begin, end = d.body
         if d.initialiser is None:
-            out += self._code(t[until:begin])
+            out += self.code(t[until:begin])
         else:
             out += self._initialisers(t[until:begin])
-        return [*out, t[begin], *self._body(t[begin + 1 : end]), t[end]]
+        return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
 
     def _initialisers(self, t: list[Token]) -> list[Token]:
         """``: v(x, y)`` of a constructor; in braces clang takes it for vectors too."""
@@ -315,10 +296,10 @@ class Rewriter:
         for number, part in enumerate(split_commas(t[1:])):
             begin = next((k for k, w in enumerate(part) if w == "("), None)
             if begin is not None and len(split_commas(part[begin + 1 : -1])) > 1:
-                inside = self._code(part[begin + 1 : -1])
+                inside = self.code(part[begin + 1 : -1])
                 part = [*part[:begin], made("{", part[0]), *inside, made("}", part[-1])]
             else:
-                part = self._code(part)
+                part = self.code(part)
             out += [*([made(",", part[0])] if number else []), *part]
         return out
 
@@ -352,7 +333,7 @@ class Rewriter:
                     break
                 pack = "..." if "..." in words else ""
                 arguments += (", " if arguments else "") + words[end - 1] + pack
-        called = " ".join(w.text for w in self._code(t[name_at:begin]))
+        called = " ".join(w.text for w in self.code(t[name_at:begin]))
         if arguments:
             called = f"template {called}<{arguments}>"
         const = "const" if "const" in {w.text for w in t[close + 1 : d.body[0]]} else ""
@@ -361,7 +342,7 @@ class Rewriter:
             f"({', '.join(names)}); }}"
         )
         return [
-            *self._code([*t[start : begin + 1], *declared, near]),
+            *self.code([*t[start : begin + 1], *declared, near]),
             *[made(body, near)],
         ]
 
@@ -407,7 +388,7 @@ class Rewriter:
         words = [w.text for w in plain]
         space = next((w for w in words if w in SPACES), None)
         name = next((w.text for w in reversed(plain) if w.kind == "name"), "")
-        return Parameter(name, attributes, space, "&" in words, _TABLE in words)
+        return Parameter(name, attributes, space, "&" in words, TABLE in words)
 
     def _instantiation(
         self, d: _Declaration, host_name: list[Token] | None, near: Token
@@ -431,14 +412,14 @@ class Rewriter:
         attribute = next((a for a in d.attributes if a[:1] == ["function_constant"]), None)
         if attribute:
             return self._function_constant(d, attribute, near)
-        self._note_alias(d.head)
+        self.note_alias(d.head)
         words = [h.text for h in d.head]
         if "constant" in words and "=" in words and not d.parameters:
             value = d.head[words.index("=") + 1 :]
             known = set(self.constants) | self.derived | {"is_function_constant_defined"}
             if known & {v.text for v in value} and "template" not in words:
                 return self._derived_constant(d, words.index("="), near)
-        return self._code(t[start : d.end])
+        return self.code(t[start : d.end])
 
     def _function_constant(
         self, d: _Declaration, attribute: list[Token], near: Token
@@ -460,228 +441,11 @@ class Rewriter:
         skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head[:equals] if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
-        value = self._code(d.head[equals + 1 :])
+        value = self.code(d.head[equals + 1 :])
         self.derived.add(name)
         spelled = " ".join(w.text for w in type_tokens)
         begin = made(f"ATTN_INLINE {spelled} attn_derived_{name}() {{ return", near)
         return [begin, *value, made("; }", near)]
-
-    def _note_alias(self, head: list[Token]) -> None:
-        """``using T4 = vec<T, 4>`` and ``typedef vec<T, 4> T4`` name vector types too."""
-        words = [h.text for h in head]
-        if "using" in words and "=" in words:
-            at = words.index("=")
-            name, target = words[at - 1], words[at + 1 :]
-        elif "typedef" in words:
-            at = words.index("typedef")
-            name, target = words[-1], words[at + 1 : -1]
-        else:
-            return
-        target = [w for w in target if w not in ("metal", "::", "const")]
-        if target[:1] == ["vec"] or (target and target[0] in self.vectors):
-            self.vectors.add(name)
-
-    # -- code ---------------------------------------------------------------
-
-    def _body(self, t: list[Token]) -> list[Token]:
-        """A function's body: threadgroup variables, then expressions."""
-        out: list[Token] = []
-        rest: list[Token] = []
-        i, starts = 0, True
-        while i < len(t):
-            token = t[i]
-            if starts and token.text in ("using", "typedef"):
-                end = next(k for k in range(i, len(t)) if t[k] == ";")
-                self._note_alias(t[i:end])
-            if starts and token == "threadgroup":
-                end = self._threadgroup_declaration(t, i)
-                if end is not None:
-                    out += self._code(rest, body=True)
-                    rest = []
-                    out += self._threadgroup_variables(t[i + 1 : end])
-                    i = end + 1
-                    continue
-            rest.append(token)
-            starts = token.text in (";", "{", "}", ")") or token.kind == "directive"
-            i += 1
-        return out + self._code(rest, body=True)
-
-    def _threadgroup_declaration(self, t: list[Token], i: int) -> int | None:
-        """The ``;`` that ends a declaration of variables; None for pointers and the like."""
-        j = i
-        while j < len(t) and t[j] != ";":
-            text = t[j].text
-            if text in ("*", "&", "=", "(", ")", "{"):
-                return None
-            if text == "<":
-                j = angle_close(t, j) or j
-            elif text == "[":
-                j = close_of(t, j)
-            j += 1
-        return j
-
-    def _threadgroup_variables(self, tokens: list[Token]) -> list[Token]:
-        plain: list[Token] = []
-        i = 0
-        while i < len(tokens):
-            if is_attribute(tokens, i):
-                i = close_of(tokens, i) + 1
-                continue
-            if tokens[i].text not in (*SPACES, "const", "volatile"):
-                plain.append(tokens[i])
-            i += 1
-        out: list[Token] = []
-        base: list[Token] | None = None
-        for part in split_commas(plain):
-            dims = next((k for k, w in enumerate(part) if w == "[" and k), len(part))
-            name = self._code([part[dims - 1]])[0]
-            if base is None:
-                base = part[: dims - 1]
-            self.threadgroup_variables += 1
-            out += [
-                made(f"__local auto& {name.text} = attn_threadgroup<", name),
-                made(f"{self.threadgroup_variables},", name),
-                *self._code(base + part[dims:]),
-                made(">();", name),
-            ]
-        return out
-
-    def _code(self, t: list[Token], *, body: bool = False) -> list[Token]:
-        """Rewrite the tokens of a type or an expression, or of the statements of a body."""
-        out: list[Token] = []
-        i = 0
-        while i < len(t):
-            token = t[i]
-            if is_attribute(t, i) and not (out and out[-1] == "]"):
-                i = close_of(t, i) + 1
-                continue
-            text = token.text
-            if text in SPACES:
-                out.append(made(SPACES[text], token))
-            elif text == "kernel":
-                pass
-            elif token.kind == "number":
-                out.append(self._number(token))
-            elif text == _TABLE and t[i + 1 : i + 2] == ["<"]:
-                i = self._table(t, i, out)
-                continue
-            elif token.kind == "name" and self._is_vector(t, i):
-                i = self._vector(t, i, out, body)
-                continue
-            elif body and text in self.classes and self._copies(t, i, out):
-                i = self._copy(t, i, out)
-                continue
-            elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
-                out.append(made(f"attn_defined_{t[i + 2].text}", token))
-                i = close_of(t, i + 1)
-            elif text in self.derived:
-                out.append(made(f"attn_derived_{text}()", token))
-            elif text in _RESERVED:
-                out.append(made(f"attn_name_{text}", token))
-            elif text in _ATOMICS:
-                out.append(made(_ATOMICS[text], token))
-            else:
-                out.append(token)
-            i += 1
-        return out
-
-    def _number(self, token: Token) -> Token:
-        text = token.text.replace("'", "")
-        lower = text.lower()
-        if lower.endswith("bf") and not lower.startswith("0x"):
-            return made(f"((bfloat){text[:-2]})", token)
-        if lower.endswith("h") and "." not in text and "e" not in lower and lower[:2] != "0x":
-            return made(f"((half){text[:-1]})", token)
-        return token if text == token.text else made(text, token)
-
-    def _table(self, t: list[Token], i: int, out: list[Token]) -> int:
-        """``visible_function_table<R(A...)>``: R( is a type here and constructs nothing."""
-        end = angle_close(t, i + 1)
-        opens = next((k for k in range(i + 2, end or 0) if t[k] == "("), None)
-        if opens is None:
-            raise RewriteError(t[i].line, f"{_TABLE} needs a function type, as float(float)")
-        out += [*t[i : i + 2], *self._code(t[i + 2 : opens]), t[opens]]
-        out += [*self._code(t[opens + 1 : end - 1]), *t[end - 1 : end + 1]]
-        return end + 1
-
-    def _is_vector(self, t: list[Token], i: int) -> bool:
-        return t[i].text in self.vectors or (t[i] == "vec" and t[i + 1 : i + 2] == ["<"])
-
-    def _vector(self, t: list[Token], i: int, out: list[Token], body: bool) -> int:
-        """A vector's type, or its construction: ``float4(x)``, ``float4(a, b, c, d)``."""
-        end = i
-        if t[i + 1 : i + 2] == ["<"]:
-            end = angle_close(t, i + 1) or i
-        type_tokens = self._code(t[i + 1 : end + 1])
-        type_tokens = [t[i], *type_tokens]
-        following = [w.text for w in t[end + 1 : end + 3]]
-        before = out[-1].text if out else ""
-        if body and following[1:] == ["("] and t[end + 1].kind == "name":
-            # float4 name(a, b, c, d);
-            close = close_of(t, end + 2)
-            out += [*type_tokens, *self._code([t[end + 1]]), made("=", t[i])]
-            out += self._constructed(type_tokens, t[end + 3 : close], t[i])
-            return close + 1
-        if body and t[i].text in _BOOLS and following[1:] == ["="]:
-            # bool4 name = a < b;
-            stop = next(k for k in range(end, len(t)) if t[k] == ";")
-            value = split_commas(t[end + 3 : stop])
-            if len(value) == 1 and value[0][0] != "{":
-                out += [*type_tokens, *self._code([t[end + 1]]), t[end + 2]]
-                out += self._constructed(type_tokens, value[0], t[i])
-                return stop
-        if (
-            following[:1] not in (["("], ["{"])
-            or before in ("operator", "~")
-            or "operator" in [o.text for o in out[-4:]]
-        ):
-            out += type_tokens
-            return end + 1
-        close = close_of(t, end + 1)
-        while [o.text for o in out[-2:]] == ["metal", "::"]:
-            type_tokens = [*out[-2:], *type_tokens]
-            del out[-2:]
-        out += self._constructed(type_tokens, t[end + 2 : close], t[i])
-        return close + 1
-
-    def _constructed(
-        self, type_tokens: list[Token], arguments: list[Token], near: Token
-    ) -> list[Token]:
-        parts = split_commas(arguments)
-        if not parts:
-            return [made("((", near), *type_tokens, made(")(0))", near)]
-        if len(parts) == 1:
-            convert = "attn_bools" if type_tokens[-1].text in _BOOLS else "attn_vector"
-            begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
-            return [*begin, *self._code(parts[0]), made(")", near)]
-        out = [made("((", near), *type_tokens, made(")(", near)]
-        for k, part in enumerate(parts):
-            out += [*([made(",", near)] if k else []), *self._code(part)]
-        return [*out, made("))", near)]
-
-    @staticmethod
-    def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
-        """Whether a declaration with one initialiser begins here: ``Params p = params[0];``."""
-        before = out[-1].text if out else ";"
-        following = [w.text for w in t[i + 1 : i + 4]]
-        return (
-            before in (";", "{", "}", ")", "const", "__private")
-            and len(following) == 3
-            and t[i + 1].kind == "name"
-            and following[1] == "="
-            and following[2] != "{"
-        )
-
-    def _copy(self, t: list[Token], i: int, out: list[Token]) -> int:
-        """clang has no constructor that copies an object of constant memory."""
-        end = next(k for k in range(i, len(t)) if t[k] == ";")
-        value = t[i + 3 : end]
-        if len(split_commas(value)) > 1:
-            out += t[i : i + 1]
-            return i + 1
-        out += [t[i], *self._code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
-        out += [*self._code(value), made(")", t[end - 1])]
-        return end
 
 
 def _linkable(d: _Declaration) -> bool:
