@@ -40,7 +40,7 @@ class FrontEnd {
   virtual std::vector<std::string> functions(const std::string& msl_text) = 0;
   virtual KernelImage compile(const std::string& msl_text, const PipelineDescriptor&) = 0;
   // Writes a file that PipelineDescriptor::archive may name: one pipeline of each text.
-  virtual void save_archive(const std::vector<std::string>& msl_texts,
+  virtual void save_archive(const std::vector<std::string>& /*msl_texts*/,
                             const std::vector<PipelineDescriptor>&, const std::string& path) {
     throw Error(ErrorKind::KernelCompileError,
                 "[front_end.archive] found nothing to write " + path +

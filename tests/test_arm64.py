@@ -7,7 +7,7 @@ import platform
 import llvmlite.binding as llvm
 import pytest
 from attnproto import _core
-from attnproto.msl import batch, clang, front_end, ir, meetings, native
+from attnproto.msl import batch, clang, ir, linking, meetings, native
 
 TEXT = """#include <metal_stdlib>
 using namespace metal;
@@ -56,8 +56,8 @@ def test_kernels_compile_to_arm64_code(monkeypatch, system):
     # Both in one process: LLVM then numbers the second's types, as it does on an arm64 host.
     kept = []
     for name in ("once", "loop"):
-        cut = front_end.specialised(TEXT, _core.PipelineDescriptor(name, []), target)
-        text, _ = ir.place_threadgroup_variables(native._optimise(cut, machine, 2))
+        module = linking.specialised(TEXT, _core.PipelineDescriptor(name, []), target)
+        text, _ = ir.place_threadgroup_variables(native._optimise(module, machine, 2))
         kept.append(llvm.parse_assembly(text))
         text = batch.batch_matrix_operations(text)
         assert batch.FUNCTION not in text

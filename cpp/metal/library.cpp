@@ -25,7 +25,7 @@ std::vector<std::string> MetalLibrary::functions() const {
   std::vector<std::string> names;
   NS::Array* found = library_->functionNames();
   for (NS::UInteger i = 0; i < found->count(); ++i)
-    names.push_back(text(found->object<NS::String>(i)));
+    names.push_back(metal::text(found->object<NS::String>(i)));
   return names;
 }
 

@@ -10,6 +10,9 @@
 //   custom   softcap, then - slope log2(1 + rate |j - i|): KERPLE's logarithmic kernel (Chi et al.,
 //            2022, arXiv 2205.09921, section 4) on capped scores, which no built-in switch offers
 #pragma once
+// Two texts of the host's may stand in one, and each has this file (registry.py).
+#ifndef ATTN_SCORE_MODIFICATIONS
+#define ATTN_SCORE_MODIFICATIONS
 #include <metal_stdlib>
 using namespace metal;
 
@@ -57,3 +60,5 @@ METAL_FUNC float2 chosen_score(uint choice, float2 score, int key, int at, float
       return scale_score(score, key, at, numbers);
   }
 }
+
+#endif

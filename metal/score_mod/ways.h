@@ -6,6 +6,9 @@
 //   4 stitched  declared here; a stitching graph makes it, and it is linked privately
 //   5 table     a visible function table: an indirect call
 //   6 noinline  named in the text as in 1, but called
+//
+// What 3, 4 and 5 declare stands in a file for each, which the host puts before the kernel's text:
+// constant.h, declared.h, visible.h. A text so has only the constants and functions it uses.
 #pragma once
 #include "modifications.h"
 
@@ -27,27 +30,7 @@ struct ScoreNumbers {
 };
 static_assert(sizeof(ScoreNumbers) == 16, "kernels/score_ways.py packs 16 bytes");
 
-#if ATTN_SCORE_WAY == ATTN_SCORE_CONSTANT
-constant uint score_choice [[function_constant(20)]];
-#elif ATTN_SCORE_WAY == ATTN_SCORE_STITCHED
-[[visible]] float2 modify_score(float2 score, int key, int at, float4 numbers);
-#elif ATTN_SCORE_WAY == ATTN_SCORE_TABLE
-[[visible]] float2 scale_visible(float2 score, int key, int at, float4 numbers) {
-  return scale_score(score, key, at, numbers);
-}
-[[visible]] float2 alibi_visible(float2 score, int key, int at, float4 numbers) {
-  return alibi_score(score, key, at, numbers);
-}
-[[visible]] float2 softcap_visible(float2 score, int key, int at, float4 numbers) {
-  return softcap_score(score, key, at, numbers);
-}
-[[visible]] float2 window_visible(float2 score, int key, int at, float4 numbers) {
-  return window_score(score, key, at, numbers);
-}
-[[visible]] float2 custom_visible(float2 score, int key, int at, float4 numbers) {
-  return custom_score(score, key, at, numbers);
-}
-#elif ATTN_SCORE_WAY == ATTN_SCORE_NOINLINE
+#if ATTN_SCORE_WAY == ATTN_SCORE_NOINLINE
 __attribute__((noinline)) float2 called_score(float2 score, int key, int at, float4 numbers) {
   return ATTN_SCORE_MODIFICATION(score, key, at, numbers);
 }

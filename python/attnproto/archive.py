@@ -157,7 +157,7 @@ def build(device: Device) -> Builder:
         >>> device = attnproto.open_device("cpu")
         >>> builder = attnproto.archive.build(device)
         >>> builder.add(device.library("kernel void f(device int* y) { *y = 1; }"), "f")
-        >>> len(builder.save("/tmp/one.attnproto"))
+        >>> len(builder.save("one.attnproto"))
         1
     """
     return Builder(device)
@@ -188,12 +188,12 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
             f"[archive.load] found no archive at {path} ({error.strerror}), needs one; {_CURE}"
         ) from None
     manifest, payload = _checked(path, data)
-    here = identity(device)
+    here, built_for = identity(device), manifest.get("device", {})
     for name in _IDENTITY:
-        if manifest["device"].get(name) != here[name]:
+        if built_for.get(name) != here[name]:
             raise ArchiveRefused(
-                f"[archive.load] found {path} built for {name} "
-                f"{manifest['device'].get(name)!r}, needs {here[name]!r}; {_CURE}"
+                f"[archive.load] found {path} built for {name} {built_for.get(name)!r}, needs "
+                f"{here[name]!r}; {_CURE}"
             )
     unpacked = _unpack(payload)
     if device.kind == "cpu":

@@ -298,7 +298,8 @@ Library* compile(const std::string& source, Object** error) {
   // A text of visible functions alone is compiled when it is linked to a kernel.
   if (source.find("kernel") != std::string::npos || library->text->visible().empty()) {
     try {
-      library->kernels = executor()->library(without_link_attributes(source))->functions();
+      for (const std::string& name : executor()->library(source)->functions())
+        if (!library->text->visible().count(name)) library->kernels.push_back(name);
     } catch (const std::exception& refused) {
       release(library);
       set_error(error, kLibraryDomain, 3, "Compilation failed: \n\n" + reason(refused));

@@ -242,11 +242,4 @@ std::set<std::string> MslText::undefined_in(const std::string& function) const {
   return missing;
 }
 
-std::string without_link_attributes(std::string text) {
-  for (const char* attribute : {"[[visible]]", "[[stitchable]]"})
-    for (size_t at = text.find(attribute); at != std::string::npos; at = text.find(attribute, at))
-      text.replace(at, std::string(attribute).size(), "");
-  return text;
-}
-
 }  // namespace metal_double

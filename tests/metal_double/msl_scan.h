@@ -50,7 +50,4 @@ class MslText {
   std::set<std::string> asked_whether_defined_;
 };
 
-// The text with [[visible]] and [[stitchable]] blanked, for devices that link by concatenation.
-std::string without_link_attributes(std::string text);
-
 }  // namespace metal_double

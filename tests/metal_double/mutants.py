@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
+FOLDERS = (ROOT / "cpp" / "metal", ROOT / "cpp")
 TIMEOUT_S = 60
 
 # What is broken: file, text, replacement.
@@ -217,7 +218,7 @@ FAULTS = {
         "ns(wanted.name), array(std::vector<NS::Object*>{inputs.begin()->second.get()}),",
     ),
     "the graph's types are not checked": (
-        "signatures.cpp",
+        "stitching.cpp",
         "if (type != parameters[i])",
         "if (false)",
     ),
@@ -234,6 +235,11 @@ FAULTS = {
 }
 
 
+def place(file: str) -> pathlib.Path:
+    """Return where a source of the Metal device is."""
+    return next(folder / file for folder in FOLDERS if (folder / file).exists())
+
+
 def compile_commands(build: pathlib.Path) -> dict[str, list[str]]:
     """Return the compiler's arguments for each source of the Metal device."""
     text = subprocess.run(
@@ -242,7 +248,7 @@ def compile_commands(build: pathlib.Path) -> dict[str, list[str]]:
     commands = {}
     for entry in json.loads(text):
         source = pathlib.Path(entry["file"])
-        if source.parent == ROOT / "cpp" / "metal":
+        if source.parent in FOLDERS:
             commands[source.name] = shlex.split(entry["command"])
     return commands
 
@@ -252,7 +258,7 @@ def inject(
 ) -> tuple[str, str]:
     """Build one broken device, run its tests, and say what became of the fault."""
     file, old, new = FAULTS[name]
-    text = (ROOT / "cpp" / "metal" / file).read_text()
+    text = place(file).read_text()
     if text.count(old) < 1:
         return "NOT APPLIED", ""
     folder = build / "mutants" / str(number)
@@ -268,21 +274,21 @@ def inject(
             continue
         broken = folder / source
         if not broken.exists():
-            broken.write_text((ROOT / "cpp" / "metal" / source).read_text())
+            broken.write_text(place(source).read_text())
         command = [
             str(broken) if part.endswith("/" + source) else part for part in commands[source]
         ]
         output = command.index("-o") + 1
         replaced.append(pathlib.Path(command[output]).name)
         command[output] = str(folder / replaced[-1])
-        command[1:1] = [f"-I{folder}", f"-I{ROOT}/cpp/metal", "-w"]
+        command[1:1] = [f"-I{folder}", f"-I{ROOT}/cpp/metal", f"-I{ROOT}/cpp", "-w"]
         built = subprocess.run(command, cwd=build, capture_output=True, text=True)
         if built.returncode:
             return "DOES NOT COMPILE", built.stderr.splitlines()[0]
     kept = [
         str(path)
         for path in sorted(objects.rglob("*.o"))
-        if not (path.parent.name == "metal" and path.name in replaced)
+        if not (path.parent.name in ("metal", "cpp") and path.name in replaced)
     ]
     tests = sorted((build / "CMakeFiles" / "metal_device_test.dir").rglob("*.o"))
     program = folder / "test"

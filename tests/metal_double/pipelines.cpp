@@ -198,7 +198,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
       wanted.linked_functions.push_back(static_cast<Function*>(item.object)->name);
   Pipeline* pipeline = make<Pipeline>();
   try {
-    auto library = executor()->library(without_link_attributes(linked_text(descriptor)));
+    auto library = executor()->library(linked_text(descriptor));
     pipeline->executable = library->pipeline(wanted);
   } catch (const std::exception& refused) {
     release(pipeline);

@@ -27,6 +27,8 @@ MODIFICATIONS = ("scale", "alibi", "softcap", "window", "custom")
 _NUMBERS = struct.Struct("<3fI")
 _NO_CONTRACTION = "#pragma METAL fp contract(off)\n"
 _STITCHED, _TABLE = "stitched", "table"
+# What a way declares, put before the kernel's text (metal/score_mod/ways.h).
+_BEFORE = {"constant": "constant.h", _STITCHED: "declared.h", _TABLE: "visible.h"}
 _SHARED = (Input(1), Input(2), Input(3))
 
 
@@ -86,6 +88,8 @@ def source(
     head = f"#define ATTN_SCORE_WAY {WAYS.index(way) + 1}\n"
     if way in ("inline", "noinline"):
         head += f"#define ATTN_SCORE_MODIFICATION {modification.name}_score\n"
+    if way in _BEFORE:
+        head += registry.plain(f"score_mod/{_BEFORE[way]}", way).text
     if not contract:
         head = _NO_CONTRACTION + head
     return registry.KernelSource(tile.source.name, head + tile.source.text)
