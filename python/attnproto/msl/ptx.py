@@ -71,6 +71,39 @@ def _in_shared_memory(text: str) -> tuple[str, int]:
     return text + "\n".join(lines) + "\n", sum(sizes.values())
 
 
+_QUESTION = re.compile(
+    r"= (?:tail )?call [^@\n]*@attn_was_(half|bfloat)\(float (?:noundef )?([^)\s]+)\)[^\n]*"
+)
+_DEFINITION = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = (.*)$', re.M)
+_WIDENED = re.compile(r"fpext (?:\w+ )*?(?:<\d+ x )?(half|bfloat)\b")
+
+
+def _answer_widths(text: str) -> str:
+    """Answer every ``attn_was_half(x)`` by how ``x`` is made."""
+
+    def in_function(match: re.Match) -> str:
+        body = match.group()
+        made = dict(_DEFINITION.findall(body))
+
+        def came_from(value: str, kind: str, depth: int = 0) -> bool:
+            definition = made.get(value)
+            if definition is None or depth > 8:
+                return value == "0.000000e+00"
+            widened = _WIDENED.match(definition)
+            if widened:
+                return widened.group(1) == kind
+            element = re.match(r"extractelement <\d+ x float> (%\S+),", definition)
+            return bool(element) and came_from(element.group(1), kind, depth + 1)
+
+        def answer(question: re.Match) -> str:
+            truth = came_from(question.group(2), question.group(1))
+            return f"= or i1 {str(truth).lower()}, false"
+
+        return _QUESTION.sub(answer, body)
+
+    return re.sub(r"^define .*?^}", in_function, text, flags=re.M | re.S)
+
+
 def _optimise(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     module = llvm.parse_assembly(text)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -92,7 +125,8 @@ def assemble(text: str, architecture: str) -> tuple[str, int]:
     text = text.replace("addrspace(4)", "addrspace(1)")
     with _lock:
         machine = _machine(architecture)
-        optimised, static_bytes = _in_shared_memory(str(_optimise(text, machine)))
+        optimised = _answer_widths(str(_optimise(text, machine)))
+        optimised, static_bytes = _in_shared_memory(optimised)
         return machine.emit_assembly(_optimise(optimised, machine)), static_bytes
 
 

@@ -138,9 +138,26 @@ ATTN_INLINE void attn_tensor_tf32(__private float (&d)[4], const __private uint 
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+template <class T>
+ATTN_INLINE uint attn_packed(T x, T y) {
+  return (uint)__builtin_bit_cast(ushort, x) | (uint)__builtin_bit_cast(ushort, y) << 16;
+}
+// Whether a value came from the narrower type, so that nothing is lost in going back.
+// Answered when the code is optimised (msl/ptx.py).
+extern "C" __attribute__((const, nothrow)) bool attn_was_half(float value);
+extern "C" __attribute__((const, nothrow)) bool attn_was_bfloat(float value);
+
 // A float is the sum of two tf32 to 2^-22: rows 0-7 take A's high parts, rows 8-15 its low.
 ATTN_INLINE attn_pair attn_tensor_float(float a0, float a1, float b0, float b1, float c0,
                                         float c1) {
+  const bool half_b = attn_was_half(b0) && attn_was_half(b1);
+  const bool bfloat_b = attn_was_bfloat(b0) && attn_was_bfloat(b1);
+  if (half_b && attn_was_half(a0) && attn_was_half(a1))
+    return attn_tensor_half(attn_packed((half)a0, (half)a1),
+                            attn_transposed(attn_packed((half)b0, (half)b1)), c0, c1);
+  if (bfloat_b && attn_was_bfloat(a0) && attn_was_bfloat(a1))
+    return attn_tensor_bfloat(attn_packed((bfloat)a0, (bfloat)a1),
+                              attn_transposed(attn_packed((bfloat)b0, (bfloat)b1)), c0, c1);
   const uint mask = 0xffffe000u;
   uint a[4];
   a[0] = as_type<uint>(a0) & mask;
@@ -151,14 +168,11 @@ ATTN_INLINE attn_pair attn_tensor_float(float a0, float a1, float b0, float b1, 
   attn_transpose_float(as_type<uint>(b0), as_type<uint>(b1), top, bottom);
   uint high0 = top & mask, high1 = bottom & mask;
   float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  attn_tensor_tf32(d, a, as_type<uint>(as_type<float>(top) - as_type<float>(high0)),
-                   as_type<uint>(as_type<float>(bottom) - as_type<float>(high1)));
+  if (!half_b && !bfloat_b)  // those are tf32 already
+    attn_tensor_tf32(d, a, as_type<uint>(as_type<float>(top) - as_type<float>(high0)),
+                     as_type<uint>(as_type<float>(bottom) - as_type<float>(high1)));
   attn_tensor_tf32(d, a, high0, high1);
   return {c0 + (d[0] + d[2]), c1 + (d[1] + d[3])};
-}
-template <class T>
-ATTN_INLINE uint attn_packed(T x, T y) {
-  return (uint)__builtin_bit_cast(ushort, x) | (uint)__builtin_bit_cast(ushort, y) << 16;
 }
 ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_half_half(half a0, half a1, half b0, half b1,
                                                                 float c0, float c1) {
