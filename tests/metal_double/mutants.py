@@ -267,7 +267,9 @@ def inject(
         (folder / header.name).write_text(header.read_text())
     (folder / file).write_text(text.replace(old, new))
     objects = build / "CMakeFiles" / "attnproto_devices.dir"
-    sources = [file] if file.endswith(".cpp") else sorted(commands)
+    # A header of the Metal device is included by its sources alone.
+    including = [c for c in sorted(commands) if place(c).parent.name == "metal"]
+    sources = [file] if file.endswith(".cpp") else including
     replaced = []
     for source in sources:
         if source == "metal_cpp.cpp":
