@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from .. import measure, reference, stats
+from .. import measure, reference
 from ..kernels.flash import Variant
 from ..problem import AttentionProblem
-
-MARGIN = 0.02
+from .pairing import compare
 
 
 def dispatch_of(problem: AttentionProblem, tile: Any, device: Any) -> tuple[Any, Any]:
@@ -102,28 +100,6 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
         device: An open device whose times are measured.
 
     Returns:
-        Ratio A / B of times, its interval, verdict, blocks and p-value.
+        As ``pairing.compare``.
     """
-    kernels = [on_device(problem, tile, device) for tile in tiles]
-    protocol = measure.QUICK
-    for kernel in kernels:
-        # The first dispatches after idle are slow on both sides; none of them counts.
-        warm_us = 0.0
-        while warm_us < protocol.warmup_us:
-            warm_us += kernel.run(4)
-    once_us = max(kernel.run(4) / 4 for kernel in kernels)
-    repeats = max(
-        1, min(math.ceil(protocol.sample_us / once_us), int(protocol.longest_us / once_us))
-    )
-    a, b = kernels
-    ratio = stats.compare_paired(lambda: a.run(repeats), lambda: b.run(repeats), margin=MARGIN)
-    return {
-        "ratio": ratio.ratio,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
-        "verdict": ratio.verdict,
-        "blocks": ratio.blocks,
-        "cv": ratio.cv,
-        "p_value": ratio.p_value,
-        "repeats": repeats,
-    }
+    return compare([on_device(problem, tile, device) for tile in tiles])
