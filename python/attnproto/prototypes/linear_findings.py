@@ -323,9 +323,9 @@ def _crossover(case: Case) -> list[Finding]:
         where = f"{point['dtype']} D={point['D']}, {point['H']} heads"
         low, high = float(result["crossover_low"]), float(result["crossover_high"])
         said, value = {
-            "bracketed": (f"from N = {low:.0f} to {high:.0f} on", high),
+            "bracketed": (f"from an N of {low:.0f} to {high:.0f} up", high),
             "never": (f"at no N up to {point['longest']}", low),
-            "always": (f"from N = {point['N']} on, the smallest tried", low),
+            "always": (f"at every N tried, {point['N']} and up,", low),
         }[result["status"]]
         found.append(
             case.finding(
