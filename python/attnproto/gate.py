@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .problem import AttentionProblem
-from .reference import Judgement, judge, softmax_attention, tolerance
+from .problem import DTYPES, AttentionProblem
+from .reference import Judgement, Tolerance, judge, softmax_attention, tolerance
 
 # Elements on each side of the output that no kernel may touch; every dtype holds the value.
 CANARIES, CANARY = 256, 1024.0
@@ -47,12 +47,31 @@ def trial(
         The judgement, which also fails when a canary changed.
     """
     q, k, v = problem.inputs(seed, input_class)
-    whole = np.full(q.size + 2 * CANARIES, CANARY, dtype=q.dtype)
-    whole[CANARIES:-CANARIES] = np.nan
-    returned = launch(q, k, v, whole[CANARIES:])
-    output = whole[CANARIES:-CANARIES].reshape(q.shape)
     expected = softmax_attention(q, k, v, causal=problem.causal)
-    judged = judge(output, expected, problem.dtype, tolerance(problem, q, k, v))
+    allowed = tolerance(problem, q, k, v)
+    return attempt(lambda output: launch(q, k, v, output), expected, problem.dtype, allowed)
+
+
+def attempt(
+    launch: Callable[[np.ndarray], Any], expected: np.ndarray, dtype: str, allowed: Tolerance
+) -> Trial:
+    """Let a kernel write one output and judge it.
+
+    Args:
+        launch: ``f(output)``; ``output`` is flat, starts as NaN, and has canaries after the
+            ``expected.size`` elements that the kernel is to write.
+        expected: FP64 truth.
+        dtype: Of the output.
+        allowed: atol and rtol.
+
+    Returns:
+        The judgement, which also fails when a canary changed.
+    """
+    whole = np.full(expected.size + 2 * CANARIES, CANARY, dtype=DTYPES[dtype])
+    whole[CANARIES:-CANARIES] = np.nan
+    returned = launch(whole[CANARIES:])
+    output = whole[CANARIES:-CANARIES].reshape(expected.shape)
+    judged = judge(output, expected, dtype, allowed)
     margins = np.concatenate([whole[:CANARIES], whole[-CANARIES:]]).astype(np.float32)
     if np.any(margins != np.float32(CANARY)):
         judged = replace(judged, passed=False, reason="it wrote outside its output")

@@ -9,7 +9,9 @@ own optimisations; the counts are `derived` evidence, never a time.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 
 from ..device import Device, Dispatch, cpu_threads
 
@@ -157,3 +159,22 @@ def count(device: Device, dispatches: list[Dispatch]) -> Counts:
     _core.take_counts(device._core)
     device.submit(dispatches)
     return Counts(*_core.take_counts(device._core)[: len(NAMES)])
+
+
+def count_launch(launch: Callable[[Device], object]) -> Counts:
+    """Call launchers on a counting device and return what their kernels did.
+
+    Args:
+        launch: ``f(device)`` calls one launcher or several.
+    """
+    from .. import _core
+
+    device = _shared_device()
+    _core.take_counts(device._core)
+    launch(device)
+    return Counts(*_core.take_counts(device._core)[: len(NAMES)])
+
+
+@cache
+def _shared_device() -> Device:
+    return counting_device()

@@ -135,12 +135,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     result = {
         "flops": problem.flops,
         "bytes": problem.bytes,
-        "max_abs_error": judged.max_abs_error,
-        "worst_ratio": judged.worst_ratio,
-        "max_ulp": judged.ulp.max_ulp,
-        "p99_ulp": judged.ulp.p99_ulp,
-        "median_ulp": judged.ulp.median_ulp,
-        "max_row_ulp": judged.ulp.max_row_ulp,
+        **judged.numbers,
         "threadgroup_bytes": int(pipe.static_threadgroup_bytes),
         "declared_bytes": tile.threadgroup_bytes,
         "query_place": tile.query,

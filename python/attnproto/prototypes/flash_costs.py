@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ..findings import Effect, Evidence, Finding
 from ..published import mark_to_reach
-from ..stats import EQUAL, FASTER, SLOWER, benjamini_hochberg
 from .case import Case, Row, keys, regime, right, several, worst
-from .flash_timing import MARGIN
+from .pairing import pair_finding, standing
 
 _LIMIT_BYTES = 32768
 # A claim about "all tiles" needs more of them than a replay of a few points brings.
@@ -230,59 +229,20 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
 
 
 def pairs(case: Case) -> list[Finding]:
-    """Conclude which of two choices is faster, equal or undecided, where times count.
-
-    Over all pairs of the run only those differences stand that survive the false-discovery
-    correction; the others count as undecided and say nothing.
-    """
-    rows = [row for row in case.of("pair") if row["status"] == "ok" and "ratio" in row["result"]]
-    if case.tier != "measured" or not rows:
-        return []
-    stands = benjamini_hochberg([float(row["result"]["p_value"]) for row in rows])
-    return [
-        _pair(case, row)
-        for row, stand in zip(rows, stands, strict=True)
-        if row["result"]["verdict"] == EQUAL
-        or (stand and row["result"]["verdict"] in (FASTER, SLOWER))
-    ]
+    """Conclude which of two choices is faster or equal, where times count."""
+    return [_pair(case, row) for row in standing(case, "pair")]
 
 
 def _pair(case: Case, row: Row) -> Finding:
-    point, result = row["point"], row["result"]
+    point = row["point"]
     axis, a, b = point["axis"], point["a"], point["b"]
-    ratio = float(result["ratio"])
-    word = {
-        EQUAL: f"as fast as {b} within {100 * MARGIN:g} %",
-        FASTER: f"faster than {b}",
-        SLOWER: f"slower than {b}",
-    }
     where = f"{point['dtype']} D={point['D']} N={point['Nkv']}"
-    return case.finding(
-        kinds=["pair"],
-        domain="gpu-perf",
+    return pair_finding(
+        case,
+        row,
+        names=(f"{axis} {a}", f"{axis} {b}"),
+        where=where,
+        regime=f"tile {point['Br']}x{point['Bc']}, one head, {where}, no mask",
         topic=f"pair-{axis}-{a}-{b}-{point['dtype']}-D{point['D']}",
-        title=f"{where}: {axis} {a} is {word[result['verdict']]} on {case.device.name}",
-        content=(
-            f"Time with {axis} {a} divided by time with {axis} {b} is {ratio:.3f} "
-            f"({float(result['ratio_low']):.3f} to {float(result['ratio_high']):.3f}), both right "
-            f"against FP64, over {result['blocks']} A-B-B-A blocks."
-        ),
         tags=["flash-attention", "paired-comparison", axis, point["dtype"]],
-        evidence=Evidence(
-            kind="performance",
-            compared=f"GPU times of {axis} {a} and {axis} {b}, all else equal",
-            regime=f"tile {point['Br']}x{point['Bc']}, one head, {where}, no mask",
-            overturned_by="a paired run whose interval of the ratio excludes this one",
-            rows=(row["key"],),
-            effect=Effect(
-                name="time ratio",
-                value=ratio,
-                unit="",
-                low=float(result["ratio_low"]),
-                high=float(result["ratio_high"]),
-            ),
-            n=4 * int(result["blocks"]),
-            cv=float(result["cv"]),
-            kernel_hash=result["kernel_hash"],
-        ),
     )

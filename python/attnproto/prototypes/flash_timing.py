@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from .. import measure, reference, stats
+from .. import measure, reference
 from ..kernels.flash import Variant
 from ..problem import AttentionProblem
-
-MARGIN = 0.02
+from .pairing import compare
 
 
 def dispatch_of(problem: AttentionProblem, tile: Any, device: Any) -> tuple[Any, Any]:
@@ -102,42 +100,6 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
         device: An open device whose times are measured.
 
     Returns:
-        Ratio A / B of times, its interval, verdict, blocks and p-value.
+        As ``pairing.compare``.
     """
-    return compared([on_device(problem, tile, device) for tile in tiles])
-
-
-def compared(kernels: Sequence[Any], margin: float = MARGIN) -> dict[str, Any]:
-    """Compare two kernels on a device, A and B, in A-B-B-A blocks.
-
-    Args:
-        kernels: Two of ``probe.Repeated``, both found right.
-        margin: Largest difference called equal.
-
-    Returns:
-        As ``paired``, and the time of one dispatch of A and of B.
-    """
-    protocol = measure.QUICK
-    for kernel in kernels:
-        # The first dispatches after idle are slow on both sides; none of them counts.
-        warm_us = 0.0
-        while warm_us < protocol.warmup_us:
-            warm_us += kernel.run(4)
-    once_us = max(kernel.run(4) / 4 for kernel in kernels)
-    repeats = max(
-        1, min(math.ceil(protocol.sample_us / once_us), int(protocol.longest_us / once_us))
-    )
-    a, b = kernels
-    ratio = stats.compare_paired(lambda: a.run(repeats), lambda: b.run(repeats), margin=margin)
-    return {
-        "ratio": ratio.ratio,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
-        "verdict": ratio.verdict,
-        "blocks": ratio.blocks,
-        "cv": ratio.cv,
-        "p_value": ratio.p_value,
-        "repeats": repeats,
-        "time_a_us": a.run(repeats) / repeats,
-        "time_b_us": b.run(repeats) / repeats,
-    }
+    return compare([on_device(problem, tile, device) for tile in tiles])

@@ -20,7 +20,7 @@ from ..kernels.score_ways import MODIFICATIONS, WAYS, Modification, Prepared
 from ..kernels.tile import FlashTile
 from . import OK, WRONG, Outcome, Prototype
 from .compile_variants import fresh
-from .flash_timing import compared
+from .pairing import compare
 from .stitch_code import code_of_ways
 from .stitch_findings import conclude
 
@@ -176,8 +176,8 @@ def _cost(point: Mapping[str, Any], device: Any) -> Outcome:
         way_us, inline_us = (min(kernel.run(1) for _ in range(5)) for kernel in kernels)
         result["emulated_ratio"] = way_us / inline_us
     else:
-        result.update(compared(kernels, MARGIN))
-        inline_us = result["time_b_us"]
+        result.update(compare(kernels, MARGIN))
+        inline_us = result["b_us"]
         way_us = result["ratio"] * inline_us
     result[f"{emulated}time_inline_us"] = inline_us
     result[f"{emulated}ns_per_call"] = (way_us - inline_us) / calls * 1e3

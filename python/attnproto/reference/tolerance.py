@@ -31,6 +31,18 @@ class Judgement:
     worst_ratio: float
     ulp: UlpError
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The errors, as results hold them."""
+        return {
+            "max_abs_error": self.max_abs_error,
+            "worst_ratio": self.worst_ratio,
+            "max_ulp": self.ulp.max_ulp,
+            "p99_ulp": self.ulp.p99_ulp,
+            "median_ulp": self.ulp.median_ulp,
+            "max_row_ulp": self.ulp.max_row_ulp,
+        }
+
 
 # Specification NFR-3 and NFR-4. It names none for bfloat16, whose weights and outputs are each
 # off by up to 2^-9 of themselves: with values to about 4 that is 8e-3 before any sum.

@@ -1,0 +1,178 @@
+"""Two kernels timed against each other, and what a finding may say of the ratio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import measure, stats
+from ..errors import WrongResult
+from ..findings import Effect, Evidence, Finding
+from ..recording import Launch, Recording
+from .case import Case, Row
+
+MARGIN = 0.02
+
+
+class Kernel(Protocol):
+    """What can be timed."""
+
+    def run(self, repeats: int = 1) -> float:
+        """Run that many dispatches in one submission and return its GPU time in us."""
+
+
+def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]:
+    """Compare two kernels in A-B-B-A blocks until the interval of their ratio decides.
+
+    Args:
+        kernels: Two that have been found right, on a device whose times are measured.
+        margin: Largest difference called equal.
+
+    Returns:
+        Ratio A / B of times, its interval, verdict, blocks, p-value, and the median times.
+    """
+    ratio, times, repeats = _compared(kernels, margin)
+    return {
+        "ratio": ratio.ratio,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+        "verdict": ratio.verdict,
+        "blocks": ratio.blocks,
+        "cv": ratio.cv,
+        "p_value": ratio.p_value,
+        "repeats": repeats,
+        "a_us": float(np.median(times[0])),
+        "b_us": float(np.median(times[1])),
+    }
+
+
+def ratio_of(kernels: Sequence[Kernel]) -> stats.Ratio:
+    """Compare two kernels as ``compare`` does, for a search that needs the ratio itself."""
+    return _compared(kernels, MARGIN)[0]
+
+
+def _compared(
+    kernels: Sequence[Kernel], margin: float
+) -> tuple[stats.Ratio, list[list[float]], int]:
+    protocol = measure.QUICK
+    for kernel in kernels:
+        # The first dispatches after idle are slow on both sides; none of them counts.
+        warm_us = 0.0
+        while warm_us < protocol.warmup_us:
+            warm_us += kernel.run(4)
+    once_us = max(kernel.run(4) / 4 for kernel in kernels)
+    repeats = max(
+        1, min(math.ceil(protocol.sample_us / once_us), int(protocol.longest_us / once_us))
+    )
+    times: list[list[float]] = [[], []]
+
+    def side(i: int) -> Callable[[], float]:
+        def run() -> float:
+            times[i].append(kernels[i].run(repeats) / repeats)
+            return times[i][-1]
+
+        return run
+
+    return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
+
+
+def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray) -> Recording:
+    """Record a launch whose result has been judged, and see that its repeat gives those bits.
+
+    Args:
+        device: An open device.
+        launch: ``f(device)`` writes ``output``.
+        output: What the launcher was given.
+        judged: What it must come to hold.
+
+    Raises:
+        WrongResult: The recorded dispatches compute something else.
+    """
+    recording = Recording(device, launch)
+    recording.run(1)
+    if recording.read(output).tobytes() != judged.tobytes():
+        raise WrongResult(
+            "[pairing] found other bits than the launch that was judged, needs the same; no time "
+            "is reported"
+        )
+    return recording
+
+
+def standing(case: Case, *kinds: str) -> list[Row]:
+    """Return the timed pairs that say something.
+
+    Over all pairs of the run only those differences stand that survive the false-discovery
+    correction; the others count as undecided.
+    """
+    rows = [row for row in case.of(*kinds) if row["status"] == "ok" and "ratio" in row["result"]]
+    if case.tier != "measured" or not rows:
+        return []
+    stands = stats.benjamini_hochberg([float(row["result"]["p_value"]) for row in rows])
+    return [
+        row
+        for row, stand in zip(rows, stands, strict=True)
+        if row["result"]["verdict"] == stats.EQUAL
+        or (stand and row["result"]["verdict"] in (stats.FASTER, stats.SLOWER))
+    ]
+
+
+def verdict_in_words(row: Row, other: str) -> str:
+    """Say what a decided comparison found of A beside B."""
+    return {
+        stats.EQUAL: f"as fast as {other} within {100 * MARGIN:g} %",
+        stats.FASTER: f"faster than {other}",
+        stats.SLOWER: f"slower than {other}",
+    }[row["result"]["verdict"]]
+
+
+def pair_finding(
+    case: Case,
+    row: Row,
+    *,
+    names: tuple[str, str],
+    where: str,
+    regime: str,
+    topic: str,
+    tags: Sequence[str],
+    more: str = "",
+) -> Finding:
+    """Make the finding of one decided comparison.
+
+    Args:
+        case: The row's case.
+        row: One of ``standing``.
+        names: Of A and B.
+        where: The size, in few words.
+        regime: The size and everything else that was held.
+        topic: Stable name.
+        tags: Of the finding.
+        more: Sentences after the ratio.
+    """
+    result = row["result"]
+    a, b = names
+    ratio, low, high = (float(result[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+    return case.finding(
+        kinds=[row["point"]["kind"]],
+        domain="gpu-perf",
+        topic=topic,
+        title=f"{where}: {a} is {verdict_in_words(row, b)} on {case.device.name}",
+        content=(
+            f"Time with {a} divided by time with {b} is {ratio:.3f} ({low:.3f} to {high:.3f}), "
+            f"both right against FP64, over {result['blocks']} A-B-B-A blocks.{more}"
+        ),
+        tags=tags,
+        evidence=Evidence(
+            kind="performance",
+            compared=f"GPU times of {a} and {b}, all else equal",
+            regime=regime,
+            overturned_by="a paired run whose interval of the ratio excludes this one",
+            rows=(row["key"],),
+            effect=Effect(name="time ratio", value=ratio, unit="", low=low, high=high),
+            n=4 * int(result["blocks"]),
+            cv=float(result["cv"]),
+            kernel_hash=result["kernel_hash"],
+        ),
+    )

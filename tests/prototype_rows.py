@@ -1,0 +1,59 @@
+"""Rows as a run stores them, for tests of what prototypes conclude."""
+
+from datetime import datetime, timezone
+
+from attnproto import device as devices
+from attnproto import measure, probe
+from attnproto.runner import DeviceRecord, Task, make_row
+
+M4 = DeviceRecord("metal", "Apple M4", "measured")
+
+
+def row_of(proto, point, device, outcome):
+    """The row of an outcome; ``device`` is a Device or a DeviceRecord."""
+    record = DeviceRecord(device.kind, device.name, device.tier)
+    answer = (outcome.status, (outcome.reason, dict(outcome.result)))
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return make_row(Task(proto, point, 60), "quick", record, {}, answer, now, 0.1)
+
+
+def rows_of(proto, module, points, device):
+    return [row_of(proto, p, device, module.run(p, device, "quick")) for p in points]
+
+
+class Clocked(devices.Device):
+    """The cpu device, its times taken for measured ones: the road that a GPU takes."""
+
+    tier = "measured"
+
+
+def clocked(device, monkeypatch):
+    brief = measure.Protocol("brief", 1, 0.0, 1.0, measure.SampleCount(3), largest_cv=99.0)
+    monkeypatch.setattr(measure, "QUICK", brief)
+    monkeypatch.setattr(probe, "probe", lambda device: measure.Peaks(1e18, 1e18, 1e-9))
+    probe._peaks.clear()
+    return Clocked(device._core)
+
+
+def check_honest(found, rows, least):
+    """What every finding from the cpu device must be."""
+    assert len(found) >= least
+    assert len({f.topic for f in found}) == len(found)
+    for finding in found:
+        assert finding.tier in ("emulated", "derived")
+        assert finding.evidence.kind not in ("performance", "cost")
+        assert "faster on" not in finding.title + finding.content
+        assert "Apple M4" not in finding.title + finding.content
+        assert finding.evidence.overturned_by
+        assert set(finding.evidence.rows) <= {row["key"] for row in rows}
+
+
+def check_spoilt(module, rows, kind):
+    """One wrong row takes away every finding that rests on it."""
+    before = module.conclude(rows)
+    spoilt = [dict(row) for row in rows]
+    victim = next(row for row in spoilt if row["point"]["kind"] == kind)
+    victim["status"] = "wrong"
+    after = module.conclude(spoilt)
+    assert len(after) < len(before)
+    assert all(victim["key"] not in finding.evidence.rows for finding in after)
