@@ -134,8 +134,8 @@ def _memory(case: Case) -> list[Finding]:
             content=(
                 "Read from the pipelines, chunk_h and chunk_o declare 0 bytes of threadgroup "
                 "memory for every D and chunk, so 32 KB limits neither. What the chunk decides is "
-                "device memory: one FP32 state of D x D is kept for each chunk, in units of an FP32 "
-                f"key tensor D / chunk ({said})."
+                "device memory: one FP32 state of D x D is kept for each chunk, in units of an "
+                f"FP32 key tensor D / chunk ({said})."
             ),
             tags=[*_TAGS, "threadgroup-memory", "chunk-size", "budget"],
             evidence=Evidence(
