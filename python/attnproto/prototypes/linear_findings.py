@@ -114,9 +114,8 @@ def _memory(case: Case) -> list[Finding]:
     rows = case.of("chunk")
     if not right(rows) or len({row["point"]["chunk"] for row in rows}) < _CHUNKS:
         return []
-    if worst(rows, "threadgroup_bytes"):
+    if worst(rows, "threadgroup_bytes") or not all(_states_follow(row) for row in rows):
         return []
-    # Of one D, dtype and N the states are as many as chunks.
     shares = {
         (row["point"]["D"], row["point"]["chunk"]): row["point"]["D"] / row["point"]["chunk"]
         for row in rows
@@ -135,8 +134,8 @@ def _memory(case: Case) -> list[Finding]:
             content=(
                 "Read from the pipelines, chunk_h and chunk_o declare 0 bytes of threadgroup "
                 "memory for every D and chunk, so 32 KB limits neither. What the chunk decides is "
-                "device memory: one FP32 state of D x D before each chunk, which in units of an "
-                f"FP32 key tensor is D / chunk ({said})."
+                "device memory: one FP32 state of D x D is kept for each chunk, in units of an "
+                f"FP32 key tensor D / chunk ({said})."
             ),
             tags=[*_TAGS, "threadgroup-memory", "chunk-size", "budget"],
             evidence=Evidence(
@@ -150,6 +149,13 @@ def _memory(case: Case) -> list[Finding]:
             ),
         )
     ]
+
+
+def _states_follow(row: Row) -> bool:
+    """Say whether one FP32 state of D x D was kept for each head and chunk."""
+    point = row["point"]
+    states = point["B"] * point["H"] * -(-point["N"] // point["chunk"])
+    return row["result"]["state_bytes"] == states * point["D"] ** 2 * 4
 
 
 def _chunk_work(case: Case) -> list[Finding]:

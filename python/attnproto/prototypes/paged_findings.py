@@ -206,7 +206,12 @@ def _budget(case: Case) -> list[Finding]:
     if largest > _LIMIT_BYTES:
         return []
     over = [row for row in rows if row["result"]["staged_bytes"] > _LIMIT_BYTES]
-    smallest = min((row["point"]["page"] * row["point"]["D"] for row in over), default=0)
+    smallest: dict[str, int] = {}
+    for row in over:
+        point = row["point"]
+        size = point["page"] * point["D"]
+        smallest[point["dtype"]] = min(size, smallest.get(point["dtype"], size))
+    begins = " and ".join(f"{size} ({dtype})" for dtype, size in sorted(smallest.items()))
     parts = {
         "kinds": ["decode", "prefill"],
         "tier": "derived",
@@ -249,9 +254,9 @@ def _budget(case: Case) -> list[Finding]:
                 content=(
                     "A kernel that stages one page of K and one of V beside its Q tile needs "
                     "(Br + 2 page) D elements. By that sum the limit of 32768 bytes is passed in "
-                    f"{len(over)} of the {len(rows)} cases that this kernel runs, from page x D = "
-                    f"{smallest} on; staging would make the page size a matter of the head "
-                    "dimension."
+                    f"{len(over)} of the {len(rows)} cases that this kernel runs, the smallest "
+                    f"page x D being {begins}; staging would make the page size a matter of the "
+                    "head dimension."
                 ),
                 evidence=Evidence(
                     **evidence,
