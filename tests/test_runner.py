@@ -124,7 +124,12 @@ def launch(tmp_path, resume, stuck=None):
     here = str(Path(__file__).parent)
     script.write_text(RUN.format(tests=here, out=str(tmp_path / "out"), resume=resume, stuck=stuck))
     return subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores interrupts and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
