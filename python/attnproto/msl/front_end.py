@@ -217,6 +217,21 @@ def _check_frame(function: str, nbytes: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class ObjectCode:
+    """A kernel's machine code before it is loaded, and what a host needs to call it.
+
+    ``symbol`` is the entry point in the object file.
+    """
+
+    arguments: tuple[_core.KernelArgument, ...]
+    static_threadgroup_bytes: int
+    max_threads: int
+    object_file: bytes
+    symbol: str
+    cached: bool
+
+
 class NativeFrontEnd(_core.FrontEnd):
     """Compiles kernels to this machine's code.
 
@@ -234,19 +249,35 @@ class NativeFrontEnd(_core.FrontEnd):
 
     def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
         """One kernel with its constants fixed, loaded into this process."""
+        from . import native
+
         begin = time.perf_counter()
+        made = self.object_code(text, descriptor)
+        return _core.KernelImage(
+            list(made.arguments),
+            made.static_threadgroup_bytes,
+            made.max_threads,
+            native.load(made.object_file, made.symbol),
+            "",
+            (time.perf_counter() - begin) * 1e6,
+            made.cached,
+        )
+
+    def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
+        """One kernel with its constants fixed, as an object file that nothing has loaded."""
+        from . import counts, native
+
         target = clang.host_target()
         library = library_text(text, target)
         number, instance = instance_of(library, descriptor.function)
         values = resolve_constants(library.constants, descriptor.constants)
-        from . import counts, native
-
         name = cache.key(
             "object", text, descriptor.function, json.dumps(values, sort_keys=True),
             target.triple, *target.options, clang.compiler_version(), native.host_cpu(),
             own_sources(), str(self._counting),
         )  # fmt: skip
         content = cache.read(name)
+        cached = content is not None
         if content is None:
             optimised = native.optimise(specialised(text, descriptor, target).text())
             _check_frame(descriptor.function, native.frame_bytes(optimised))
@@ -255,16 +286,11 @@ class NativeFrontEnd(_core.FrontEnd):
             optimised, static_bytes = ir.place_threadgroup_variables(optimised)
             content = static_bytes.to_bytes(8, "little") + native.compile_object(optimised)
             cache.write(name, content)
-            cached = False
-        else:
-            cached = True
-        static_bytes = int.from_bytes(content[:8], "little")
-        return _core.KernelImage(
-            arguments(library, number, instance, values),
-            static_bytes,
+        return ObjectCode(
+            tuple(arguments(library, number, instance, values)),
+            int.from_bytes(content[:8], "little"),
             instance.max_threads or 1024,
-            native.load(content[8:], entry_name(number)),
-            "",
-            (time.perf_counter() - begin) * 1e6,
+            content[8:],
+            entry_name(number),
             cached,
         )
