@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from attnproto.msl.export import export
 
 LIBRARY = os.environ.get("ATTNPROTO_LIBRARY")
@@ -36,11 +35,9 @@ def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(tmp_path
         pytest.skip("no C compiler on the path")
     kernel = export(TEXT, "add", tmp_path / "add.so", {"shift": 1.5})
     program = tmp_path / "c_api_test"
-    subprocess.run(
-        [compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", "-I", HERE.parent / "cpp"]
-        + [HERE / "c_api_test.c", "-o", program, "-ldl"],
-        check=True,
-    )
+    options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", HERE.parent / "cpp"]
+    command = [compiler, *options, HERE / "c_api_test.c", "-o", program, "-ldl"]
+    subprocess.run(command, check=True)
     done = subprocess.run([program, LIBRARY, kernel], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "all checks passed\n"
