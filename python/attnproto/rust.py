@@ -54,10 +54,17 @@ def run(package: str, *arguments: str | Path, environment: dict[str, str] | None
     why = missing()
     if why:
         raise DeviceUnavailable(f"[rust] {why}")
-    command = ["cargo", "run", "--quiet", "--release", "--locked", "-p", package, "--"]
+    # The whole workspace, since a single crate's features would build its dependencies anew.
+    _checked(package, ["cargo", "build", "--quiet", "--release", "--locked", "--workspace"])
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or workspace() / "target")
+    program = target / "release" / package
+    return _checked(package, [str(program), *map(str, arguments)], environment)
+
+
+def _checked(package: str, command: list[str], environment: dict[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
-            [*command, *map(str, arguments)],
+            command,
             cwd=workspace(),
             env={**os.environ, **(environment or {})},
             capture_output=True,

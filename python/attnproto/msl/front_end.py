@@ -263,6 +263,12 @@ class NativeFrontEnd(_core.FrontEnd):
             made.cached,
         )
 
+    def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
+        """One kernel's LLVM IR after optimisation, where matrix operations are still calls."""
+        from . import native
+
+        return native.optimise(specialised(text, descriptor, clang.host_target()).text())
+
     def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
         """One kernel with its constants fixed, as an object file that nothing has loaded."""
         from . import counts, native
@@ -279,7 +285,7 @@ class NativeFrontEnd(_core.FrontEnd):
         content = cache.read(name)
         cached = content is not None
         if content is None:
-            optimised = native.optimise(specialised(text, descriptor, target).text())
+            optimised = self.optimised_ir(text, descriptor)
             _check_frame(descriptor.function, native.frame_bytes(optimised))
             if self._counting:
                 optimised = counts.instrument(optimised)
