@@ -81,6 +81,11 @@ def test_every_kernel_of_the_comparison_is_right(point) -> None:
     expected = 0 if point["way"] == "scalar" else 8 * 8 * 8
     assert outcome.result["matrix_operations"] == expected
     assert outcome.result["device_store_bytes"] == 64 * 64 * 4
+    # A score reads 2 D elements, a product of tiles 2 tiles of 64, four of them 5.
+    per_product = 2 * 64 if point["columns"] == 8 else 5 / 4 * 64
+    elements = 64 * 64 * 2 * 64 if point["way"] == "scalar" else expected * per_product
+    size = 2 if point["dtype"] == "f16" else 4
+    assert outcome.result["device_load_bytes"] == elements * size
     assert outcome.result["kernel_hash"] == load("cubecl").kernel_hash(point)
 
 

@@ -93,6 +93,10 @@ def _code(case: Case) -> list[Finding]:
     ]
 
 
+def _us(value: float) -> str:
+    return f"{value:.3g} us" if value < 1000 else f"{value:.0f} us"
+
+
 def _cost(case: Case) -> list[Finding]:
     found = []
     for row in case.of("cost"):
@@ -107,26 +111,27 @@ def _cost(case: Case) -> list[Finding]:
                 about_measured_device=False,
                 domain="gpu-perf",
                 topic=f"overhead-n{n}",
-                title=f"Burn's API adds {got['tensor_api_us']:.2g} us of host time at N {n}",
+                title=f"Burn's API costs {_us(got['tensor_api_us'])} of host time at N {n}",
                 content=(
                     f"On this host's processor, for one head of N {n}, D 64 in f32: a C ABI call "
-                    f"that does nothing takes {got['nothing_us']:.2g} us, a dispatch adds "
-                    f"{got['c_abi_us']:.2g} us to the device's own time, the trait with tensors "
-                    f"moved in and out {got['trait_us']:.2g} us more, copies of shared tensors "
-                    f"{got['copies_us']:.2g} us on top; module::attention on the newtype costs "
-                    f"{got['tensor_api_us']:.2g} us more than the direct call, its copies "
-                    "included. The device is an emulation, whose own time is subtracted, and says "
-                    "nothing about Metal's dispatch."
+                    f"that does nothing takes {got['nothing_us']:.2g} us, a dispatch through it "
+                    f"{_us(got['c_abi_us'])} besides the device's own time, the trait with "
+                    f"tensors moved in and out {_us(got['trait_us'])} more, and copying tensors "
+                    f"that are still shared {_us(got['copies_us'])} on top, since NdArray reads "
+                    "those element by element. In all, module::attention on the newtype costs "
+                    f"{_us(got['tensor_api_us'])}, with shared tensors "
+                    f"{_us(got['tensor_api_copied_us'])}. The device is an emulation, whose own "
+                    "time is left out, and says nothing about Metal's dispatch."
                 ),
                 tags=[*_TAGS, "overhead", "ffi"],
                 evidence=Evidence(
                     kind="cost",
-                    compared="times of the roads, taken in turns, minus the road each contains",
+                    compared="times of the roads, taken in turns, minus the device's own time",
                     regime=f"N {n}, D 64, f32, release build",
                     overturned_by="another host, allocator or version of Burn",
                     rows=keys([row]),
                     effect=Effect(
-                        name="tensor API over direct call",
+                        name="host time of the tensor API",
                         value=got["tensor_api_us"],
                         unit="us",
                         low=got["tensor_api_low_us"],

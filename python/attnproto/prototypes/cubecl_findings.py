@@ -138,8 +138,8 @@ def _gap(case: Case) -> list[Finding]:
             title=f"At equal tiles CubeCL's cmma kernel has {ratio:.2g} times our instructions",
             content=(
                 f"Q K^T with one 8 x 8 tile a simdgroup, by {_versions(rows)} and by hand, "
-                f"through the same compiler: {figures}. {work} The generated sizes are constants, "
-                f"ours are arguments. {advice}"
+                f"through the same compiler: {figures}. {work} Both have "
+                f"the sizes as constants. {advice}"
             ),
             tags=[*_TAGS, "simdgroup-matrix", "instruction-count"],
             evidence=Evidence(

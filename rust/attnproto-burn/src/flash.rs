@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use attnproto_sys::{Binding, Device, Error, Kernel, Library};
@@ -93,6 +94,7 @@ struct Variant {
 pub struct Flash {
     library: Arc<Library>,
     variants: HashMap<(usize, bool), Variant>,
+    last_device_us: AtomicU64,
 }
 
 impl Flash {
@@ -124,12 +126,26 @@ impl Flash {
                 },
             );
         }
-        Ok(Self { library, variants })
+        Ok(Self {
+            library,
+            variants,
+            last_device_us: AtomicU64::new(0),
+        })
     }
 
     /// The library, for calls without a kernel.
     pub fn library(&self) -> &Library {
         &self.library
+    }
+
+    /// Whether a variant for this problem was exported.
+    pub fn covers(&self, problem: &Problem) -> bool {
+        self.variants.contains_key(&(problem.d, problem.causal))
+    }
+
+    /// What the last dispatch, of any thread, took on the device.
+    pub fn last_device_us(&self) -> f64 {
+        f64::from_bits(self.last_device_us.load(Ordering::Relaxed))
     }
 
     /// Compute attention from host memory into host memory; returns microseconds on the device.
@@ -166,11 +182,14 @@ impl Flash {
             Binding::Bytes(4, &params),
         ];
         // SAFETY: the lengths are those that the kernel reads and writes for these parameters.
-        unsafe {
+        let device_us = unsafe {
             variant
                 .kernel
                 .run(grid, [variant.threads, 1, 1], &mut bindings)
-        }
+        }?;
+        self.last_device_us
+            .store(device_us.to_bits(), Ordering::Relaxed);
+        Ok(device_us)
     }
 }
 

@@ -81,25 +81,33 @@ fn through_host<B: Backend>(
     value: FloatTensor<B>,
     options: FlashOptions,
 ) -> Result<FloatTensor<B>, Error> {
-    let flash = shared()?;
     let device = B::float_device(&query);
-    let shape = query.shape();
-    let problem = Problem::new(&shape, &key.shape(), &value.shape(), options)?;
+    let problem = Problem::new(&query.shape(), &key.shape(), &value.shape(), options)?;
     let [query, key, value] = [
         to_host::<B>(query)?,
         to_host::<B>(key)?,
         to_host::<B>(value)?,
     ];
+    let output = attend(&problem, &query, &key, &value)?;
+    Ok(B::float_from_data(output, &device))
+}
+
+fn attend(
+    problem: &Problem,
+    query: &TensorData,
+    key: &TensorData,
+    value: &TensorData,
+) -> Result<TensorData, Error> {
     // Every element is written: the kernel covers [B, Hq, Nq, D].
-    let mut output = vec![0.0f32; shape.num_elements()];
-    flash.attention(
-        &problem,
-        slice(&query)?,
-        slice(&key)?,
-        slice(&value)?,
+    let mut output = vec![0.0f32; query.num_elements()];
+    shared()?.attention(
+        problem,
+        slice(query)?,
+        slice(key)?,
+        slice(value)?,
         &mut output,
     )?;
-    Ok(B::float_from_data(TensorData::new(output, shape), &device))
+    Ok(TensorData::new(output, query.shape.clone()))
 }
 
 fn slice(data: &TensorData) -> Result<&[f32], Error> {

@@ -119,13 +119,15 @@ fn overhead(arguments: &[String]) -> Result<(), Failure> {
     let fresh = || [(); 3].map(|()| data.clone());
     let names = [
         "nothing",
-        "device",
         "direct",
         "trait_moved",
         "trait_copied",
         "tensor_api",
+        "tensor_api_copied",
     ];
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
+    // Host time alone.
+    let host_us = |road_us: f64| road_us - flash.last_device_us();
     for round in 0..rounds + 4 {
         let nothing = timed_us(|| {
             for _ in 0..CALLS_AT_ONCE {
@@ -134,22 +136,23 @@ fn overhead(arguments: &[String]) -> Result<(), Failure> {
         }) / f64::from(CALLS_AT_ONCE);
         let mut output = vec![0.0; n * d];
         let [q, k, v] = fresh();
-        let mut device = Ok(0.0);
-        let direct = timed_us(|| device = flash.attention(&problem, &q, &k, &v, &mut output));
-        let three = || fresh().map(|data| tensor::<NdArray>(data, shape));
-        let (owned, kept) = (three(), three());
-        let shared_with = kept.clone();
-        let moved = timed_us(|| by_trait(owned, options));
-        let copied = timed_us(|| by_trait(shared_with, options));
-        drop(kept);
-        let tensors = fresh().map(|data| tensor::<Wrapped>(data, shape));
-        let api = timed_us(|| by_module(tensors, false));
+        let direct = host_us(timed_us(|| {
+            flash.attention(&problem, &q, &k, &v, &mut output)
+        }));
+        let owned = fresh().map(|data| tensor::<NdArray>(data, shape));
+        let kept = fresh().map(|data| tensor::<NdArray>(data, shape));
+        let lent = kept.clone();
+        let moved = host_us(timed_us(|| by_trait(owned, options)));
+        let copied = host_us(timed_us(|| by_trait(lent, options)));
+        let owned = fresh().map(|data| tensor::<Wrapped>(data, shape));
+        let kept = fresh().map(|data| tensor::<Wrapped>(data, shape));
+        let lent = kept.clone();
+        let api = host_us(timed_us(|| by_module(owned, false)));
+        let api_copied = host_us(timed_us(|| by_module(lent, false)));
         // The first rounds warm up.
         if round >= 4 {
-            for (to, value) in samples
-                .iter_mut()
-                .zip([nothing, device?, direct, moved, copied, api])
-            {
+            let values = [nothing, direct, moved, copied, api, api_copied];
+            for (to, value) in samples.iter_mut().zip(values) {
                 to.push(value);
             }
         }

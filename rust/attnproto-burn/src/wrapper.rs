@@ -4,9 +4,12 @@ use std::marker::PhantomData;
 
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::{BoolTensor, Device, FloatTensor};
-use burn_backend::{Backend, BackendTypes, DType, DTypeUsageSet, ExecutionError, TensorData};
+use burn_backend::{
+    Backend, BackendTypes, DType, DTypeUsageSet, ExecutionError, TensorData, TensorMetadata,
+    read_sync,
+};
 
-use crate::{FlashOptions, through_host};
+use crate::{FlashOptions, Problem, attend, shared};
 
 /// `B`, whose `burn::tensor::module::attention` runs our kernel where it can.
 ///
@@ -78,15 +81,26 @@ pub(crate) fn attention<B: Backend>(
     attn_bias: Option<FloatTensor<B>>,
     options: AttentionModuleOptions,
 ) -> FloatTensor<B> {
-    if mask.is_none() && attn_bias.is_none() && options.softcap.is_none() {
-        let ours = FlashOptions {
-            causal: options.is_causal,
-            scale: options.scale,
-        };
-        let (q, k, v) = (query.clone(), key.clone(), value.clone());
-        if let Ok(output) = through_host::<B>(q, k, v, ours) {
-            return output;
+    let plain = mask.is_none() && attn_bias.is_none() && options.softcap.is_none();
+    let ours = FlashOptions {
+        causal: options.is_causal,
+        scale: options.scale,
+    };
+    let float = [&query, &key, &value].map(|tensor| tensor.dtype() == DType::F32);
+    let problem = Problem::new(&query.shape(), &key.shape(), &value.shape(), ours).ok();
+    let problem = problem.filter(|p| shared().is_ok_and(|flash| flash.covers(p)));
+    let Some(problem) = problem.filter(|_| plain && float == [true; 3]) else {
+        return B::attention(query, key, value, mask, attn_bias, options);
+    };
+    let device = B::float_device(&query);
+    // Moved out and, where the dispatch fails, back: a clone would make each a copy.
+    let read = [query, key, value].map(|t| read_sync(B::float_into_data(t)));
+    let [query, key, value] = read.map(|data| data.expect("a tensor that can be read"));
+    match attend(&problem, &query, &key, &value) {
+        Ok(output) => B::float_from_data(output, &device),
+        Err(_) => {
+            let [q, k, v] = [query, key, value].map(|data| B::float_from_data(data, &device));
+            B::attention(q, k, v, None, None, options)
         }
     }
-    B::attention(query, key, value, mask, attn_bias, options)
 }
