@@ -34,3 +34,4 @@ clean:
 	rm -rf $(VENV) build out
 
 -include metal.mk
+-include rust.mk

@@ -77,7 +77,7 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
     ("words", "said"),
     [
         (("--only", "flush"), "flush"),
-        (("--only", "burn", "--point", "{}"), "--point"),
+        (("--point", "{}"), "--point"),
         (("--device", "tpu"), "tpu"),
         (("--quick", "--full"), "at most one"),
         (("--only", "flash", "--point", "{"), "JSON"),

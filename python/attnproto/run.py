@@ -36,7 +36,7 @@ class Plan:
     device: str
     out: Path
     resume: bool
-    skipped: tuple[Entry, ...]
+    skipped: tuple[tuple[Entry, str], ...]
     opener: str = OPENER
     fleet: str | None = None
 
@@ -109,12 +109,20 @@ def make_plan(
             )
         points = [(built[0], _parse_point(point))]
     else:
-        for name in built:
+        for name in (name for name in built if not _missing(name)):
             points += [(name, p) for p in keep(load(name).points(mode), where)]
     out = _folder(out, resume)
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
-    skipped = tuple(line for line in entries if not is_built(line.name))
+    skipped = tuple((line, why) for line in entries if (why := _missing(line.name)))
     return Plan(tasks, mode, device, out, resume, skipped, opener, fleet)
+
+
+def _missing(name: str) -> str:
+    """Why a prototype cannot run here; empty when it can."""
+    if ":" not in name and not is_built(name):
+        return "not built yet"
+    missing = load(name).missing
+    return missing() if missing else ""
 
 
 def _parse_point(text: str) -> dict[str, Any]:
@@ -159,8 +167,8 @@ def run_plan(plan: Plan) -> Finished:
     """
     from .progress import Progress
 
-    for line in plan.skipped:
-        print(f"skipped {line.name}: not built yet")
+    for line, why in plan.skipped:
+        print(f"skipped {line.name}: {why}")
     with Store(plan.out / POINTS) as store:
         existing = list(read_records(store.path))
         progress = Progress(len(plan.tasks), len(existing))

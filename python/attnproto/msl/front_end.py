@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import dataclass
 
 from .. import _core
 from ..errors import KernelCompileError
@@ -43,6 +44,21 @@ def _check_frame(function: str, nbytes: int) -> None:
             f"[msl {function}] found local variables of {nbytes} bytes a thread, needs at most "
             f"{native.MAX_FRAME_BYTES}; use smaller arrays"
         )
+
+
+@dataclass(frozen=True)
+class ObjectCode:
+    """A kernel's machine code before it is loaded, and what a host needs to call it.
+
+    ``symbol`` is the entry point in the object file.
+    """
+
+    arguments: tuple[_core.KernelArgument, ...]
+    static_threadgroup_bytes: int
+    max_threads: int
+    object_file: bytes
+    symbol: str
+    cached: bool
 
 
 class NativeFrontEnd(_core.FrontEnd):
@@ -106,6 +122,29 @@ class NativeFrontEnd(_core.FrontEnd):
             list(zip(symbols, addresses[1:], strict=True)),
             (time.perf_counter() - begin) * 1e6,
             function_us,
+            cached,
+        )
+
+    def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
+        """One kernel's LLVM IR after optimisation, where matrix operations are still calls."""
+        return native.optimise(specialised(text, descriptor, self._target))
+
+    def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
+        """One kernel with its constants fixed, as an object file that nothing has loaded."""
+        head = library_head(text, self._target)
+        number, instance = head.instance(descriptor.function)
+        name = self._key(text, descriptor, head.values(descriptor.constants))
+        content = cache.read(name)
+        cached = content is not None
+        if content is None:
+            content, _ = self._build(text, descriptor, name)
+        present = int.from_bytes(content[_SIZE_BYTES:_HEAD_BYTES], "little")
+        return ObjectCode(
+            tuple(arguments(head, descriptor.function, present)),
+            int.from_bytes(content[:_SIZE_BYTES], "little"),
+            instance.max_threads or 1024,
+            content[_HEAD_BYTES:],
+            entry_name(number),
             cached,
         )
 

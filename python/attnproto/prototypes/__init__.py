@@ -65,6 +65,7 @@ class Prototype:
         conclude: ``f(rows)`` turns stored rows into findings by written rules.
         kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
             from an older text are known to be stale; None when no kernel is behind it.
+        missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Prototype:
     run: Callable[[dict[str, Any], Any, str], Outcome]
     conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
+    missing: Callable[[], str] | None = None
 
 
 def entry(name: str) -> Entry:

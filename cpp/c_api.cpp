@@ -1,0 +1,178 @@
+#include "c_api.h"
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "cpu/cpu_device.h"
+#include "cpu/exported.h"
+#include "device.h"
+#include "error.h"
+#include "metal/metal_device.h"
+
+using namespace attnproto;
+
+struct attnproto_device {
+  std::shared_ptr<Device> device;
+};
+struct attnproto_kernel {
+  std::shared_ptr<Pipeline> pipeline;
+};
+struct attnproto_buffer {
+  std::shared_ptr<Buffer> buffer;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorKind::DispatchError, why); }
+
+template <typename T>
+T* given(T* pointer, const char* what) {
+  if (!pointer) refuse(std::string("[c_api] found NULL, needs ") + what);
+  return pointer;
+}
+
+// Nothing that is thrown may reach a caller who cannot catch it.
+template <typename Result, typename Work>
+Result guarded(Result failed, Work work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    last_error = error.what();
+  } catch (...) {
+    last_error = "[c_api] found an exception of unknown type, needs a std::exception";
+  }
+  return failed;
+}
+
+Constant constant(const attnproto_constant& from) {
+  std::string name = given(from.name, "the name of a constant");
+  switch (from.kind) {
+    case ATTNPROTO_BOOL:
+      return {name, from.integer != 0};
+    case ATTNPROTO_INTEGER:
+      return {name, from.integer};
+    case ATTNPROTO_REAL:
+      return {name, from.real};
+  }
+  refuse("[c_api.compile] found constant " + name + " of kind " + std::to_string(from.kind) +
+         ", needs 0, 1 or 2");
+}
+
+void bind(const attnproto_binding& from, Dispatch& to) {
+  auto host = [&](bool writable) {
+    return HostMemory{given(from.data, "data in a binding"), from.bytes, writable};
+  };
+  switch (from.kind) {
+    case ATTNPROTO_BUFFER:
+      to.bindings.push_back(
+          {from.index, DeviceMemory{given(from.buffer, "a buffer")->buffer, from.offset}});
+      return;
+    case ATTNPROTO_READ:
+      to.bindings.push_back({from.index, host(false)});
+      return;
+    case ATTNPROTO_WRITE:
+      to.bindings.push_back({from.index, host(true)});
+      return;
+    case ATTNPROTO_BYTES:
+      to.bindings.push_back(
+          {from.index, InlineBytes(static_cast<const char*>(given(from.data, "data in a binding")),
+                                   from.bytes)});
+      return;
+    case ATTNPROTO_THREADGROUP:
+      to.threadgroup_memory.push_back({from.index, uint32_t(from.bytes)});
+      return;
+  }
+  refuse("[c_api.run] found a binding of kind " + std::to_string(from.kind) + ", needs 0 to 4");
+}
+
+Dispatch dispatch(const attnproto_dispatch& from, const attnproto_kernel& kernel) {
+  Dispatch to;
+  to.pipeline = kernel.pipeline;
+  to.threadgroups = {from.threadgroups[0], from.threadgroups[1], from.threadgroups[2]};
+  to.threads = {from.threads[0], from.threads[1], from.threads[2]};
+  if (from.binding_count) given(from.bindings, "bindings");
+  for (size_t i = 0; i < from.binding_count; i++) bind(from.bindings[i], to);
+  return to;
+}
+
+}  // namespace
+
+uint32_t attnproto_version(void) { return ATTNPROTO_C_API_VERSION; }
+
+const char* attnproto_last_error(void) { return last_error.c_str(); }
+
+attnproto_device* attnproto_open(const char* kind, uint32_t threads) {
+  return guarded<attnproto_device*>(nullptr, [&] {
+    std::string name = given(kind, "the name of a device");
+    if (name == "cpu") return new attnproto_device{open_cpu(exported_kernels(), threads)};
+    if (name == "metal") return new attnproto_device{open_metal()};
+    throw Error(ErrorKind::DeviceUnavailable,
+                "[c_api.open] found device '" + name + "', needs 'metal' or 'cpu'");
+  });
+}
+
+void attnproto_close(attnproto_device* device) { delete device; }
+
+const char* attnproto_tier(const attnproto_device* device) {
+  return guarded<const char*>(
+      nullptr, [&] { return given(device, "a device")->device->info().tier.c_str(); });
+}
+
+attnproto_kernel* attnproto_load(attnproto_device* device, const char* path) {
+  return guarded<attnproto_kernel*>(nullptr, [&] {
+    Device& on = *given(device, "a device")->device;
+    given(path, "a path");
+    if (on.info().kind != "cpu")
+      refuse("[c_api.load] found device " + on.info().kind +
+             ", needs cpu for an exported kernel; compile its text");
+    auto library = on.library(path);
+    PipelineDescriptor wanted;
+    wanted.function = library->functions().front();
+    return new attnproto_kernel{library->pipeline(wanted)};
+  });
+}
+
+attnproto_kernel* attnproto_compile(attnproto_device* device, const char* msl_text,
+                                    const char* function, const attnproto_constant* constants,
+                                    size_t constant_count) {
+  return guarded<attnproto_kernel*>(nullptr, [&] {
+    Device& on = *given(device, "a device")->device;
+    if (on.info().kind == "cpu")
+      throw Error(ErrorKind::KernelCompileError,
+                  "[c_api.compile] found device cpu, needs one with a compiler of its own; load an "
+                  "exported kernel");
+    PipelineDescriptor wanted;
+    wanted.function = given(function, "the name of a function");
+    if (constant_count) given(constants, "constants");
+    for (size_t i = 0; i < constant_count; i++) wanted.constants.push_back(constant(constants[i]));
+    return new attnproto_kernel{on.library(given(msl_text, "a text"))->pipeline(wanted)};
+  });
+}
+
+void attnproto_release_kernel(attnproto_kernel* kernel) { delete kernel; }
+
+attnproto_buffer* attnproto_new_buffer(attnproto_device* device, uint64_t bytes) {
+  return guarded<attnproto_buffer*>(nullptr, [&] {
+    return new attnproto_buffer{given(device, "a device")->device->new_buffer(bytes)};
+  });
+}
+
+void* attnproto_contents(attnproto_buffer* buffer) {
+  return guarded<void*>(nullptr, [&] { return given(buffer, "a buffer")->buffer->contents(); });
+}
+
+void attnproto_release_buffer(attnproto_buffer* buffer) { delete buffer; }
+
+int attnproto_run(attnproto_device* device, attnproto_kernel* kernel,
+                  const attnproto_dispatch* wanted, double* gpu_us) {
+  return guarded(1, [&] {
+    Device& on = *given(device, "a device")->device;
+    Timing timing = on.submit({dispatch(*given(wanted, "a dispatch"), *given(kernel, "a kernel"))});
+    if (gpu_us) *gpu_us = timing.gpu_us();
+    return 0;
+  });
+}

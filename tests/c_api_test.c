@@ -1,0 +1,98 @@
+/* A host in C: opens libattnproto as any other language would. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "c_api.h"
+
+static int failures = 0;
+static const char* (*last_error)(void);
+
+static void check(int holds, const char* what) {
+  if (holds) return;
+  fprintf(stderr, "failed: %s (last error: %s)\n", what, last_error ? last_error() : "");
+  failures++;
+}
+
+static void check_error(int failed, const char* part, const char* what) {
+  check(failed && strstr(last_error(), part), what);
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    fprintf(stderr, "%s\n", dlerror());
+    return 2;
+  }
+/* ISO C has no conversion from an object's address to a function's. */
+#define LOAD(type, name, arguments) \
+  type(*name) arguments;            \
+  *(void**)&name = dlsym(library, "attnproto_" #name)
+  LOAD(uint32_t, version, (void));
+  LOAD(attnproto_device*, open, (const char*, uint32_t));
+  LOAD(void, close, (attnproto_device*));
+  LOAD(const char*, tier, (const attnproto_device*));
+  LOAD(attnproto_kernel*, load, (attnproto_device*, const char*));
+  LOAD(attnproto_kernel*, compile,
+       (attnproto_device*, const char*, const char*, const attnproto_constant*, size_t));
+  LOAD(void, release_kernel, (attnproto_kernel*));
+  LOAD(attnproto_buffer*, new_buffer, (attnproto_device*, uint64_t));
+  LOAD(void*, contents, (attnproto_buffer*));
+  LOAD(void, release_buffer, (attnproto_buffer*));
+  LOAD(int, run, (attnproto_device*, attnproto_kernel*, const attnproto_dispatch*, double*));
+  *(void**)&last_error = dlsym(library, "attnproto_last_error");
+
+  check(version() == ATTNPROTO_C_API_VERSION, "version");
+  check_error(!open("tpu", 0), "needs 'metal' or 'cpu'", "an unknown device");
+  check_error(!open(NULL, 0), "found NULL", "no device name");
+  attnproto_device* device = open("cpu", 2);
+  check(device && !strcmp(tier(device), "emulated"), "open");
+  check_error(!load(device, "/nowhere.so"), "[cpu.load]", "a missing kernel");
+  check_error(!load(NULL, argv[2]), "needs a device", "no device");
+  check_error(!compile(device, "kernel void f() {}", "f", NULL, 0), "compiler of its own",
+              "compiling without a compiler");
+  attnproto_kernel* kernel = load(device, argv[2]);
+  check(kernel != NULL, "load");
+
+  enum { N = 100 };
+  float a[N], b[N + 1];
+  for (int i = 0; i < N; i++) a[i] = (float)i;
+  for (int i = 0; i <= N; i++) b[i] = -7;
+  uint32_t n = N;
+  attnproto_binding bindings[] = {
+      {0, ATTNPROTO_READ, NULL, 0, a, sizeof a},
+      {1, ATTNPROTO_WRITE, NULL, 0, b, N * sizeof(float)},
+      {2, ATTNPROTO_BYTES, NULL, 0, &n, sizeof n},
+      {0, ATTNPROTO_THREADGROUP, NULL, 0, NULL, 128},
+  };
+  attnproto_dispatch dispatch = {{4, 1, 1}, {32, 1, 1}, bindings, 4};
+  double gpu_us = -1;
+  check(run(device, kernel, &dispatch, &gpu_us) == 0 && gpu_us >= 0, "run");
+  int right = 1;
+  for (int i = 0; i < N; i++) right = right && b[i] == a[i] + 2.5f;
+  check(right && b[N] == -7, "what the kernel wrote into the caller's memory");
+
+  attnproto_buffer* buffer = new_buffer(device, N * sizeof(float));
+  bindings[1].kind = ATTNPROTO_BUFFER;
+  bindings[1].buffer = buffer;
+  check(run(device, kernel, &dispatch, NULL) == 0, "run into a buffer");
+  check(((float*)contents(buffer))[99] == 101.5f, "what the kernel wrote into a buffer");
+
+  bindings[1].kind = 9;
+  check_error(run(device, kernel, &dispatch, NULL), "kind 9", "an unknown binding");
+  bindings[1].kind = ATTNPROTO_BUFFER;
+  dispatch.binding_count = 1;
+  check_error(run(device, kernel, &dispatch, NULL), "found nothing bound", "a binding left out");
+  dispatch.binding_count = 4;
+  dispatch.threads[0] = 4096;
+  check_error(run(device, kernel, &dispatch, NULL), "4096", "too many threads");
+  check_error(run(device, NULL, &dispatch, NULL), "needs a kernel", "no kernel");
+
+  release_buffer(buffer);
+  release_buffer(NULL);
+  release_kernel(kernel);
+  close(device);
+  if (failures == 0) puts("all checks passed");
+  return failures != 0;
+}

@@ -1,0 +1,43 @@
+"""The C ABI: a kernel runs without Python's help, and nothing wrong is more than an error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from attnproto.msl.export import export
+
+LIBRARY = os.environ.get("ATTNPROTO_LIBRARY")
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(
+    not LIBRARY, reason="ATTNPROTO_LIBRARY names no libattnproto; `make rust-test` builds one"
+)
+
+TEXT = """
+constant float shift [[function_constant(0)]];
+kernel void add(device const float* a [[buffer(0)]], device float* b [[buffer(1)]],
+                constant uint& n [[buffer(2)]], threadgroup float* shared [[threadgroup(0)]],
+                uint i [[thread_position_in_grid]], uint lane [[thread_index_in_simdgroup]]) {
+  shared[lane] = i < n ? a[i] : 0.0f;
+  threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+  float sum = metal::simd_sum(shared[lane]);
+  if (i < n) b[i] = metal::exp(0.0f * a[i]) + a[i] + shift + 0.0f * sum;
+}
+"""
+
+
+def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler on the path")
+    kernel = export(TEXT, "add", tmp_path / "add.so", {"shift": 1.5})
+    program = tmp_path / "c_api_test"
+    options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", HERE.parent / "cpp"]
+    command = [compiler, *options, HERE / "c_api_test.c", "-o", program, "-ldl"]
+    subprocess.run(command, check=True)
+    done = subprocess.run([program, LIBRARY, kernel], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "all checks passed\n"
