@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..findings import Device, Finding, make_finding
@@ -79,3 +79,26 @@ def regime(rows: Sequence[Row]) -> str:
         f"D {several(rows, 'D')}, Nq {several(rows, 'Nq')}, Nkv {several(rows, 'Nkv')}, "
         f"{several(rows, 'dtype')}"
     )
+
+
+def concluding(
+    *rules: Callable[[Case], list[Finding]],
+) -> Callable[[Sequence[Row]], list[Finding]]:
+    """Make a prototype's ``conclude`` of its rules.
+
+    A rule whose rows are missing, or hold a result that is not right, says nothing.
+
+    Args:
+        rules: Each draws findings, none about speed unless the device's times are measured.
+
+    Returns:
+        What draws findings from a prototype's rows on one device.
+    """
+
+    def conclude(rows: Sequence[Row]) -> list[Finding]:
+        if not rows:
+            return []
+        case = Case(rows)
+        return [finding for rule in rules for finding in rule(case)]
+
+    return conclude

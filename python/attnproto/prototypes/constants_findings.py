@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..findings import Effect, Evidence, Finding
-from .case import Case, Row, keys, right
+from .case import Case, Row, concluding, keys, right
 
 _TAGS = ("function-constants", "compilation", "pipeline-cache")
 _KINDS = ["compile"]
-
-
-def conclude(rows: Sequence[Row]) -> list[Finding]:
-    """Draw findings from the rows of one device.
-
-    Args:
-        rows: Rows of this prototype on one device.
-
-    Returns:
-        Findings; none about time unless the device's times are measured.
-    """
-    if not rows:
-        return []
-    rules: tuple[Callable[[Case], list[Finding]], ...] = (
-        _compiled_once,
-        _served,
-        _distinct,
-        _bytes,
-        _cold,
-        _speedup,
-        _threads,
-    )
-    case = Case(rows)
-    return [finding for rule in rules for finding in rule(case)]
 
 
 def _largest(case: Case) -> Row | None:
@@ -284,3 +260,6 @@ def _threads(case: Case) -> list[Finding]:
             ),
         )
     ]
+
+
+conclude = concluding(_compiled_once, _served, _distinct, _bytes, _cold, _speedup, _threads)

@@ -2,40 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from ..findings import Effect, Evidence, Finding
-from .case import Case, Row, keys, regime, right, several, worst
+from .case import Case, concluding, keys, regime, right, several, worst
 from .flash_costs import LEAST_TILES, budget, budget_law, counts, pairs, rates
-
-
-def conclude(rows: Sequence[Row]) -> list[Finding]:
-    """Draw findings from the rows of one device.
-
-    A rule whose rows are missing, or hold a result that is not right, says nothing.
-
-    Args:
-        rows: Rows of this prototype on one device.
-
-    Returns:
-        Findings; none about speed unless the device's times are measured.
-    """
-    if not rows:
-        return []
-    rules: tuple[Callable[[Case], list[Finding]], ...] = (
-        _tiles_are_right,
-        _lengths_are_right,
-        _masks_are_right,
-        _large_scores,
-        _errors,
-        budget,
-        budget_law,
-        counts,
-        rates,
-        pairs,
-    )
-    case = Case(rows)
-    return [finding for rule in rules for finding in rule(case)]
 
 
 def _tiles_are_right(case: Case) -> list[Finding]:
@@ -213,3 +182,17 @@ def _errors(case: Case) -> list[Finding]:
             )
         )
     return found
+
+
+conclude = concluding(
+    _tiles_are_right,
+    _lengths_are_right,
+    _masks_are_right,
+    _large_scores,
+    _errors,
+    budget,
+    budget_law,
+    counts,
+    rates,
+    pairs,
+)

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..findings import Effect, Evidence, Finding
-from .case import Case, Row, keys, right, several, worst
+from .case import Case, Row, concluding, keys, right, several, worst
 
 _TAGS = ("linear-attention", "chunkwise")
 _CHUNKS = 4
 # How far the counts at a third length may lie from the line through the other two.
 _OFF_LINE = 0.02
-
-
-def conclude(rows: Sequence[Row]) -> list[Finding]:
-    """Draw findings from the rows of one device.
-
-    A rule whose rows are missing, or hold a result that is not right, says nothing.
-
-    Args:
-        rows: Rows of this prototype on one device.
-
-    Returns:
-        Findings; none about speed unless the device's times are measured.
-    """
-    if not rows:
-        return []
-    rules: tuple[Callable[[Case], list[Finding]], ...] = (
-        _right,
-        _memory,
-        _chunk_work,
-        _work_crossover,
-        _rates,
-        _crossover,
-    )
-    case = Case(rows)
-    return [finding for rule in rules for finding in rule(case)]
 
 
 def _regime(rows: Sequence[Row]) -> str:
@@ -361,3 +336,6 @@ def _crossover(case: Case) -> list[Finding]:
             )
         )
     return found
+
+
+conclude = concluding(_right, _memory, _chunk_work, _work_crossover, _rates, _crossover)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..findings import Effect, Evidence, Finding
-from .case import Case, Row, keys, right, several, worst
+from .case import Case, Row, concluding, keys, right, several, worst
 from .pairing import pair_finding, standing
 
 _LIMIT_BYTES = 32768
@@ -13,32 +13,6 @@ _RUN = ("decode", "prefill", "partition")
 # A claim about "every page size" needs them all.
 _PAGES = 5
 _TAGS = ("paged-attention", "kv-cache")
-
-
-def conclude(rows: Sequence[Row]) -> list[Finding]:
-    """Draw findings from the rows of one device.
-
-    A rule whose rows are missing, or hold a result that is not right, says nothing.
-
-    Args:
-        rows: Rows of this prototype on one device.
-
-    Returns:
-        Findings; none about speed unless the device's times are measured.
-    """
-    if not rows:
-        return []
-    rules: tuple[Callable[[Case], list[Finding]], ...] = (
-        _pages_are_right,
-        _same_bits,
-        _unused_slots,
-        _partitions,
-        _budget,
-        _counts,
-        _pairs,
-    )
-    case = Case(rows)
-    return [finding for rule in rules for finding in rule(case)]
 
 
 def _regime(rows: Sequence[Row]) -> str:
@@ -349,3 +323,8 @@ def _pairs(case: Case) -> list[Finding]:
             )
         )
     return found
+
+
+conclude = concluding(
+    _pages_are_right, _same_bits, _unused_slots, _partitions, _budget, _counts, _pairs
+)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..findings import Effect, Evidence, Finding
 from ..kernels.score_ways import WAYS
-from .case import Case, Row, keys, right, several
+from .case import Case, Row, concluding, keys, right, several
 
 _TAGS = ("function-stitching", "dispatch", "score-modification")
 LARGEST_OVERHEAD, LARGEST_COMPILE_MS = 0.01, 50.0
@@ -28,29 +28,6 @@ def recommend(overhead: float, compile_ms: float) -> str:
     if overhead < LARGEST_OVERHEAD:
         return "stitching"
     return "function constants" if compile_ms < LARGEST_COMPILE_MS else "pre-compiled variants"
-
-
-def conclude(rows: Sequence[Row]) -> list[Finding]:
-    """Draw findings from the rows of one device.
-
-    Args:
-        rows: Rows of this prototype on one device.
-
-    Returns:
-        Findings; none about speed unless the device's times are measured.
-    """
-    if not rows:
-        return []
-    rules: tuple[Callable[[Case], list[Finding]], ...] = (
-        _bits,
-        _rounding,
-        _same_code,
-        _calls_left,
-        _costs,
-        _recommendation,
-    )
-    case = Case(rows)
-    return [finding for rule in rules for finding in rule(case)]
 
 
 def _sizes(rows: Sequence[Row]) -> str:
@@ -311,3 +288,6 @@ def _recommendation(case: Case) -> list[Finding]:
             ),
         )
     ]
+
+
+conclude = concluding(_bits, _rounding, _same_code, _calls_left, _costs, _recommendation)

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..findings import Effect, Evidence, Finding
-from .case import Case, Row, keys, regime, right, several, worst
+from .case import Case, Row, concluding, keys, regime, right, several, worst
 from .pairing import pair_finding, standing
 
 _TAGS = ("flash-attention", "function-constants")
 # A claim about the variants together needs most of them.
 _LEAST = 6
-
-
-def conclude(rows: Sequence[Row]) -> list[Finding]:
-    """Draw findings from the rows of one device.
-
-    A rule whose rows are missing, or hold a result that is not right, says nothing.
-
-    Args:
-        rows: Rows of this prototype on one device.
-
-    Returns:
-        Findings; none about speed unless the device's times are measured.
-    """
-    if not rows:
-        return []
-    rules: tuple[Callable[[Case], list[Finding]], ...] = (
-        _fused,
-        _alone,
-        _budget,
-        _counts,
-        _expansion,
-        _rotations,
-        _pairs,
-    )
-    case = Case(rows)
-    return [finding for rule in rules for finding in rule(case)]
 
 
 def _variants(rows: Sequence[Row]) -> set[str]:
@@ -332,3 +306,6 @@ def _pairs(case: Case) -> list[Finding]:
             )
         )
     return found
+
+
+conclude = concluding(_fused, _alone, _budget, _counts, _expansion, _rotations, _pairs)
