@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -118,7 +119,8 @@ constexpr auto kCompile = ErrorKind::KernelCompileError;
 constexpr auto kDispatch = ErrorKind::DispatchError;
 
 std::string temporary(const std::string& name) {
-  return "/tmp/attnproto-" + std::to_string(getpid()) + "-" + name;
+  auto folder = std::filesystem::temp_directory_path();
+  return (folder / ("attnproto-" + std::to_string(getpid()) + "-" + name)).string();
 }
 
 }  // namespace
