@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,6 +32,11 @@ struct KernelImage {
   double compile_us = 0;
   double function_us = 0;
   bool cached = false;
+  // Set where the entry runs a whole simdgroup: gives an entry for one lane, which
+  // threadgroups with part of a simdgroup need.
+  std::function<uint64_t()> lane_entry;
+  std::string engine;         // what runs it, where a device has several
+  std::string engine_reason;  // why not the faster one
 };
 
 class FrontEnd {

@@ -1,4 +1,4 @@
-// The contract over the fiber engine: threadgroups of a dispatch are handed to
+// The contract over the engine: threadgroups of a dispatch are handed to
 // OS threads one by one; nothing but their order depends on how many there are.
 #include "cpu_device.h"
 
@@ -44,6 +44,7 @@ class CpuBuffer final : public Buffer {
 // A dispatch checked and turned into what the engine reads.
 struct Launch {
   cpu::Entry entry;
+  bool lockstep = false;
   attn_group group{};
   Extent threadgroups, threads, grid;
   size_t threadgroup_bytes = 0;
@@ -77,6 +78,17 @@ void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_gro
   }
 }
 
+// Whether each threadgroup has whole simdgroups, those at the edges of the grid too.
+bool fills_simdgroups(const Launch& launch) {
+  const Extent &n = launch.threadgroups, &size = launch.threads, &grid = launch.grid;
+  auto last = [](uint32_t count, uint32_t whole, uint32_t all) { return all - (count - 1) * whole; };
+  for (uint32_t x : {size.x, last(n.x, size.x, grid.x)})
+    for (uint32_t y : {size.y, last(n.y, size.y, grid.y)})
+      for (uint32_t z : {size.z, last(n.z, size.z, grid.z)})
+        if (uint64_t(x) * y * z % cpu::kLanes) return false;
+  return true;
+}
+
 Launch prepare(const Dispatch& dispatch) {
   auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
   if (!pipeline)
@@ -86,10 +98,13 @@ Launch prepare(const Dispatch& dispatch) {
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
   Launch launch;
-  launch.entry = reinterpret_cast<cpu::Entry>(pipeline->image().entry_address);
   launch.threads = dispatch.threads;
   launch.threadgroups = threadgroups_of(dispatch);
   launch.grid = whole_grid(dispatch);
+  const KernelImage& image = pipeline->image();
+  launch.lockstep = image.lane_entry && fills_simdgroups(launch);
+  launch.entry = reinterpret_cast<cpu::Entry>(
+      launch.lockstep || !image.lane_entry ? image.entry_address : image.lane_entry());
 
   launch.threadgroup_bytes = round_up(pipeline->info().static_threadgroup_bytes, 16);
   for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
@@ -165,6 +180,7 @@ class CpuDevice final : public Device {
       group.shared = launch.group;
       group.shared.threadgroup_memory = memory;
       group.entry = launch.entry;
+      group.lockstep = launch.lockstep;
       group.fault.clear();
       for (uint64_t i; group.fault.empty() && (i = next++) < total;) {
         place(launch, i, group.shared);

@@ -1,4 +1,5 @@
-// The fiber engine: one fiber for each GPU thread of a threadgroup.
+// The engine: one fiber for each GPU thread of a threadgroup, or for each simdgroup of a
+// kernel compiled to run one in lockstep.
 //
 // A lane runs until it meets an operation of its simdgroup (a collective) or a
 // threadgroup barrier. There it parks, and the next lane runs. When no lane of a
@@ -24,7 +25,8 @@ inline constexpr uint32_t kMatrixSlots = 192;
 // As many as msl/counts.py has names.
 inline constexpr uint32_t kCounts = 14;
 
-using Entry = void (*)(const attn_lane*);
+// The lane's state; or the first lane's, and one bit for each lane there is.
+using Entry = void (*)(const attn_lane*, uint32_t live);
 
 struct Simdgroup;
 struct Threadgroup;
@@ -37,6 +39,9 @@ struct Fiber {
   void* stack_pointer;
   Simdgroup* simdgroup;
 };
+// A kernel in lockstep finds the lanes of its simdgroup by this distance
+// (python/attnproto/msl/lockstep/offsets.py).
+static_assert(sizeof(Fiber) == 48);
 
 // Every lane writes only its own element of `in` and `source` before it parks and
 // reads only its own of `out` after, so one set serves all collectives in a row.
@@ -59,6 +64,7 @@ struct Simdgroup {
 struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
+  bool lockstep = false;          // the entry runs a whole simdgroup, on one fiber
   uint64_t counts[kCounts] = {};  // of kernels compiled to count
   std::string fault;              // set when the kernel broke a rule; its run was abandoned
 

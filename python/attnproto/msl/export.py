@@ -79,7 +79,7 @@ def export(
         DeviceUnavailable: there is no compiler.
     """
     given = [_core.Constant(name, value) for name, value in (constants or {}).items()]
-    code = NativeFrontEnd().object_code(text, _core.PipelineDescriptor(function, given))
+    code = NativeFrontEnd(engine="fibers").object_code(text, _core.PipelineDescriptor(function, given))
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
