@@ -128,6 +128,7 @@ NB_MODULE(_core, m) {
                     std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
            "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
            "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def_ro("entry_address", &KernelImage::entry_address)
       .def_rw("lane_entry", &KernelImage::lane_entry)
       .def_rw("engine", &KernelImage::engine)
       .def_rw("engine_reason", &KernelImage::engine_reason);

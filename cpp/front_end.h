@@ -32,8 +32,8 @@ struct KernelImage {
   double compile_us = 0;
   double function_us = 0;
   bool cached = false;
-  // Set where the entry runs a whole simdgroup: gives an entry for one lane, which
-  // threadgroups with part of a simdgroup need.
+  // Set where the entry runs a whole simdgroup along the threadgroup's first axis: gives an
+  // entry for one lane, which other threadgroups need.
   std::function<uint64_t()> lane_entry;
   std::string engine;         // what runs it, where a device has several
   std::string engine_reason;  // why not the faster one

@@ -78,15 +78,9 @@ void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_gro
   }
 }
 
-// Whether each threadgroup has whole simdgroups, those at the edges of the grid too.
+// Whether simdgroups lie along the first axis, whole ones only, also at the grid's edge.
 bool fills_simdgroups(const Launch& launch) {
-  const Extent &n = launch.threadgroups, &size = launch.threads, &grid = launch.grid;
-  auto last = [](uint32_t count, uint32_t whole, uint32_t all) { return all - (count - 1) * whole; };
-  for (uint32_t x : {size.x, last(n.x, size.x, grid.x)})
-    for (uint32_t y : {size.y, last(n.y, size.y, grid.y)})
-      for (uint32_t z : {size.z, last(n.z, size.z, grid.z)})
-        if (uint64_t(x) * y * z % cpu::kLanes) return false;
-  return true;
+  return launch.threads.x % cpu::kLanes == 0 && launch.grid.x % cpu::kLanes == 0;
 }
 
 Launch prepare(const Dispatch& dispatch) {

@@ -103,7 +103,7 @@ void park(Fiber& lane) {
   Fiber& lane = self();
   Simdgroup& simdgroup = *lane.simdgroup;
   Threadgroup& group = *simdgroup.threadgroup;
-  group.entry(&lane.public_state, ~0u);
+  group.entry(&lane.public_state);
   simdgroup.alive &= ~bit(lane);
   park(lane);
   __builtin_unreachable();

@@ -25,8 +25,8 @@ inline constexpr uint32_t kMatrixSlots = 192;
 // As many as msl/counts.py has names.
 inline constexpr uint32_t kCounts = 14;
 
-// The lane's state; or the first lane's, and one bit for each lane there is.
-using Entry = void (*)(const attn_lane*, uint32_t live);
+// The lane's state; in lockstep the first lane's.
+using Entry = void (*)(const attn_lane*);
 
 struct Simdgroup;
 struct Threadgroup;

@@ -16,7 +16,7 @@ from . import divergence, flow
 from .control import Control
 from .offsets import Offsets
 from .parse import Unsupported, read_function
-from .values import Writer, vector
+from .values import Writer
 
 __all__ = ["Unsupported", "vectorise"]
 
@@ -30,8 +30,8 @@ def vectorise(text: str, entry: str) -> str:
     Args:
         text: an optimised module; every value has a name, loops are in LCSSA form and
             there is no switch.
-        entry: symbol of the kernel, which then takes its first lane's state and a mask of the
-            lanes there are.
+        entry: symbol of the kernel, which then takes its first lane's state; all 32 lanes
+            are there, side by side on the first axis of the threadgroup.
 
     Raises:
         Unsupported: the pass does not take this kernel; the message says why.
@@ -48,33 +48,11 @@ def vectorise(text: str, entry: str) -> str:
     way = flow.analyse(blocks)
     found = divergence.analyse(way, argument, set(module.functions))
     offsets = Offsets(way, found)
-    functions, declared = [], {}
-    for name, live in (("whole", None), ("partial", "%mask.live")):
-        w = Writer(types, offsets, found.values, set(module.functions), live is not None)
-        lines = Control(w, way, found, live).write()
-        head = [f"define internal void @{entry}.{name}(ptr {argument}, i32 %live) nounwind {{"]
-        if live:
-            head.append(f"  {live} = bitcast i32 %live to {vector('i1')}")
-        functions.append("\n".join([*head, *lines, "}"]))
-        declared |= w.declared
-    functions.append(_choice(entry))
-    module.other = [o for o in module.other if not _declares(o, declared)]
-    return module.text() + "\n".join([*declared.values(), *functions])
-
-
-def _choice(entry: str) -> str:
-    """The entry point: most simdgroups have all their lanes."""
-    return (
-        f"define void @{entry}(ptr %lanes, i32 %live) nounwind {{\n"
-        "  %all = icmp eq i32 %live, -1\n"
-        "  br i1 %all, label %whole, label %partial\n"
-        "whole:\n"
-        f"  call void @{entry}.whole(ptr %lanes, i32 %live)\n"
-        "  ret void\n"
-        "partial:\n"
-        f"  call void @{entry}.partial(ptr %lanes, i32 %live)\n"
-        "  ret void\n}"
-    )
+    w = Writer(types, offsets, found.values, set(module.functions))
+    lines = Control(w, way, found).write()
+    module.other = [o for o in module.other if not _declares(o, w.declared)]
+    head = f"define void {symbol}(ptr {argument}) nounwind {{"
+    return module.text() + "\n".join([*w.declared.values(), head, *lines, "}"])
 
 
 def _declares(line: str, declared: dict[str, str]) -> bool:

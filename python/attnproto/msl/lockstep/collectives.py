@@ -22,7 +22,7 @@ def emit(w: Writer, made: Instruction, mask: str | None) -> None:
     if name == "simdgroup_barrier":
         return  # lanes are never apart
     if name == "threadgroup_barrier":
-        if mask is not None and not w.partial:
+        if mask is not None:
             raise Unsupported("a threadgroup_barrier that only some lanes may reach")
         w.declare("void", "@attn_lockstep_barrier", "i32")
         w.barriers += 1

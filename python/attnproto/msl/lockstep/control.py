@@ -26,7 +26,6 @@ class Control:
     w: Writer
     flow: Flow
     found: Divergence
-    live: str | None  # mask of the lanes there are; None: all
     labels: dict[str, str] = field(default_factory=dict)
     next: dict[str, str] = field(default_factory=dict)  # label after a masked block
 
@@ -60,8 +59,8 @@ class Control:
         w.begin(self.labels[block.name])
         if block.name not in self.found.masked:
             self._phis(block)
-            self._body(block, self.live)
-            self._leave(block, self.live)
+            self._body(block, None)
+            self._leave(block)
             return
         slot = self._mask(block.name)
         mask = w.let(f"load {_BITS}, ptr {slot}, align 64")
@@ -72,7 +71,7 @@ class Control:
         w.say(f"br i1 {none}, label %{end}, label %{run}")
         w.begin(run)
         self._phis(block)
-        if self.live is None and any(i.op in ("load", "store") for i in block.body):
+        if any(i.op in ("load", "store") for i in block.body):
             # The same twice: all lanes at once, or some one by one.
             full, some, leave = w.label("full"), w.label("some"), w.label("leave")
             whole = w.let(f"icmp eq i32 {word}, -1")
@@ -198,16 +197,16 @@ class Control:
             self._edge(block.name, target, side)
             self._come(target, side)
 
-    def _leave(self, block: Block, mask: str | None) -> None:
+    def _leave(self, block: Block) -> None:
         w = self.w
         targets = list(dict.fromkeys(block.successors))
         if not targets:
             w.say("ret void")
         elif len(targets) == 1:
-            self._go(block.name, targets[0], mask)
+            self._go(block.name, targets[0])
         elif block.end.operands[0][1] in w.varying:
             meet = self.flow.meets[block.name]
-            self._row_edges(block, mask)
+            self._row_edges(block, None)
             inside = self.flow.reached(targets, {meet})
             first = next(n for n in self.flow.order if n in inside)
             w.say(f"br label %{self.labels[first]}")
@@ -217,10 +216,10 @@ class Control:
             w.say(f"br i1 {test}, label %{ways[0]}, label %{ways[1]}")
             for way, target in zip(ways, targets, strict=True):
                 w.begin(way)
-                self._go(block.name, target, mask)
+                self._go(block.name, target)
 
-    def _go(self, source: str, target: str, mask: str | None) -> None:
+    def _go(self, source: str, target: str) -> None:
         """All lanes go to one block."""
         self._edge(source, target, None)
-        self._come(target, mask or ALL)
+        self._come(target, ALL)
         self.w.say(f"br label %{self.labels[target]}")

@@ -34,7 +34,8 @@ class Divergence:
 
 
 # Offsets in attn_lane (include/attnproto_lane.h).
-GROUP, INDEX, SIMDGROUP, LANE = 0, 20, 24, 28
+GROUP, POSITION, INDEX, SIMDGROUP, LANE = 0, 8, 20, 24, 28
+_ONE_FOR_ALL_FIELDS = (GROUP, POSITION + 4, POSITION + 8, SIMDGROUP)
 
 
 def lane_fields(flow: Flow, lanes: str) -> dict[str, int]:
@@ -71,7 +72,7 @@ def _varies(made: Instruction, found: Divergence) -> bool:
         return True
     if made.op == "call":
         return _call_varies(made, found.values, found.defined)
-    if made.op == "load" and found.fields.get(made.operands[0][1]) in (GROUP, SIMDGROUP):
+    if made.op == "load" and found.fields.get(made.operands[0][1]) in _ONE_FOR_ALL_FIELDS:
         return False
     return any(v in found.values for _, v in made.operands)
 

@@ -34,7 +34,9 @@ def emit(w: Writer, made: Instruction, mask: str | None) -> None:
         collectives.emit(w, made, mask)
     elif made.op in ("load", "store", "cmpxchg", "atomicrmw", "alloca"):
         memory.emit(w, made, mask)
-    elif made.op == "call" and (made.name in w.varying or each_calls(made, w.defined)):
+    elif made.op == "call" and (
+        each_calls(made, w.defined) or any(v in w.varying for _, v in made.operands)
+    ):
         _call(w, made, mask)
     elif made.name not in w.varying:
         one(w, made)
@@ -80,8 +82,10 @@ def _base(w: Writer, made: Instruction) -> None:
             f"select i1 {w.one('i1', condition)}, {kind} {w.base(kind, a)}, "
             f"{kind} {w.base(kind, b)}"
         )
-    elif made.op in ("and", "urem", "srem"):
-        raise AssertionError("a remainder that is not known")
+    elif made.op in ("and", "xor") or (made.op == "or" and "disjoint" not in made.flags):
+        (kind, value), (_, number) = made.operands
+        high = literal(number) >> w.offsets.fields(made) << w.offsets.fields(made)
+        found = w.let(f"{made.op} {kind} {w.base(kind, value)}, {high}")
     else:
         values = [w.base(k, v) for k, v in made.operands]
         text = made.render(values, "")

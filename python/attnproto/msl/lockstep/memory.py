@@ -122,6 +122,8 @@ def _key(w: Writer, made: Instruction) -> tuple | None:
     held = made.operands[0][0] if made.op == "store" else made.type
     if value not in w.varying or offset is None or held[0] in "{[%" or held == "i1":
         return None
+    if made.op == "load" and (made.name not in w.varying or w.offsets.of(made.name)):
+        return None  # what the lanes' state says
     root, distance = _root(w, value)
     width = size_of(element_of(held))
     return made.op, root, held, _space(kind), distance % width
@@ -384,13 +386,13 @@ def one_by_one(w: Writer, made: Instruction, mask: str | None) -> None:
         places = []
         for part, found in zip(parts_of(kind, w.types), w.lanes(kind, value), strict=True):
             places.append(buffer(part))
-            w.say(f"store {vector(part)} {found}, ptr {places[-1]}, align 64")
+            _spill(w, part, found, places[-1])
         columns.append((kind, places))
     results = []
     if made.name:
         results = [(part, buffer(part)) for part in parts_of(made.type, w.types)]
         for part, place in results:
-            w.say(f"store {vector(part)} zeroinitializer, ptr {place}, align 64")
+            _spill(w, part, "zeroinitializer", place)
     word = "-1" if mask is None else w.let(f"bitcast {vector('i1')} {mask} to i32")
     before, each, after = w.label("before"), w.label("each"), w.label("after")
     w.declare("i32", "@llvm.cttz.i32", "i32, i1")
@@ -415,10 +417,21 @@ def one_by_one(w: Writer, made: Instruction, mask: str | None) -> None:
     w.say(f"br i1 {done}, label %{after}, label %{each}")
     w.lines.append(f"{after}:")
     if made.name:
-        found = [
-            w.let(f"load {vector(part)}, ptr {place}, align 64") for part, place in results
-        ]
-        keep_lanes(w, made, found)
+        keep_lanes(w, made, [_reload(w, part, place) for part, place in results])
+
+
+def _spill(w: Writer, kind: str, lanes: str, place: str) -> None:
+    """Bits take a byte each in memory, so that one can be changed."""
+    if kind == "i1":
+        kind, lanes = "i8", w.let(f"zext {vector('i1')} {lanes} to {vector('i8')}")
+    w.say(f"store {vector(kind)} {lanes}, ptr {place}, align 64")
+
+
+def _reload(w: Writer, kind: str, place: str) -> str:
+    if kind != "i1":
+        return w.let(f"load {vector(kind)}, ptr {place}, align 64")
+    wide = w.let(f"load {vector('i8')}, ptr {place}, align 64")
+    return w.let(f"trunc {vector('i8')} {wide} to {vector('i1')}")
 
 
 def _of_lane(w: Writer, kind: str, places: list[str], lane: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .divergence import INDEX, LANE, SIMDGROUP, Divergence
+from .divergence import INDEX, LANE, POSITION, SIMDGROUP, Divergence
 from .flow import Flow
 from .parse import Instruction, Unsupported, size_of
 
@@ -173,7 +173,7 @@ class Offsets:
     def _instruction(self, made: Instruction) -> Offset | None:
         if made.op == "load":
             at = self._divergence.fields.get(made.operands[0][1])
-            if at == INDEX:
+            if at in (POSITION, INDEX):
                 return Offset(tuple(range(LANES)))
             return Offset(tuple(range(LANES)), pure=True) if at == LANE else None
         if made.op == "call":
@@ -264,22 +264,37 @@ class Offsets:
                 if other is UNIFORM and not this.terms:
                     return Offset(_ZERO, ((v, this.steps),))
             return None
-        if number is not None and number > 0 and not a.terms:
-            return self._divided(made, a, number)
-        return None
+        if number is None or a.terms:
+            return None
+        if made.op in ("and", "or", "xor"):
+            return self._masked(made, a, number)
+        return self._divided(made, a, number) if number > 0 else None
+
+    def fields(self, made: Instruction) -> int | None:
+        """Width of the field of low bits in which a varying value's steps stand alone."""
+        a = self.of(made.operands[0][1])
+        if a is None or a.terms or min(a.steps) < 0:
+            return None
+        width = max(a.steps).bit_length()
+        return width if self.base_zeros(made.operands[0][1]) >= width else None
+
+    def _masked(self, made: Instruction, a: Offset, number: int) -> Offset | None:
+        width = self.fields(made)
+        if width is None:
+            return None
+        low = number & ((1 << width) - 1)
+        bits = bits_of(made.type)
+        steps = tuple(_pure_binary(made.op, n, low, bits) for n in a.steps)
+        return Offset(steps, pure=made.op == "and" and number >> width == 0)
 
     def _divided(self, made: Instruction, a: Offset, number: int) -> Offset | None:
         """Where the base is a multiple of the divisor, only the steps are divided."""
         value = made.operands[0][1]
-        power = number + 1 if made.op == "and" else number
-        if made.op in ("lshr", "ashr"):
-            power = 1 << number
+        power = 1 << number if made.op in ("lshr", "ashr") else number
         if power & (power - 1) or self.base_zeros(value) < power.bit_length() - 1:
             return None
         if min(a.steps) < 0:
             return None
-        if made.op == "and":
-            return Offset(tuple(n & number for n in a.steps), pure=True)
         low, _ = self.range(value, made.type)
         if low < 0 or min(a.steps) != 0:
             return None
@@ -407,7 +422,10 @@ class Offsets:
         made = self.made.get(value)
         if made is None:
             return 0
-        if made.op == "load" and self._divergence.fields.get(made.operands[0][1]) == INDEX:
+        if made.op == "load" and self._divergence.fields.get(made.operands[0][1]) in (
+            POSITION,
+            INDEX,
+        ):
             return 5
         if made.op in ("add", "sub", "or", "xor"):
             return min(self.base_zeros(v) for _, v in made.operands)
@@ -445,7 +463,9 @@ class Offsets:
             return whole
         if made.op == "load":
             at = self._divergence.fields.get(made.operands[0][1])
-            ends = {SIMDGROUP: _MAX_SIMDGROUPS - 1, INDEX: _MAX_SIMDGROUPS * LANES - 1}
+            last = _MAX_SIMDGROUPS * LANES - 1
+            ends = {SIMDGROUP: _MAX_SIMDGROUPS - 1, INDEX: last}
+            ends |= {POSITION + 4 * axis: last for axis in range(3)}
             return (0, ends[at]) if at in ends else whole
         if not made.operands or not all(is_whole(k) for k, _ in made.operands):
             return whole

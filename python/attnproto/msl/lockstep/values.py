@@ -60,7 +60,6 @@ class Writer:
     offsets: Offsets
     varying: set[str]
     defined: set[str]  # functions of the module
-    partial: bool  # whether lanes may be missing from the start
     barriers: int = 0
     lines: list[str | _Keep] = field(default_factory=list)
     slots: dict[str, str] = field(default_factory=dict)  # kept between blocks: type by name
@@ -146,6 +145,7 @@ class Writer:
 
     def one(self, kind: str, value: str) -> str:
         """A value that does not vary."""
+        assert value not in self.varying, f"{value} varies"
         return self.recall(value, "one", kind) if value in self.offsets.made else value
 
     def base(self, kind: str, value: str) -> str:
