@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from . import shuffles
 from .offsets import LANES, Offset, index_sizes, literal, private_bytes
 from .parse import Block, Instruction, Unsupported, element_of, size_of
 from .values import Writer, keep_lanes, parts_of, vector
@@ -265,53 +266,18 @@ def _load(w: Writer, group: list[Access]) -> None:
     for run in runs:
         at = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {run.begin}")
         pieces.append(w.let(f"load <{run.count} x {parts[0]}>, {kind} {at}, align {align}"))
-    whole = _Whole(w, parts[0], runs, pieces)
+    chunks, places = shuffles.pack(w, parts[0], pieces, [run.count for run in runs])
+    size = shuffles.chunk(parts[0])
     for number, access in enumerate(group):
-        found = [
-            whole.pick([numbers[cells[number, part, lane]] for lane in range(LANES)])
-            for part in range(len(parts))
-        ]
+        found = []
+        for part in range(len(parts)):
+            wanted = [places[numbers[cells[number, part, lane]]] for lane in range(LANES)]
+            made_of = [
+                shuffles.compose(w, parts[0], chunks, wanted[begin : begin + size])
+                for begin in range(0, LANES, size)
+            ]
+            found.append(shuffles.join(w, parts[0], made_of))
         keep_lanes(w, access.made, found)
-
-
-class _Whole:
-    """Runs side by side in one vector."""
-
-    def __init__(self, w: Writer, kind: str, runs: list[_Run], pieces: list[str]):
-        self._w, self._kind = w, kind
-        size = max(run.count for run in runs)
-        size = 1 << (size - 1).bit_length()
-        self._place: dict[int, int] = {}
-        for k, run in enumerate(runs):
-            for i in range(run.count):
-                self._place[run.first + i] = k * size + i
-        pieces = [self._resize(p, r.count, size) for p, r in zip(pieces, runs, strict=True)]
-        while len(pieces) > 1:
-            if len(pieces) % 2:
-                pieces.append("poison")
-            pieces = [self._join(a, b, size) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
-            size *= 2
-        self._size, self._vector = size, pieces[0]
-
-    def _resize(self, piece: str, count: int, size: int) -> str:
-        if count == size:
-            return piece
-        order = ", ".join(f"i32 {i}" if i < count else "i32 poison" for i in range(size))
-        kind = f"<{count} x {self._kind}>"
-        return self._w.let(f"shufflevector {kind} {piece}, {kind} poison, <{size} x i32> <{order}>")
-
-    def _join(self, a: str, b: str, size: int) -> str:
-        order = ", ".join(f"i32 {i}" for i in range(2 * size))
-        kind = f"<{size} x {self._kind}>"
-        return self._w.let(f"shufflevector {kind} {a}, {kind} {b}, <{2 * size} x i32> <{order}>")
-
-    def pick(self, numbers: list[int]) -> str:
-        """One element for each lane."""
-        order = ", ".join(f"i32 {self._place[n]}" for n in numbers)
-        kind = f"<{self._size} x {self._kind}>"
-        return self._w.let(
-            f"shufflevector {kind} {self._vector}, {kind} poison, <{LANES} x i32> <{order}>"
-        )
 
 
 def _store(w: Writer, group: list[Access]) -> None:
@@ -328,43 +294,38 @@ def _store(w: Writer, group: list[Access]) -> None:
     for (number, part, lane), cell in cells.items():
         last[numbers[cell]] = (number * len(parts) + part) * LANES + lane
     columns = [v for access in group for v in w.lanes(*access.made.operands[0])]
-    whole, size = _beside(w, parts[0], columns)
-    count = len(last)
-    order = ", ".join(f"i32 {last[n]}" for n in range(count))
-    ordered = w.let(
-        f"shufflevector <{size} x {parts[0]}> {whole}, <{size} x {parts[0]}> poison, "
-        f"<{count} x i32> <{order}>"
-    )
+    chunks = [c for column in columns for c in shuffles.split(w, parts[0], column)]
+    size = shuffles.chunk(parts[0])
+    sources = [divmod(last[n], size) for n in range(len(last))]
     addresses = _addresses(w, kind, pointer, offset, lane_of)
-    align = min(made.align, width)
-    for run in runs:
-        piece = ordered
-        if len(runs) > 1:
-            order = ", ".join(f"i32 {run.first + i}" for i in range(run.count))
-            piece = w.let(
-                f"shufflevector <{count} x {parts[0]}> {ordered}, <{count} x {parts[0]}> poison, "
-                f"<{run.count} x i32> <{order}>"
-            )
-        at = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {run.begin}")
-        w.say(f"store <{run.count} x {parts[0]}> {piece}, {kind} {at}, align {align}")
-
-
-def _beside(w: Writer, kind: str, columns: list[str]) -> tuple[str, int]:
-    """Vectors of lanes one after the other, as many as a power of two."""
-    size = LANES
-    while len(columns) > 1:
-        if len(columns) % 2:
-            columns = [*columns, "poison"]
-        order = ", ".join(f"i32 {i}" for i in range(2 * size))
-        columns = [
-            w.let(
-                f"shufflevector <{size} x {kind}> {a}, <{size} x {kind}> {b}, "
-                f"<{2 * size} x i32> <{order}>"
-            )
-            for a, b in zip(columns[::2], columns[1::2], strict=True)
+    align = min(first.align, width)
+    for batch in _batches(runs, size):
+        wanted = [
+            sources[run.first + begin + i] for run, begin, count in batch for i in range(count)
         ]
-        size *= 2
-    return columns[0], size
+        whole = shuffles.compose(w, parts[0], chunks, wanted)
+        at = 0
+        for run, begin, count in batch:
+            piece = shuffles.part(w, parts[0], whole, at, count)
+            byte = run.begin + begin * width
+            place = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {byte}")
+            w.say(f"store <{count} x {parts[0]}> {piece}, {kind} {place}, align {align}")
+            at += count
+
+
+def _batches(runs: list[_Run], size: int) -> list[list[tuple[_Run, int, int]]]:
+    """Parts of runs, (run, first, count), that together fill at most one chunk."""
+    found: list[list[tuple[_Run, int, int]]] = [[]]
+    room = size
+    for run in runs:
+        for begin in range(0, run.count, size):
+            count = min(size, run.count - begin)
+            if count > room:
+                found.append([])
+                room = size
+            found[-1].append((run, begin, count))
+            room -= count
+    return found
 
 
 # Lane after lane
