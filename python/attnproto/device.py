@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from . import _core
 
 KINDS = ("metal", "cuda", "cpu")
+CPU_ENGINES = ("lockstep", "fibers")  # the first is the default
 
 Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
 
@@ -234,11 +235,11 @@ def cpu_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _open_cpu() -> Device:
+def _open_cpu(engine: str = "lockstep") -> Device:
     from . import _core
     from .msl.front_end import NativeFrontEnd
 
-    return Device(_core.open_cpu(NativeFrontEnd(), cpu_threads()))
+    return Device(_core.open_cpu(NativeFrontEnd(engine=engine), cpu_threads()))
 
 
 def _open_metal() -> Device:
@@ -262,32 +263,54 @@ _OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}
 
 
 @cache
-def _opened(kind: str) -> Device:
-    return _OPEN[kind]()
+def _opened(kind: str, engine: str = "") -> Device:
+    return _OPEN[kind](engine) if engine else _OPEN[kind]()
 
 
-def open_device(kind: str = "auto") -> Device:
+def _engine(kind: str, engine: str | None) -> str:
+    """The engine to ask a device of a kind for; the environment speaks to cpu only."""
+    if engine is None:
+        engine = os.environ.get("ATTNPROTO_CPU_ENGINE", "") if kind == "cpu" else ""
+    if engine not in ("", *CPU_ENGINES):
+        raise DeviceUnavailable(
+            f"[device] found engine {engine!r}, needs one of {', '.join(CPU_ENGINES)}; correct "
+            "engine or ATTNPROTO_CPU_ENGINE"
+        )
+    if engine and kind != "cpu":
+        raise DeviceUnavailable(
+            f"[device] found engine {engine!r} for {kind}, needs the cpu device; open 'cpu'"
+        )
+    return "" if engine == CPU_ENGINES[0] else engine  # the default is one device
+
+
+def open_device(kind: str = "auto", *, engine: str | None = None) -> Device:
     """Open a device; the same one each time it is asked for.
 
     Args:
         kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for what ATTNPROTO_DEVICE names; unset,
             Metal where there is one and the cpu device elsewhere.
+        engine: of the cpu device: ``lockstep`` runs a simdgroup as vectors, and kernels that
+            it does not take on fibers (:attr:`Pipeline.engine` says which, and why);
+            ``fibers`` runs every lane on its own. Unset, what ATTNPROTO_CPU_ENGINE says, or
+            lockstep.
 
     Raises:
-        DeviceUnavailable: this machine has none of that kind, or the kind is unknown.
+        DeviceUnavailable: this machine has none of that kind, the kind is unknown, or it has
+            no such engine.
     """
     if kind == "auto":
         kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
     if kind == "auto":
         try:
-            return _opened("metal")
+            _opened("metal")
+            kind = "metal"
         except DeviceUnavailable:
-            return _opened("cpu")
+            kind = "cpu"
     if kind not in _OPEN:
         raise DeviceUnavailable(
             f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"
         )
-    return _opened(kind)
+    return _opened(kind, _engine(kind, engine))
 
 
 def devices() -> list[DeviceSummary]:

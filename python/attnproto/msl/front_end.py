@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 
 from .. import _core
+from ..device import CPU_ENGINES
 from ..errors import KernelCompileError
 from . import cache, clang, counts, ir, lockstep, native, shipped
 from .entry import buffer_index, entry_name, is_buffer, is_table
 from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
 from .linking import present_parameters, specialised, table_symbols
 
-ENGINES = ("lockstep", "fibers")
 _NUMBER_BYTES = 8
 
 
@@ -59,7 +59,7 @@ class _Built:
 
     def pack(self) -> bytes:
         reason = self.reason.encode()
-        numbers = (self.static_bytes, self.present, ENGINES.index(self.engine), len(reason))
+        numbers = (self.static_bytes, self.present, CPU_ENGINES.index(self.engine), len(reason))
         head = b"".join(n.to_bytes(_NUMBER_BYTES, "little") for n in numbers)
         return head + reason + self.object_file
 
@@ -70,7 +70,7 @@ class _Built:
         static_bytes, present, engine, length = numbers
         rest = content[4 * _NUMBER_BYTES :]
         reason = rest[:length].decode()
-        return cls(static_bytes, present, reason, ENGINES[engine], rest[length:])
+        return cls(static_bytes, present, reason, CPU_ENGINES[engine], rest[length:])
 
 
 @dataclass(frozen=True)

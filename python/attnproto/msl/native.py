@@ -110,7 +110,12 @@ def compile_lockstep(text: str, entry: str) -> bytes:
     with _lock:
         machine = _machine(2)
         text = _optimise(batch.batch_matrix_operations(text), machine, 1)
-        module = llvm.parse_assembly(lockstep.vectorise(_regular(text, machine), entry))
+        text = lockstep.vectorise(_regular(text, machine), entry)
+        try:
+            module = llvm.parse_assembly(text)
+        except RuntimeError as error:
+            reason = f"code that LLVM refuses ({str(error).splitlines()[-1]})"
+            raise lockstep.Unsupported(reason) from error
         passes = llvm.create_new_module_pass_manager()
         passes.add_sroa_pass()
         passes.add_instruction_combine_pass()
