@@ -20,9 +20,6 @@ from .values import Writer
 
 __all__ = ["Unsupported", "vectorise"]
 
-# Compiling more takes longer than 3 s.
-MAX_LINES = 20_000
-
 _TYPE = re.compile(r"^(%\S+|%\"[^\"]+\") = type (.*)$", re.M)
 _ARGUMENT = re.compile(r"\(ptr [^%]*?(%[-\w.$]+)\)")
 
@@ -60,8 +57,6 @@ def _vectorised(text: str, entry: str) -> str:
     offsets = Offsets(way, found)
     w = Writer(types, offsets, found.values, set(module.functions))
     lines = Control(w, way, found).write()
-    if len(lines) > MAX_LINES:
-        raise Unsupported(f"{len(lines)} lines of vector code, more than {MAX_LINES}")
     module.other = [o for o in module.other if not _declares(o, w.declared)]
     head = f"define void {symbol}(ptr {argument}) nounwind {{"
     return module.text() + "\n".join([*w.declared.values(), head, *lines, "}"])

@@ -13,9 +13,11 @@ from . import memory
 from .divergence import Divergence
 from .emit import emit
 from .flow import Flow
-from .parse import Block, Instruction
+from .parse import Block, Instruction, Unsupported
 from .values import ALL, Writer, parts_of, vector
 
+# Compiling more takes longer than 3 s.
+MAX_LINES = 16_000
 _BITS = vector("i1")
 
 
@@ -44,6 +46,8 @@ class Control:
         w.say(f"br label %{self.labels[self.flow.order[0]]}")
         for name in self.flow.order:
             self._block(self.flow.blocks[name])
+            if len(w.lines) > MAX_LINES:
+                raise Unsupported(f"more than {MAX_LINES} lines of vector code")
         lines = w.text()
         masks = [self._mask(n) for n in self.flow.order if n in self.found.masked]
         head = [f"  {m} = alloca {_BITS}, align 64" for m in masks]
