@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes.util
 import functools
+import platform
 import re
 import threading
 
 import llvmlite.binding as llvm
 
-from . import batch, lockstep, meetings
+from . import batch, contraction, lockstep, meetings
 
 # Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
 # code generator spills and for the engine.
@@ -37,6 +38,11 @@ def _initialise() -> None:
 def host_cpu() -> str:
     """The processor's name, part of what compiled code depends on."""
     return llvm.get_host_cpu_name()
+
+
+def _fuses() -> bool:
+    """Whether the processor multiplies and adds in one operation."""
+    return llvm.get_host_cpu_features().get("fma", platform.machine() in ("arm64", "aarch64"))
 
 
 def _machine(opt: int) -> llvm.TargetMachine:
@@ -94,7 +100,7 @@ def compile_object(text: str) -> bytes:
     _initialise()
     with _lock:
         machine = _machine(2)
-        text = batch.batch_matrix_operations(text)
+        text = batch.batch_matrix_operations(contraction.contract(text, _fuses()))
         text = meetings.number_places(_optimise(text, machine, 1))
         module = llvm.parse_assembly(text)
         return machine.emit_object(module)
@@ -109,7 +115,8 @@ def compile_lockstep(text: str, entry: str) -> bytes:
     _initialise()
     with _lock:
         machine = _machine(2)
-        text = _optimise(batch.batch_matrix_operations(text), machine, 1)
+        text = batch.batch_matrix_operations(contraction.contract(text, _fuses()))
+        text = _optimise(text, machine, 1)
         text = lockstep.vectorise(_regular(text, machine), entry)
         try:
             module = llvm.parse_assembly(text)
