@@ -33,7 +33,7 @@ print(f"{imported * 1e3:.1f} {ready * 1e3:.1f}", end=" ")
 for br, bc, d, dtype in KERNELS:
     source = FlashTile(br=br, bc=bc, d=d, dtype=dtype).source
     constants = dict.fromkeys(
-        ("causal", "aligned_queries", "aligned_keys", "sliding_window", "softcap", "alibi"), False
+        CONSTANTS, False
     )
     begin = time.perf_counter()
     device.library(source.text).pipeline(source.name, constants)

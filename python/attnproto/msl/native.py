@@ -10,7 +10,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-from . import batch, contraction, lockstep, meetings
+from . import batch, contraction, exponential, lockstep, meetings
 
 # Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
 # code generator spills and for the engine.
@@ -43,6 +43,11 @@ def host_cpu() -> str:
 def _fuses() -> bool:
     """Whether the processor multiplies and adds in one operation."""
     return llvm.get_host_cpu_features().get("fma", platform.machine() in ("arm64", "aarch64"))
+
+
+def _settled(text: str) -> str:
+    """Optimised IR whose rounding does not depend on the engine."""
+    return exponential.expand(contraction.contract(text, _fuses()), _fuses())
 
 
 def _machine(opt: int) -> llvm.TargetMachine:
@@ -100,7 +105,7 @@ def compile_object(text: str) -> bytes:
     _initialise()
     with _lock:
         machine = _machine(2)
-        text = batch.batch_matrix_operations(contraction.contract(text, _fuses()))
+        text = batch.batch_matrix_operations(_settled(text))
         text = meetings.number_places(_optimise(text, machine, 1))
         module = llvm.parse_assembly(text)
         return machine.emit_object(module)
@@ -115,7 +120,7 @@ def compile_lockstep(text: str, entry: str) -> bytes:
     _initialise()
     with _lock:
         machine = _machine(2)
-        text = batch.batch_matrix_operations(contraction.contract(text, _fuses()))
+        text = batch.batch_matrix_operations(_settled(text))
         text = _optimise(text, machine, 1)
         text = lockstep.vectorise(_regular(text, machine), entry)
         try:
