@@ -22,7 +22,8 @@ POINTS, FINDINGS, SAMPLES = 100_000, 10_000, 20_000
 
 def loop_overhead_us() -> float:
     """Return the wall-clock us per sample that measuring adds to a kernel that costs nothing."""
-    from attnproto.measure import AnyOf, ElapsedTime, Protocol, SampleCount, measure
+    from attnproto.measure import Protocol, measure
+    from attnproto.stopping import AnyOf, ElapsedTime, SampleCount
 
     @dataclass(frozen=True)
     class Right:

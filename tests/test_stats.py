@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -149,6 +150,15 @@ def test_looking_often_does_not_invent_differences():
         a, b = noisy(1.0, 0.05, rng), noisy(1.0, 0.05, rng)
         claims += stats.compare_paired(a, b, margin=0.0).verdict in ("faster", "slower")
     assert claims < 20
+
+
+def test_the_p_value_pays_for_every_look():
+    # Blocks of exact ratios 2 and 8 in turn: log mean ln 4, deviation ln 2 x sqrt(6 / 5) of 6,
+    # error ln 2 / sqrt(5); t = 2 sqrt(5) = 4.472 on 5 degrees has p = 0.00657; four looks: x 4.
+    turns = itertools.cycle([2.0, 2.0, 8.0, 8.0])
+    result = stats.compare_paired(lambda: next(turns), lambda: 1.0)
+    assert (result.verdict, result.blocks) == ("slower", 6)
+    assert result.p_value == pytest.approx(4 * 0.00657, rel=2e-3)
 
 
 def test_false_discoveries_are_held_by_hand():

@@ -11,9 +11,10 @@ import numpy as np
 from . import stats
 from .errors import AttnprotoError
 from .gate import Launch, full_gate
-from .measure import Peaks, Protocol, SampleCount, measure
+from .measure import Peaks, Protocol, measure
 from .problem import AttentionProblem
 from .reference import Judgement, softmax_attention
+from .stopping import SampleCount
 from .ulp import UlpError
 
 _PROBLEM = AttentionProblem(1, 2, 1, 24, 40, 16, "f32")

@@ -9,11 +9,13 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 FASTER, SLOWER, EQUAL, UNDECIDED = "faster", "slower", "equal", "undecided"
+# Block counts after which a paired comparison is looked at.
+LOOKS = (6, 12, 24, 48)
 
 
 @dataclass(frozen=True)
@@ -294,13 +296,13 @@ def compare_paired(
     *,
     margin: float = 0.02,
     confidence: float = 0.95,
-    looks: Sequence[int] = (6, 12, 24, 48),
+    looks: Sequence[int] = LOOKS,
 ) -> Ratio:
     """Measure A and B in A-B-B-A blocks until the ratio's interval decides.
 
     The interval is looked at only after the block counts in ``looks``. Looking several
-    times gives chance several openings, so the allowed error is divided by their number
-    (Bonferroni).
+    times gives chance several openings, so the allowed error is divided by their number, and
+    the p-value multiplied by it (Bonferroni).
 
     Args:
         a: Runs A once and returns its time.
@@ -322,7 +324,7 @@ def compare_paired(
         if result.verdict != UNDECIDED:
             break
     assert result is not None
-    return result
+    return replace(result, p_value=min(1.0, result.p_value * len(looks)))
 
 
 def benjamini_hochberg(p_values: Sequence[float], rate: float = 0.05) -> list[bool]:

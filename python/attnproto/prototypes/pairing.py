@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -35,6 +34,7 @@ def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]
         Ratio A / B of times, its interval, verdict, blocks, p-value, and the median times.
     """
     ratio, times, repeats = _compared(kernels, margin)
+    protocol = measure.QUICK
     return {
         "ratio": ratio.ratio,
         "ratio_low": ratio.low,
@@ -46,6 +46,11 @@ def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]
         "repeats": repeats,
         "a_us": float(np.median(times[0])),
         "b_us": float(np.median(times[1])),
+        "protocol": (
+            f"A-B-B-A blocks until decided, at most {stats.LOOKS[-1]}; each side "
+            f"{protocol.throwaway} dispatches and {protocol.warmup_us / 1e3:g} ms thrown away, "
+            f"samples of at least {protocol.sample_us / 1e3:g} ms"
+        ),
     }
 
 
@@ -56,22 +61,13 @@ def ratio_of(kernels: Sequence[Kernel]) -> stats.Ratio:
 
 def _compared(
     kernels: Sequence[Kernel], margin: float
-) -> tuple[stats.Ratio, list[list[float]], int]:
-    protocol = measure.QUICK
-    for kernel in kernels:
-        # The first dispatches after idle are slow on both sides; none of them counts.
-        warm_us = 0.0
-        while warm_us < protocol.warmup_us:
-            warm_us += kernel.run(4)
-    once_us = max(kernel.run(4) / 4 for kernel in kernels)
-    repeats = max(
-        1, min(math.ceil(protocol.sample_us / once_us), int(protocol.longest_us / once_us))
-    )
+) -> tuple[stats.Ratio, list[list[float]], list[int]]:
+    repeats = [measure.warm_up(kernel.run, measure.QUICK)[0] for kernel in kernels]
     times: list[list[float]] = [[], []]
 
     def side(i: int) -> Callable[[], float]:
         def run() -> float:
-            times[i].append(kernels[i].run(repeats) / repeats)
+            times[i].append(kernels[i].run(repeats[i]) / repeats[i])
             return times[i][-1]
 
         return run
