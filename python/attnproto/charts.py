@@ -29,6 +29,7 @@ from .published import mark_to_reach
 _MARGIN = 0.02
 _MOST_PAIRS = 40
 
+
 def is_measured(row: Row) -> bool:
     """True for a right result on a device whose times are measured, not emulated."""
     return row["status"] == "ok" and row["device"]["tier"] == "measured"
