@@ -30,6 +30,8 @@ _TITLES = (
     "GPU-Centric Application Design",
 )
 _RECORD = "\nrecord: "
+# By their record: the kb command leaves no word about the session.
+_OURS, _PATTERN = "FROM findings WHERE evidence LIKE ?", f'%{_RECORD}{{"domain":%'
 
 
 class KbError(AttnprotoError):
@@ -179,11 +181,8 @@ def _insert(connection: sqlite3.Connection, findings: Sequence[Finding]) -> Impo
     skills = dict(connection.execute("SELECT name, id FROM skills"))
     columns = {row[1] for row in connection.execute("PRAGMA table_info(findings)")}
     present = set()
-    for (evidence,) in connection.execute(
-        "SELECT evidence FROM findings WHERE investigation_session LIKE 'attnproto %'"
-    ):
-        if _RECORD in (evidence or ""):
-            present.add(json.loads(evidence.partition(_RECORD)[2])["id"])
+    for (evidence,) in connection.execute(f"SELECT evidence {_OURS}", (_PATTERN,)):
+        present.add(json.loads(evidence.partition(_RECORD)[2])["id"])
     before = connection.execute("SELECT count(*) FROM findings").fetchone()[0]
     fresh = [finding for finding in findings if finding.id not in present]
     for finding in fresh:
@@ -234,8 +233,7 @@ def export_from_database(database: Path | str) -> list[Finding]:
     try:
         with closing(sqlite3.connect(database)) as connection:
             rows = connection.execute(
-                "SELECT evidence FROM findings WHERE investigation_session LIKE 'attnproto %' "
-                "ORDER BY id"
+                f"SELECT evidence {_OURS} ORDER BY id", (_PATTERN,)
             ).fetchall()
     except sqlite3.Error as error:
         raise KbError(
@@ -249,7 +247,8 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
     """Import findings through GPU Forge's shell command, one call each.
 
     The command prints success even when it writes nothing, so its total is read before and
-    after; a finding already there is recognised by its id among the tags.
+    after; a finding already there is recognised by its id among the tags. Skills that its
+    statistics do not list are refused before the first call.
 
     Args:
         findings: Checked findings.
@@ -259,12 +258,21 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
         How many were added and how many were there already.
 
     Raises:
-        KbError: The command fails or writes fewer findings than asked. Findings added
-            before that stay: the command has no way to take them back.
+        KbError: The base lacks a skill; or the command fails or writes fewer findings than
+            asked: those added before that stay, since it has no way to take them back, and
+            the message says how many.
     """
     call = shlex.split(command)
-    fresh = [finding for finding in findings if not _run(call, "search", finding.id).strip()]
-    before = _total(call)
+    # Among the tags only: the record of a later finding names the one it supersedes.
+    fresh = [f for f in findings if not _run(call, "search", f"tags : {f.id}").strip()]
+    told = _run(call, "stats")
+    listed = {skill for skill in SKILLS if skill in told.split()}
+    if listed and (lacking := sorted({finding.domain for finding in fresh} - listed)):
+        raise KbError(
+            f"[kb.import] found the domain {lacking[0]!r}, needs one of the base's skills "
+            f"({', '.join(sorted(listed))}); correct the finding"
+        )
+    before = _total(told)
     for number, finding in enumerate(fresh, start=1):
         row = to_row(finding)
         _run(
@@ -280,11 +288,11 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
             row.confidence,
             row.tags,
         )
-        written = _total(call) - before
+        written = _total(_run(call, "stats")) - before
         if written != number:
             raise KbError(
-                f"[kb.import] found {written} findings written after {number} calls, needs as "
-                f"many; check that the base has the skill {row.skill!r}"
+                f"[kb.import] found {written} of {len(fresh)} findings written after {number} "
+                f"calls, needs one each; check that the base has the skill {row.skill!r}"
             )
     return Imported(len(fresh), len(findings) - len(fresh))
 
@@ -307,8 +315,8 @@ def _run(call: Sequence[str], *arguments: str) -> str:
     return done.stdout
 
 
-def _total(call: Sequence[str]) -> int:
-    for line in _run(call, "stats").splitlines():
+def _total(stats: str) -> int:
+    for line in stats.splitlines():
         if line.startswith("Total findings:"):
             return int(line.split(":")[1])
     raise KbError(
