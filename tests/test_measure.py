@@ -12,7 +12,7 @@ from attnproto.measure import (
     measure,
 )
 from attnproto.selftest import SyntheticKernel
-from attnproto.stopping import AllOf, AnyOf, ElapsedTime, SampleCount
+from attnproto.stopping import AllOf, ElapsedTime, SampleCount
 
 
 @dataclass(frozen=True)

@@ -120,14 +120,14 @@ def _run_again(
 
 def _compare(old: Finding, new: Finding) -> tuple[str, str]:
     before, after = old.evidence.effect, new.evidence.effect
-    if old.id == new.id:
-        return CONFIRMED, ""
     if before is None and after is None:
         # Without an effect the title is the claim.
         same = old.title == new.title
         return (CONFIRMED, "") if same else (CONTRADICTED, f"it now says: {new.title}")
     if before is None or after is None:
         return CONTRADICTED, "the effect is gone"
+    if before.value == after.value:
+        return CONFIRMED, ""
     said = f"{before.value:g} became {after.value:g} {after.unit}".rstrip()
     spans = (before.low, before.high, after.low, after.high)
     if None not in spans and before.low <= after.high and after.low <= before.high:

@@ -218,8 +218,7 @@ def run_plan(plan: Plan) -> Finished:
         except KeyboardInterrupt:
             kept = sum(1 for _ in read_records(store.path))
             print(
-                f"\nstopped; {kept} points are kept. Continue with:\n  "
-                f"{resume_command(plan)}",
+                f"\nstopped; {kept} points are kept. Continue with:\n  {resume_command(plan)}",
                 file=sys.stderr,
             )
             raise
