@@ -41,9 +41,10 @@ STYLE = {
 def number(row: Row, name: str) -> float | None:
     """Return a row's result as a finite float, or None."""
     value = row["result"].get(name)
-    if value is None or not math.isfinite(value := float(value)):
+    if value is None:
         return None
-    return value
+    value = float(value)
+    return value if math.isfinite(value) else None
 
 
 def link(row: Row) -> str:
