@@ -165,12 +165,21 @@ def test_a_pair_shows_its_sides_and_verdict():
     assert charts.draw_charts([{**pair_row(), "device": row(0)["device"]}]) == []
 
 
-def test_series_are_named_by_what_tells_them_apart():
+def test_series_are_told_apart_by_name_colour_and_marker():
     here, there = row(0), row(0, "measured")
-    assert plotting.series_names([here, here]) == ["f16", "f16"]
-    assert plotting.series_names([here, there]) == ["host", "Apple M4"]
-    other = {**here, "proto": "paged"}
-    assert plotting.series_names([here, other]) == ["flash", "paged"]
+    other = {**here, "point": {**here["point"], "dtype": "f32"}}
+    paged = {**here, "proto": "paged"}
+
+    def names(*rows):
+        return [name for name, _, _ in plotting.series_of(rows)]
+
+    assert names(here, here) == ["f16", "f16"]
+    assert names(here, there) == ["host", "Apple M4"]
+    assert names(here, paged) == ["flash", "paged"]
+    assert names(here, other, paged) == ["flash f16", "flash f32", "paged f16"]
+    assert len(set(plotting.series_of([here, other, paged]))) == 3
+    looks = [look for _, *look in plotting.series_of([here, other, paged])]
+    assert looks[0] != looks[1] != looks[2] != looks[0]
 
 
 @pytest.mark.parametrize(

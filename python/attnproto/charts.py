@@ -15,12 +15,13 @@ from .plotting import (
     STYLE,
     WIDTH_IN,
     Row,
+    legend,
     link,
     log_axes,
     number,
     plt,
     scatter,
-    series_names,
+    series_of,
     svg,
 )
 from .published import mark_to_reach
@@ -205,8 +206,8 @@ def crossover(rows: Sequence[Row]) -> str | None:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 3.6))
         axis.axhline(1.0, color=INK, lw=1)
-        for i, (row, name) in enumerate(zip(searched, series_names(searched), strict=True)):
-            result, colour = row["result"], COLOURS[i % 7]
+        for i, (row, (name, _, _)) in enumerate(zip(searched, series_of(searched), strict=True)):
+            result, colour = row["result"], COLOURS[i % len(COLOURS)]
             probes = result["probes"]
             sizes = [probe["N"] for probe in probes]
             name = f"{name} D{row['point']['D']}" if "D" in row["point"] else name
@@ -221,7 +222,7 @@ def crossover(rows: Sequence[Row]) -> str | None:
         axis.set_xlabel("N")
         axis.set_ylabel("time ratio (measured)")
         log_axes(axis)
-        axis.legend(frameon=False, fontsize=9)
+        legend(axis)
         return svg(figure, "crossover", "Crossover of two kernels")
 
 
@@ -245,6 +246,7 @@ def pairs(rows: Sequence[Row]) -> str | None:
             place = axis.get_yaxis_transform()
             axis.text(0.0, y + 0.3, _pair_name(row), transform=place, fontsize=8.5, color=INK)
         axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
         axis.set_xlabel("time of the first / time of the second (measured)")
         return svg(figure, "pairs", "Paired comparisons")
 

@@ -95,13 +95,38 @@ def log_axes(axis: Any) -> None:
         side.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
-def series_names(rows: Sequence[Row]) -> list[str]:
-    """Name each row by what tells the rows apart: prototype, dtype, device."""
+def series_of(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Tell rows apart by prototype, device and dtype, as far as they differ.
+
+    Args:
+        rows: Result rows.
+
+    Returns:
+        For each its name, its colour, which is its dtype's, and its marker, which is that of
+        prototype and device.
+    """
     parts = [
-        (row["proto"], str(row["point"].get("dtype", "")), row["device"]["name"]) for row in rows
+        (row["proto"], row["device"]["name"], str(row["point"].get("dtype", ""))) for row in rows
     ]
-    told = [i for i in range(3) if len({part[i] for part in parts}) > 1] or [1]
-    return [" ".join(part[i] for i in told).strip() or part[0] for part in parts]
+    told = [i for i in range(3) if len({part[i] for part in parts}) > 1] or [2]
+    dtypes = sorted({part[2] for part in parts})
+    sources = sorted({part[:2] for part in parts})
+    return [
+        (
+            " ".join(part[i] for i in told).strip() or part[0],
+            COLOURS[dtypes.index(part[2]) % len(COLOURS)],
+            _MARKERS[sources.index(part[:2]) % len(_MARKERS)],
+        )
+        for part in parts
+    ]
+
+
+def legend(axis: Any) -> None:
+    """Name the series above the axes, where no mark can lie under it."""
+    axis.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize=9,
+        columnspacing=1.2, handletextpad=0.2, borderpad=0.1,
+    )  # fmt: skip
 
 
 def scatter(
@@ -135,25 +160,24 @@ def scatter(
         return None
     step = -(-len(points) // MOST_MARKS)
     drawn = points[::step]
-    series: dict[str, list[tuple[Row, float, float]]] = {}
-    for named, point in zip(series_names([row for row, _, _ in drawn]), drawn, strict=True):
-        series.setdefault(named, []).append(point)
+    series: dict[tuple[str, str, str], list[tuple[Row, float, float]]] = {}
+    for of, point in zip(series_of([row for row, _, _ in drawn]), drawn, strict=True):
+        series.setdefault(of, []).append(point)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 3.6))
-        for i, (named, members) in enumerate(sorted(series.items())):
-            colour, marker = COLOURS[i % 7], _MARKERS[i % 7]
+        for (named, colour, marker), members in sorted(series.items()):
             found, xs, ys = zip(*members, strict=True)
             marks = axis.scatter(xs, ys, 26, colour, marker=marker, alpha=0.75, label=named, lw=0)
             marks.set_urls([link(row) for row in found])
             if interval is not None:
                 low, high = zip(*(interval(row) for row in found), strict=True)
                 axis.vlines(xs, low, high, colour, lw=1.2)
-        axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
         if decorate is not None:
             decorate(axis)
         log_axes(axis)
         if step > 1:
-            axis.set_title(f"{len(drawn):,} of {len(points):,} rows", loc="right", fontsize=9)
-        axis.legend(frameon=False, fontsize=9)
+            labels = (f"{labels[0]}; {len(drawn):,} of {len(points):,} rows", labels[1])
+        axis.set_xlabel(labels[0])
+        legend(axis)
         return svg(figure, name, title)
