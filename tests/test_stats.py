@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from attnproto import stats
+from scipy.stats import norm
 
 
 def test_median_and_variation_by_hand():
@@ -59,6 +60,28 @@ def test_intervals_cover_the_true_median_as_often_as_they_claim():
         low, high, _ = stats.median_interval(rng.normal(10.0, 1.0, 30), seed=i)
         missed += not low <= 10.0 <= high
     assert missed < 20
+
+
+def test_the_interval_is_efrons_bca_over_every_resample():
+    # All 7^7 resamples of 7 values, enumerated; Efron and Tibshirani 1993, equations 14.10 to
+    # 14.15: z0 from the share of medians below the sample's, a from the jackknife. With an odd
+    # count every end is one of the values, so the sampled bootstrap must hit it.
+    values = np.array([1.0, 2.0, 3.0, 3.0, 5.0, 8.0, 13.0])
+    picks = np.stack(np.meshgrid(*[np.arange(7)] * 7), axis=-1).reshape(-1, 7)
+    medians = np.median(values[picks], axis=1)
+    below = (np.mean(medians < 3.0) + np.mean(medians <= 3.0)) / 2
+    shift = norm.ppf(below)
+    without = np.array([np.median(np.delete(values, i)) for i in range(7)])
+    gaps = without.mean() - without
+    pull = np.sum(gaps**3) / (6.0 * np.sum(gaps**2) ** 1.5)
+    ends = []
+    for z in norm.ppf([0.025, 0.975]):
+        share = norm.cdf(shift + (shift + z) / (1.0 - pull * (shift + z)))
+        ends.append(float(np.quantile(medians, share)))
+    assert stats.median_interval(values) == (ends[0], ends[1], "BCa")
+    # Uncorrected percentiles would say 2 to 8.
+    assert ends == [1.0, 8.0]
+    assert list(np.quantile(medians, [0.025, 0.975])) == [2.0, 8.0]
 
 
 def test_no_samples_are_refused():
