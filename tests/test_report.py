@@ -225,6 +225,16 @@ def test_infinite_errors_do_not_stop_the_page():
     report.render([row(0, status="wrong", max_row_ulp="inf", worst_ratio="nan")], [])
 
 
+def test_outliers_and_throttling_stand_beside_the_time():
+    noisy = timed(0)
+    noisy["result"] |= {"outliers": 2, "throttled": True}
+    html, markdown = report.render([noisy], [])
+    for text in (html, markdown):
+        assert "2 outliers of 9, kept" in text
+        assert "let it cool and run again" in text
+    assert "outliers" not in report.render([timed(0)], [])[0]
+
+
 def test_superseded_findings_are_counted_and_not_shown():
     old, new = made(title="Old claim"), made(title="New claim")
     html, _ = report.render([row(0)], [old, new.model_copy(update={"supersedes": old.id})])

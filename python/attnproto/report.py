@@ -202,8 +202,19 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
         "point": point,
         "status": row["status"],
         "reason": row["reason"],
+        "notes": () if emulated else timing_notes(result),
         "device": row["device"]["name"],
         "tier": row["device"]["tier"],
         "cells": cells,
         "replay": row["replay"],
     }
+
+
+def timing_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what speaks against a row's times: outliers, kept in, and a device that slowed down."""
+    notes = []
+    if result.get("outliers"):
+        notes.append(f"{result['outliers']} outliers of {len(result['samples_us'])}, kept")
+    if result.get("throttled"):
+        notes.append("slowed down while it was timed; let it cool and run again")
+    return tuple(notes)

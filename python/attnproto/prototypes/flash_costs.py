@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..findings import Effect, Evidence, Finding
 from ..published import reached
 from .case import Case, Row, keys, regime, right, several, worst
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _LIMIT_BYTES = 32768
 # A claim about "all tiles" needs more of them than a replay of a few points brings.
@@ -227,8 +227,8 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
 
 
 def pairs(case: Case) -> list[Finding]:
-    """Conclude which of two choices is faster or equal, where times count."""
-    return [_pair(case, row) for row in standing(case, "pair")]
+    """Conclude which of two choices is faster or equal, or that neither is shown."""
+    return [_pair(case, row) for row in weighed(case, "pair")]
 
 
 def _pair(case: Case, row: Row) -> Finding:

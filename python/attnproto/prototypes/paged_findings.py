@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..findings import Effect, Evidence, Finding
 from .case import Case, Row, concluding, keys, right, several, worst
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _LIMIT_BYTES = 32768
 _RUN = ("decode", "prefill", "partition")
@@ -304,7 +304,7 @@ def _counts(case: Case) -> list[Finding]:
 
 def _pairs(case: Case) -> list[Finding]:
     found = []
-    for row in standing(case, "pair"):
+    for row in weighed(case, "pair"):
         point, percent = row["point"], 100 * (float(row["result"]["ratio"]) - 1)
         act = "decoding" if point["Nq"] == 1 else f"prefill of {point['Nq']}"
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}, {act}"

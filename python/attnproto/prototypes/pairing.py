@@ -97,8 +97,8 @@ def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray
     return recording
 
 
-def standing(case: Case, *kinds: str) -> list[Row]:
-    """Return the timed pairs that say something.
+def weighed(case: Case, *kinds: str) -> list[Row]:
+    """Return the timed pairs, each with the verdict that stands.
 
     Over all pairs of the run only those differences stand that survive the false-discovery
     correction; the others count as undecided.
@@ -108,20 +108,36 @@ def standing(case: Case, *kinds: str) -> list[Row]:
         return []
     stands = stats.benjamini_hochberg([float(row["result"]["p_value"]) for row in rows])
     return [
-        row
+        row if stand or row["result"]["verdict"] == stats.EQUAL else _undecided(row)
         for row, stand in zip(rows, stands, strict=True)
-        if row["result"]["verdict"] == stats.EQUAL
-        or (stand and row["result"]["verdict"] in (stats.FASTER, stats.SLOWER))
     ]
 
 
+def _undecided(row: Row) -> Row:
+    return {**row, "result": {**row["result"], "verdict": stats.UNDECIDED}}
+
+
 def verdict_in_words(row: Row, other: str) -> str:
-    """Say what a decided comparison found of A beside B."""
+    """Say what a comparison found of A beside B."""
     return {
         stats.EQUAL: f"as fast as {other} within {100 * MARGIN:g} %",
         stats.FASTER: f"faster than {other}",
         stats.SLOWER: f"slower than {other}",
+        stats.UNDECIDED: f"not told apart from {other} in time",
     }[row["result"]["verdict"]]
+
+
+def _meaning(row: Row, more: str) -> str:
+    """Say what follows from the ratio; of an undecided one only what it excludes."""
+    result = row["result"]
+    if result["verdict"] != stats.UNDECIDED:
+        return more
+    largest = max(float(result["ratio_high"]), 1.0 / float(result["ratio_low"])) - 1.0
+    return (
+        " No difference is claimed: neither is one shown that chance among this run's comparisons "
+        f"does not explain, nor is it below {100 * MARGIN:g} %. One of more than "
+        f"{100 * largest:.2g} % is excluded."
+    )
 
 
 def pair_finding(
@@ -135,17 +151,17 @@ def pair_finding(
     tags: Sequence[str],
     more: str = "",
 ) -> Finding:
-    """Make the finding of one decided comparison.
+    """Make the finding of one comparison; of an undecided one, that nothing was found.
 
     Args:
         case: The row's case.
-        row: One of ``standing``.
+        row: One of ``weighed``.
         names: Of A and B.
         where: The size, in few words.
         regime: The size and everything else that was held.
         topic: Stable name.
         tags: Of the finding.
-        more: Sentences after the ratio.
+        more: Sentences after a decided ratio.
     """
     result = row["result"]
     a, b = names
@@ -157,9 +173,9 @@ def pair_finding(
         title=f"{where}: {a} is {verdict_in_words(row, b)} on {case.device.name}",
         content=(
             f"Time with {a} divided by time with {b} is {ratio:.3f} ({low:.3f} to {high:.3f}), "
-            f"both right against FP64, over {result['blocks']} A-B-B-A blocks.{more}"
+            f"both right against FP64, over {result['blocks']} A-B-B-A blocks.{_meaning(row, more)}"
         ),
-        tags=tags,
+        tags=[*tags, *(["non-finding"] if result["verdict"] == stats.UNDECIDED else [])],
         evidence=Evidence(
             kind="performance",
             compared=f"GPU times of {a} and {b}, all else equal",

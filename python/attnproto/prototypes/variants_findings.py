@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..findings import Effect, Evidence, Finding
 from .case import Case, Row, concluding, keys, regime, right, several, worst
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _TAGS = ("flash-attention", "function-constants")
 # A claim about the variants together needs most of them.
@@ -283,7 +283,7 @@ def _rotations(case: Case) -> list[Finding]:
 
 def _pairs(case: Case) -> list[Finding]:
     found = []
-    for row in standing(case, "pair"):
+    for row in weighed(case, "pair"):
         point, result = row["point"], row["result"]
         name = point["variant"]
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}"
