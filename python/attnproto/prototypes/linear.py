@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import gate, measure, reference, stats
+from ..crossover import find_crossover
 from ..errors import WrongResult
 from ..kernels.linear import CHUNKS, LinearProblem, launch_linear
 from ..kernels.tile import default_tile
@@ -264,7 +265,7 @@ def _crossover(point: Mapping[str, Any], device: Any) -> dict[str, Any]:
             kernels.append(recorded(device, make(sized, drawn, again), again, output))
         return ratio_of(kernels)
 
-    found = stats.find_crossover(ratio, point["N"], point["longest"], step=64)
+    found = find_crossover(ratio, point["N"], point["longest"], step=64)
     return {
         "status": found.status,
         "crossover_low": found.low,
