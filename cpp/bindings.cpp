@@ -15,6 +15,7 @@
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
 #include "cuda/cuda_device.h"
+#include "cuda/library.h"
 #include "device.h"
 #include "error.h"
 #include "front_end.h"
@@ -122,10 +123,27 @@ NB_MODULE(_core, m) {
       .def_ro("min_bytes", &KernelArgument::min_bytes)
       .def_ro("name", &KernelArgument::name);
   nb::class_<KernelImage>(m, "KernelImage")
-      .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
-                    std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
-           "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
-           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a);
+      .def(
+          "__init__",
+          [](KernelImage* self, std::vector<KernelArgument> arguments, uint32_t static_bytes,
+             uint32_t max_threads, uint64_t entry, nb::bytes code,
+             std::vector<std::pair<std::string, uint64_t>> addresses, double compile_us,
+             double function_us, bool cached) {
+            new (self) KernelImage{std::move(arguments),
+                                   static_bytes,
+                                   max_threads,
+                                   entry,
+                                   std::string(code.c_str(), code.size()),
+                                   std::move(addresses),
+                                   compile_us,
+                                   function_us,
+                                   cached};
+          },
+          "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a, "code"_a,
+          "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def_prop_ro("code", [](const KernelImage& self) {
+        return nb::bytes(self.code.data(), self.code.size());
+      });
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)
@@ -203,6 +221,13 @@ NB_MODULE(_core, m) {
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
+  m.def(
+      "assemble_ptx",
+      [](const std::string& ptx) {
+        std::string code = cuda::assemble(ptx);
+        return nb::bytes(code.data(), code.size());
+      },
+      "ptx"_a);
   m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;

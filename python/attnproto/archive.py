@@ -51,6 +51,15 @@ def identity(device: Device) -> dict[str, str]:
             "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
         }
     facts = dict(device._core.properties())
+    if device.kind == "cuda":
+        from .msl import clang, library
+
+        return {
+            "kind": "cuda",
+            "processor": facts["architecture"],
+            "os": f"NVIDIA driver for CUDA {facts['driver']}",
+            "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
+        }
     system = facts.get("os", platform.platform())
     processor = f"{device.name} {facts.get('architecture', '')}".strip()
     # Metal's compiler is part of the operating system.
@@ -196,7 +205,7 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
                 f"{here[name]!r}; {_CURE}"
             )
     unpacked = _unpack(payload)
-    if device.kind == "cpu":
+    if device.kind in ("cpu", "cuda"):
         from .msl import library, shipped
 
         library.ship_heads(shipped.read(str(unpacked)).heads)

@@ -250,10 +250,10 @@ def _open_metal() -> Device:
 def _open_cuda() -> Device:
     from . import _core
 
-    def front_end_for(architecture: str) -> _core.FrontEnd:
+    def front_end_for(architecture: str, alignment: int) -> _core.FrontEnd:
         from .msl.ptx import PtxFrontEnd
 
-        return PtxFrontEnd(architecture)
+        return PtxFrontEnd(architecture, alignment)
 
     return Device(_core.open_cuda(front_end_for))
 
