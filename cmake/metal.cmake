@@ -50,6 +50,10 @@ function(attnproto_add_metal_double target)
     ${double}/pipelines.cpp
     ${double}/runtime.cpp)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fblocks>)
+  # metal-cpp knows the architecture by the name that Apple's compilers give it.
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+    target_compile_definitions(${target} PUBLIC __arm64__=1)
+  endif()
   target_include_directories(${target} SYSTEM PUBLIC "${double}/include")
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(${target} PUBLIC ATTNPROTO_METAL_DOUBLE)

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import environment
 from .errors import DeviceUnavailable
-from .runner import OPENER, DeviceRecord, Task, Worker, make_row
+from .runner import OPENER, SPENT, DeviceRecord, Task, Worker, make_row
 from .store import content_key
 
 # How often a point may lose its machine before it is given up as a row of its own.
@@ -132,6 +132,6 @@ def run_here(
     at = datetime.now(timezone.utc)
     answer = worker.run(task)
     elapsed_s = (datetime.now(timezone.utc) - at).total_seconds()
-    if answer[0] in ("timeout", "crashed"):
+    if answer[0] in SPENT:
         _workers.pop(owner).stop()
     return make_row(task, mode, worker.device, environment.describe(), answer, at, elapsed_s)

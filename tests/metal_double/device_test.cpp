@@ -37,6 +37,14 @@ kernel void scaled(device float* y [[buffer(0)]]) { y[0] *= NEGATE ? -SCALE : SC
 kernel void modified(device float* y [[buffer(0)]]) { y[0] = modify(y[0]); }
 kernel void through_table(device float* y [[buffer(0)]], visible_function_table<float(float)> t [[buffer(1)]]) { }
 kernel void heavy(device float* y [[buffer(0)]]) { }
+kernel void alone(device float* y [[buffer(0)]], threadgroup float* t [[threadgroup(0)]]) { }
+)";
+
+// A library of its own for a function that kText declares, with a constant that only it has.
+const char* kLinked = R"(#include <metal_stdlib>
+using namespace metal;
+constant float GAIN [[function_constant(20)]];
+[[visible]] float modify(float x) { return GAIN * x; }
 )";
 
 void axpy(const StubLaunch& launch) {
@@ -53,8 +61,12 @@ void scaled(const StubLaunch& launch) {
 void modified(const StubLaunch& launch) {
   const bool stitched =
       launch.text.find("float modify(float a0) { return twice(twice(a0)); }") != std::string::npos;
-  launch.at<float>(0)[0] *= stitched ? 4 : 0;
+  const bool linked = launch.text.find("return GAIN * x") != std::string::npos;
+  launch.at<float>(0)[0] *= stitched ? 4 : linked ? 8 : 0;
 }
+
+// Counts what is bound: a kernel must find its own arguments and no others.
+void alone(const StubLaunch& launch) { launch.at<float>(0)[0] = float(launch.buffers.size()); }
 
 void through_table(const StubLaunch& launch) {
   for (const std::string& name : launch.tables.at(1))
@@ -191,6 +203,44 @@ TEST("one host array bound by two dispatches is one buffer; overlapping arrays a
   }));
 }
 
+TEST("an empty host array beside the whole one loses nothing") {
+  Lab lab;
+  float x[2] = {1, 1}, y[2] = {0, 0};
+  lab.device->submit({run(lab.pipeline("axpy"), {{0, HostMemory{x, 8, false}},
+                                                 {1, HostMemory{y, 8, true}},
+                                                 {2, bytes_of(2)},
+                                                 {3, HostMemory{y, 0, true}}})});
+  EXPECT(y[0] == 2 && y[1] == 2);
+}
+
+TEST("memory that Metal does not map is copied and written back") {
+  Lab lab;
+  behaviour().no_copy = false;
+  const size_t page = size_t(getpagesize());
+  auto* pages = static_cast<float*>(aligned_alloc(page, page));
+  memset(pages, 0, page);
+  float x[1] = {3};
+  lab.device->submit(
+      {run(lab.pipeline("axpy"),
+           {{0, HostMemory{x, 4, false}}, {1, HostMemory{pages, page, true}}, {2, bytes_of(1)}})});
+  EXPECT(pages[0] == 3);
+  free(pages);
+}
+
+TEST("a dispatch runs with its own arguments, whatever the one before it had") {
+  Lab lab;
+  auto x = lab.buffer({1}), y = lab.buffer({0});
+  Dispatch greedy = axpy_of(lab, x, y, 1);
+  greedy.threadgroup_memory = {{0, 32768}};
+  Dispatch small = run(lab.pipeline("alone"), {{0, DeviceMemory{y, 0}}});
+  lab.device->submit({greedy, small});
+  EXPECT(first(y) == 1);
+  lab.device->submit_with({greedy, small}, {true, false});
+  small.threadgroup_memory = {{0, 16}};
+  lab.device->submit({small, greedy, small});
+  EXPECT(first(y) == 1);
+}
+
 TEST("constants are given by index or name, in the type the text declares") {
   Lab lab;
   auto y = lab.buffer({1});
@@ -218,6 +268,11 @@ TEST("constants that do not fit are refused before Metal could misread them") {
     lab.pipeline("scaled", {{uint32_t(3), int64_t(1)}, {uint32_t(4), int64_t(2)}});
   }));
   EXPECT(lab.pipeline("axpy", {{uint32_t(9), 0.5}}));
+  EXPECT(refused(kCompile, {"one value for each"}, [&] {
+    lab.pipeline("scaled", {{uint32_t(3), int64_t(1)}, {std::string("SCALE"), int64_t(2)}, negate});
+  }));
+  with({uint32_t(3), int64_t(5)});
+  EXPECT(refused(kCompile, {"3=5.0", "an integer"}, [&] { with({uint32_t(3), 5.0}); }));
 }
 
 TEST("pipelines are cached by constants, libraries by text and options") {
@@ -244,6 +299,14 @@ TEST("compile errors carry Metal's text; warnings are no errors; a lost compiler
   EXPECT(lab.device->library("kernel void w() {}"));
   behaviour().compiler_crashes = 1;
   EXPECT(lab.device->library("kernel void v() {}"));
+  behaviour().compiler_crashes = 1;
+  EXPECT(lab.pipeline("axpy"));
+  behaviour().compiler_crashes = 1;
+  EXPECT(lab.library->stitch({{"g", {{"twice", {{StitchedCall::From::Input, 0}}}}}}));
+  behaviour().compiler_crashes = 1;
+  lab.device->new_archive()->add(*lab.library, {"axpy", {}, {}, "", false, {}});
+  behaviour().compiler_crashes = 2;
+  EXPECT(refused(kCompile, {"XPC_ERROR_CONNECTION_INTERRUPTED"}, [&] { lab.pipeline("heavy"); }));
   EXPECT(refused(kCompile, {"nobody"}, [&] { lab.pipeline("nobody"); }));
   EXPECT(refused(kCompile, {"no kernel"}, [&] { lab.pipeline("twice"); }));
 }
@@ -253,6 +316,16 @@ TEST("macros reach the text") {
   auto library =
       lab.device->library_with("kernel void KERNEL() {}", {false, {{"KERNEL", "named"}}});
   EXPECT(library->functions().size() == 1);
+}
+
+TEST("safe and fast math are chosen whole on macOS 14 and on newer ones") {
+  for (int macos : {14, 15, 26}) {
+    behaviour().macos = macos;
+    Lab lab;
+    EXPECT(metal_double::last_math() == "safe, precise");
+    lab.device->library_with(kText, {true, {}});
+    EXPECT(metal_double::last_math() == "fast, fast");
+  }
 }
 
 TEST("on macOS 14 no newer selector is called") {
@@ -347,9 +420,15 @@ TEST("each dispatch is timed by the counters, or not at all when they cannot be 
     EXPECT(span.start_us >= timing.gpu_start_us - 1 && span.end_us <= timing.gpu_end_us + 1 &&
            span.end_us >= span.start_us);
   EXPECT(timing.each[0].end_us <= timing.each[1].start_us);
-  behaviour().counters_resolve_to_zero = true;
-  timing = lab.device->submit_with(two, {false, true});
-  EXPECT(timing.each.empty() && timing.gpu_us() >= 0);
+  using metal_double::Samples;
+  for (Samples bad : {Samples::Zero, Samples::Error, Samples::Unordered}) {
+    behaviour().samples = bad;
+    timing = lab.device->submit_with(two, {false, true});
+    EXPECT(timing.each.empty() && timing.gpu_start_us > 0 && timing.gpu_us() >= 0);
+  }
+  behaviour().counter_memory = false;
+  EXPECT(lab.device->submit_with(two, {false, true}).each.empty());
+  behaviour() = {};
   behaviour().counters = false;
   EXPECT(lab.device->submit_with(two, {false, true}).each.empty());
   behaviour() = {};
@@ -398,6 +477,11 @@ TEST("no archive under shader validation") {
   Lab lab;
   setenv("MTL_SHADER_VALIDATION", "1", 1);
   EXPECT(refused(kCompile, {"unset MTL_SHADER_VALIDATION"}, [&] { lab.device->new_archive(); }));
+  PipelineDescriptor stored{"axpy", {}, {}, "/nonexistent", false, {}};
+  EXPECT(
+      refused(kCompile, {"unset MTL_SHADER_VALIDATION"}, [&] { lab.library->pipeline(stored); }));
+  setenv("MTL_SHADER_VALIDATION", "0", 1);
+  EXPECT(lab.device->new_archive());
   unsetenv("MTL_SHADER_VALIDATION");
 }
 
@@ -428,6 +512,32 @@ TEST("a stitched function is linked into a kernel that only declares it") {
   auto y = lab.buffer({3});
   lab.device->submit({run(lab.library->pipeline(descriptor), {{0, DeviceMemory{y, 0}}})});
   EXPECT(first(y) == 12);
+}
+
+TEST("a linked function reads a constant that only its own text has") {
+  Lab lab;
+  PipelineDescriptor descriptor;
+  descriptor.function = "modified";
+  descriptor.private_functions = {{lab.device->library(kLinked), "modify"}};
+  EXPECT(refused(kCompile, {"GAIN", "no value"}, [&] { lab.library->pipeline(descriptor); }));
+  descriptor.constants = {{std::string("GAIN"), 8.0}};
+  auto y = lab.buffer({3});
+  lab.device->submit({run(lab.library->pipeline(descriptor), {{0, DeviceMemory{y, 0}}})});
+  EXPECT(first(y) == 24);
+  descriptor.constants.push_back({std::string("NOBODY"), 8.0});
+  EXPECT(refused(kCompile, {"NOBODY"}, [&] { lab.library->pipeline(descriptor); }));
+}
+
+TEST("a linked function of other types than its caller declares is refused") {
+  Lab lab;
+  auto linked = lab.device->library("[[visible]] float modify(float x, int y) { return x; }\n");
+  PipelineDescriptor descriptor;
+  descriptor.function = "modified";
+  descriptor.private_functions = {{linked, "modify"}};
+  const std::vector<std::string> words = {"float(float, int)", "float(float)", "modified"};
+  EXPECT(refused(kCompile, words, [&] { lab.library->pipeline(descriptor); }));
+  EXPECT(
+      refused(kCompile, words, [&] { lab.device->new_archive()->add(*lab.library, descriptor); }));
 }
 
 TEST("a stitching graph that Metal leaves undefined is refused") {
@@ -476,18 +586,42 @@ TEST("a fault names the kernel and Metal's code, and the next dispatch works") {
     std::vector<std::string> words;
   };
   for (const Case& fault :
-       {Case{2, {"timeout (code 2)", "running axpy", "Caused GPU Timeout Error"}},
-        Case{3, {"page fault (code 3)", "running axpy"}},
-        Case{8, {"out of memory (code 8)", "Insufficient Memory"}}, Case{5, {"victim"}}}) {
+       {Case{1, {"internal error (code 1)", "Internal Error", "run it again"}},
+        Case{2, {"timeout (code 2)", "Caused GPU Timeout Error", "fewer threadgroups"}},
+        Case{3, {"page fault (code 3)", "Caused GPU Address Fault Error", "check its indices"}},
+        Case{4, {"access revoked (code 4)", "SubmissionsIgnored", "new process"}},
+        Case{5, {"another kernel's fault (code 5)", "victim", "run it again"}},
+        Case{7, {"not permitted (code 7)"}},
+        Case{8, {"out of memory (code 8)", "Insufficient Memory", "release buffers"}},
+        Case{9, {"invalid resource (code 9)"}}, Case{10, {"memoryless (code 10)"}},
+        Case{12, {"stack overflow (code 12)", "recursion"}}}) {
     behaviour().fail_next = fault.code;
-    EXPECT(refused(kDispatch, fault.words, [&] { lab.device->submit({axpy_of(lab, x, y, 1)}); }));
+    int code = 0;
+    std::string kernels;
+    EXPECT(refused(kDispatch, fault.words, [&] {
+      try {
+        lab.device->submit({axpy_of(lab, x, y, 1)});
+      } catch (const Fault& typed) {
+        code = typed.code();
+        kernels = typed.kernels();
+        throw;
+      }
+    }));
+    EXPECT(code == fault.code && kernels == "axpy");
     const float before = first(y);
     lab.device->submit({axpy_of(lab, x, y, 1)});
     EXPECT(first(y) == before + 1);
   }
+}
+
+TEST("a device that went away is said to be gone, each time") {
+  Lab lab;
+  auto x = lab.buffer({1}), y = lab.buffer({0});
   behaviour().fail_next = 11;
-  EXPECT(refused(ErrorKind::DeviceUnavailable, {"device removed"},
-                 [&] { lab.device->submit({axpy_of(lab, x, y, 1)}); }));
+  for (int i = 0; i < 2; ++i)
+    EXPECT(refused(ErrorKind::DeviceUnavailable, {"device removed (code 11)", "new process"},
+                   [&] { lab.device->submit({axpy_of(lab, x, y, 1)}); }));
+  EXPECT(first(y) == 0);
 }
 
 TEST("when dispatches have encoders of their own, the one at fault is named alone") {
@@ -569,6 +703,7 @@ int main(int argc, char** argv) {
                                              {"scaled", {scaled}},
                                              {"modified", {modified}},
                                              {"through_table", {through_table}},
+                                             {"alone", {alone, 16}},
                                              {"heavy", {[](const StubLaunch&) {}}}}));
   return metal_double::run_tests(argc, argv, metal_double::reset, [] {
     const auto broken = metal_double::violations();

@@ -83,12 +83,30 @@ std::set<std::string> linked_names(const PipelineDescriptor* descriptor) {
   for (Array* list :
        {descriptor->linked->functions.object, descriptor->linked->private_functions.object})
     for (size_t i = 0; list && i < list->items.size(); ++i)
-      names.insert(static_cast<Function*>(list->items[i].object)->name);
+      names.insert(static_cast<Function*>(list->items[i].object)->symbol());
   return names;
 }
 
+// Metal knows a binary by what the compiler's front end made of the text: comments are gone.
+std::string without_comments(const std::string& source) {
+  std::string kept;
+  for (size_t i = 0; i < source.size();) {
+    size_t end = i + 1;
+    if (source.compare(i, 2, "//") == 0) {
+      end = std::min(source.find('\n', i), source.size());
+    } else if (source.compare(i, 2, "/*") == 0) {
+      const size_t close = source.find("*/", i + 2);
+      end = close == std::string::npos ? source.size() : close + 2;
+    } else {
+      kept += source[i];
+    }
+    i = end;
+  }
+  return kept;
+}
+
 std::string archive_key(const PipelineDescriptor* descriptor) {
-  std::string key = descriptor->function->name + "\n" + linked_text(descriptor);
+  std::string key = descriptor->function->name + "\n" + without_comments(linked_text(descriptor));
   for (const auto& [index, value] : descriptor->function->constants)
     key += std::to_string(index) + "=" + std::to_string(value.bits) + "\n";
   return std::to_string(std::hash<std::string>()(key));
@@ -121,6 +139,7 @@ bool add_functions(Archive* self, Sel, PipelineDescriptor* descriptor, Object** 
     set_error(error, kArchiveDomain, 3, "no compute function");
     return false;
   }
+  if (compiler_crashes(error)) return false;
   const std::string problem = problem_with(descriptor, 0);
   if (!problem.empty()) {
     set_error(error, kArchiveDomain, 3, problem);
@@ -184,6 +203,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
     violation("newComputePipelineState: computeFunction must not be nil");
     return nullptr;
   }
+  if (compiler_crashes(error)) return nullptr;
   const std::string problem = problem_with(descriptor, options);
   if (!problem.empty()) {
     set_error(error, kPipelineDomain, 3, problem);

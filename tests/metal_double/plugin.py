@@ -19,7 +19,7 @@ def _kernels_on_the_cpu():
     _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), devices.cpu_threads()))
     yield
     _core.metal_double.use(None)
-    devices._opened.cache_clear()
+    devices._opened.__wrapped__.cache_clear()
     gc.collect()
 
 

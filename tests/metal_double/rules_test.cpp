@@ -34,6 +34,7 @@ kernel void plain(device float* y [[buffer(0)]], device float* x [[buffer(1)]]) 
 kernel void special(device float* y [[buffer(0)]]) { y[0] = CAUSAL ? WIDTH : 0; }
 kernel void optional(device float* y [[buffer(0)]]) { y[0] = HAS_BIAS ? BIAS : 0; }
 kernel void calls(device float* y [[buffer(0)]]) { y[0] = outside(1); }
+kernel void beyond(device float* y [[buffer(0)]]) { y[0] = y[16]; }
 )";
 
 struct Machine {
@@ -70,6 +71,22 @@ struct Machine {
 };
 
 bool reported(const std::string& part) { return contains(violations(), part); }
+
+// One threadgroup of one thread, committed and not waited for.
+MTL::CommandBuffer* start(MTL::CommandQueue* queue, MTL::ComputePipelineState* state,
+                          std::vector<MTL::Buffer*> buffers, MTL::Event* event = nullptr) {
+  auto* commands = queue->commandBuffer();
+  auto* encoder = commands->computeCommandEncoder();
+  encoder->setComputePipelineState(state);
+  for (size_t i = 0; i < buffers.size(); ++i) encoder->setBuffer(buffers[i], 0, i);
+  encoder->dispatchThreadgroups(MTL::Size(1, 1, 1), MTL::Size(1, 1, 1));
+  encoder->endEncoding();
+  if (event) commands->encodeSignalEvent(event, 1);
+  commands->commit();
+  return commands;
+}
+
+float value(const Owned<MTL::Buffer>& buffer) { return static_cast<float*>(buffer->contents())[0]; }
 
 }  // namespace
 
@@ -273,6 +290,23 @@ TEST("E10 a concurrent encoder runs what no barrier orders in any order") {
   EXPECT(disorders > 2 && disorders < 18);
 }
 
+TEST("E10 two queues have no order between them") {
+  Machine m;
+  auto state = m.plain();
+  auto other = NS::TransferPtr(m.device->newCommandQueue());
+  int disorders = 0;
+  for (int round = 0; round < 40; ++round) {
+    auto a = m.buffer(), b = m.buffer(), c = m.buffer();
+    static_cast<float*>(a->contents())[0] = 1;
+    auto* first = start(m.queue.get(), state.get(), {b.get(), a.get()});
+    auto* second = start(other.get(), state.get(), {c.get(), b.get()});
+    first->waitUntilCompleted();
+    second->waitUntilCompleted();
+    disorders += value(c) == 0;
+  }
+  EXPECT(disorders > 3 && disorders < 37);
+}
+
 TEST("E11 an autoreleased object dies with its pool; without a pool it leaks, and is named") {
   Machine m;
   MTL::CommandBuffer* kept = nullptr;
@@ -293,6 +327,13 @@ TEST("E11 releasing what is not ours is an over-release") {
     m.queue->commandBuffer()->release();
   }
   EXPECT(reported("over-release"));
+}
+
+TEST("E11 a message on a thread without a pool is reported") {
+  Machine m;
+  auto y = m.buffer();
+  std::thread([&] { y->length(); }).join();
+  EXPECT(reported("length] sent with no pool in place"));
 }
 
 TEST("E12 the 65th unfinished command buffer blocks") {
@@ -388,6 +429,13 @@ TEST("E14 archives: a miss fails when asked to, a bad file is nil, validation re
   EXPECT(!archive->serializeToURL(attnproto::metal::file_url("/tmp"), &m.error));
   EXPECT(archive->addComputePipelineFunctions(descriptor.get(), &m.error));
   EXPECT(m.pipeline(plain.get(), with_archive, MTL::PipelineOptionFailOnBinaryArchiveMiss));
+  auto with_text = [&](const std::string& more) {
+    auto library = m.compile((kText + more).c_str());
+    auto same = NS::TransferPtr(library->newFunction(ns("plain")));
+    return m.pipeline(same.get(), with_archive, MTL::PipelineOptionFailOnBinaryArchiveMiss);
+  };
+  EXPECT(with_text("// a comment") && with_text("/* two\nlines */"));
+  EXPECT(!with_text("constant float MORE = 1;"));
   EXPECT(!create("/dev/null") && m.error->code() == 1);
   behaviour().shader_validation = true;
   EXPECT(!create(""));
@@ -422,6 +470,18 @@ TEST("E15 an injected fault has Metal's code and text, and names the encoder") {
   EXPECT(run()->status() == MTL::CommandBufferStatusCompleted);
 }
 
+TEST("E15 an event is not signalled by commands that failed") {
+  Machine m;
+  auto state = m.plain();
+  auto y = m.buffer(), x = m.buffer();
+  auto event = NS::TransferPtr(m.device->newSharedEvent());
+  behaviour().fail_next = 3;
+  start(m.queue.get(), state.get(), {y.get(), x.get()}, event.get())->waitUntilCompleted();
+  EXPECT(event->signaledValue() == 0);
+  start(m.queue.get(), state.get(), {y.get(), x.get()}, event.get())->waitUntilCompleted();
+  EXPECT(event->signaledValue() == 1);
+}
+
 TEST("E16 reads out of bounds are 0, writes vanish and are reported") {
   Machine m;
   auto state = m.pipeline(m.function("optional").get());
@@ -439,6 +499,10 @@ TEST("E16 reads out of bounds are 0, writes vanish and are reported") {
   commands->waitUntilCompleted();
   EXPECT(reported("Invalid device store"));
   EXPECT(static_cast<float*>(y->contents())[16] == 0);
+  static_cast<float*>(y->contents())[0] = 5;
+  auto beyond = m.pipeline(m.function("beyond").get());
+  start(m.queue.get(), beyond.get(), {y.get()})->waitUntilCompleted();
+  EXPECT(value(y) == 0);
 }
 
 TEST("E17 on macOS 14 a newer selector does not exist") {
@@ -465,6 +529,44 @@ TEST("E18 one buffer bound to two arguments is a warning") {
   EXPECT(contains(warnings(), "bound to two arguments of plain") && violations().empty());
 }
 
+TEST("safe math with fast functions is reported") {
+  Machine m;
+  auto options = make<MTL::CompileOptions>();
+  options->setLanguageVersion(MTL::LanguageVersion3_1);
+  options->setFastMathEnabled(false);
+  NS::TransferPtr(m.device->newLibrary(ns(kText), options.get(), &m.error));
+  EXPECT(violations().empty() && last_math() == "safe, precise");
+  auto half_done = make<MTL::CompileOptions>();
+  half_done->setLanguageVersion(MTL::LanguageVersion3_1);
+  half_done->setMathMode(MTL::MathModeSafe);
+  NS::TransferPtr(m.device->newLibrary(ns(kText), half_done.get(), &m.error));
+  EXPECT(reported("mathMode safe alone") && last_math() == "safe, fast");
+}
+
+TEST("a specialised visible function is known by its new name only") {
+  Machine m;
+  auto values = make<MTL::FunctionConstantValues>();
+  auto special = [&](const char* name) {
+    auto wanted = make<MTL::FunctionDescriptor>();
+    wanted->setName(ns("outside"));
+    wanted->setConstantValues(values.get());
+    if (name) wanted->setSpecializedName(ns(name));
+    auto library = m.compile("[[visible]] float outside(float x) { return x; }\n");
+    return NS::TransferPtr(library->newFunction(wanted.get(), &m.error));
+  };
+  for (const char* name : {"another", static_cast<const char*>(nullptr)}) {
+    auto linked = special(name);
+    auto state =
+        m.pipeline(m.function("calls").get(), [&](MTL::ComputePipelineDescriptor* descriptor) {
+          auto functions = make<MTL::LinkedFunctions>();
+          const NS::Object* one[] = {linked.get()};
+          functions->setPrivateFunctions(NS::Array::array(one, 1));
+          descriptor->setLinkedFunctions(functions.get());
+        });
+    EXPECT(bool(state) == (name == nullptr));
+  }
+}
+
 TEST("a library of no stated language version, a message to nil, an index beyond an array") {
   Machine m;
   auto options = make<MTL::CompileOptions>();
@@ -487,6 +589,8 @@ int main(int argc, char** argv) {
        {[](const StubLaunch& launch) { launch.at<float>(0)[0] = launch.at<float>(1)[0]; }}},
       {"special", {[](const StubLaunch&) {}}},
       {"calls", {[](const StubLaunch&) {}}},
+      {"beyond",
+       {[](const StubLaunch& launch) { launch.at<float>(0)[0] = launch.at<float>(0)[16]; }}},
       {"optional", {[](const StubLaunch& launch) { launch.at<float>(0)[16] = 3; }}},
   }));
   return run_tests(argc, argv, reset, [] { live(); });
