@@ -77,14 +77,22 @@ std::string linked_text(const PipelineDescriptor* descriptor) {
   return source;
 }
 
-std::set<std::string> linked_names(const PipelineDescriptor* descriptor) {
-  std::set<std::string> names;
-  if (!descriptor->linked) return names;
+std::vector<Function*> linked_functions(const PipelineDescriptor* descriptor) {
+  std::vector<Function*> functions;
+  if (!descriptor->linked) return functions;
   for (Array* list :
        {descriptor->linked->functions.object, descriptor->linked->private_functions.object})
     for (size_t i = 0; list && i < list->items.size(); ++i)
-      names.insert(static_cast<Function*>(list->items[i].object)->symbol());
-  return names;
+      functions.push_back(static_cast<Function*>(list->items[i].object));
+  return functions;
+}
+
+// What is fixed in the kernel and in everything linked to it.
+std::map<unsigned, ConstantValue> all_constants(const PipelineDescriptor* descriptor) {
+  auto constants = descriptor->function->constants;
+  for (Function* function : linked_functions(descriptor))
+    constants.insert(function->constants.begin(), function->constants.end());
+  return constants;
 }
 
 // Metal knows a binary by what the compiler's front end made of the text: comments are gone.
@@ -107,7 +115,7 @@ std::string without_comments(const std::string& source) {
 
 std::string archive_key(const PipelineDescriptor* descriptor) {
   std::string key = descriptor->function->name + "\n" + without_comments(linked_text(descriptor));
-  for (const auto& [index, value] : descriptor->function->constants)
+  for (const auto& [index, value] : all_constants(descriptor))
     key += std::to_string(index) + "=" + std::to_string(value.bits) + "\n";
   return std::to_string(std::hash<std::string>()(key));
 }
@@ -126,7 +134,8 @@ std::string problem_with(const PipelineDescriptor* descriptor, UInt options) {
     return function->name +
            " cannot be used to build a pipeline state. Use newFunctionWithName:constantValues:... "
            "to get the specialized function";
-  const auto linked = linked_names(descriptor);
+  std::set<std::string> linked;
+  for (const Function* one : linked_functions(descriptor)) linked.insert(one->symbol());
   for (const std::string& name : function->library->text->undefined_in(function->name))
     if (!linked.count(name)) return "Undefined symbol: " + name;
   if ((options & kFailOnMiss) && !in_archive(descriptor))
@@ -211,7 +220,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
   }
   attnproto::PipelineDescriptor wanted;
   wanted.function = descriptor->function->name;
-  for (const auto& [index, value] : descriptor->function->constants)
+  for (const auto& [index, value] : all_constants(descriptor))
     wanted.constants.push_back(as_constant(index, value));
   if (descriptor->linked && descriptor->linked->functions)
     for (auto& item : descriptor->linked->functions->items)
@@ -225,7 +234,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
     set_error(error, kPipelineDomain, 3, reason(refused));
     return nullptr;
   }
-  const auto& info = pipeline->executable->info();
+  const auto info = pipeline->executable->info();
   if (info.static_threadgroup_bytes > attnproto::kMaxThreadgroupBytes) {
     release(pipeline);
     set_error(error, kPipelineDomain, 3,

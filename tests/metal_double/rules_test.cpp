@@ -34,6 +34,7 @@ kernel void plain(device float* y [[buffer(0)]], device float* x [[buffer(1)]]) 
 kernel void special(device float* y [[buffer(0)]]) { y[0] = CAUSAL ? WIDTH : 0; }
 kernel void optional(device float* y [[buffer(0)]]) { y[0] = HAS_BIAS ? BIAS : 0; }
 kernel void calls(device float* y [[buffer(0)]]) { y[0] = outside(1); }
+kernel void vast(device float* y [[buffer(0)]]) { threadgroup float t[8193]; y[0] = t[0]; }
 kernel void beyond(device float* y [[buffer(0)]]) { y[0] = y[16]; }
 )";
 
@@ -166,6 +167,12 @@ TEST("E5 threadgroup memory: a multiple of 16, at most 32768 in all") {
   encoder->dispatchThreadgroups(MTL::Size(1, 1, 1), MTL::Size(1, 1, 1));
   EXPECT(reported("threadgroup memory(32784) must be <= 32768"));
   encoder->endEncoding();
+}
+
+TEST("E5 a kernel that declares more than 32768 bytes of threadgroup memory is no pipeline") {
+  Machine m;
+  EXPECT(!m.pipeline(m.function("vast").get()) && m.error->code() == 3);
+  EXPECT(m.reason().find("Threadgroup memory size (32772) exceeds") == 0);
 }
 
 TEST("E6 setBytes beyond 4096, buffers of no length, unaligned no-copy memory, index 31") {
@@ -589,6 +596,7 @@ int main(int argc, char** argv) {
        {[](const StubLaunch& launch) { launch.at<float>(0)[0] = launch.at<float>(1)[0]; }}},
       {"special", {[](const StubLaunch&) {}}},
       {"calls", {[](const StubLaunch&) {}}},
+      {"vast", {[](const StubLaunch&) {}, 32772}},
       {"beyond",
        {[](const StubLaunch& launch) { launch.at<float>(0)[0] = launch.at<float>(0)[16]; }}},
       {"optional", {[](const StubLaunch& launch) { launch.at<float>(0)[16] = 3; }}},
