@@ -59,8 +59,8 @@ function(attnproto_add_metal_double target)
   target_compile_definitions(${target} PUBLIC ATTNPROTO_METAL_DOUBLE)
 
   foreach(test rules device)
-    add_executable(metal_${test}_test EXCLUDE_FROM_ALL
-      ${double}/${test}_test.cpp ${double}/stub_device.cpp)
+    file(GLOB parts CONFIGURE_DEPENDS ${double}/${test}_*test.cpp)
+    add_executable(metal_${test}_test EXCLUDE_FROM_ALL ${parts} ${double}/stub_device.cpp)
     target_compile_options(metal_${test}_test PRIVATE -fblocks)
     target_include_directories(metal_${test}_test SYSTEM PRIVATE "${metal_cpp}")
     target_link_libraries(metal_${test}_test PRIVATE ${target})

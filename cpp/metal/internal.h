@@ -40,6 +40,8 @@ struct Context {
   void renew_queue();
   // Loaded once while the file stays the same.
   Owned<MTL::BinaryArchive> archive(const std::string& path);
+  // It was written anew: a clock may be too coarse to show that.
+  void forget_archive(const std::string& path);
 
  private:
   struct Loaded {

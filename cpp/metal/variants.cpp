@@ -159,6 +159,7 @@ class MetalArchive : public Archive {
                       "at least one pipeline added; " +
                       describe(error));
     }
+    context_->forget_archive(path);
   }
 
  private:
@@ -186,6 +187,11 @@ Owned<MTL::BinaryArchive> Context::archive(const std::string& path) {
                     "macOS on this GPU; delete it and build it again: " +
                     describe(error));
   return loaded.archive;
+}
+
+void Context::forget_archive(const std::string& path) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  archives_.erase(path);
 }
 
 std::shared_ptr<Archive> make_archive(std::shared_ptr<Context> context) {

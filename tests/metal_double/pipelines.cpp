@@ -1,5 +1,7 @@
 // Pipelines, linking, function tables and archives: rules E2, E5, E13, E14.
 #include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -95,19 +97,23 @@ std::map<unsigned, ConstantValue> all_constants(const PipelineDescriptor* descri
   return constants;
 }
 
-// Metal knows a binary by what the compiler's front end made of the text: comments are gone.
+// Metal knows a binary by what the compiler's front end made of the text: comments are gone,
+// and one space is as good as many.
 std::string without_comments(const std::string& source) {
   std::string kept;
   for (size_t i = 0; i < source.size();) {
     size_t end = i + 1;
+    bool blank = std::isspace(static_cast<unsigned char>(source[i]));
     if (source.compare(i, 2, "//") == 0) {
       end = std::min(source.find('\n', i), source.size());
+      blank = true;
     } else if (source.compare(i, 2, "/*") == 0) {
       const size_t close = source.find("*/", i + 2);
       end = close == std::string::npos ? source.size() : close + 2;
-    } else {
-      kept += source[i];
+      blank = true;
     }
+    if (!blank) kept += source[i];
+    if (blank && !kept.empty() && kept.back() != ' ') kept += ' ';
     i = end;
   }
   return kept;
@@ -117,7 +123,9 @@ std::string archive_key(const PipelineDescriptor* descriptor) {
   std::string key = descriptor->function->name + "\n" + without_comments(linked_text(descriptor));
   for (const auto& [index, value] : all_constants(descriptor))
     key += std::to_string(index) + "=" + std::to_string(value.bits) + "\n";
-  return std::to_string(std::hash<std::string>()(key));
+  char digest[20];
+  snprintf(digest, sizeof digest, "%016zx", std::hash<std::string>()(key));
+  return digest;
 }
 
 bool in_archive(const PipelineDescriptor* descriptor) {
