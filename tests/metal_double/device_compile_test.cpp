@@ -75,9 +75,10 @@ TEST("compile errors carry Metal's text; warnings are no errors; a lost compiler
 
 TEST("macros reach the text") {
   Lab lab;
-  auto library =
-      lab.device->library_with("kernel void KERNEL() {}", {false, {{"KERNEL", "named"}}});
-  EXPECT(library->functions().size() == 1);
+  lab.library = lab.device->library_with(kText, {false, {{"MACRO", "7"}}});
+  auto y = lab.buffer({0});
+  lab.device->submit({run(lab.pipeline("alone"), {{0, DeviceMemory{y, 0}}})});
+  EXPECT(first(y) == 101);
 }
 
 TEST("safe and fast math are chosen whole on macOS 14 and on newer ones") {

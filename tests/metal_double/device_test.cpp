@@ -30,7 +30,10 @@ void modified(const StubLaunch& launch) {
 }
 
 // Counts what is bound: a kernel must find its own arguments and no others.
-void alone(const StubLaunch& launch) { launch.at<float>(0)[0] = float(launch.buffers.size()); }
+void alone(const StubLaunch& launch) {
+  const bool defined = launch.text.find("#define MACRO 7\n") != std::string::npos;
+  launch.at<float>(0)[0] = float(launch.buffers.size()) + (defined ? 100 : 0);
+}
 
 void through_table(const StubLaunch& launch) {
   for (const std::string& name : launch.tables.at(1))
@@ -47,6 +50,13 @@ TEST("dispatches of one submission run in order and see each other's writes") {
   EXPECT(timing.gpu_start_us > 0 && timing.gpu_us() >= 0 && timing.gpu_us() < 1e7);
   EXPECT(timing.each.empty());
   EXPECT(lab.device->submit({}).gpu_us() == 0);
+  // The double runs what nothing orders in any order: a chain of eight would come out wrong.
+  std::vector<std::shared_ptr<Buffer>> links;
+  for (int i = 0; i < 9; ++i) links.push_back(lab.buffer({i == 0 ? 1.0f : 0.0f}));
+  std::vector<Dispatch> chain;
+  for (int i = 0; i < 8; ++i) chain.push_back(axpy_of(lab, links[i], links[i + 1], 2));
+  lab.device->submit(chain);
+  EXPECT(first(links[8]) == 256);
 }
 
 TEST("results are read after completion, however late it comes") {
