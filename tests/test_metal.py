@@ -3,8 +3,10 @@
 import concurrent.futures
 import gc
 import os
+import re
 import threading
 import time
+from pathlib import Path
 
 import attnproto
 import numpy as np
@@ -330,6 +332,14 @@ def test_the_device_and_the_cpu_agree_bit_for_bit_on_exact_sums(metal):
         )
         results.append(y)
     np.testing.assert_array_equal(*results)
+
+
+def test_no_kernel_declares_one_simdgroup_as_its_most_threads():
+    # Apple's compiler gets rows of simdgroup matrices wrong then, in silence.
+    declared = re.compile(r"max_total_threads_per_threadgroup\s*\(\s*(\d+)\s*\)")
+    texts = [p.read_text() for p in (Path(__file__).parents[1] / "metal").rglob("*.[hm]*")]
+    assert len(texts) > 20
+    assert not {32} & {int(n) for text in texts for n in declared.findall(text)}
 
 
 @pytest.mark.parametrize("causal", [False, True])
