@@ -10,6 +10,10 @@ function(attnproto_add_metal target)
     return()
   endif()
   attnproto_find_metal_cpp(metal_cpp)
+  # metal-cpp calls methods of nil, as Objective-C allows and C++ does not: clang 22 then takes
+  # every pointer for set and drops our questions whether Metal gave one.
+  target_compile_options(${target} PUBLIC
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-delete-null-pointer-checks>)
   target_sources(${target} PRIVATE
     cpp/metal/completion.cpp
     cpp/metal/constants.cpp
