@@ -59,12 +59,23 @@ void raise(const char* name, const char* message) {
   PyErr_SetString(type.ptr(), message);
 }
 
+void raise(const Fault& fault) {
+  nb::object errors = nb::module_::import_("attnproto.errors");
+  nb::object type = errors.attr("FAULTS").attr("get")(fault.code(), errors.attr("GpuFault"));
+  nb::object error = type(fault.what());
+  error.attr("code") = fault.code();
+  error.attr("kernels") = fault.kernels();
+  PyErr_SetObject(type.ptr(), error.ptr());
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {
     try {
       std::rethrow_exception(error);
+    } catch (const Fault& e) {
+      return raise(e);
     } catch (const Error& e) {
       switch (e.kind()) {
         case ErrorKind::DeviceUnavailable:

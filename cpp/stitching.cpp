@@ -109,6 +109,12 @@ std::string place(const StitchedCall& call, size_t position) {
 
 }  // namespace
 
+std::string spell(const Signature& signature) {
+  std::string list;
+  for (const std::string& type : signature.parameters) list += (list.empty() ? "" : ", ") + type;
+  return signature.result + "(" + list + ")";
+}
+
 std::map<std::string, Signature> visible_signatures(const std::string& msl_text) {
   const std::string code = without_comments(msl_text);
   std::map<std::string, Signature> found;

@@ -18,7 +18,7 @@ from typing import Any
 
 from . import environment
 from .errors import DeviceUnavailable
-from .runner import OPENER, DeviceRecord, Task, Worker, make_row, task_key
+from .runner import OPENER, SPENT, DeviceRecord, Task, Worker, make_row, task_key
 
 # How often a point may lose its machine before it is given up as a row of its own.
 _LOSSES = 3
@@ -141,7 +141,7 @@ def run_here(
         at = datetime.now(timezone.utc)
         answer = worker.run(task)
         elapsed_s = (datetime.now(timezone.utc) - at).total_seconds()
-        if answer[0] in ("timeout", "crashed"):
+        if answer[0] in SPENT:
             _workers.pop(owner).stop()
     made_with = {**environment.describe(), "host": platform.node()}
     return make_row(task, mode, worker.device, made_with, answer, at, elapsed_s)
