@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import KernelCompileError, UnsupportedProblem
-from .rewrite import FunctionConstant
+from .interface import FunctionConstant
 
 _SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
 _SYMBOLS = re.compile(_SYMBOL)

@@ -13,7 +13,8 @@ from .. import _core
 from ..errors import KernelCompileError
 from . import cache, clang, ir
 from .entry import with_entries
-from .rewrite import FunctionConstant, Instance, Parameter, Rewritten, rewrite
+from .interface import FunctionConstant, Instance, Parameter
+from .rewrite import Rewritten, rewrite
 from .tokens import RewriteError
 
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
