@@ -115,12 +115,13 @@ NB_MODULE(_core, m) {
       .value("THREADGROUP", KernelArgument::Kind::Threadgroup)
       .value("FUNCTION_TABLE", KernelArgument::Kind::FunctionTable);
   nb::class_<KernelArgument>(m, "KernelArgument")
-      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string>(), "kind"_a, "index"_a,
-           "min_bytes"_a, "name"_a)
+      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string, bool>(), "kind"_a,
+           "index"_a, "min_bytes"_a, "name"_a, "writes"_a = false)
       .def_ro("kind", &KernelArgument::kind)
       .def_ro("index", &KernelArgument::index)
       .def_ro("min_bytes", &KernelArgument::min_bytes)
-      .def_ro("name", &KernelArgument::name);
+      .def_ro("name", &KernelArgument::name)
+      .def_ro("writes", &KernelArgument::writes);
   nb::class_<KernelImage>(m, "KernelImage")
       .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
                     std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),

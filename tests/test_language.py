@@ -387,7 +387,7 @@ def test_a_conditional_argument_must_be_bound_where_its_condition_holds(device, 
     ("change", "message"),
     [
         ({5: 70000}, "shorter.*70000"),
-        ({6: -1}, "byte.*-1"),
+        ({"byte": -1}, "byte.*-1"),
         ({0: 2}, "flag.*2"),
         ({99: 1}, "99"),
         ({1: None}, "whole.*index 1"),

@@ -88,6 +88,8 @@ def is_linkable(d: Declaration) -> bool:
 def check_pointers(t: list[Token], d: Declaration) -> None:
     """Refuse a pointer parameter without an address space, as Metal does."""
     for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):
+        end = next((i for i in range(len(parameter)) if is_attribute(parameter, i)), None)
+        parameter = parameter[:end]
         words = {w.text for w in parameter}
         stars = [w for w in parameter if w == "*"]
         if stars and not words & set(SPACES) and "auto" not in words and "=" not in words:

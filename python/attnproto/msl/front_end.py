@@ -34,7 +34,7 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
         else:
             continue
         size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name))
+        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
     return found
 
 

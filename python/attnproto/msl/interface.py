@@ -14,6 +14,7 @@ class Parameter:
     space: str | None
     reference: bool
     table: bool = False
+    writes: bool = False  # what it points at is not const
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,17 @@ class LibraryHead:
             strict: whether one that the text does not declare is an error.
 
         Raises:
-            KernelCompileError: a key names no constant of the text.
+            KernelCompileError: a key names no constant of the text, or two name one.
         """
         by_index = {c.index: c.name for c in self.constants.values()}
         values = {}
         for constant in given:
             name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
+            if name in values:
+                raise KernelCompileError(
+                    f"[msl] found two values for function constant '{name}' (index "
+                    f"{self.constants[name].index}), needs one; name it or number it, not both"
+                )
             if name in self.constants:
                 values[name] = constant.value
             elif strict:
@@ -168,7 +173,8 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
     if not rewritten.instances and not rewritten.visible:
         raise KernelCompileError(
-            "[msl] found no kernel and no visible function in the text, needs at least one"
+            "[msl] found no kernel and no visible function in the text, needs at least one; "
+            "write kernel before the function the device shall run"
         )
     try:
         whole = with_entries(rewritten)

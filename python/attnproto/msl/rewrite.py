@@ -185,7 +185,9 @@ class Rewriter(MethodRewriter):
         words = [w.text for w in plain]
         space = next((w for w in words if w in SPACES), None)
         name = next((w.text for w in reversed(plain) if w.kind == "name"), "")
-        return Parameter(name, attributes, space, "&" in words, TABLE in words)
+        points_at = words[: next((i for i, w in enumerate(words) if w in ("*", "&")), 0)]
+        writes = "device" in points_at and "const" not in points_at
+        return Parameter(name, attributes, space, "&" in words, TABLE in words, writes)
 
     def _instantiation(
         self, d: Declaration, host_name: list[Token] | None, near: Token
