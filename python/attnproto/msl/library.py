@@ -167,8 +167,20 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
+    rewritten, whole = translated(clang.preprocess(text))
+    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
+    cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
+    return made
+
+
+def translated(text: str) -> tuple[Rewritten, str]:
+    """What a preprocessed text holds, and the whole of it for clang, entry points included.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
     try:
-        rewritten = rewrite(clang.preprocess(text))
+        rewritten = rewrite(text)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
     if not rewritten.instances and not rewritten.visible:
@@ -183,9 +195,7 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
             f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
             "device knows"
         ) from None
-    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
-    cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
-    return made
+    return rewritten, whole
 
 
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
