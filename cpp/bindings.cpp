@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -204,6 +205,17 @@ NB_MODULE(_core, m) {
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
+  nb::class_<cpu::Counted>(m, "Counted")
+      .def_ro("lanes", &cpu::Counted::lanes)
+      .def_ro("issued", &cpu::Counted::issued)
+      .def_ro("divergent", &cpu::Counted::divergent)
+      .def_ro("uniform", &cpu::Counted::uniform)
+      .def_ro("threadgroups", &cpu::Counted::threadgroups)
+      .def_ro("simdgroups", &cpu::Counted::simdgroups)
+      .def_ro("threads", &cpu::Counted::threads)
+      .def_ro("threadgroup_bytes", &cpu::Counted::threadgroup_bytes)
+      .def_prop_ro("loaded_bytes", [](const cpu::Counted& self) { return self.loaded.bytes(); })
+      .def_prop_ro("stored_bytes", [](const cpu::Counted& self) { return self.stored.bytes(); });
   m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;
