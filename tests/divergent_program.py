@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 LANE = np.arange(32)
@@ -80,6 +82,8 @@ class Divergent:
         )
 
     def run(self, n):
+        """What each lane holds at the end; `executed` counts lanes by kind of statement."""
+        self.executed = Counter()
         x = LANE.astype(np.uint32) * np.uint32(77) + np.uint32(5)
         u = np.uint32
 
@@ -94,6 +98,7 @@ class Divergent:
             for kind, what, *rest in block:
                 if not mask.any():
                     break
+                self.executed[kind] += int(mask.sum())
                 if kind == "sum":
                     x = np.where(mask, x * u(3) + (x[mask] & u(1023)).sum(dtype=u) + u(what), x)
                 elif kind == "ballot":

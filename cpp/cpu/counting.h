@@ -22,9 +22,9 @@ inline constexpr uint32_t kLoopDepth = 4;  // loops around a segment that are to
 
 // Written into the object file by msl/counts.py.
 struct CountedSegment {
-  uint32_t order;               // rises along the code
-  uint32_t depth;               // loops around it, at most kLoopDepth
-  uint32_t loops[kLoopDepth];   // outermost first: the order of each one's head
+  uint32_t order;              // rises along the code
+  uint32_t depth;              // loops around it, at most kLoopDepth
+  uint32_t loops[kLoopDepth];  // outermost first: the order of each one's head
   uint32_t first_access, accesses;
 };
 struct CountedAccess {

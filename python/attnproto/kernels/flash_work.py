@@ -79,8 +79,8 @@ def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
     plain = type(problem.variant)(causal=problem.variant.causal)
     if tile.keys not in ("lane", "matrix") or tile.query == "device" or problem.variant != plain:
         raise UnsupportedProblem(
-            f"[flash.work] found {tile.name} with {problem.variant}, needs keys='lane' or 'matrix', "
-            "Q in threadgroup memory or registers, no variant but causal; count it instead"
+            f"[flash.work] found {tile.name} with {problem.variant}, needs keys='lane' or "
+            "'matrix', Q in threadgroup memory or registers, no variant but causal; count it instead"
         )
     heads, blocks, size = problem.b * problem.hq, tile.rows // 8, tile.element_bytes
     fragments = problem.d // 8  # of 8 rows or 8 keys

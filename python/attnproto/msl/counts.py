@@ -33,7 +33,8 @@ class Counts:
         float_operations: additions, products, divisions and extremes, by element.
         conversions: between float types, by element.
         threadgroup_loads: instructions; ``_bytes`` are theirs, ``_vector`` how many move a
-            vector. Likewise for stores and atomics, device and constant memory.
+            vector. Likewise for stores, device and constant memory; an atomic addition is the
+            load and the exchanges that clang makes of it.
         threadgroup_barriers: as a thread meets them.
         simdgroup_barriers: as a thread meets them.
         transcendentals: logarithms, roots, powers, trigonometric functions.
