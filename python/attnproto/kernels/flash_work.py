@@ -80,7 +80,8 @@ def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
     if tile.keys not in ("lane", "matrix") or tile.query == "device" or problem.variant != plain:
         raise UnsupportedProblem(
             f"[flash.work] found {tile.name} with {problem.variant}, needs keys='lane' or "
-            "'matrix', Q in threadgroup memory or registers, no variant but causal; count it instead"
+            "'matrix', Q in threadgroup memory or registers, at most a causal mask; "
+            "count it instead"
         )
     heads, blocks, size = problem.b * problem.hq, tile.rows // 8, tile.element_bytes
     fragments = problem.d // 8  # of 8 rows or 8 keys
