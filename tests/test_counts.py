@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -12,7 +13,7 @@ from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash, flash_work
 from attnproto.kernels.flash import FlashTile, Variant
 from attnproto.library import describe
-from attnproto.msl import clang, counts, linking, native
+from attnproto.msl import clang, counts, instrument, linking, native
 from attnproto.msl.registers import live_registers
 from divergent_program import Divergent
 
@@ -107,6 +108,30 @@ def test_turns_of_an_inner_loop_belong_to_a_turn_of_the_outer(device):
     found = count(device, body, 6)
     assert found.device_stores == sum((lane + a) % 3 for a in range(6) for lane in range(32))
     assert found.issued["device_stores"] == 6 * 2
+
+
+def test_lanes_wait_at_the_end_of_a_turn_that_has_several():
+    text = """define void @f(i1 %c, i1 %d) {
+  br label %head
+
+head:                                             ; preds = %last, %head, %0
+  br i1 %c, label %last, label %head
+
+last:                                             ; preds = %head
+  br i1 %d, label %head, label %end
+
+end:                                              ; preds = %last
+  ret void
+}
+"""
+    lines = instrument.instrument(text).split("\n")
+    passed = [line.split("i32 ")[1][:-1] for line in lines if "call void" in line]
+    # The turn's own segment was made first: it is passed before either way back.
+    assert passed == ["1", "2", "0", "3", "0", "4"]
+    table = next(line for line in lines if line.startswith("@attn.segments"))
+    orders = [int(n) for n in re.findall(r"\[i32 (\d+)", table)]
+    assert orders[0] > orders[3] > orders[2] > orders[1]
+    assert orders[4] > orders[0]
 
 
 def test_a_partial_simdgroup_counts_its_missing_lanes_as_idle(device):

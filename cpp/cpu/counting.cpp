@@ -10,49 +10,9 @@ namespace {
 
 constexpr uint32_t kEnded = ~0u;
 
-// Where a lane is: its place among the segments, and the turn of each loop around it.
-// Compared from the outermost loop inwards, so that a lane still in a turn is behind one
-// that has begun the next.
-struct Position {
-  uint32_t segment = kEnded;
-  std::array<uint32_t, kLoopDepth> turns{};
-
-  bool operator==(const Position& other) const {
-    return segment == other.segment && turns == other.turns;
-  }
-};
-
-bool behind(const Position& a, const Position& b, const CountedSegment* segments) {
-  const CountedSegment &s = segments[a.segment], &t = segments[b.segment];
-  for (uint32_t level = 0;; level++) {
-    uint32_t x = level < s.depth ? s.loops[level] : s.order;
-    uint32_t y = level < t.depth ? t.loops[level] : t.order;
-    if (x != y) return x < y;
-    if (level >= s.depth || level >= t.depth) return level >= s.depth && level < t.depth;
-    if (a.turns[level] != b.turns[level]) return a.turns[level] < b.turns[level];
-  }
-}
-
-void advance(Position& at, uint32_t next, const CountedSegment* segments) {
-  if (next == kEnded) {
-    at = {};
-    return;
-  }
-  const CountedSegment& to = segments[next];
-  uint32_t common = 0;
-  if (at.segment != kEnded) {
-    const CountedSegment& from = segments[at.segment];
-    while (common < from.depth && common < to.depth && from.loops[common] == to.loops[common])
-      common++;
-  }
-  for (uint32_t level = common; level < kLoopDepth; level++) at.turns[level] = 0;
-  if (common && to.order == to.loops[common - 1] && at.segment != kEnded) at.turns[common - 1]++;
-  at.segment = next;
-}
-
-// One lane of a simdgroup that is run again.
+// One lane of a simdgroup that is run again: the segment it is at, and what it used up.
 struct Replay {
-  Position at;
+  uint32_t at = kEnded;
   size_t segment = 0, address = 0;
 };
 
@@ -132,26 +92,25 @@ void Counting::lockstep(const Lane* lanes, uint32_t count, Counted& total) {
   auto next = [&](uint32_t lane) {
     const auto& trace = lanes[lane].segments;
     Replay& replay = replays[lane];
-    advance(replay.at, replay.segment < trace.size() ? trace[replay.segment] : kEnded, segments);
-    replay.segment++;
+    replay.at = replay.segment < trace.size() ? trace[replay.segment++] : kEnded;
   };
   for (uint32_t lane = 0; lane < count; lane++) next(lane);
 
   for (;;) {
     uint32_t first = kEnded;
     for (uint32_t lane = 0; lane < count; lane++)
-      if (replays[lane].at.segment != kEnded &&
-          (first == kEnded || behind(replays[lane].at, replays[first].at, segments)))
+      if (replays[lane].at != kEnded &&
+          (first == kEnded || segments[replays[lane].at].order < segments[replays[first].at].order))
         first = lane;
     if (first == kEnded) return;
-    const Position here = replays[first].at;
+    const uint32_t here = replays[first].at;
     uint32_t active = 0;
     for (uint32_t lane = first; lane < count; lane++)
       if (replays[lane].at == here) active |= 1u << lane;
 
-    total.issued[here.segment]++;
-    total.lanes[here.segment] += uint64_t(__builtin_popcount(active));
-    const CountedSegment& segment = segments[here.segment];
+    total.issued[here]++;
+    total.lanes[here] += uint64_t(__builtin_popcount(active));
+    const CountedSegment& segment = segments[here];
     for (uint32_t i = 0; i < segment.accesses; i++) {
       const CountedAccess& access = kernel_->accesses[segment.first_access + i];
       bool uniform = true;
@@ -168,8 +127,8 @@ void Counting::lockstep(const Lane* lanes, uint32_t count, Counted& total) {
     bool parted = false;
     for (uint32_t rest = active; rest; rest &= rest - 1) next(uint32_t(__builtin_ctz(rest)));
     for (uint32_t rest = active; rest; rest &= rest - 1)
-      parted = parted || !(replays[__builtin_ctz(rest)].at == replays[first].at);
-    total.divergent[here.segment] += parted;
+      parted = parted || replays[__builtin_ctz(rest)].at != replays[first].at;
+    total.divergent[here] += parted;
   }
 }
 

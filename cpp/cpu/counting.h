@@ -2,9 +2,9 @@
 //
 // Lanes run one after the other, so each leaves a trace: the segments of code it ran and
 // the addresses it used. When a threadgroup has ended, the traces of a simdgroup are run
-// again in lockstep: lanes at the same segment of the same turn of their loops go on
-// together, those that are behind go first. That says which lanes were active together,
-// where they parted, and which accesses had one address for all of them.
+// again in lockstep: lanes at the same segment go on together, those that are behind go
+// first. That says which lanes were active together, where they parted, and which accesses
+// had one address for all of them.
 #pragma once
 
 #include <cstddef>
@@ -18,13 +18,9 @@ namespace attnproto::cpu {
 
 struct Threadgroup;
 
-inline constexpr uint32_t kLoopDepth = 4;  // loops around a segment that are told apart
-
 // Written into the object file by msl/counts.py.
 struct CountedSegment {
-  uint32_t order;              // rises along the code
-  uint32_t depth;              // loops around it, at most kLoopDepth
-  uint32_t loops[kLoopDepth];  // outermost first: the order of each one's head
+  uint32_t order;  // rises along the code; a turn of a loop ends at its highest
   uint32_t first_access, accesses;
 };
 struct CountedAccess {

@@ -14,10 +14,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .meetings import loop_nest
+from .meetings import loop_nest, successors
 from .registers import live_registers
 
-LOOP_DEPTH = 4  # as counting.h has it
 _BYTES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 _SPACES = {"1": "device", "2": "constant", "3": "threadgroup"}
 _ELEMENT_TYPES = r"(?P<type><(?P<width>\d+) x (?P<element>\w+)>|\w+)"
@@ -54,6 +53,7 @@ _CALLED = {name: re.compile(rf"call [^@]*@{pattern}") for name, pattern in _CALL
 _MATRIX = re.compile(r"call [^@]*@attn_matrix_multiply_accumulate_(\w+?)_(\w+)\(")
 _FRAGMENT = re.compile(r"call [^@]*@attn_fragment\(i32 (?:noundef )?(?:(\d+)|%)")
 _BRANCH = re.compile(r"^  (?:br i1|switch) ")
+_TERMINATOR = re.compile(r"^  (?:br|switch)\b")
 _LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
 # A pointer whose space the language left open (4), and what it was made of.
 _OPENED = re.compile(r"^\s+(%\S+) = addrspacecast ptr addrspace\((\d)\) \S+ to ptr addrspace\(4\)")
@@ -69,6 +69,7 @@ _CALL = re.compile(r"call [^@(]*(?:(@[\w.$\"-]+)|%[\w.]+)\(")
 class _Segment:
     """Code that is run from its first line to its last."""
 
+    order: int  # rises along the code
     amounts: Counter[str] = field(default_factory=Counter)
     accesses: list[tuple[str, str, int]] = field(default_factory=list)  # space, kind, bytes
     branches: bool = False
@@ -78,7 +79,6 @@ class _Segment:
 class _Instrumenter:
     defined: set[str]  # functions of the module
     segments: list[_Segment] = field(default_factory=list)
-    words: list[tuple[int, ...]] = field(default_factory=list)  # order, depth and loops of each
     state: set[str] = field(default_factory=set)  # what points into the engine's own memory
     opened: dict[str, str] = field(default_factory=dict)  # space by pointer that left it open
     out: list[str] = field(default_factory=list)
@@ -89,8 +89,8 @@ class _Instrumenter:
         self.state, self.opened = set(), {}
         nest = loop_nest(body)
         order = {block: self.blocks + number << 8 for number, (block, _) in enumerate(nest)}
-        around = {block: [order[loop] for loop in loops] for block, loops in nest}
         self.blocks += len(nest)
+        turns = self._turns(body, nest, order)
         label, head, pieces = "", True, 0
         for line in body:
             found = _LABEL.match(line)
@@ -100,20 +100,39 @@ class _Instrumenter:
                 continue
             if head and " = phi " not in line:
                 head = False
-                self._begin(order[label], around[label])
+                self._begin(order[label])
+            if label in turns and _TERMINATOR.match(line):
+                self._pass(turns[label])
             self._line(line)
             call = _CALL.search(line)
             if call and (call[1] is None or call[1] in self.defined):
                 pieces += 1
-                self._begin(order[label] + pieces, around[label])
+                self._begin(order[label] + pieces)
 
-    def _begin(self, order: int, loops: list[int]) -> None:
-        self.out.append(
-            f"  call void @attn_count_segment(ptr @attn.counted, i32 {len(self.segments)})"
-        )
-        loops = loops[:LOOP_DEPTH]
-        self.segments.append(_Segment())
-        self.words.append((order, len(loops), *loops, *[0] * (LOOP_DEPTH - len(loops))))
+    def _turns(
+        self, body: list[str], nest: list[tuple[str, tuple[str, ...]]], order: dict[str, int]
+    ) -> dict[str, int]:
+        """By block that ends a turn of a loop, a segment that holds nothing.
+
+        Where a turn can end at several blocks, lanes that skipped the later ones wait there for
+        the others; a loop with one such block needs none, because it comes last.
+        """
+        found: dict[str, int] = {}
+        edges = successors(body)
+        for head in {loop for _, loops in nest for loop in loops}:
+            inside = [block for block, loops in nest if head in loops]
+            ends = [block for block in inside if head in edges[block]]
+            if len(ends) > 1:
+                found |= dict.fromkeys(ends, len(self.segments))
+                self.segments.append(_Segment(max(order[block] for block in inside) + 255))
+        return found
+
+    def _begin(self, order: int) -> None:
+        self._pass(len(self.segments))
+        self.segments.append(_Segment(order))
+
+    def _pass(self, segment: int) -> None:
+        self.out.append(f"  call void @attn_count_segment(ptr @attn.counted, i32 {segment})")
 
     def _line(self, line: str) -> None:
         if " = phi " in line:
@@ -237,13 +256,13 @@ def _tables(made: _Instrumenter, description: str) -> list[str]:
     raw = description.encode() + b"\0"
     escaped = "".join(chr(b) if 32 <= b < 127 and b not in (34, 92) else f"\\{b:02X}" for b in raw)
     segments, accesses = [], []
-    for words, segment in zip(made.words, made.segments, strict=True):
-        segments.append(_numbers((*words, len(accesses), len(segment.accesses))))
+    for segment in made.segments:
+        segments.append(_numbers((segment.order, len(accesses), len(segment.accesses))))
         for space, kind, nbytes in segment.accesses:
             accesses.append(_numbers((space == "device", kind == "store", nbytes)))
     return [
         f'@attn.described = private constant [{len(raw)} x i8] c"{escaped}"',
-        _table("@attn.segments", LOOP_DEPTH + 4, segments),
+        _table("@attn.segments", 3, segments),
         _table("@attn.accesses", 3, accesses),
         "@attn.counted = private constant {ptr, ptr, ptr, i32, i32} {ptr @attn.described, "
         f"ptr @attn.segments, ptr @attn.accesses, i32 {len(segments)}, i32 {len(accesses)}}}",

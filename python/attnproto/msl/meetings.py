@@ -121,6 +121,11 @@ def loop_nest(body: list[str]) -> list[tuple[str, tuple[str, ...]]]:
     return ordered
 
 
+def successors(body: list[str]) -> dict[str, list[str]]:
+    """Where control may go from each block of a function, by label."""
+    return {name: block.successors for name, block in _blocks(body).items()}
+
+
 def _reached(start: Iterable[str], edges: dict[str, list[str]], without: str) -> set[str]:
     seen: set[str] = set()
     todo = [node for node in start if node != without]
