@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -127,12 +128,13 @@ NB_MODULE(_core, m) {
       .value("THREADGROUP", KernelArgument::Kind::Threadgroup)
       .value("FUNCTION_TABLE", KernelArgument::Kind::FunctionTable);
   nb::class_<KernelArgument>(m, "KernelArgument")
-      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string>(), "kind"_a, "index"_a,
-           "min_bytes"_a, "name"_a)
+      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string, bool>(), "kind"_a,
+           "index"_a, "min_bytes"_a, "name"_a, "writes"_a = false)
       .def_ro("kind", &KernelArgument::kind)
       .def_ro("index", &KernelArgument::index)
       .def_ro("min_bytes", &KernelArgument::min_bytes)
-      .def_ro("name", &KernelArgument::name);
+      .def_ro("name", &KernelArgument::name)
+      .def_ro("writes", &KernelArgument::writes);
   nb::class_<KernelImage>(m, "KernelImage")
       .def(
           "__init__",
@@ -239,6 +241,17 @@ NB_MODULE(_core, m) {
         return nb::bytes(code.data(), code.size());
       },
       "ptx"_a);
+  nb::class_<cpu::Counted>(m, "Counted")
+      .def_ro("lanes", &cpu::Counted::lanes)
+      .def_ro("issued", &cpu::Counted::issued)
+      .def_ro("divergent", &cpu::Counted::divergent)
+      .def_ro("uniform", &cpu::Counted::uniform)
+      .def_ro("threadgroups", &cpu::Counted::threadgroups)
+      .def_ro("simdgroups", &cpu::Counted::simdgroups)
+      .def_ro("threads", &cpu::Counted::threads)
+      .def_ro("threadgroup_bytes", &cpu::Counted::threadgroup_bytes)
+      .def_prop_ro("loaded_bytes", [](const cpu::Counted& self) { return self.loaded.bytes(); })
+      .def_prop_ro("stored_bytes", [](const cpu::Counted& self) { return self.stored.bytes(); });
   m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;

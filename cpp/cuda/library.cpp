@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "../check.h"
 #include "../error.h"
 #include "../stitching.h"
 
@@ -71,6 +72,7 @@ CudaPipeline::CudaPipeline(std::shared_ptr<Context> context, FrontEnds front_end
   info_.compile_us = image().compile_us + std::chrono::duration<double, std::micro>(spent).count();
   info_.function_us = image().function_us;
   info_.cached = image().cached;
+  check_pipeline(info_, name());
 }
 
 CudaPipeline::~CudaPipeline() {
