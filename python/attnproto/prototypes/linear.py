@@ -62,8 +62,9 @@ def points(mode: str) -> list[dict[str, Any]]:
         for decay, normalize in itertools.product(DECAYS, (False, True))
     ]
     listed += [_point("state", decay=decay, state=True, N=100) for decay in DECAYS]
-    lengths = (1, 63, 1000, 4096) if mode == "quick" else (1, 63, 1000, 4096, 65536)
-    listed += [_point("length", N=n, H=1) for n in lengths]
+    listed += [_point("length", N=n, H=1) for n in (1, 63, 1000, 4096)]
+    longest = [(64, 64)] if mode == "quick" else itertools.product((64, 128), CHUNKS)
+    listed += [_point("length", N=65536, H=1, D=d, chunk=chunk) for d, chunk in longest]
     listed += [
         _point("work", D=d, chunk=chunk, N=n, H=1)
         for d, chunk, n in itertools.product((64, 128), CHUNKS, _WORK_LENGTHS)
