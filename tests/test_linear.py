@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import attnproto
@@ -5,9 +6,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels import linear
-from attnproto.kernels.linear import launch_linear, linear_attention
+from attnproto.kernels import flash, linear
+from attnproto.kernels.linear import LinearProblem, launch_linear, linear_attention
 from attnproto.kernels.registry import metal_root
+from attnproto.recording import Watched
 
 # The specification's tolerance for FP32. For half and bfloat16 only the inputs and the output are
 # rounded: by 2^-11 and 2^-9 of themselves.
@@ -154,6 +156,36 @@ def test_states_made_a_few_chunks_at_a_time_change_no_bit(device, decay, monkeyp
     assert linear.linear_problem_of(q, k, v, chunk=32).chunks_a_dispatch == 3
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_long_work_goes_out_in_submissions_that_change_no_bit(device, monkeypatch):
+    q, k, v, logs = tensors(300, decay="token")
+    options = dict(decay=logs, chunk=32, return_state=True)
+    one, more = Watched(device), Watched(device)
+    whole = linear_attention(q, k, v, device=one, **options)
+    assert [len(s) for s in one.submissions] == [3]
+    # Three chunks of four heads: 2 D^2 + 2 D (32 + 8) a token.
+    monkeypatch.setattr(flash, "DISPATCH_FLOPS", 3 * 4 * 32 * (2 * 64**2 + 2 * 64 * 40))
+    pieces = linear_attention(q, k, v, device=more, **options)
+    for part, other in zip(pieces, whole, strict=True):
+        np.testing.assert_array_equal(part, other)
+    assert len(more.dispatches) == 1 + 2 * 4
+    assert len(more.submissions) > 4
+
+
+def test_no_dispatch_is_estimated_above_half_a_second_on_the_target():
+    for d, chunk in itertools.product((32, 64, 128), linear.CHUNKS):
+        for heads in (1, 32, 2048):
+            problem = LinearProblem(1, heads, 65536, d, "float32", chunk, "none", False)
+            assert problem.chunk_flops * problem.chunks_a_dispatch <= 0.5e12
+            assert problem.chunk * problem.chunks_a_dispatch <= 2**20
+
+
+def test_more_heads_than_one_dispatch_can_take_are_refused(monkeypatch):
+    q, k, v, _ = tensors(40)
+    monkeypatch.setattr(flash, "DISPATCH_FLOPS", 3 * 64 * (2 * 64**2 + 2 * 64 * 72))
+    with pytest.raises(UnsupportedProblem, match=r"found 4 heads in all.*needs at most 3"):
+        linear_attention(q, k, v)
 
 
 def by_chunk(q, k, v, decay, size=512):
