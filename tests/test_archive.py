@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import textwrap
 import attnproto
 import numpy as np
 import pytest
-from attnproto import ArchiveRefused, KernelCompileError, archive
+from attnproto import ArchiveRefused, KernelCompileError, _core, archive
 
 TEXT = """
 #include <metal_stdlib>
@@ -44,21 +44,26 @@ def doubled(device, pipeline):
 
 
 def rewrite(path, **changes):
-    """Change the manifest's device and write a digest that is right again."""
-    import hashlib
-
+    """Change what the device was and write a digest that is right again."""
     magic, _, body = path.read_bytes().split(b"\n", 2)
-    head, payload = body.split(b"\n", 1)
-    manifest = json.loads(head)
-    manifest["device"].update(changes)
-    body = json.dumps(manifest).encode() + b"\n" + payload
+    head, payload = body.split(b"\n\n", 1)
+    lines = [line.split(b"\t") for line in head.split(b"\n")]
+    for line in lines:
+        line[1] = changes.get(line[0].decode(), line[1].decode()).encode()
+    body = b"\n".join(map(b"\t".join, lines)) + b"\n\n" + payload
     path.write_bytes(magic + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def test_an_archive_lists_what_it_holds_and_for_which_device(device, saved):
     assert len(saved) == 2
     assert saved.nbytes > 500
-    assert saved.manifest["pipelines"][1]["constants"] == {"0": 3.0}
+    assert saved.manifest["pipelines"][1] == {
+        "function": "scale",
+        "constants": {"kScale": 3.0},
+        "text": hashlib.sha256(TEXT.encode()).hexdigest()[:16],
+        "linked": [],
+        "private": [],
+    }
     assert saved.manifest["device"] == archive.identity(device)
 
 
@@ -139,6 +144,22 @@ def test_an_archive_of_another_device_system_or_compiler_is_refused(device, save
     rewrite(saved.path, **{what: value})
     with pytest.raises(ArchiveRefused, match=f"built for {what} '{value}', needs"):
         archive.load(saved.path, device)
+
+
+def test_a_length_that_does_not_fit_what_follows_is_refused(device, saved):
+    rewrite(saved.path, payload="99999999")
+    with pytest.raises(ArchiveRefused, match="damaged"):
+        archive.load(saved.path, device)
+
+
+# Lengths on both sides of SHA-256's block of 64 bytes, and of the 9 that end the last one.
+@pytest.mark.parametrize("n", [1, 34, 35, 36, 43, 44, 45, 46, 107, 108, 1000])
+def test_the_digest_is_the_one_that_hashlib_finds(tmp_path, n):
+    body = b"name\t" + b"x" * n + b"\npayload\t0\n\n"
+    digest = hashlib.sha256(body).hexdigest().encode()
+    path = tmp_path / "archive"
+    path.write_bytes(b"attnproto archive 2\n" + digest + b"\n" + body)
+    assert _core.read_archive(str(path)).device == {"name": "x" * n}
 
 
 def test_a_refused_archive_is_built_again_and_says_why(device, saved):

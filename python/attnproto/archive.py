@@ -1,15 +1,16 @@
 """Compiled pipelines in one file: built, shipped, loaded, and never trusted unread.
 
-The file is three lines and a payload: what it is, the SHA-256 of the rest, a manifest, and
-what the device itself stores (Metal: a binary archive; cpu: object code by its keys). The
-manifest names the device, the compiler and the operating system; where one of them differs,
-or a byte is wrong, the archive is refused and can be built anew.
+The file says what it is, the SHA-256 of the rest, for which device, system and compiler it was
+built, and which pipelines it holds, in lines of fields parted by tabs; an empty line ends them.
+What the device itself stores follows (Metal: a binary archive; cpu: object code by its keys), and
+for the cpu device a shared object of each pipeline, which libattnproto opens where there is no
+Python (cpp/c_api.h). Where the device or one of the others differs, or a byte is wrong, the archive
+is refused and can be built anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import tempfile
@@ -18,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArchiveRefused, KernelCompileError
+from . import _core
+from .errors import ArchiveRefused, AttnprotoError, KernelCompileError
 from .library import describe
 
 if TYPE_CHECKING:
     from .device import Device
     from .library import Constants, Library
 
-_MAGIC = b"attnproto archive 1\n"
+_MAGIC = b"attnproto archive 2\n"
 _CURE = "build it again (archive.load_or_build does)"
 # What must agree before a compiled pipeline is used, in the order it is complained about.
 _IDENTITY = ("kind", "processor", "os", "compiler")
@@ -43,11 +45,10 @@ def identity(device: Device) -> dict[str, str]:
     if device.kind == "cpu":
         from .msl import clang, library, native
 
-        system = platform.mac_ver()[0] or platform.release()
         return {
             "kind": "cpu",
-            "processor": native.host_cpu(),
-            "os": f"{platform.system()} {system}",
+            "processor": f"{_core.host_processor()} {native.host_cpu()}",
+            "os": _core.host_system(),
             "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
         }
     facts = dict(device._core.properties())
@@ -93,6 +94,7 @@ class Builder:
         self._device = device
         self._core = device._core.new_archive()
         self._pipelines: list[dict[str, Any]] = []
+        self._code: list[bytes] = []
 
     def add(
         self,
@@ -108,16 +110,18 @@ class Builder:
         Raises:
             KernelCompileError: as ``Library.pipeline``.
         """
-        self._core.add(library._core, describe(name, constants, linked, private))
+        described = describe(name, constants, linked, private)
+        self._core.add(library._core, described)
         self._pipelines.append(
             {
                 "function": name,
-                "constants": {str(key): _plain(value) for key, value in (constants or {}).items()},
+                "constants": _by_name(self._device, library, constants or {}),
                 "text": hashlib.sha256(library.text.encode()).hexdigest()[:16],
                 "linked": list(linked),
                 "private": sorted(private or {}),
             }
         )
+        self._code.append(_code(library.text, described) if self._device.kind == "cpu" else b"")
 
     def save(self, path: str | os.PathLike[str]) -> Archive:
         """Write the archive, replacing the file in one step.
@@ -138,8 +142,11 @@ class Builder:
         with tempfile.TemporaryDirectory() as folder:
             payload = Path(folder) / "payload"
             self._core.save(str(payload))
-            manifest = {"device": identity(self._device), "pipelines": self._pipelines}
-            body = json.dumps(manifest).encode() + b"\n" + payload.read_bytes()
+            stored = payload.read_bytes()
+        lines = [*identity(self._device).items(), ("payload", str(len(stored)))]
+        lines += map(_line, self._pipelines, map(len, self._code))
+        head = "".join("\t".join(fields) + "\n" for fields in lines)
+        body = b"".join([head.encode(), b"\n", stored, *self._code])
         _write(Path(path), _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         return load(path, self._device)
 
@@ -182,25 +189,23 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArchiveRefused(
-            f"[archive.load] found no archive at {path} ({error.strerror}), needs one; {_CURE}"
-        ) from None
-    manifest, payload = _checked(path, data)
-    here, built_for = identity(device), manifest.get("device", {})
+        read = _core.read_archive(str(path))
+    except KernelCompileError as error:
+        raise ArchiveRefused(str(error)) from None
+    here, built_for = identity(device), read.device
     for name in _IDENTITY:
         if built_for.get(name) != here[name]:
             raise ArchiveRefused(
                 f"[archive.load] found {path} built for {name} {built_for.get(name)!r}, needs "
                 f"{here[name]!r}; {_CURE}"
             )
-    unpacked = _unpack(payload)
+    unpacked = _unpack(read.payload)
     if device.kind == "cpu":
         from .msl import library, shipped
 
         library.ship_heads(shipped.read(str(unpacked)).heads)
-    return Archive(path, unpacked, manifest)
+    pipelines = [_pipeline(one) for one in read.pipelines]
+    return Archive(path, unpacked, {"device": built_for, "pipelines": pipelines})
 
 
 def load_or_build(
@@ -228,15 +233,56 @@ def load_or_build(
         return Archive(made.path, made.payload, made.manifest, str(refused))
 
 
-def _checked(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:
-    digest, _, body = data[len(_MAGIC) :].partition(b"\n")
-    if not data.startswith(_MAGIC) or hashlib.sha256(body).hexdigest().encode() != digest:
-        raise ArchiveRefused(
-            f"[archive.load] found {path} damaged, truncated or no archive, needs every byte as "
-            f"written; {_CURE}"
-        )
-    head, _, payload = body.partition(b"\n")
-    return json.loads(head), payload
+def _line(pipeline: Mapping[str, Any], code_bytes: int) -> list[str]:
+    """Fields of a pipeline, as cpp/archive.cpp reads them."""
+    names = (",".join(pipeline[which]) for which in ("linked", "private"))
+    values = (f"{key}={_written(value)}" for key, value in pipeline["constants"].items())
+    known = ["pipeline", pipeline["function"], pipeline["text"], str(code_bytes)]
+    return [*known, *names, *values]
+
+
+def _pipeline(read: _core.ArchivedPipeline) -> dict[str, Any]:
+    return {
+        "function": read.function,
+        "constants": {key: _value(text) for key, text in read.constants},
+        "text": read.text,
+        "linked": read.linked.split(",") if read.linked else [],
+        "private": read.privately.split(",") if read.privately else [],
+    }
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _value(text: str) -> bool | int | float:
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _by_name(device: Device, library: Library, constants: Constants) -> dict[str, Any]:
+    """Constants by the names that the text gives them, where the text can be asked."""
+    plain = {key: _plain(value) for key, value in constants.items()}
+    if device.kind != "cpu":
+        return {str(key): value for key, value in plain.items()}
+    from .msl import clang
+    from .msl.library import library_head
+
+    given = [_core.Constant(key, value) for key, value in plain.items()]
+    # A linked library may declare what the text does not.
+    named = library_head(library.text, clang.host_target()).values(given, strict=False)
+    return named | {k: v for k, v in plain.items() if isinstance(k, str)}
+
+
+def _code(text: str, described: _core.PipelineDescriptor) -> bytes:
+    """The kernel for libattnproto; nothing where it cannot be linked for it."""
+    from .msl import export
+
+    try:
+        return export.shared_object(text, described)
+    except AttnprotoError:
+        return b""
 
 
 def _unpack(payload: bytes) -> Path:
