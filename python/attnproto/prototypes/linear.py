@@ -208,6 +208,17 @@ def flops(point: Mapping[str, Any]) -> int:
     return 4 * point["B"] * point["H"] * point["N"] * point["D"] ** 2
 
 
+def kernel_flops(point: Mapping[str, Any]) -> tuple[int, int]:
+    """Return what the kernels do in FLOP: linear attention in chunks, and causal softmax.
+
+    The state costs ``4 D**2`` a token, the causal part within a chunk ``2 D (C + 8)``
+    (metal/linear/README.md); exponentials are not counted.
+    """
+    b, h, n, d = (point[name] for name in ("B", "H", "N", "D"))
+    softmax = AttentionProblem(b, h, h, n, n, d, point["dtype"], True).flops
+    return b * h * n * (4 * d * d + 2 * d * (point["chunk"] + 8)), softmax
+
+
 def _timed(
     point: Mapping[str, Any],
     drawn: Mapping[str, Any],
@@ -266,7 +277,10 @@ def _crossover(point: Mapping[str, Any], device: Any) -> dict[str, Any]:
         return ratio_of(kernels)
 
     found = stats.find_crossover(ratio, point["N"], point["longest"], step=64)
+    linear_flops, softmax_flops = kernel_flops({**point, "N": int(found.high)})
     return {
+        "linear_flops": linear_flops,
+        "softmax_flops": softmax_flops,
         "status": found.status,
         "crossover_low": found.low,
         "crossover_high": found.high,
