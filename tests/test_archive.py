@@ -57,6 +57,7 @@ def rewrite(path, **changes):
 def test_an_archive_lists_what_it_holds_and_for_which_device(device, saved):
     assert len(saved) == 2
     assert saved.nbytes > 500
+    assert saved.manifest["pipelines"][1].pop("c_bytes") > 1000
     assert saved.manifest["pipelines"][1] == {
         "function": "scale",
         "constants": {"kScale": 3.0},
@@ -111,6 +112,50 @@ def test_a_shipped_archive_runs_in_a_new_process_in_which_no_compiler_starts(sav
         text=True,
     )
     assert done.stdout.strip() == "93.0", done.stderr
+
+
+def test_the_kernels_of_attention_are_collected_shipped_and_served(device, tmp_path):
+    q = np.random.default_rng(0).standard_normal((1, 2, 40, 64)).astype(np.float32)
+    with archive.collecting(device) as builder:
+        expected = attnproto.flash_attention(q, q, q, causal=True, device=device)
+        attnproto.linear_attention(q, q, q, device=device)
+    stored = builder.save(tmp_path / "attention")
+    assert [p["function"].split("_")[0] for p in stored.manifest["pipelines"]] == [
+        "flash", "chunk", "chunk"
+    ]  # fmt: skip
+    np.save(tmp_path / "q.npy", q)
+    script = f"""
+        import attnproto, numpy as np
+        from attnproto import archive
+        from attnproto.msl import clang, native
+        def never(*_): raise SystemExit("a compiler ran")
+        clang._run = native.optimise = native.compile_object = never
+        device = attnproto.open_device("cpu")
+        archive.use(archive.load({str(stored.path)!r}, device), device)
+        q = np.load({str(tmp_path / "q.npy")!r})
+        np.save({str(tmp_path / "o.npy")!r},
+                attnproto.flash_attention(q, q, q, causal=True, device=device))
+        attnproto.linear_attention(q, q, q, device=device)
+        try:
+            attnproto.flash_attention(q, q, q, device=device)
+        except SystemExit as compiled:
+            print(compiled)
+    """
+    environment = {**os.environ, "ATTNPROTO_CACHE_DIR": str(tmp_path / "elsewhere")}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    # What the archive does not hold is compiled, as the one without causal.
+    assert done.stdout.strip() == "a compiler ran", done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), expected)
+
+
+def test_an_archive_in_use_gives_way_to_compiling_again(device, saved):
+    archive.use(saved, device)
+    q = np.ones((1, 1, 8, 64), np.float32)
+    assert attnproto.flash_attention(q, q, q, device=device).shape == q.shape
+    saved.payload.unlink()
+    archive.use(None, device)
+    assert attnproto.flash_attention(q, q, q, device=device).shape == q.shape
 
 
 @pytest.mark.parametrize("keep", [0, 1, 19, 20, 60, 90, 300, -1])

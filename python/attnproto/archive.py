@@ -14,13 +14,15 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .errors import ArchiveRefused, AttnprotoError, KernelCompileError
+from .kernels import host
 from .library import describe
 
 if TYPE_CHECKING:
@@ -66,7 +68,9 @@ class Archive:
         path: the file.
         payload: the device's own file, unpacked from it.
         manifest: ``device``, and a list ``pipelines`` of ``function``, ``constants``, ``text``
-            (a digest), ``linked`` and ``private``.
+            (a digest), ``linked``, ``private``, and ``c_bytes``: the size of what libattnproto
+            loads of it, 0 where the C ABI can't (function tables, or no linker when it was saved)
+            and on devices whose own file serves C as well.
         rebuilt_because: why ``load_or_build`` built it; empty when it was read.
     """
 
@@ -233,6 +237,41 @@ def load_or_build(
         return Archive(made.path, made.payload, made.manifest, str(refused))
 
 
+def use(archive: Archive | None, device: Device) -> None:
+    """Serve attnproto's own kernels from an archive; what it does not hold is compiled.
+
+    Args:
+        archive: one that was loaded for this device; None to go back to compiling.
+        device: the device that ``flash_attention`` and the others are called with.
+    """
+    host.look_in(device, archive)
+
+
+@contextmanager
+def collecting(device: Device) -> Iterator[Builder]:
+    """Collect the pipelines that attnproto's own kernels use inside a ``with`` block.
+
+    Args:
+        device: the device that they are called with.
+
+    Yields:
+        A builder that has them once the block ends.
+
+    Example:
+        >>> device = attnproto.open_device("cpu")
+        >>> q = np.ones((1, 1, 8, 64), np.float32)
+        >>> with attnproto.archive.collecting(device) as builder:
+        ...     _ = attnproto.flash_attention(q, q, q, device=device)
+        >>> attnproto.archive.use(builder.save("flash.attnproto"), device)
+    """
+    builder = build(device)
+    host.collect(device)
+    try:
+        yield builder
+    finally:
+        host.collected(device, builder)
+
+
 def _line(pipeline: Mapping[str, Any], code_bytes: int) -> list[str]:
     """Fields of a pipeline, as cpp/archive.cpp reads them."""
     names = (",".join(pipeline[which]) for which in ("linked", "private"))
@@ -248,6 +287,7 @@ def _pipeline(read: _core.ArchivedPipeline) -> dict[str, Any]:
         "text": read.text,
         "linked": read.linked.split(",") if read.linked else [],
         "private": read.privately.split(",") if read.privately else [],
+        "c_bytes": read.code_bytes,
     }
 
 

@@ -11,10 +11,14 @@ import numpy as np
 from attnproto.device import Timing
 
 if TYPE_CHECKING:
+    from attnproto.archive import Archive, Builder
     from attnproto.device import Device, Dispatch, Pipeline
     from attnproto.kernels.registry import KernelSource
 
 _pipelines: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Of devices: where pipelines are looked for before they are compiled, and who is told of each.
+_archives: weakref.WeakKeyDictionary[Device, Archive] = weakref.WeakKeyDictionary()
+_collectors: weakref.WeakKeyDictionary[Device, dict] = weakref.WeakKeyDictionary()
 
 
 def opened(device: Device | str | None) -> Device:
@@ -47,8 +51,32 @@ def pipeline(
     made = _pipelines.setdefault(device, {})
     key = (source.name, source.digest, tuple(sorted(constants.items())))
     if key not in made:
-        made[key] = device.library(source.text).pipeline(source.name, constants=constants)
+        made[key] = device.library(source.text).pipeline(
+            source.name, constants=constants, archive=_archives.get(device)
+        )
+    if device in _collectors:
+        _collectors[device].setdefault(key, (source, constants))
     return made[key]
+
+
+def look_in(device: Device, archive: Archive | None) -> None:
+    """Look pipelines of a device up in an archive before they are compiled; None ends it."""
+    _pipelines.pop(device, None)
+    if archive is None:
+        _archives.pop(device, None)
+    else:
+        _archives[device] = archive
+
+
+def collect(device: Device) -> None:
+    """Begin to note the pipelines that kernels ask a device for."""
+    _collectors[device] = {}
+
+
+def collected(device: Device, builder: Builder) -> None:
+    """Give the pipelines noted since ``collect`` to a builder, and end noting."""
+    for source, constants in _collectors.pop(device).values():
+        builder.add(device.library(source.text), source.name, constants)
 
 
 def as_input(tensor: np.ndarray) -> np.ndarray:
