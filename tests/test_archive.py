@@ -252,6 +252,26 @@ def test_linked_functions_travel_with_their_pipeline(device, tmp_path):
         kernel.pipeline("apply", private={"modify": thrice}, archive=stored, fail_on_miss=True)
 
 
+def test_a_pipeline_with_a_table_is_stored_for_python_alone(device, tmp_path):
+    text = """
+    #include <metal_stdlib>
+    [[visible]] float twice(float x) { return 2 * x; }
+    kernel void apply(device float* y [[buffer(0)]],
+                      metal::visible_function_table<float(float)> functions [[buffer(1)]],
+                      uint i [[thread_position_in_grid]]) { y[i] = functions[0](y[i]); }
+    """
+    library = device.library(text)
+    builder = archive.build(device)
+    builder.add(library, "apply", linked=["twice"])
+    stored = builder.save(tmp_path / "table")
+    assert stored.manifest["pipelines"][0]["c_bytes"] == 0
+    pipeline = library.pipeline("apply", linked=["twice"], archive=stored, fail_on_miss=True)
+    y = np.arange(32, dtype=np.float32)
+    table = pipeline.function_table(["twice"])
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: y, 1: table})
+    np.testing.assert_array_equal(y, 2 * np.arange(32))
+
+
 def test_nothing_to_store_and_nowhere_to_store_it_are_refused(device, tmp_path):
     builder = archive.build(device)
     with pytest.raises(KernelCompileError, match="found no pipelines"):

@@ -253,6 +253,8 @@ REFUSED = {
     "a chunk of 0": (dict(chunk=0), "found chunk=0"),
     "decay of another shape": (dict(decay=np.zeros((2, 5))), "found decay of shape (2, 5)"),
     "decay as a number": (dict(decay=-0.1), "found decay of shape float"),
+    "a decay of minus infinity": (dict(decay=np.array([0.0, -np.inf])), "pass -1e4 to forget all"),
+    "decay in words": (dict(decay=np.array(["a", "b"])), "needs logarithms"),
     "a state of another shape": (dict(initial_state=np.zeros((2, 64, 64))), "found initial_state"),
 }
 

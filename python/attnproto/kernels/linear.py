@@ -147,6 +147,11 @@ def linear_problem_of(
                 f"{(b, h, n, d)}; reshape it"
             )
         gates = forms[shape]
+        if decay.dtype.kind not in "fiu" or not np.isfinite(decay).all():
+            raise UnsupportedProblem(
+                f"[linear.launch] found decay of {decay.dtype.name} with values that are not "
+                "finite numbers, needs logarithms; pass -1e4 to forget all"
+            )
     problem = LinearProblem(b, h, n, d, name, int(chunk), gates, bool(normalize))
     if problem.chunk_flops > flash.DISPATCH_FLOPS:
         most = int(b * h * flash.DISPATCH_FLOPS / problem.chunk_flops)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .. import _core
@@ -55,13 +55,14 @@ def _c_string(text: str) -> str:
     return f'constant [{len(text.encode()) + 1} x i8] c"{escaped}"'
 
 
-def _linker() -> list[str]:
+def _linking(objects: Iterable[str]) -> list[str]:
     """The linker that belongs to the clang in use; zig's needs no C library to be built first."""
     command = clang.compiler()
     zig = command[1:] == ("clang",)
     if zig and clang.host_target().triple.endswith("linux-gnu"):
-        return [command[0], "ld.lld", "-shared"]
-    return [*([command[0], "cc"] if zig else command), "-shared", "-fPIC", "-lm"]
+        return [command[0], "ld.lld", "-shared", "-o", "kernel.so", *objects]
+    driver = [command[0], "cc"] if zig else command
+    return [*driver, "-shared", "-fPIC", "-o", "kernel.so", *objects, "-lm"]
 
 
 def shared_object(text: str, descriptor: _core.PipelineDescriptor) -> bytes:
@@ -87,12 +88,11 @@ def shared_object(text: str, descriptor: _core.PipelineDescriptor) -> bytes:
             "ABI binds no tables; link the function privately"
         )
     table = _table(function, code)
-    name = cache.key("shared", table, code.object_file.hex(), *_linker())
+    objects = {"kernel.o": code.object_file, "table.o": native.assemble(table)}
+    name = cache.key("shared", *(content.hex() for content in objects.values()), *_linking(objects))
     content = cache.read(name)
     if content is None:
-        content = _linked(
-            function, {"kernel.o": code.object_file, "table.o": native.assemble(table)}
-        )
+        content = _linked(function, objects)
         cache.write(name, content)
     return content
 
@@ -102,9 +102,8 @@ def _linked(function: str, objects: Mapping[str, bytes]) -> bytes:
         place = Path(folder)
         for name, content in objects.items():
             (place / name).write_bytes(content)
-        command = [*_linker(), "-o", "kernel.so", *objects]
         try:
-            done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+            done = subprocess.run(_linking(objects), cwd=place, capture_output=True, text=True)
         except OSError as error:
             raise DeviceUnavailable(
                 f"[export] found {error}, needs a linker; `pip install ziglang`"
