@@ -27,9 +27,11 @@ const char* kCure = "; build it again (archive.load_or_build does)";
   refuse(path + " damaged, truncated or no archive, needs every byte as written");
 }
 
+// Fields parted by tabs, empty ones too; none of an empty line.
 std::vector<std::string> split(const std::string& line) {
   std::vector<std::string> fields;
-  std::istringstream stream(line);
+  if (line.empty()) return fields;
+  std::istringstream stream(line + "\t");
   for (std::string field; std::getline(stream, field, '\t');) fields.push_back(field);
   return fields;
 }
