@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core
-from .errors import ArchiveRefused, AttnprotoError, KernelCompileError
+from . import _core, manifest
+from .errors import ArchiveRefused, KernelCompileError
 from .kernels import host
 from .library import describe
 
@@ -119,13 +119,14 @@ class Builder:
         self._pipelines.append(
             {
                 "function": name,
-                "constants": _by_name(self._device, library, constants or {}),
+                "constants": manifest.by_name(self._device, library, constants or {}),
                 "text": hashlib.sha256(library.text.encode()).hexdigest()[:16],
                 "linked": list(linked),
                 "private": sorted(private or {}),
             }
         )
-        self._code.append(_code(library.text, described) if self._device.kind == "cpu" else b"")
+        cpu = self._device.kind == "cpu"
+        self._code.append(manifest.code_for_c(library.text, described) if cpu else b"")
 
     def save(self, path: str | os.PathLike[str]) -> Archive:
         """Write the archive, replacing the file in one step.
@@ -148,7 +149,7 @@ class Builder:
             self._core.save(str(payload))
             stored = payload.read_bytes()
         lines = [*identity(self._device).items(), ("payload", str(len(stored)))]
-        lines += map(_line, self._pipelines, map(len, self._code))
+        lines += map(manifest.line, self._pipelines, map(len, self._code))
         head = "".join("\t".join(fields) + "\n" for fields in lines)
         body = b"".join([head.encode(), b"\n", stored, *self._code])
         _write(Path(path), _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
@@ -208,7 +209,7 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
         from .msl import library, shipped
 
         library.ship_heads(shipped.read(str(unpacked)).heads)
-    pipelines = [_pipeline(one) for one in read.pipelines]
+    pipelines = [manifest.pipeline(one) for one in read.pipelines]
     return Archive(path, unpacked, {"device": built_for, "pipelines": pipelines})
 
 
@@ -272,59 +273,6 @@ def collecting(device: Device) -> Iterator[Builder]:
         host.collected(device, builder)
 
 
-def _line(pipeline: Mapping[str, Any], code_bytes: int) -> list[str]:
-    """Fields of a pipeline, as cpp/archive.cpp reads them."""
-    names = (",".join(pipeline[which]) for which in ("linked", "private"))
-    values = (f"{key}={_written(value)}" for key, value in pipeline["constants"].items())
-    known = ["pipeline", pipeline["function"], pipeline["text"], str(code_bytes)]
-    return [*known, *names, *values]
-
-
-def _pipeline(read: _core.ArchivedPipeline) -> dict[str, Any]:
-    return {
-        "function": read.function,
-        "constants": {key: _value(text) for key, text in read.constants},
-        "text": read.text,
-        "linked": read.linked.split(",") if read.linked else [],
-        "private": read.privately.split(",") if read.privately else [],
-        "c_bytes": read.code_bytes,
-    }
-
-
-def _written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _value(text: str) -> bool | int | float:
-    if text in ("true", "false"):
-        return text == "true"
-    return int(text) if text.lstrip("-").isdigit() else float(text)
-
-
-def _by_name(device: Device, library: Library, constants: Constants) -> dict[str, Any]:
-    """Constants by the names that the text gives them, where the text can be asked."""
-    plain = {key: _plain(value) for key, value in constants.items()}
-    if device.kind != "cpu":
-        return {str(key): value for key, value in plain.items()}
-    from .msl import clang
-    from .msl.library import library_head
-
-    given = [_core.Constant(key, value) for key, value in plain.items()]
-    # A linked library may declare what the text does not.
-    named = library_head(library.text, clang.host_target()).values(given, strict=False)
-    return named | {k: v for k, v in plain.items() if isinstance(k, str)}
-
-
-def _code(text: str, described: _core.PipelineDescriptor) -> bytes:
-    """The kernel for libattnproto; nothing where it cannot be linked for it."""
-    from .msl import export
-
-    try:
-        return export.shared_object(text, described)
-    except AttnprotoError:
-        return b""
-
-
 def _unpack(payload: bytes) -> Path:
     """Put the device's own file where it has a name of its own: Metal caches by name."""
     from .msl.cache import folder
@@ -347,7 +295,3 @@ def _write(path: Path, content: bytes) -> None:
             f"[archive.save] found {path} not writable ({error.strerror}), needs a place for the "
             "file; choose another"
         ) from None
-
-
-def _plain(value: object) -> object:
-    return value.item() if hasattr(value, "item") else value
