@@ -85,6 +85,9 @@ FUSED = {
     "rope interleaved": dict(rope=Rope()),
     "rope half-split": dict(rope=Rope(interleaved=False), causal=True),
     "rope with offset and theta": dict(rope=Rope(theta=500.0, offset=70000)),
+    "half-split rope with offset and theta": dict(
+        rope=Rope(theta=1e6, interleaved=False, offset=3000), causal=True
+    ),
     "alibi": dict(alibi=True),
     "alibi causal": dict(alibi=True, causal=True),
     "softcap": dict(softcap=1.5),

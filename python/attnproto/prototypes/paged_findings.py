@@ -185,6 +185,10 @@ def _budget(case: Case) -> list[Finding]:
         point = row["point"]
         size = point["page"] * point["D"]
         smallest[point["dtype"]] = min(size, smallest.get(point["dtype"], size))
+    mapped = ", ".join(
+        f"{max(sizes)} for D {d} {dtype} Br {br}"
+        for (br, d, dtype), sizes in sorted(by_tile.items())
+    )
     begins = " and ".join(f"{size} ({dtype})" for dtype, size in sorted(smallest.items()))
     parts = {
         "kinds": ["decode", "prefill"],
@@ -205,8 +209,9 @@ def _budget(case: Case) -> list[Finding]:
             title="Paged attention fits 32 KB: page size does not enter its threadgroup memory",
             content=(
                 f"Read from the pipelines of {len(rows)} cases of page x D x dtype, threadgroup "
-                f"memory is the same for every page size and at most {largest} of {_LIMIT_BYTES} "
-                "bytes: only Q lies there, Br x D elements, and pages are read in place."
+                f"memory is the same for every page size ({several(rows, 'page')}) and at most "
+                f"{largest} of {_LIMIT_BYTES} bytes: {mapped}. Only Q lies there, Br x D elements, "
+                "and pages are read in place."
             ),
             evidence=Evidence(
                 **evidence,

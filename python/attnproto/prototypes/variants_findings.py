@@ -287,19 +287,21 @@ def _pairs(case: Case) -> list[Finding]:
         point, result = row["point"], row["result"]
         name = point["variant"]
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}"
-        alone = point["against"] == "alone"
+        sides = {
+            "fused": f"{name} fused",
+            "alone": f"{name} by a standalone kernel before the base kernel",
+            "base": "the base kernel",
+        }
         extra = (float(result["a_us"]) - float(result["b_us"])) / point["Nq"]
         found.append(
             pair_finding(
                 case,
                 row,
-                names=(f"{name} fused", f"{name} by a standalone kernel first")
-                if alone
-                else (f"flash with {name}", "the base kernel"),
+                names=(sides[point["first"]], sides[point["against"]]),
                 where=where,
                 regime=f"tile {point['Br']}x{point['Bc']}, {point['Hq']} query heads on "
                 f"{point['Hkv']}, {where}, no mask",
-                topic=f"pair-{name}-{point['against']}-{point['dtype']}",
+                topic=f"pair-{name}-{point['first']}-{point['against']}-{point['dtype']}",
                 tags=[*_TAGS, "paired-comparison", "overhead", name],
                 more=f" That is {extra:+.3g} us a query token, by the medians, or "
                 f"{100 * (float(result['ratio']) - 1):+.1f} %.",
