@@ -14,6 +14,7 @@
 #include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
+#include "cpu/validation.h"
 #include "cuda/cuda_device.h"
 #include "device.h"
 #include "error.h"
@@ -58,12 +59,29 @@ void raise(const char* name, const char* message) {
   PyErr_SetString(type.ptr(), message);
 }
 
+// Python makes the sentence of a finding (attnproto.errors.ValidationError).
+void raise(const cpu::ValidationFault& fault) {
+  const cpu::Finding& found = fault.finding;
+  nb::list parties;
+  for (const cpu::Party& party : found.parties)
+    parties.append(nb::make_tuple(party.action, party.line, party.source,
+                                  nb::make_tuple(party.threadgroup[0], party.threadgroup[1],
+                                                 party.threadgroup[2]),
+                                  party.thread));
+  nb::object type = nb::module_::import_("attnproto.errors").attr("ValidationError");
+  nb::object error = type(fault.kernel, found.kind, parties, found.memory, found.offset,
+                          found.memory_bytes, found.bytes);
+  PyErr_SetObject(type.ptr(), error.ptr());
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {
     try {
       std::rethrow_exception(error);
+    } catch (const cpu::ValidationFault& fault) {
+      return raise(fault);
     } catch (const Error& e) {
       switch (e.kind()) {
         case ErrorKind::DeviceUnavailable:
@@ -200,7 +218,7 @@ NB_MODULE(_core, m) {
           "dispatches"_a);
 
   bind_variants(m);
-  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
+  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0, "validate"_a = false);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
   m.def("take_counts", &take_counts, "cpu_device"_a);

@@ -26,6 +26,7 @@ inline constexpr uint32_t kCounts = 14;
 
 using Entry = void (*)(const attn_lane*);
 
+class Validation;
 struct Simdgroup;
 struct Threadgroup;
 
@@ -60,6 +61,7 @@ struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
   uint64_t counts[kCounts] = {};  // of kernels compiled to count
+  Validation* validation = nullptr;  // of kernels compiled to validate
   std::string fault;              // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
@@ -95,5 +97,7 @@ Fiber& self();
 // along the code (python/attnproto/msl/meetings.py).
 void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
 void threadgroup_barrier(Fiber& lane, uint32_t place);
+// Ends the run of the calling lane's threadgroup, whose fault is set.
+[[noreturn]] void abandon(Fiber& lane);
 
 }  // namespace attnproto::cpu

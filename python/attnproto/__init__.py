@@ -29,6 +29,7 @@ from .errors import (
     KernelCompileError,
     UnstableMeasurement,
     UnsupportedProblem,
+    ValidationError,
     WrongResult,
 )
 from .library import Call, FunctionTable, Input, Library, Pipeline
@@ -76,6 +77,7 @@ __all__ = [
     "Timing",
     "UnstableMeasurement",
     "UnsupportedProblem",
+    "ValidationError",
     "WrongResult",
     "archive",
     "devices",

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import DeviceUnavailable, KernelCompileError
 
 HERE = Path(__file__).parent
-_SOURCE = "kernel"
+SOURCE = "kernel"
 _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
@@ -124,7 +124,7 @@ def _explain(stderr: str) -> str:
     for line in stderr.split("\n"):
         match = _MESSAGE.match(line)
         if match:
-            place = f"line {match['line']}: " if match["file"] == _SOURCE else ""
+            place = f"line {match['line']}: " if match["file"] == SOURCE else ""
             found.append(place + match["text"].replace("__private", "thread"))
     spaces = (("__global", "device"), ("__local", "threadgroup"), ("__constant", "constant"))
     message = "; ".join(found) or stderr.strip()[-500:]
@@ -136,7 +136,7 @@ def _explain(stderr: str) -> str:
 def preprocess(text: str) -> str:
     """Expand macros and includes; line markers stay."""
     options = [*_PREPROCESS, "-I", str(HERE / "preprocess"), "-"]
-    return _run(options, f'#line 1 "{_SOURCE}"\n{text}')
+    return _run(options, f'#line 1 "{SOURCE}"\n{text}')
 
 
 def to_ir(text: str, target: Target) -> str:
