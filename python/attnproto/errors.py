@@ -34,6 +34,7 @@ class Party:
         action: what it does, such as ``reads`` or ``waits in``.
         line: line of the kernel text, 0 where it is not known.
         source: the text of that line.
+        callers: lines of the calls that lead to it, the innermost first.
         threadgroup: position in the grid.
         thread: index in the threadgroup.
     """
@@ -41,6 +42,7 @@ class Party:
     action: str
     line: int
     source: str
+    callers: tuple[int, ...]
     threadgroup: tuple[int, int, int]
     thread: int
 
@@ -56,6 +58,8 @@ class Party:
 
     def __str__(self) -> str:
         place = f" line {self.line} `{self.source}`" if self.line else ""
+        if self.callers:
+            place += f" (called from line {', '.join(map(str, self.callers))})"
         return (
             f"thread {self.thread} (simdgroup {self.simdgroup}, lane {self.lane}) of threadgroup "
             f"{self.threadgroup} {self.action}{' in' * self._in}{place}"
@@ -64,6 +68,14 @@ class Party:
     @property
     def _in(self) -> bool:
         return self.line > 0 and not self.action.endswith((" in", " of"))
+
+
+def _party(
+    action: str, line: int, source: str, threadgroup: tuple[int, int, int], thread: int
+) -> Party:
+    """A party as the engine knows it: callers stand below the line's text."""
+    shown, *callers = source.split("\n")
+    return Party(action, line, shown, tuple(map(int, callers)), threadgroup, thread)
 
 
 class ValidationError(DispatchError):
@@ -104,7 +116,7 @@ class ValidationError(DispatchError):
     ):
         self.kernel, self.kind, self.memory = kernel, kind, memory
         self.offset, self.memory_bytes, self.nbytes = offset, memory_bytes, nbytes
-        self.parties = tuple(Party(*party) for party in parties)
+        self.parties = tuple(_party(*party) for party in parties)
         where = f" at byte {offset} of {memory} ({memory_bytes} bytes)" if memory else ""
         what = f"{kind} access" if kind in ("read-only", "misaligned", "out-of-bounds") else kind
         super().__init__(

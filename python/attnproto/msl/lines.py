@@ -10,9 +10,8 @@ from .clang import SOURCE
 
 _NODE = re.compile(r"^(!\d+) = (?:distinct )?!(DI\w+)\((.*)\)$", re.M)
 _UNITS = re.compile(r"^!llvm\.dbg\.cu = !\{(.*)\}$", re.M)
-_TABLES = re.compile(
-    r"^(?:!llvm\.dbg\.cu = .*|(!\d+) = (?:distinct )?(?:!DI\w+\(.*|!\{\1\b.*))\n", re.M
-)
+_LOOP = re.compile(r", !llvm\.loop (!\d+)")
+_TABLES = re.compile(r"^(?:!llvm\.dbg\.cu = .*|!\d+ = (?:distinct )?!DI\w+\(.*)\n", re.M)
 _OF = re.compile(r", !dbg (!\d+)")
 _FIELD = re.compile(r"(\w+): (!\d+|\d+|\"[^\"]*\")")
 
@@ -23,6 +22,7 @@ class Place:
 
     line: int = 0
     text: int = 0
+    callers: tuple[int, ...] = ()  # lines of the calls it was inlined through, innermost first
     # Whether it is only how the engine calls the kernel, which no user wrote.
     entry: bool = False
 
@@ -45,14 +45,17 @@ class LineTable:
 
     @functools.cache  # noqa: B019 - tables live as long as one compilation
     def _resolve(self, location: str | None) -> Place:
-        inside = False
+        inside, lines, text = False, [], 0
         while location:
             fields = self._nodes[location][1]
             file, unit = self._scope(fields["scope"])
             inside = inside or file == SOURCE
             if file == SOURCE and fields["line"] != "0":
-                return Place(int(fields["line"]), self._texts.get(unit, 0))
+                text = text if lines else self._texts.get(unit, 0)
+                lines.append(int(fields["line"]))
             location = fields.get("inlinedAt")
+        if lines:
+            return Place(lines[0], text, tuple(lines[1:]))
         return Place(entry=not inside)
 
     def _scope(self, scope: str) -> tuple[str, str | None]:
@@ -66,5 +69,7 @@ class LineTable:
 
 def without_lines(module_text: str) -> str:
     """Return the module's text without its line tables, and the loops' names that need them."""
-    module_text = re.sub(r",? !(?:dbg|llvm\.loop) !\d+", "", module_text)
+    loops = "|".join(set(_LOOP.findall(module_text))) or "none"
+    module_text = re.sub(rf"^(?:{loops}) = .*\n", "", module_text, flags=re.M)
+    module_text = _LOOP.sub("", re.sub(r",? !dbg !\d+", "", module_text))
     return _TABLES.sub("", module_text)

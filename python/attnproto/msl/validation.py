@@ -257,7 +257,8 @@ class _Instrumenter:
     def _source(self, place: Place) -> str:
         text = self.texts[place.text] if place.text < len(self.texts) else []
         shown = text[place.line - 1].strip() if 0 < place.line <= len(text) else ""
-        return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+        return "\n".join([shown, *map(str, place.callers)])
 
 
 _ROW = "{ ptr, i32, i32, i32, i32, i32, i32 }"
