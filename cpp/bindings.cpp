@@ -143,7 +143,8 @@ NB_MODULE(_core, m) {
       .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
                     std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
            "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
-           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a);
+           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def_rw("validates", &KernelImage::validates);
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)

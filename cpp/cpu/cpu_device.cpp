@@ -78,11 +78,16 @@ void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_gro
   }
 }
 
-Launch prepare(const Dispatch& dispatch) {
+Launch prepare(const Dispatch& dispatch, bool validate) {
   auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
   if (!pipeline)
     throw Error(ErrorKind::DispatchError,
                 "[dispatch] found a pipeline of another device, needs one of this cpu device");
+  if (pipeline->image().validates != validate)
+    throw Error(ErrorKind::DispatchError,
+                "[dispatch " + pipeline->name() + "] found a pipeline of a cpu device that " +
+                    (validate ? "does not validate" : "validates") +
+                    ", needs one of this device; compile its text here");
   check_dispatch(dispatch, pipeline->info(), pipeline->name());
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
@@ -130,7 +135,7 @@ class CpuDevice final : public Device {
   }
   Timing submit(const std::vector<Dispatch>& dispatches) override {
     std::vector<Launch> launches;
-    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch));
+    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch, bool(validation_)));
     std::lock_guard<std::mutex> one_at_a_time(mutex_);
     Timing timing;
     timing.gpu_start_us = now_us();
@@ -190,6 +195,7 @@ class CpuDevice final : public Device {
         if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
         if (validation_) validation_->begin(group);
         group.run();
+        if (validation_) validation_->end();
       }
     };
     std::vector<std::thread> threads;

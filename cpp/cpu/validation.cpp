@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "check.h"
@@ -128,7 +129,9 @@ uint64_t Validation::threadgroup_array(uint32_t number, uint32_t offset, uint32_
 
 void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site) {
   uint64_t tag = pointer >> kTagShift;
-  if (tag == 0) return reinterpret_cast<void*>(pointer);  // the engine's own, or a constant table
+  // The engine's own, or a constant table.
+  if (tag == 0) return reinterpret_cast<void*>(pointer);
+  if (!settle()) abandon(lane);
   if (site.bytes) bytes = site.bytes;
   bool in_threadgroup = tag == kThreadgroupTag;
   if (!in_threadgroup && tag > kMaxBufferIndex) refuse(lane, "out-of-bounds", nowhere_, 0, bytes, site);
@@ -147,14 +150,16 @@ void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Si
     refuse(lane, "read-only", memory, offset, bytes, site);
   if (in_threadgroup) {
     uint64_t at = reinterpret_cast<uintptr_t>(memory.base) + uint64_t(offset);
-    touch<kThreadgroup>(lane, memory, threadgroup_cells_.data(), at, offset, bytes, site);
+    touch<kThreadgroup>(lane, memory, threadgroup_cells_.data(), at, offset, bytes,
+                        reinterpret_cast<unsigned char*>(address), site);
   } else if (memory.allocation && memory.allocation->written) {
     Allocation& all = *memory.allocation;
     if (!all.cells)
       all.cells =
           static_cast<Cell*>(std::calloc(((all.end - all.begin) >> site.shift) + 1, sizeof(Cell)));
     if (!all.cells) throw std::bad_alloc();
-    touch<kDevice>(lane, memory, all.cells, address - all.begin, offset, bytes, site);
+    touch<kDevice>(lane, memory, all.cells, address - all.begin, offset, bytes,
+                   reinterpret_cast<unsigned char*>(address), site);
   }
   return reinterpret_cast<void*>(address);
 }
@@ -191,7 +196,7 @@ void Validation::remember_read(Cell& cell, const Stamp& now) {
 
 template <Validation::Space space>
 void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t at, int64_t offset,
-                       uint64_t bytes, const Site& site) {
+                       uint64_t bytes, const unsigned char* address, const Site& site) {
   const uint32_t thread = lane.public_state.index;
   const bool atomic = site.kind & kAtomic;
   const Stamp now = {clock_,          group_number_, uint16_t(thread), uint16_t(site.index),
@@ -206,7 +211,11 @@ void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t 
   for (uint64_t i = at >> site.shift; i <= last; i++) {
     Cell& cell = cells[i];
     int64_t here = std::max(offset, offset + int64_t((i << site.shift) - at));
-    if (races(cell.write)) refuse(lane, "race", memory, here, bytes, site, &cell.write, true);
+    if (races(cell.write)) {
+      if (site.kind != kWrite || bytes > sizeof suspect_.before)
+        refuse(lane, "race", memory, here, bytes, site, &cell.write, true);
+      suspect(lane, memory, offset, bytes, address, site, cell.write);
+    }
     if (aliases(cell.write)) refuse(lane, "alias", memory, here, bytes, site, &cell.write, true);
     if (site.kind & kRead) {
       if (space == kThreadgroup && !is_set<space>(cell.write))
@@ -221,6 +230,21 @@ void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t 
       cell.write = now;
     }
   }
+}
+
+void Validation::suspect(const Fiber& lane, const Memory& memory, int64_t offset, size_t bytes,
+                         const unsigned char* address, const Site& site, const Stamp& earlier) {
+  suspect_ = {true, &lane, &memory, &site, earlier, offset, bytes, address, {}};
+  std::memcpy(suspect_.before, address, bytes);
+}
+
+bool Validation::settle() {
+  if (!suspect_.open) return true;
+  const Suspect& s = suspect_;
+  suspect_.open = false;
+  if (std::memcmp(s.before, s.address, s.bytes) == 0 || finding_) return true;
+  find("race", *s.lane, *s.memory, s.offset, s.bytes, *s.site, &s.earlier, true);
+  return false;
 }
 
 void Validation::arrive(Fiber& lane, uint32_t flags, const Site& site) {
@@ -251,6 +275,7 @@ uint32_t Validation::lanes_of(uint32_t simdgroup) const {
 }
 
 bool Validation::meet(Simdgroup& simdgroup, uint32_t active, bool shuffle, bool matrix) {
+  if (!settle()) return false;
   uint32_t number = uint32_t(&simdgroup - group_->simdgroups);
   Lane* lanes = &lanes_[number * kLanes];
   const uint32_t first = uint32_t(__builtin_ctz(active)), all = lanes_of(number);
@@ -292,6 +317,7 @@ bool Validation::meet(Simdgroup& simdgroup, uint32_t active, bool shuffle, bool 
 }
 
 bool Validation::open_barrier() {
+  if (!settle()) return false;
   const Fiber* first = nullptr;
   uint32_t flags = ~0u;
   for (uint32_t i = 0; i < group_->simdgroup_count; i++) {
@@ -366,10 +392,9 @@ void Validation::find(const char* kind, std::vector<Party> parties) {
   group_->fault = finding_->kind;
 }
 
-void Validation::refuse(Fiber& lane, const char* kind, const Memory& memory, int64_t offset,
-                        uint64_t bytes, const Site& site, const Stamp* earlier,
-                        bool earlier_writes) {
-  // A read-modify-write is two sites' worth of access but one instruction.
+void Validation::find(const char* kind, const Fiber& lane, const Memory& memory, int64_t offset,
+                      uint64_t bytes, const Site& site, const Stamp* earlier,
+                      bool earlier_writes) {
   const char* action = site.kind & kAtomic ? "accesses atomically"
                        : site.kind & kWrite ? "writes"
                                             : "reads";
@@ -379,6 +404,12 @@ void Validation::refuse(Fiber& lane, const char* kind, const Memory& memory, int
   finding_->offset = offset;
   finding_->memory_bytes = uint64_t(memory.bytes);
   finding_->bytes = uint32_t(bytes);
+}
+
+void Validation::refuse(Fiber& lane, const char* kind, const Memory& memory, int64_t offset,
+                        uint64_t bytes, const Site& site, const Stamp* earlier,
+                        bool earlier_writes) {
+  find(kind, lane, memory, offset, bytes, site, earlier, earlier_writes);
   abandon(lane);
 }
 

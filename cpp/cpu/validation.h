@@ -10,7 +10,9 @@
 // Every granule of memory that can be written remembers its last write and two reads.
 // Two accesses of a granule by different threads, not both reads and not both atomic,
 // need a barrier between them that orders this memory for both: any of the threadgroup,
-// or of the simdgroup that both belong to. Threads of two threadgroups have none.
+// or of the simdgroup that both belong to. Threads of two threadgroups have none. Two
+// writes of the same value are let pass: published kernels rely on them, and no order of
+// the two gives another result.
 #pragma once
 
 #include <cstdint>
@@ -81,6 +83,8 @@ class Validation {
   void bind_table(uint32_t index, const uint64_t* words, size_t count, attn_group& group);
   // Before the lanes of a threadgroup start.
   void begin(Threadgroup& group);
+  // After they ended or were abandoned.
+  void end() { settle(); }
 
   // What compiled kernels call.
   static void* threadgroup_memory();
@@ -130,12 +134,29 @@ class Validation {
     const Site* matrix = nullptr;  // its latest matrix operation
   };
 
+  // A write that races with an earlier one, unless it turns out to write the same.
+  struct Suspect {
+    bool open = false;
+    const Fiber* lane;
+    const Memory* memory;
+    const Site* site;
+    Stamp earlier;
+    int64_t offset;
+    size_t bytes;
+    const unsigned char* address;
+    unsigned char before[64];
+  };
+
   void bind_memory(uint32_t index, void* base, size_t bytes, bool writable, std::string name,
                    attn_group& group);
   void share_allocations();
+  // Judges the write that was let through, which is done by now; false when it raced.
+  bool settle();
+  void suspect(const Fiber& lane, const Memory& memory, int64_t offset, size_t bytes,
+               const unsigned char* address, const Site& site, const Stamp& earlier);
   template <Space space>
   void touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t at, int64_t offset,
-             uint64_t bytes, const Site& site);
+             uint64_t bytes, const unsigned char* address, const Site& site);
   template <Space space>
   bool ordered(const Stamp& stamp, uint32_t thread) const;
   template <Space space>
@@ -148,6 +169,8 @@ class Validation {
   std::string describe(const Memory& memory) const;
   uint32_t lanes_of(uint32_t simdgroup) const;
   void find(const char* kind, std::vector<Party> parties);
+  void find(const char* kind, const Fiber& lane, const Memory& memory, int64_t offset,
+            uint64_t bytes, const Site& site, const Stamp* earlier, bool earlier_writes);
   [[noreturn]] void refuse(Fiber& lane, const char* kind, const Memory& memory, int64_t offset,
                            uint64_t bytes, const Site& site, const Stamp* earlier = nullptr,
                            bool earlier_writes = false);
@@ -164,6 +187,7 @@ class Validation {
   Memory nowhere_, constant_table_;
   std::vector<std::unique_ptr<Allocation>> allocations_;
   std::vector<Cell> threadgroup_cells_;
+  Suspect suspect_;
   std::unique_ptr<Finding> finding_;
 };
 

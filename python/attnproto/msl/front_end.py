@@ -117,7 +117,7 @@ class NativeFrontEnd(_core.FrontEnd):
             with self._lock:
                 self._loaded[name] = loaded
         static_bytes, present, addresses = loaded
-        return _core.KernelImage(
+        image = _core.KernelImage(
             arguments(head, descriptor.function, present),
             static_bytes,
             instance.max_threads or 1024,
@@ -128,6 +128,8 @@ class NativeFrontEnd(_core.FrontEnd):
             function_us,
             cached,
         )
+        image.validates = bool(self._validate)
+        return image
 
     def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
         """One kernel's LLVM IR after optimisation, where matrix operations are still calls."""
