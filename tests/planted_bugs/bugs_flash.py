@@ -31,8 +31,6 @@ BUGS = [
         "Every second weight is left out of the sum."),
     Bug("flash", WALK, "    rows.sum[a] += sum;", "    rows.sum[a] = sum;",
         "The sum is that of the last step only."),
-    Bug("flash", WALK, "!simd_any(now > before)", "!(now > before)",
-        "Lanes leave the rescaling one by one instead of together."),
     Bug("flash", WALK, "(s.y - maximum) * rule.scale_log2e", "s.y * rule.scale_log2e - maximum",
         "The maximum is subtracted after scaling, without its scale."),
     Bug("flash", WALK, "      const float x = fast::exp2((s.x - maximum) * rule.scale_log2e);",
@@ -44,9 +42,9 @@ BUGS = [
         "The accumulator is not cleared."),
     Bug("flash", WALK, "      score[a][i] = zero_fragment<float>();", "      ;",
         "The scores start from what the registers held."),
-    Bug("half", WALK, "  float sum[R];                      // the lane's share of its rows' sums",
+    Bug("flash", WALK, "  float sum[R];                      // the lane's share of its rows' sums",
         "  half sum[R];", "The sum of the weights is kept in half."),
-    Bug("half", WALK, "    float sum = 0.0f;\n    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {\n"
+    Bug("flash", WALK, "    float sum = 0.0f;\n    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {\n"
         "      // Subtract", "    half sum = 0.0h;\n    ATTN_UNROLL for (short i = 0; i < KEYS / 8; "
         "i++) {\n      // Subtract", "The weights of a step are summed in half."),
     Bug("half", WALK, "const float2 s = lane_pair(score[a][i]);",

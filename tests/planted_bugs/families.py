@@ -110,6 +110,15 @@ def keyless_rows(device):
     assert test_flash.worst_ratio(found, test_flash.truth(q, k, v, causal=True)) <= 1.0
 
 
+def large_score(device):
+    for place in (33, 36):
+        test_flash.test_one_large_score_anywhere_in_a_step_is_the_maximum(device, place - 32)
+
+
+def small_scores(device):
+    test_flash.test_scores_far_below_zero_are_weighed_against_each_other(device, 77)
+
+
 def in_pieces(device):
     q, k, v = test_flash.tensors(np.float32, 70, 70, 64, hq=2)
     budget, flash.DISPATCH_FLOPS = flash.DISPATCH_FLOPS, 1e6
@@ -128,6 +137,8 @@ FLASH = [
     keyless_rows,
     attention(33, 70, dtype=np.float16, hq=2),
     exact_scores,
+    large_score,
+    small_scores,
     nan_stays("k"),
     nan_stays("v"),
     in_pieces,

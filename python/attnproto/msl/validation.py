@@ -60,7 +60,12 @@ _FUNCTION = re.compile(
 def target(host: clang.Target) -> clang.Target:
     """Return the target whose IR knows the lines it comes from."""
     return dataclasses.replace(
-        host, options=(*host.options, "-gline-tables-only", "-DATTN_VALIDATE=1")
+        host,
+        options=(
+            *host.options, "-gline-tables-only", "-DATTN_VALIDATE=1",
+            # Variables that nothing was assigned to hold NaNs.
+            "-ftrivial-auto-var-init=pattern",
+        ),  # fmt: skip
     )
 
 
