@@ -64,10 +64,10 @@ void raise(const cpu::ValidationFault& fault) {
   const cpu::Finding& found = fault.finding;
   nb::list parties;
   for (const cpu::Party& party : found.parties)
-    parties.append(nb::make_tuple(party.action, party.line, party.source,
-                                  nb::make_tuple(party.threadgroup[0], party.threadgroup[1],
-                                                 party.threadgroup[2]),
-                                  party.thread));
+    parties.append(nb::make_tuple(
+        party.action, party.line, party.source,
+        nb::make_tuple(party.threadgroup[0], party.threadgroup[1], party.threadgroup[2]),
+        party.thread));
   nb::object type = nb::module_::import_("attnproto.errors").attr("ValidationError");
   nb::object error = type(fault.kernel, found.kind, parties, found.memory, found.offset,
                           found.memory_bytes, found.bytes);

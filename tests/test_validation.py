@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import attnproto
 import numpy as np
 import pytest
@@ -178,7 +180,7 @@ def test_results_are_those_of_the_plain_device(memory):
 
 
 def test_a_device_refuses_a_pipeline_compiled_for_the_other_mode(memory):
-    device, library = memory
+    device, _ = memory
     plain = attnproto.open_device("cpu", validate=False)
     for ours, theirs in ((device, plain.library(SAME_VALUE)), (plain, device.library(SAME_VALUE))):
         with pytest.raises(DispatchError, match="needs one of this device"):
@@ -200,3 +202,57 @@ def test_the_environment_validates_where_the_caller_says_nothing(monkeypatch):
         attnproto.open_device("cpu")
     with pytest.raises(attnproto.DeviceUnavailable, match="needs the cpu device"):
         attnproto.open_device("cuda", validate=True)
+
+
+UNASSIGNED = """#include <metal_stdlib>
+#include <metal_simdgroup_matrix>
+using namespace metal;
+kernel void unassigned(device float* out [[buffer(0)]], uint t [[thread_position_in_grid]]) {
+  simdgroup_float8x8 sum;
+  float last[4];
+  if (t > 99) last[0] = last[1] = 1;
+  out[t] = sum.thread_elements().x;
+  out[32 + t] = last[t % 4];
+}
+"""
+
+
+def test_variables_that_nothing_was_assigned_to_hold_nans(memory):
+    device, _ = memory
+    out = np.zeros(64, np.float32)
+    pipeline = device.library(UNASSIGNED).pipeline("unassigned")
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: out})
+    assert np.isnan(out).all()
+
+
+@pytest.fixture
+def published(memory):
+    """A validating device, and MLX's kernels (test_third_party.py)."""
+    import test_third_party
+
+    try:
+        test_third_party.mlx.wheel()
+    except test_third_party.mlx.FetchError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"MLX's kernels could not be fetched: {error}")
+    return memory[0], test_third_party
+
+
+def test_published_kernels_pass(published):
+    device, kernels = published
+    kernels.test_steel_attention_agrees_with_fp64(device, "float", 64, 77, 77, True)
+    kernels.test_steel_attention_agrees_with_fp64(device, "half", 64, 100, 131, False)
+    kernels.test_sdpa_vector_agrees_with_fp64(device, "float", 64, True)
+    kernels.test_softmax_agrees_with_fp64(device, "half")
+    kernels.test_logsumexp_agrees_with_fp64(device, "float")
+    kernels.gemv(device, "float", 1)
+
+
+def test_a_barrier_of_mlx_that_one_lane_in_32_comes_by_is_found(published):
+    # gemv.h, where simdgroups share a row: the barrier stands inside `if (thrN == 0)`.
+    device, kernels = published
+    with pytest.raises(ValidationError) as raised:
+        kernels.gemv(device, "float", 4)
+    assert raised.value.kind == "divergent-barrier"
+    assert raised.value.parties[0].source == "threadgroup_barrier(mem_flags::mem_none);"

@@ -84,10 +84,10 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
     throw Error(ErrorKind::DispatchError,
                 "[dispatch] found a pipeline of another device, needs one of this cpu device");
   if (pipeline->image().validates != validate)
-    throw Error(ErrorKind::DispatchError,
-                "[dispatch " + pipeline->name() + "] found a pipeline of a cpu device that " +
-                    (validate ? "does not validate" : "validates") +
-                    ", needs one of this device; compile its text here");
+    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline->name() +
+                                              "] found a pipeline of a cpu device that " +
+                                              (validate ? "does not validate" : "validates") +
+                                              ", needs one of this device; compile its text here");
   check_dispatch(dispatch, pipeline->info(), pipeline->name());
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
@@ -135,7 +135,8 @@ class CpuDevice final : public Device {
   }
   Timing submit(const std::vector<Dispatch>& dispatches) override {
     std::vector<Launch> launches;
-    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch, bool(validation_)));
+    for (const Dispatch& dispatch : dispatches)
+      launches.push_back(prepare(dispatch, bool(validation_)));
     std::lock_guard<std::mutex> one_at_a_time(mutex_);
     Timing timing;
     timing.gpu_start_us = now_us();

@@ -60,9 +60,9 @@ struct Simdgroup {
 struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
-  uint64_t counts[kCounts] = {};  // of kernels compiled to count
+  uint64_t counts[kCounts] = {};     // of kernels compiled to count
   Validation* validation = nullptr;  // of kernels compiled to validate
-  std::string fault;              // set when the kernel broke a rule; its run was abandoned
+  std::string fault;                 // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
   ~Threadgroup();

@@ -175,10 +175,7 @@ namespace attnproto::cpu {
 bool is_shuffle(Operation operation) { return operation == shuffle; }
 
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
-#define ATTN_SYMBOL(name)                    \
-  {                                          \
-    #name, reinterpret_cast<uint64_t>(&name) \
-  }
+#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
   std::vector<std::pair<const char*, uint64_t>> symbols = {
       ATTN_SYMBOL(attn_reduce_f32),
       ATTN_SYMBOL(attn_prefix_f32),

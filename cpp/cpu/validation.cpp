@@ -23,9 +23,7 @@ uint64_t buffer_pointer(uint32_t index) {
   return (uint64_t(index) + 1) << kTagShift | uint64_t(kMiddle);
 }
 
-uint32_t array_offset(uint32_t number) {
-  return number << kArrayShift | uint32_t(kArrayMiddle);
-}
+uint32_t array_offset(uint32_t number) { return number << kArrayShift | uint32_t(kArrayMiddle); }
 
 }  // namespace
 
@@ -101,8 +99,8 @@ void Validation::share_allocations() {
 void Validation::begin(Threadgroup& group) {
   group_ = &group;
   const attn_group& shared = group.shared;
-  const uint32_t(&at)[3] = shared.threadgroup_position;
-  const uint32_t(&n)[3] = shared.threadgroups;
+  const uint32_t (&at)[3] = shared.threadgroup_position;
+  const uint32_t (&n)[3] = shared.threadgroups;
   group_number_ = 1 + at[0] + n[0] * (at[1] + n[1] * at[2]);
   if (clock_ > 0xf0000000u) {
     clock_ = 1;
@@ -134,12 +132,12 @@ void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Si
   if (!settle()) abandon(lane);
   if (site.bytes) bytes = site.bytes;
   bool in_threadgroup = tag == kThreadgroupTag;
-  if (!in_threadgroup && tag > kMaxBufferIndex) refuse(lane, "out-of-bounds", nowhere_, 0, bytes, site);
-  const Memory& memory = in_threadgroup ? arrays_[(pointer >> kArrayShift) & 0xff]
-                                        : buffers_[tag - 1];
-  int64_t offset = in_threadgroup
-                       ? int64_t(pointer & ((1u << kArrayShift) - 1)) - kArrayMiddle
-                       : int64_t(pointer & ((uint64_t(1) << kTagShift) - 1)) - kMiddle;
+  if (!in_threadgroup && tag > kMaxBufferIndex)
+    refuse(lane, "out-of-bounds", nowhere_, 0, bytes, site);
+  const Memory& memory =
+      in_threadgroup ? arrays_[(pointer >> kArrayShift) & 0xff] : buffers_[tag - 1];
+  int64_t offset = in_threadgroup ? int64_t(pointer & ((1u << kArrayShift) - 1)) - kArrayMiddle
+                                  : int64_t(pointer & ((uint64_t(1) << kTagShift) - 1)) - kMiddle;
   if (offset < 0 || offset + int64_t(bytes) > memory.bytes)
     refuse(lane, "out-of-bounds", memory, offset, bytes, site);
   auto begin = reinterpret_cast<uintptr_t>(memory.base);
@@ -199,7 +197,7 @@ void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t 
                        uint64_t bytes, const unsigned char* address, const Site& site) {
   const uint32_t thread = lane.public_state.index;
   const bool atomic = site.kind & kAtomic;
-  const Stamp now = {clock_,          group_number_, uint16_t(thread), uint16_t(site.index),
+  const Stamp now = {clock_,         group_number_,  uint16_t(thread), uint16_t(site.index),
                      memory.binding, uint8_t(atomic)};
   auto races = [&](const Stamp& earlier) {
     return !ordered<space>(earlier, thread) && !(atomic && earlier.atomic);
@@ -269,7 +267,7 @@ void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t size, cons
 }
 
 uint32_t Validation::lanes_of(uint32_t simdgroup) const {
-  const uint32_t(&size)[3] = group_->shared.threads;
+  const uint32_t (&size)[3] = group_->shared.threads;
   uint32_t left = size[0] * size[1] * size[2] - simdgroup * kLanes;
   return left >= kLanes ? ~0u : (1u << left) - 1;
 }
@@ -328,9 +326,8 @@ bool Validation::open_barrier() {
       Lane& state = lanes_[fiber.public_state.index];
       if (!first) first = &fiber;
       if (simdgroup.place[lane] != first->simdgroup->place[first->public_state.lane]) {
-        find("divergent-barrier",
-             {party(*first, lanes_[first->public_state.index].at, "waits in"),
-              party(fiber, state.at, "waits in")});
+        find("divergent-barrier", {party(*first, lanes_[first->public_state.index].at, "waits in"),
+                                   party(fiber, state.at, "waits in")});
         return false;
       }
       flags &= state.flags;
@@ -369,7 +366,7 @@ Party Validation::party(const Stamp& stamp, const Site& near, bool write) const 
   if (stamp.atomic) party.action += " atomically";
   party.line = site.line;
   party.source = site.source;
-  const uint32_t(&n)[3] = group_->shared.threadgroups;
+  const uint32_t (&n)[3] = group_->shared.threadgroups;
   uint32_t linear = stamp.group - 1;
   party.threadgroup[0] = linear % n[0];
   party.threadgroup[1] = linear / n[0] % n[1];
@@ -393,9 +390,8 @@ void Validation::find(const char* kind, std::vector<Party> parties) {
 }
 
 void Validation::find(const char* kind, const Fiber& lane, const Memory& memory, int64_t offset,
-                      uint64_t bytes, const Site& site, const Stamp* earlier,
-                      bool earlier_writes) {
-  const char* action = site.kind & kAtomic ? "accesses atomically"
+                      uint64_t bytes, const Site& site, const Stamp* earlier, bool earlier_writes) {
+  const char* action = site.kind & kAtomic  ? "accesses atomically"
                        : site.kind & kWrite ? "writes"
                                             : "reads";
   find(kind, {party(lane, &site, action)});
@@ -472,8 +468,8 @@ std::vector<std::pair<const char*, uint64_t>> validation_symbols() {
   // One name for each address space, whose pointers are types of their own.
   for (const char* name : {"attn_access_1", "attn_access_2", "attn_access_3", "attn_access_4"})
     symbols.emplace_back(name, address(&attn_access));
-  for (const char* name : {"attn_access_range_1", "attn_access_range_2", "attn_access_range_3",
-                           "attn_access_range_4"})
+  for (const char* name :
+       {"attn_access_range_1", "attn_access_range_2", "attn_access_range_3", "attn_access_range_4"})
     symbols.emplace_back(name, address(&attn_access_range));
   return symbols;
 }

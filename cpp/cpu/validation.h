@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "device.h"
-#include "front_end.h"
 #include "fiber.h"
+#include "front_end.h"
 
 namespace attnproto::cpu {
 

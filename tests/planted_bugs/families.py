@@ -188,9 +188,7 @@ def forgetting(decay: str) -> Case:
 def one_recurrent(*, decay="none", normalize=False) -> Case:
     def friendly(device):
         q, k, v, logs = test_linear.tensors(64, 32, b=1, decay=decay, positive=normalize)
-        found = linear_attention(
-            q, k, v, decay=logs, chunk=64, normalize=normalize, device=device
-        )
+        found = linear_attention(q, k, v, decay=logs, chunk=64, normalize=normalize, device=device)
         usual(found, test_linear.by_token(q, k, v, decay=logs, normalize=normalize)[0])
 
     return friendly
@@ -235,7 +233,9 @@ def one_scored(**variant) -> Case:
         scores = np.random.default_rng(0).standard_normal((1, 4, 64, 64)).astype(np.float32)
         expected = test_variants.shaped(scores.astype(np.float64), Variant(**variant))
         found = shape_scores(scores, Variant(**variant), device=device)
-        usual(np.where(np.isneginf(expected), 0, found), np.where(np.isneginf(expected), 0, expected))
+        usual(
+            np.where(np.isneginf(expected), 0, found), np.where(np.isneginf(expected), 0, expected)
+        )
 
     return friendly
 
@@ -303,7 +303,7 @@ FAMILIES = {
             attention(19, 500, dtype=np.float16, causal=True),
         ],
     ),
-    "heads": Family(one_attention(hq=4, hkv=2), FLASH[:3] + [attention(17, 40, b=3, hq=6, hkv=2)]),
+    "heads": Family(one_attention(hq=4, hkv=2), [*FLASH[:3], attention(17, 40, b=3, hq=6, hkv=2)]),
     "causal": Family(
         one_attention(causal=True),
         [
@@ -312,6 +312,8 @@ FAMILIES = {
             attention(128, 128, hq=2, causal=True),
             attention(64, 128, causal=True),
             attention(1, 100, hq=2, causal=True),
+            attention(33, 65, causal=True),
+            attention(1, 1, causal=True),
             in_pieces,
         ],
     ),

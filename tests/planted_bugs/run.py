@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnproto
 from attnproto.errors import KernelCompileError, ValidationError
 from attnproto.kernels import registry
-from planted_bugs import Bug
-from planted_bugs.corpus import BUGS
-from planted_bugs.families import FAMILIES, Case
+
+from planted_bugs import Bug, corpus
+from planted_bugs.families import FAMILIES
 
 SECONDS = 120  # for the checks of one bug; a kernel that takes longer never ends
 CAUGHT, PASSED, ENDED = "caught", "passed", "ended the process"
@@ -55,8 +55,10 @@ def planted(bug: Bug, folder: Path) -> None:
     registry.metal_root = lambda: root
 
 
-def _outcome(cases: list[Case], device: attnproto.Device) -> tuple[str, str]:
-    for number, case in enumerate(cases):
+def _outcome(bug: Bug, checks: str, device: attnproto.Device) -> tuple[str, str]:
+    family = FAMILIES[bug.family]
+    friendly = [family.friendly] if "usual" in checks else []
+    for number, case in enumerate([*friendly, *(family.cases if "tests" in checks else [])]):
         try:
             case(device)
         except KernelCompileError as error:
@@ -69,18 +71,21 @@ def _outcome(cases: list[Case], device: attnproto.Device) -> tuple[str, str]:
     return PASSED, ""
 
 
-def _child(bug: Bug, cases: list[Case], validate: bool, to: Connection) -> None:
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+def _child(bug: Bug, checks: str, validate: bool, cache: str, to: Connection) -> None:
+    os.environ |= {"ATTNPROTO_CACHE_DIR": cache, "ATTNPROTO_CPU_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         planted(bug, Path(folder))
-        to.send(_outcome(cases, attnproto.open_device("cpu", validate=validate)))
+        to.send(_outcome(bug, checks, attnproto.open_device("cpu", validate=validate)))
 
 
-def outcome(bug: Bug, cases: list[Case], *, validate: bool) -> tuple[str, str]:
-    """Run checks in a process of their own."""
-    context = multiprocessing.get_context("fork")
+def outcome(bug: Bug, checks: str, *, validate: bool = False) -> tuple[str, str]:
+    """Run "usual", "tests" or both in a process of their own."""
+    # From a process that has compiled nothing, so that no kernel is remembered.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["planted_bugs.families", "attnproto.msl.front_end"])
     mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(bug, cases, validate, theirs))
+    cache = os.environ.get("ATTNPROTO_CACHE_DIR", "")
+    process = context.Process(target=_child, args=(bug, checks, validate, cache, theirs))
     process.start()
     theirs.close()
     try:
@@ -96,23 +101,20 @@ def outcome(bug: Bug, cases: list[Case], *, validate: bool) -> tuple[str, str]:
 
 def judge(bug: Bug) -> Verdict:
     """Judge one bug by its family's checks."""
-    family = FAMILIES[bug.family]
-    usual, words = outcome(bug, [family.friendly], validate=False)
+    usual, words = outcome(bug, "usual")
     if usual == "does not compile":
         return Verdict(usual, "", words)
-    found, how = outcome(bug, family.cases, validate=False)
+    found, how = outcome(bug, "tests")
     if found == CAUGHT:
         return Verdict(usual, "tests", how)
-    found, how = outcome(bug, [*family.cases, family.friendly], validate=True)
+    found, how = outcome(bug, "usual and tests", validate=True)
     return Verdict(usual, "validation" if found == CAUGHT else "", how)
 
 
 def main(prefixes: list[str]) -> int:
     """Print a line a bug and the sums."""
-    bugs = [b for b in BUGS if not prefixes or b.family.startswith(tuple(prefixes))]
+    bugs = [b for b in corpus() if not prefixes or b.family.startswith(tuple(prefixes))]
     begin = time.perf_counter()
-    os.environ["ATTNPROTO_CPU_THREADS"] = "1"
-    os.environ.pop("ATTNPROTO_VALIDATE", None)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     verdicts = []
     with tempfile.TemporaryDirectory() as cache, ThreadPoolExecutor(workers) as pool:

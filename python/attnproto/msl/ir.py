@@ -278,7 +278,11 @@ def place_threadgroup_variables(
         )
         text = re.sub(rf"^declare [^\n]*@{symbol}\([^\n]*$", "", text, flags=re.M)
         offset += size
-    if definitions and declared is None and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M):
+    if (
+        definitions
+        and declared is None
+        and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M)
+    ):
         definitions.append("declare ptr addrspace(3) @attn_threadgroup_memory() memory(none)")
     return text + "\n" + "\n".join(definitions) + "\n", offset
 

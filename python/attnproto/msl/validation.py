@@ -27,9 +27,7 @@ _POINTER = rf"ptr addrspace\((?P<space>[1-4])\) (?P<pointer>{_NAME})"
 _LOAD = re.compile(
     rf"^  {_NAME} = load (?P<atomic>atomic )?(?:volatile )?(?P<type>.+?), {_POINTER}(?=,| )"
 )
-_STORE = re.compile(
-    rf"^  store (?P<atomic>atomic )?(?:volatile )?(?P<value>.+), {_POINTER}(?=,| )"
-)
+_STORE = re.compile(rf"^  store (?P<atomic>atomic )?(?:volatile )?(?P<value>.+), {_POINTER}(?=,| )")
 _UPDATE = re.compile(
     rf"^  {_NAME} = (?:atomicrmw|cmpxchg) (?:weak )?(?:volatile )?(?:\w+ )?{_POINTER}, "
     rf"(?P<type>\w+)"
@@ -59,14 +57,9 @@ _FUNCTION = re.compile(
 
 def target(host: clang.Target) -> clang.Target:
     """Return the target whose IR knows the lines it comes from."""
-    return dataclasses.replace(
-        host,
-        options=(
-            *host.options, "-gline-tables-only", "-DATTN_VALIDATE=1",
-            # Variables that nothing was assigned to hold NaNs.
-            "-ftrivial-auto-var-init=pattern",
-        ),  # fmt: skip
-    )
+    # Variables that nothing was assigned to hold NaNs.
+    extra = ("-gline-tables-only", "-DATTN_VALIDATE=1", "-ftrivial-auto-var-init=pattern")
+    return dataclasses.replace(host, options=(*host.options, *extra))
 
 
 def without_promises(text: str) -> str:
@@ -286,7 +279,7 @@ def _granule(sites: dict[_Site, int], device: bool) -> int:
     shift = 2
     for site in sites:
         if site.device == device and site.kind & (_READ | _WRITE):
-            while shift and (site.nbytes | site.alignment) & ((1 << shift) - 1) or (
+            while (shift and (site.nbytes | site.alignment) & ((1 << shift) - 1)) or (
                 shift and not site.nbytes
             ):
                 shift -= 1
