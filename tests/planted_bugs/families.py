@@ -41,8 +41,8 @@ def usual(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.allclose(found.astype(np.float64), expected, rtol=1e-3, atol=1e-3)
 
 
-def tile(d: int = 64, dtype: str = "float32", br: int = 16, **axes) -> FlashTile:
-    return FlashTile(br, 32, d, dtype, **axes)
+def tile(d: int = 64, dtype: str = "float32", br: int = 16, bc: int = 32, **axes) -> FlashTile:
+    return FlashTile(br, bc, d, dtype, **axes)
 
 
 def attention(nq, nkv, d=64, *, b=1, hq=1, hkv=1, dtype=np.float32, spread=1.0, **options) -> Case:
@@ -146,14 +146,13 @@ FLASH = [
 HARD = {"causal": True, "window": 50, "softcap": 3.0, "alibi": True}
 
 
-def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, dtype=np.float32, **options) -> Case:
+def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, bc=32, **options) -> Case:
     def case(device):
-        sequences = test_paged.Sequences(
-            contexts, nq=nq, page=page, d=d, hq=hq, hkv=hkv, dtype=dtype
-        )
-        found = sequences.paged(device, tile=tile(d, np.dtype(dtype).name), **options)
+        sequences = test_paged.Sequences(contexts, nq=nq, page=page, d=d, hq=hq, hkv=hkv)
+        chosen = tile(d, bc=bc)
+        found = sequences.paged(device, tile=chosen, **options)
         sequences.check(found, causal=options.get("causal", True))
-        twin = sequences.contiguous(device, tile=tile(d, np.dtype(dtype).name), **options)
+        twin = sequences.contiguous(device, tile=chosen, **options)
         np.testing.assert_array_equal(found, twin)
 
     return case
@@ -398,6 +397,7 @@ FAMILIES = {
             paged([200, 5], page=64, d=40, nq=5),
             paged([0, 40], page=16),
             paged([65, 70], nq=20, causal=False),
+            paged([200, 131], page=64, d=40, nq=3, bc=80, partition=480),
         ],
     ),
     "split": Family(
@@ -412,7 +412,7 @@ FAMILIES = {
     ),
     "linear": Family(
         one_recurrent(),
-        [recurrent(63, 64, chunk=32), recurrent(100, 64, chunk=32, initial=True)],
+        [recurrent(63, chunk=32), recurrent(100, chunk=32, initial=True), recurrent(65)],
     ),
     "linear gates": Family(
         one_recurrent(decay="key"),
