@@ -15,6 +15,7 @@
 #include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
+#include "cpu/validation.h"
 #include "cuda/cuda_device.h"
 #include "cuda/library.h"
 #include "device.h"
@@ -69,6 +70,21 @@ void raise(const Fault& fault) {
   PyErr_SetObject(type.ptr(), error.ptr());
 }
 
+// Python makes the sentence of a finding (attnproto.errors.ValidationError).
+void raise(const cpu::ValidationFault& fault) {
+  const cpu::Finding& found = fault.finding;
+  nb::list parties;
+  for (const cpu::Party& party : found.parties)
+    parties.append(nb::make_tuple(
+        party.action, party.line, party.source,
+        nb::make_tuple(party.threadgroup[0], party.threadgroup[1], party.threadgroup[2]),
+        party.thread));
+  nb::object type = nb::module_::import_("attnproto.errors").attr("ValidationError");
+  nb::object error = type(fault.kernel, found.kind, parties, found.memory, found.offset,
+                          found.memory_bytes, found.bytes);
+  PyErr_SetObject(type.ptr(), error.ptr());
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -77,6 +93,8 @@ NB_MODULE(_core, m) {
       std::rethrow_exception(error);
     } catch (const Fault& e) {
       return raise(e);
+    } catch (const cpu::ValidationFault& fault) {
+      return raise(fault);
     } catch (const Error& e) {
       switch (e.kind()) {
         case ErrorKind::DeviceUnavailable:
@@ -156,7 +174,8 @@ NB_MODULE(_core, m) {
           "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
       .def_prop_ro("code", [](const KernelImage& self) {
         return nb::bytes(self.code.data(), self.code.size());
-      });
+      })
+      .def_rw("validates", &KernelImage::validates);
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)
@@ -231,7 +250,7 @@ NB_MODULE(_core, m) {
           "dispatches"_a);
 
   bind_variants(m);
-  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
+  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0, "validate"_a = false);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
   m.def(

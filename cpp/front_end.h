@@ -32,6 +32,7 @@ struct KernelImage {
   double compile_us = 0;
   double function_us = 0;
   bool cached = false;
+  bool validates = false;  // asks before it accesses memory (cpu/validation.h)
 };
 
 class FrontEnd {

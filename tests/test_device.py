@@ -327,10 +327,11 @@ def test_a_damaged_cache_entry_is_compiled_again(device, tmp_path, monkeypatch):
     for entry in tmp_path.iterdir():
         entry.write_bytes(entry.read_bytes()[:-5] + b"wrong")
     # Another device: the first one still has the pipeline in memory.
-    pipeline = attnproto.device._open_cpu().library(text).pipeline("increment")
+    other = attnproto.device._open_cpu()
+    pipeline = other.library(text).pipeline("increment")
     assert not pipeline.cached
     y = np.zeros(32, np.float32)
-    device.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
+    other.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
     assert (y == 1).all()
 
 

@@ -40,8 +40,6 @@ kernel void same_in_both({OUT}) {{
   int y;
   if (lane < 20) y = simd_prefix_inclusive_sum(x); else y = simd_prefix_inclusive_sum(x);
   out[32 + lane] = y;
-  if (lane < 20) simdgroup_barrier(mem_flags::mem_threadgroup);
-  else simdgroup_barrier(mem_flags::mem_threadgroup);
   out[64 + lane] = simd_sum(x);
 }}
 kernel void early({OUT}) {{

@@ -180,6 +180,27 @@ def test_a_maximum_that_grows_with_every_step_is_followed(device):
         check(device, q, k, v, scale=1.0, tile=tile)
 
 
+@pytest.mark.parametrize("place", range(0, 9))
+def test_one_large_score_anywhere_in_a_step_is_the_maximum(device, place):
+    # 300 above the others: taken for no maximum, its exponential is infinite.
+    q, k = np.zeros((1, 1, 16, 64), np.float32), np.zeros((1, 1, 64, 64), np.float32)
+    q[..., 0] = 1.0
+    k[..., 32 + place, 0] = 300.0
+    v = tensors(np.float32, 1, 64, 64)[2]
+    check(device, q, k, v, scale=1.0, tile=FlashTile(16, 32, 64, "float32"))
+
+
+@pytest.mark.parametrize("nkv", [64, 77])
+def test_scores_far_below_zero_are_weighed_against_each_other(device, nkv):
+    # The exponential of any of them alone is zero. Multiples of 1/64, so that sums are exact.
+    rng = np.random.default_rng(4)
+    q = (rng.integers(-4, 5, (1, 1, 16, 64)) / 8).astype(np.float32)
+    k = (rng.integers(-4, 5, (1, 1, nkv, 64)) / 8).astype(np.float32)
+    q[..., 0], k[..., 0] = 1.0, -400.0
+    v = tensors(np.float32, 1, nkv, 64)[2]
+    check(device, q, k, v, scale=1.0, tile=FlashTile(16, 32, 64, "float32"))
+
+
 @pytest.mark.parametrize("keys", ["lane", "matrix", "staged16"])
 def test_rows_that_see_no_key_are_zero(device, keys):
     q, k, v = tensors(np.float32, 131, 77, 64, hq=2)

@@ -88,8 +88,8 @@ TEXT = HEAD + "".join(
             "out[64 + lane] = quad_max(x); out[96 + lane] = quad_broadcast(x, ushort(2));"
             "out[128 + lane] = quad_shuffle(x, ushort(3 - lane % 4));"
             "out[160 + lane] = quad_shuffle_xor(x, ushort(3));"
-            "T y = x; if (lane % 4 < 3) y = quad_shuffle_down(x, ushort(1)); out[192 + lane] = y;"
-            "y = x; if (lane % 4 > 0) y = quad_shuffle_up(x, ushort(1)); out[224 + lane] = y;"
+            "T y = quad_shuffle_down(x, ushort(1)); out[192 + lane] = lane % 4 < 3 ? y : x;"
+            "y = quad_shuffle_up(x, ushort(1)); out[224 + lane] = lane % 4 > 0 ? y : x;"
             "out[256 + lane] = quad_product(x);"
             "out[288 + lane] = quad_prefix_inclusive_sum(x);"
             "out[320 + lane] = quad_prefix_exclusive_sum(x);",

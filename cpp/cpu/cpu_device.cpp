@@ -16,6 +16,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "library.h"
+#include "validation.h"
 
 namespace attnproto {
 namespace {
@@ -66,11 +67,16 @@ void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_gro
   }
 }
 
-Launch prepare(const Dispatch& dispatch) {
+Launch prepare(const Dispatch& dispatch, bool validate) {
   auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
   if (!pipeline)
     throw Error(ErrorKind::DispatchError,
                 "[dispatch] found a pipeline of another device, needs one of this cpu device");
+  if (pipeline->image().validates != validate)
+    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline->name() +
+                                              "] found a pipeline of a cpu device that " +
+                                              (validate ? "does not validate" : "validates") +
+                                              ", needs one of this device; compile its text here");
   check_dispatch(dispatch, pipeline->info(), pipeline->name());
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
@@ -102,9 +108,12 @@ void store(uint32_t (&to)[3], const Extent& from) {
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice(std::shared_ptr<FrontEnd> front_end, unsigned threads)
-      : front_end_(std::move(front_end)), threads_(threads) {
-    info_ = {"cpu", "MSL on the host's processor, " + std::to_string(threads) + " threads",
+  CpuDevice(std::shared_ptr<FrontEnd> front_end, unsigned threads, bool validate)
+      : front_end_(std::move(front_end)), threads_(validate ? 1 : threads) {
+    if (validate) validation_ = std::make_unique<cpu::Validation>();
+    info_ = {"cpu",
+             "MSL on the host's processor, " +
+                 (validate ? "validated" : std::to_string(threads) + " threads"),
              "emulated"};
   }
   const DeviceInfo& info() const override { return info_; }
@@ -119,14 +128,18 @@ class CpuDevice final : public Device {
   }
   Timing submit(const std::vector<Dispatch>& dispatches) override {
     std::vector<Launch> launches;
-    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch));
+    for (const Dispatch& dispatch : dispatches)
+      launches.push_back(prepare(dispatch, bool(validation_)));
     std::lock_guard<std::mutex> one_at_a_time(mutex_);
     Timing timing;
     timing.gpu_start_us = now_us();
     for (size_t i = 0; i < launches.size(); i++) {
+      if (validation_) watch(dispatches[i], launches[i]);
       std::string fault = run(launches[i]);
       if (!fault.empty()) {
         auto& pipeline = static_cast<const CpuPipeline&>(*dispatches[i].pipeline);
+        if (validation_ && validation_->found())
+          throw cpu::ValidationFault(pipeline.name(), validation_->take_finding());
         throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] " + fault);
       }
     }
@@ -148,6 +161,16 @@ class CpuDevice final : public Device {
     return std::chrono::duration<double, std::micro>(since).count();
   }
 
+  // From here on the kernel sees no addresses.
+  void watch(const Dispatch& dispatch, Launch& launch) {
+    auto& pipeline = static_cast<const CpuPipeline&>(*dispatch.pipeline);
+    validation_->bind(dispatch, pipeline.image().arguments, launch.group);
+    for (const TableBinding& table : dispatch.function_tables) {
+      auto& words = static_cast<const CpuTable&>(*table.table);
+      validation_->bind_table(table.index, words.addresses(), words.size() + 1, launch.group);
+    }
+  }
+
   std::string run(const Launch& launch) {
     uint64_t total = launch.threadgroups.count();
     size_t workers = std::min<uint64_t>(threads_, total);
@@ -160,11 +183,14 @@ class CpuDevice final : public Device {
       group.shared.threadgroup_memory = memory;
       group.entry = launch.entry;
       group.fault.clear();
+      group.validation = validation_.get();
       for (uint64_t i; group.fault.empty() && (i = next++) < total;) {
         place(launch, i, group.shared);
         // What was never written reads as NaN, so that a kernel relying on it is found out.
         if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
+        if (validation_) validation_->begin(group);
         group.run();
+        if (validation_) validation_->end();
         if (group.fault.empty())
           group.counting.finish(threads_in(group.shared), launch.threadgroup_bytes);
         else
@@ -199,6 +225,7 @@ class CpuDevice final : public Device {
   DeviceInfo info_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<cpu::Threadgroup>> groups_;
+  std::unique_ptr<cpu::Validation> validation_;  // of a device that validates
 };
 
 }  // namespace
@@ -207,9 +234,10 @@ std::map<std::string, cpu::Counted> take_counts(Device& device) {
   return dynamic_cast<CpuDevice&>(device).take_counts();
 }
 
-std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads) {
+std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads,
+                                 bool validate) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  return std::make_shared<CpuDevice>(std::move(front_end), threads);
+  return std::make_shared<CpuDevice>(std::move(front_end), threads, validate);
 }
 
 }  // namespace attnproto

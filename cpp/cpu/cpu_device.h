@@ -11,7 +11,9 @@
 namespace attnproto {
 
 // `threads`: OS threads that share the threadgroups of a dispatch; 0 = one a core.
-std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads);
+// `validate`: the front end compiles kernels to validate; they run on one thread.
+std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads,
+                                 bool validate = false);
 
 // What kernels compiled to count did since the last call, over all threads, by their
 // descriptions (python/attnproto/msl/counts.py).

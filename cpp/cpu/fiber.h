@@ -24,6 +24,7 @@ inline constexpr uint32_t kMatrixSlots = 192;
 
 using Entry = void (*)(const attn_lane*);
 
+class Validation;
 struct Simdgroup;
 struct Threadgroup;
 
@@ -58,6 +59,7 @@ struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
   Counting counting;  // of kernels compiled to count
+  Validation* validation = nullptr;  // of kernels compiled to validate
   std::string fault;  // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
@@ -93,5 +95,7 @@ Fiber& self();
 // along the code (python/attnproto/msl/meetings.py).
 void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
 void threadgroup_barrier(Fiber& lane, uint32_t place);
+// Ends the run of the calling lane's threadgroup, whose fault is set.
+[[noreturn]] void abandon(Fiber& lane);
 
 }  // namespace attnproto::cpu

@@ -5,6 +5,7 @@
 
 #include "fiber.h"
 #include "matrix.h"
+#include "validation.h"
 
 // Every function that lanes meet at takes its place first (msl/meetings.py gives it).
 #define ATTN_RUNTIME extern "C" __attribute__((used))
@@ -142,7 +143,9 @@ ATTN_RUNTIME uint32_t attn_ballot(uint32_t place, uint32_t vote) {
 ATTN_RUNTIME void attn_simdgroup_barrier(uint32_t place) { exchange(place, 0, meet); }
 ATTN_RUNTIME void attn_threadgroup_barrier(uint32_t place) { threadgroup_barrier(self(), place); }
 ATTN_RUNTIME void* attn_threadgroup_memory() {
-  return self().public_state.group->threadgroup_memory;
+  Fiber& lane = self();
+  if (lane.simdgroup->threadgroup->validation) return Validation::threadgroup_memory();
+  return lane.public_state.group->threadgroup_memory;
 }
 
 // A segment of code begins here, of a kernel that counts; and one of its accesses.
@@ -173,12 +176,11 @@ ATTN_RUNTIME void attn_matrix_batch(uint32_t place, const MatrixBatch* batch) {
 
 namespace attnproto::cpu {
 
+bool is_shuffle(Operation operation) { return operation == shuffle; }
+
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
-#define ATTN_SYMBOL(name)                    \
-  {                                          \
-    #name, reinterpret_cast<uint64_t>(&name) \
-  }
-  return {
+#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
+  std::vector<std::pair<const char*, uint64_t>> symbols = {
       ATTN_SYMBOL(attn_reduce_f32),
       ATTN_SYMBOL(attn_prefix_f32),
       ATTN_SYMBOL(attn_reduce_i32),
@@ -202,6 +204,8 @@ std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
       ATTN_SYMBOL(attn_matrix_slots),
       ATTN_SYMBOL(attn_matrix_batch),
   };
+  for (const auto& symbol : validation_symbols()) symbols.push_back(symbol);
+  return symbols;
 #undef ATTN_SYMBOL
 }
 

@@ -34,6 +34,7 @@ from .errors import (
     KernelCompileError,
     UnstableMeasurement,
     UnsupportedProblem,
+    ValidationError,
     WrongResult,
 )
 from .library import Call, FunctionTable, Input, Library, Pipeline
@@ -88,6 +89,7 @@ __all__ = [
     "Timing",
     "UnstableMeasurement",
     "UnsupportedProblem",
+    "ValidationError",
     "WrongResult",
     "archive",
     "devices",

@@ -315,11 +315,12 @@ def cpu_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _open_cpu() -> Device:
+def _open_cpu(validate: str = "") -> Device:
     from . import _core
     from .msl.front_end import NativeFrontEnd
 
-    return Device(_core.open_cpu(NativeFrontEnd(), cpu_threads()))
+    front_end = NativeFrontEnd(validate=validate)
+    return Device(_core.open_cpu(front_end, cpu_threads(), validate=bool(validate)))
 
 
 def _open_metal() -> Device:
@@ -356,32 +357,56 @@ def _one_at_a_time(function: Callable) -> Callable:
 
 @_one_at_a_time
 @cache
-def _opened(kind: str) -> Device:
-    return _OPEN[kind]()
+def _opened(kind: str, validate: str = "") -> Device:
+    return _OPEN[kind](validate) if validate else _OPEN[kind]()
 
 
-def open_device(kind: str = "auto") -> Device:
+def _checks(kind: str, validate: bool | str | None) -> str:
+    """What a device of a kind is to watch kernels for; the environment speaks to cpu only."""
+    if validate is None and kind != "cpu":
+        return ""
+    found = os.environ.get("ATTNPROTO_VALIDATE", "") if validate is None else validate
+    known = {"": "", "0": "", "1": "memory", False: "", True: "memory", "nan": "nan"}
+    if found not in known:
+        raise DeviceUnavailable(
+            f"[device] found validate={found!r}, needs True, False or 'nan' (ATTNPROTO_VALIDATE: "
+            "1, 0 or nan)"
+        )
+    if known[found] and kind != "cpu":
+        raise DeviceUnavailable(
+            f"[device] found validate={found!r} for {kind}, needs the cpu device; open 'cpu', or "
+            "set MTL_SHADER_VALIDATION=1 before the process starts for Metal's own checks"
+        )
+    return known[found]
+
+
+def open_device(kind: str = "auto", *, validate: bool | str | None = None) -> Device:
     """Open a device; the same one each time it is asked for.
 
     Args:
         kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for what ATTNPROTO_DEVICE names; unset,
             Metal where there is one and the cpu device elsewhere.
+        validate: for the cpu device, watch kernels for races, accesses out of bounds and the
+            other kinds of :class:`ValidationError`; ``"nan"`` for instructions that make a NaN
+            of numbers, too. Unset, what ATTNPROTO_VALIDATE says (1, nan).
 
     Raises:
-        DeviceUnavailable: this machine has none of that kind, or the kind is unknown.
+        DeviceUnavailable: this machine has none of that kind, the kind is unknown, or it does
+            not validate.
     """
     if kind == "auto":
         kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
     if kind == "auto":
         try:
-            return _opened("metal")
+            _opened("metal")
+            kind = "metal"
         except DeviceUnavailable:
-            return _opened("cpu")
+            kind = "cpu"
     if kind not in _OPEN:
         raise DeviceUnavailable(
             f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"
         )
-    return _opened(kind)
+    return _opened(kind, _checks(kind, validate))
 
 
 def devices() -> list[DeviceSummary]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .. import _core
 from ..errors import KernelCompileError
-from . import cache, clang, instrument, ir, native, shipped
+from . import cache, clang, instrument, ir, native, shipped, validation
 from .entry import buffer_index, entry_name, is_buffer, is_table
 from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
 from .linking import present_parameters, specialised, table_symbols
@@ -66,12 +66,16 @@ class NativeFrontEnd(_core.FrontEnd):
 
     Args:
         counting: whether the code counts what it does (counts.py).
+        validate: what the code checks while it runs (validation.py): "memory", "nan" for
+            that and the arithmetic, or nothing.
     """
 
-    def __init__(self, counting: bool = False):
+    def __init__(self, counting: bool = False, validate: str = ""):
         super().__init__()
-        self._counting = counting
+        self._counting, self._validate = counting, validate
         self._target = clang.host_target()
+        if validate:
+            self._target = validation.target(self._target)
         self._loaded: dict[str, tuple[int, int, list[int]]] = {}
         self._lock = threading.Lock()
 
@@ -113,7 +117,7 @@ class NativeFrontEnd(_core.FrontEnd):
             with self._lock:
                 self._loaded[name] = loaded
         static_bytes, present, addresses = loaded
-        return _core.KernelImage(
+        image = _core.KernelImage(
             arguments(head, descriptor.function, present),
             static_bytes,
             instance.max_threads or 1024,
@@ -124,6 +128,8 @@ class NativeFrontEnd(_core.FrontEnd):
             function_us,
             cached,
         )
+        image.validates = bool(self._validate)
+        return image
 
     def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
         """One kernel's LLVM IR after optimisation, where matrix operations are still calls."""
@@ -186,7 +192,7 @@ class NativeFrontEnd(_core.FrontEnd):
         return cache.key(
             "object", text, descriptor.function, json.dumps(given | values, sort_keys=True),
             *linked, self._target.triple, *self._target.options, clang.compiler_version(),
-            native.host_cpu(), own_sources(), str(self._counting),
+            native.host_cpu(), own_sources(), str(self._counting), self._validate,
         )  # fmt: skip
 
     def _build(
@@ -196,11 +202,19 @@ class NativeFrontEnd(_core.FrontEnd):
         begin = time.perf_counter()
         special = specialised(text, descriptor, self._target, marked=self._counting)
         function_us = (time.perf_counter() - begin) * 1e6
+        if self._validate:
+            special = validation.without_promises(special)
         optimised = native.optimise(special)
         _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
             optimised = instrument.instrument(optimised)
-        optimised, static_bytes = ir.place_threadgroup_variables(optimised)
+        declared = None
+        if self._validate:
+            optimised, declared = validation.instrument(
+                optimised, [text, *(other for other, _ in descriptor.private_functions)],
+                nan=self._validate == "nan",
+            )  # fmt: skip
+        optimised, static_bytes = ir.place_threadgroup_variables(optimised, declared)
         present = present_parameters(text, descriptor, self._target)
         numbers = b"".join(n.to_bytes(_SIZE_BYTES, "little") for n in (static_bytes, present))
         content = numbers + native.compile_object(optimised)

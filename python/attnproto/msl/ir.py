@@ -8,6 +8,7 @@ everything inside functions is left to LLVM.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import KernelCompileError, UnsupportedProblem
@@ -261,8 +262,14 @@ def free_marks(module: Module) -> None:
     module.other = [declared if _MARK in line else line for line in module.other]
 
 
-def place_threadgroup_variables(text: str) -> tuple[str, int]:
+def place_threadgroup_variables(
+    text: str, declared: Mapping[str, str] | None = None
+) -> tuple[str, int]:
     """Give every threadgroup variable of an optimised module its offset.
+
+    Args:
+        text: the module.
+        declared: of a module that validates, the site of each variable's declaration.
 
     Called after optimisation, so that a variable used only in branches the function
     constants removed takes no space.
@@ -273,18 +280,28 @@ def place_threadgroup_variables(text: str) -> tuple[str, int]:
     used = {m.group(1): tuple(map(int, m.groups()[1:])) for m in _VARIABLE.finditer(text)}
     offset = 0
     definitions = []
-    for symbol, (_, size, alignment) in sorted(used.items(), key=lambda item: item[1][0]):
+    in_order = sorted(used.items(), key=lambda item: item[1][0])
+    for number, (symbol, (_, size, alignment)) in enumerate(in_order):
         alignment = max(alignment, 16)
         offset = (offset + alignment - 1) // alignment * alignment
         definitions.append(
             f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{\n"
-            "  %base = call ptr addrspace(3) @attn_threadgroup_memory()\n"
-            f"  %at = getelementptr i8, ptr addrspace(3) %base, i64 {offset}\n"
-            "  ret ptr addrspace(3) %at\n}"
+            + (
+                "  %base = call ptr addrspace(3) @attn_threadgroup_memory()\n"
+                f"  %at = getelementptr i8, ptr addrspace(3) %base, i64 {offset}\n"
+                if declared is None
+                else "  %at = call ptr addrspace(3) @attn_threadgroup_array("
+                f"i32 {number}, i32 {offset}, i32 {size}, ptr {declared[symbol]})\n"
+            )
+            + "  ret ptr addrspace(3) %at\n}"
         )
         text = re.sub(rf"^declare [^\n]*@{symbol}\([^\n]*$", "", text, flags=re.M)
         offset += size
-    if definitions and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M):
+    if (
+        definitions
+        and declared is None
+        and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M)
+    ):
         definitions.append("declare ptr addrspace(3) @attn_threadgroup_memory() memory(none)")
     return text + "\n" + "\n".join(definitions) + "\n", offset
 
