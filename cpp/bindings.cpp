@@ -139,7 +139,9 @@ NB_MODULE(_core, m) {
       .def_ro("simd_width", &PipelineInfo::simd_width)
       .def_ro("compile_us", &PipelineInfo::compile_us)
       .def_ro("function_us", &PipelineInfo::function_us)
-      .def_ro("cached", &PipelineInfo::cached);
+      .def_ro("cached", &PipelineInfo::cached)
+      .def_ro("engine", &PipelineInfo::engine)
+      .def_ro("engine_reason", &PipelineInfo::engine_reason);
 
   nb::enum_<KernelArgument::Kind>(m, "ArgumentKind")
       .value("BUFFER", KernelArgument::Kind::Buffer)
@@ -172,10 +174,14 @@ NB_MODULE(_core, m) {
           },
           "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a, "code"_a,
           "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
-      .def_prop_ro("code", [](const KernelImage& self) {
-        return nb::bytes(self.code.data(), self.code.size());
-      })
-      .def_rw("validates", &KernelImage::validates);
+      .def_prop_ro(
+          "code",
+          [](const KernelImage& self) { return nb::bytes(self.code.data(), self.code.size()); })
+      .def_rw("validates", &KernelImage::validates)
+      .def_ro("entry_address", &KernelImage::entry_address)
+      .def_rw("lane_entry", &KernelImage::lane_entry)
+      .def_rw("engine", &KernelImage::engine)
+      .def_rw("engine_reason", &KernelImage::engine_reason);
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)

@@ -1,4 +1,4 @@
-// The contract over the fiber engine: threadgroups of a dispatch are handed to
+// The contract over the engine: threadgroups of a dispatch are handed to
 // OS threads one by one; nothing but their order depends on how many there are.
 #include "cpu_device.h"
 
@@ -45,6 +45,7 @@ class CpuBuffer final : public Buffer {
 // A dispatch checked and turned into what the engine reads.
 struct Launch {
   cpu::Entry entry;
+  bool lockstep = false;
   attn_group group{};
   Extent threadgroups, threads, grid;
   size_t threadgroup_bytes = 0;
@@ -67,6 +68,11 @@ void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_gro
   }
 }
 
+// Whether simdgroups lie along the first axis, whole ones only, also at the grid's edge.
+bool fills_simdgroups(const Launch& launch) {
+  return launch.threads.x % cpu::kLanes == 0 && launch.grid.x % cpu::kLanes == 0;
+}
+
 Launch prepare(const Dispatch& dispatch, bool validate) {
   auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
   if (!pipeline)
@@ -81,10 +87,13 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
   Launch launch;
-  launch.entry = reinterpret_cast<cpu::Entry>(pipeline->image().entry_address);
   launch.threads = dispatch.threads;
   launch.threadgroups = threadgroups_of(dispatch);
   launch.grid = whole_grid(dispatch);
+  const KernelImage& image = pipeline->image();
+  launch.lockstep = image.lane_entry && fills_simdgroups(launch);
+  launch.entry = reinterpret_cast<cpu::Entry>(
+      launch.lockstep || !image.lane_entry ? image.entry_address : image.lane_entry());
 
   launch.threadgroup_bytes = round_up(pipeline->info().static_threadgroup_bytes, 16);
   for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
@@ -182,6 +191,7 @@ class CpuDevice final : public Device {
       group.shared = launch.group;
       group.shared.threadgroup_memory = memory;
       group.entry = launch.entry;
+      group.lockstep = launch.lockstep;
       group.fault.clear();
       group.validation = validation_.get();
       for (uint64_t i; group.fault.empty() && (i = next++) < total;) {

@@ -30,6 +30,8 @@ CpuPipeline::CpuPipeline(std::string name, KernelImage image)
   info_.compile_us = image_.compile_us;
   info_.function_us = image_.function_us;
   info_.cached = image_.cached;
+  info_.engine = image_.engine;
+  info_.engine_reason = image_.engine_reason;
   check_pipeline(info_, name_);
 }
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Metal's argument tables hold as many.
 _INDICES = 31
 KINDS = ("metal", "cuda", "cpu")
+CPU_ENGINES = ("lockstep", "fibers")  # the first is the default
 
 Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
 
@@ -315,11 +316,11 @@ def cpu_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _open_cpu(validate: str = "") -> Device:
+def _open_cpu(validate: str = "", engine: str = CPU_ENGINES[0]) -> Device:
     from . import _core
     from .msl.front_end import NativeFrontEnd
 
-    front_end = NativeFrontEnd(validate=validate)
+    front_end = NativeFrontEnd(validate=validate, engine=engine)
     return Device(_core.open_cpu(front_end, cpu_threads(), validate=bool(validate)))
 
 
@@ -357,8 +358,10 @@ def _one_at_a_time(function: Callable) -> Callable:
 
 @_one_at_a_time
 @cache
-def _opened(kind: str, validate: str = "") -> Device:
-    return _OPEN[kind](validate) if validate else _OPEN[kind]()
+def _opened(kind: str, validate: str = "", engine: str = "") -> Device:
+    if not validate and not engine:
+        return _OPEN[kind]()
+    return _OPEN[kind](validate, engine or CPU_ENGINES[0])
 
 
 def _checks(kind: str, validate: bool | str | None) -> str:
@@ -380,7 +383,25 @@ def _checks(kind: str, validate: bool | str | None) -> str:
     return known[found]
 
 
-def open_device(kind: str = "auto", *, validate: bool | str | None = None) -> Device:
+def _engine(kind: str, engine: str | None) -> str:
+    """The engine to ask a device of a kind for; the environment speaks to cpu only."""
+    if engine is None:
+        engine = os.environ.get("ATTNPROTO_CPU_ENGINE", "") if kind == "cpu" else ""
+    if engine not in ("", *CPU_ENGINES):
+        raise DeviceUnavailable(
+            f"[device] found engine {engine!r}, needs one of {', '.join(CPU_ENGINES)}; correct "
+            "engine or ATTNPROTO_CPU_ENGINE"
+        )
+    if engine and kind != "cpu":
+        raise DeviceUnavailable(
+            f"[device] found engine {engine!r} for {kind}, needs the cpu device; open 'cpu'"
+        )
+    return "" if engine == CPU_ENGINES[0] else engine  # the default is one device
+
+
+def open_device(
+    kind: str = "auto", *, validate: bool | str | None = None, engine: str | None = None
+) -> Device:
     """Open a device; the same one each time it is asked for.
 
     Args:
@@ -389,10 +410,14 @@ def open_device(kind: str = "auto", *, validate: bool | str | None = None) -> De
         validate: for the cpu device, watch kernels for races, accesses out of bounds and the
             other kinds of :class:`ValidationError`; ``"nan"`` for instructions that make a NaN
             of numbers, too. Unset, what ATTNPROTO_VALIDATE says (1, nan).
+        engine: of the cpu device: ``lockstep`` runs a simdgroup as vectors, and kernels that
+            it does not take on fibers (:attr:`Pipeline.engine` says which, and why);
+            ``fibers`` runs every lane on its own. Unset, what ATTNPROTO_CPU_ENGINE says, or
+            lockstep.
 
     Raises:
-        DeviceUnavailable: this machine has none of that kind, the kind is unknown, or it does
-            not validate.
+        DeviceUnavailable: this machine has none of that kind, the kind is unknown, it does not
+            validate, or it has no such engine.
     """
     if kind == "auto":
         kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
@@ -406,7 +431,7 @@ def open_device(kind: str = "auto", *, validate: bool | str | None = None) -> De
         raise DeviceUnavailable(
             f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"
         )
-    return _opened(kind, _checks(kind, validate))
+    return _opened(kind, _checks(kind, validate), _engine(kind, engine))
 
 
 def devices() -> list[DeviceSummary]:

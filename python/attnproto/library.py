@@ -67,6 +67,20 @@ class Pipeline:
         """Whether it came from a cache and no compiler ran."""
         return self._core.info.cached
 
+    @property
+    def engine(self) -> str:
+        """What runs it, where the device has several: ``lockstep`` or ``fibers``.
+
+        A dispatch whose threadgroups are no multiple of 32 threads along their first axis,
+        at the grid's edge too, runs on fibers in either case.
+        """
+        return self._core.info.engine
+
+    @property
+    def engine_reason(self) -> str:
+        """Why it does not run in lockstep; empty if it does, or was not asked to."""
+        return self._core.info.engine_reason
+
     def function_table(self, names: Sequence[str]) -> FunctionTable:
         """Functions that the kernel calls through a ``visible_function_table`` argument.
 

@@ -81,7 +81,7 @@ def shared_object(text: str, descriptor: _core.PipelineDescriptor) -> bytes:
         DeviceUnavailable: there is no compiler.
     """
     function = descriptor.function
-    code = NativeFrontEnd().object_code(text, descriptor)
+    code = NativeFrontEnd(engine="fibers").object_code(text, descriptor)
     if any(one.kind == _core.ArgumentKind.FUNCTION_TABLE for one in code.arguments):
         raise KernelCompileError(
             f"[export] found a function table among the arguments of {function}, needs none: the C "
