@@ -72,12 +72,6 @@ ATTN_RUNTIME void attn_lockstep_barrier(uint32_t place) {
   if (first.simdgroup->threadgroup->simdgroup_count > 1) threadgroup_barrier(first, place);
 }
 
-ATTN_RUNTIME void attn_lockstep_count(const uint32_t* amounts, uint32_t active) {
-  uint64_t* counts = self().simdgroup->threadgroup->counts;
-  uint64_t lanes = uint64_t(__builtin_popcount(active));
-  for (uint32_t i = 0; i < kCounts; i++) counts[i] += lanes * amounts[i];
-}
-
 ATTN_RUNTIME float* attn_lockstep_slots() { return self().simdgroup->matrices[0]; }
 
 ATTN_RUNTIME void attn_lockstep_batch(const MatrixBatch* batch) {
@@ -97,8 +91,8 @@ std::vector<std::pair<const char*, uint64_t>> lockstep_symbols() {
       ATTN_SYMBOL(attn_lockstep_reduce_u32), ATTN_SYMBOL(attn_lockstep_prefix_u32),
       ATTN_SYMBOL(attn_lockstep_reduce_i64), ATTN_SYMBOL(attn_lockstep_prefix_i64),
       ATTN_SYMBOL(attn_lockstep_reduce_u64), ATTN_SYMBOL(attn_lockstep_prefix_u64),
-      ATTN_SYMBOL(attn_lockstep_barrier),    ATTN_SYMBOL(attn_lockstep_count),
-      ATTN_SYMBOL(attn_lockstep_slots),      ATTN_SYMBOL(attn_lockstep_batch),
+      ATTN_SYMBOL(attn_lockstep_barrier),    ATTN_SYMBOL(attn_lockstep_slots),
+      ATTN_SYMBOL(attn_lockstep_batch),
   };
 #undef ATTN_SYMBOL
 }
