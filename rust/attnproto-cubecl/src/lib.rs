@@ -25,7 +25,7 @@ pub const WGSL_VERSIONS: &str = "cubecl 0.10.0, cubecl-wgpu 0.10.0, naga 29.0.4"
 
 /// One kernel of the comparison.
 pub struct Generated {
-    /// scalar, cmma, cubek or flash; and by which way: msl or wgsl.
+    /// scalar and cmma are kernels.rs; cubek, unit and flash are cubek's; the way is msl or wgsl.
     pub kind: &'static str,
     pub way: &'static str,
     pub element: &'static str,
@@ -80,10 +80,7 @@ fn product<T: Target, F: Float + CubeElement>(
         let array = |rows: usize, columns: usize, bytes: usize| {
             tensor(client, &[rows, columns], bytes).into_array_arg()
         };
-        let (q, k) = (
-            array(n, d, size_of::<F>()),
-            array(n, d, size_of::<F>()),
-        );
+        let (q, k) = (array(n, d, size_of::<F>()), array(n, d, size_of::<F>()));
         let scores = array(n, n, 4);
         let tiles = (n / 8) as u32;
         let grid = CubeCount::Static(tiles, tiles, 1);
@@ -162,10 +159,11 @@ fn translated(launch: Result<Launch, String>) -> Result<Launch, String> {
     let launch = launch?;
     let buffers = launch.buffer_bytes.len() + usize::from(!launch.info.is_empty());
     let wgsl = launch.source?;
-    let (entry, text) = targets::wgsl_to_msl(&wgsl, &launch.entry, buffers)?;
+    let made = targets::wgsl_to_msl(&wgsl, &launch.entry, buffers)?;
     Ok(Launch {
-        entry,
-        source: Ok(text),
+        entry: made.entry,
+        source: Ok(made.text),
+        threadgroup_bytes: made.threadgroup_bytes,
         ..launch
     })
 }
@@ -196,19 +194,57 @@ pub fn generate(sizes: Sizes) -> Vec<Generated> {
     };
     let (f_32, f_16) = ("float32", "float16");
     vec![
-        msl("scalar", f_32, MSL_VERSIONS, product::<MslCompiler, f32>(sizes, false)),
-        msl("scalar", f_16, MSL_VERSIONS, product::<MslCompiler, f16>(sizes, false)),
-        msl("cmma", f_32, MSL_VERSIONS, product::<MslCompiler, f32>(sizes, true)),
-        msl("cmma", f_16, MSL_VERSIONS, product::<MslCompiler, f16>(sizes, true)),
-        msl("cubek", f_32, CUBEK_VERSIONS, cubek_product::<MslCompiler>(sizes, single, &matrices)),
-        msl("cubek", f_16, CUBEK_VERSIONS, cubek_product::<MslCompiler>(sizes, half, &matrices)),
+        msl(
+            "scalar",
+            f_32,
+            MSL_VERSIONS,
+            product::<MslCompiler, f32>(sizes, false),
+        ),
+        msl(
+            "scalar",
+            f_16,
+            MSL_VERSIONS,
+            product::<MslCompiler, f16>(sizes, false),
+        ),
+        msl(
+            "cmma",
+            f_32,
+            MSL_VERSIONS,
+            product::<MslCompiler, f32>(sizes, true),
+        ),
+        msl(
+            "cmma",
+            f_16,
+            MSL_VERSIONS,
+            product::<MslCompiler, f16>(sizes, true),
+        ),
+        msl(
+            "cubek",
+            f_32,
+            CUBEK_VERSIONS,
+            cubek_product::<MslCompiler>(sizes, single, &matrices),
+        ),
+        msl(
+            "cubek",
+            f_16,
+            CUBEK_VERSIONS,
+            cubek_product::<MslCompiler>(sizes, half, &matrices),
+        ),
         msl("flash", f_32, CUBEK_VERSIONS, cubek_flash(sizes, single)),
         msl("flash", f_16, CUBEK_VERSIONS, cubek_flash(sizes, half)),
         wgsl("scalar", f_32, product::<WgslCompiler, f32>(sizes, false)),
         wgsl("scalar", f_16, product::<WgslCompiler, f16>(sizes, false)),
         wgsl("cmma", f_32, product::<WgslCompiler, f32>(sizes, true)),
         wgsl("cmma", f_16, product::<WgslCompiler, f16>(sizes, true)),
-        wgsl("cubek", f_32, cubek_product::<WgslCompiler>(sizes, single, &units)),
-        wgsl("cubek", f_16, cubek_product::<WgslCompiler>(sizes, half, &units)),
+        wgsl(
+            "unit",
+            f_32,
+            cubek_product::<WgslCompiler>(sizes, single, &units),
+        ),
+        wgsl(
+            "unit",
+            f_16,
+            cubek_product::<WgslCompiler>(sizes, half, &units),
+        ),
     ]
 }

@@ -23,6 +23,7 @@ fn write_one(folder: &Path, kernel: &Generated) -> std::io::Result<String> {
             it.entry.clone(),
             numbers(&it.threadgroups),
             numbers(&it.threads),
+            numbers(&it.threadgroup_bytes),
             numbers(&it.buffer_bytes),
             numbers(&it.info),
         ]

@@ -42,6 +42,8 @@ pub struct Launch {
     pub source: Result<String, String>,
     pub threadgroups: [u32; 3],
     pub threads: [u32; 3],
+    /// Sizes of threadgroup memory that the host must give, by index.
+    pub threadgroup_bytes: Vec<u32>,
     pub buffer_bytes: Vec<u64>,
     /// Lengths, shapes and strides: the last buffer.
     pub info: Vec<u64>,
@@ -185,6 +187,7 @@ impl<T: Target> ComputeServer for Recorder<T> {
             source,
             threadgroups,
             threads,
+            threadgroup_bytes: Vec::new(),
             buffer_bytes: arguments.buffers.iter().map(Binding::size).collect(),
             info: arguments.info.data,
         };

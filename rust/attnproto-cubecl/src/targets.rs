@@ -10,6 +10,7 @@ use cubecl_ir::{
     MemoryDeviceProperties, UIntKind,
 };
 use cubecl_wgpu::WgslCompiler;
+use naga::AddressSpace;
 use naga::back::msl;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -87,11 +88,19 @@ impl Target for WgslCompiler {
     }
 }
 
+/// What naga made of a kernel.
+pub struct Translated {
+    pub entry: String,
+    pub text: String,
+    /// Of its threadgroup memory, which Metal's host gives by index.
+    pub threadgroup_bytes: Vec<u32>,
+}
+
 /// Translate WGSL to MSL 3.1 as wgpu does for CubeCL, without checks of its own.
 ///
-/// Returns the entry's new name and the text. Buffer i of the one bind group is [[buffer(i)]]; after
-/// `buffers` of them come the sizes of those without one in their type.
-pub fn wgsl_to_msl(source: &str, entry: &str, buffers: usize) -> Result<(String, String), String> {
+/// Buffer i of the one bind group is [[buffer(i)]]; after `buffers` of them come the sizes of those
+/// without one in their type.
+pub fn wgsl_to_msl(source: &str, entry: &str, buffers: usize) -> Result<Translated, String> {
     let module =
         naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
     let checked = Validator::new(ValidationFlags::all(), Capabilities::all())
@@ -131,7 +140,18 @@ pub fn wgsl_to_msl(source: &str, entry: &str, buffers: usize) -> Result<(String,
     let (text, translated) = msl::write_string(&module, &checked, &options, &pipeline)
         .map_err(|error| format!("{error:?}"))?;
     match translated.entry_point_names.into_iter().next() {
-        Some(Ok(name)) => Ok((name, text)),
+        Some(Ok(entry)) => Ok(Translated {
+            entry,
+            text,
+            threadgroup_bytes: module
+                .global_variables
+                .iter()
+                .filter(|(_, it)| it.space == AddressSpace::WorkGroup)
+                // Metal takes multiples of 16.
+                .map(|(_, it)| module.types[it.ty].inner.size(module.to_ctx()))
+                .map(|bytes| bytes.next_multiple_of(16))
+                .collect(),
+        }),
         other => Err(format!("no entry point: {other:?}")),
     }
 }
