@@ -32,7 +32,13 @@ _CALLS = {
     "threadgroup_barriers": re.compile(r"call [^@]*@attn_threadgroup_barrier\("),
     "simdgroup_barriers": re.compile(r"call [^@]*@attn_simdgroup_barrier\("),
 }
+_COPY = re.compile(r"call void @llvm\.mem(?:cpy|move)[^(]*\((ptr.*?), (ptr.*?), i64 (\d+),")
+_SPACE = re.compile(r"addrspace\((\d)\)")
 _DEVICE_SPACES, _THREADGROUP_SPACE = (1, 2), 3
+# A pointer whose space the language left open, by what it was made of.
+_OPENED = re.compile(r"^\s+(%\S+) = addrspacecast ptr addrspace\((\d)\) \S+ to ptr addrspace\(4\)")
+_MOVED = re.compile(r"^\s+(%\S+) = getelementptr [^\n]*ptr addrspace\(4\) (%[^\s,]+)")
+_OPEN = re.compile(r"addrspace\(4\)((?: \w+(?:\(\d+\)| \d+)?)*? )(%[^\s,)]+)")
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,36 @@ def _width(vector: str | None) -> int:
     return int(vector) if vector else 1
 
 
+def _origins(body: list[str]) -> dict[str, str]:
+    """The spaces that a function's open pointers were made of, by name."""
+    origins: dict[str, str] = {}
+    for line in body:
+        if match := _OPENED.match(line):
+            origins[match[1]] = match[2]
+        elif (match := _MOVED.match(line)) and match[2] in origins:
+            origins[match[1]] = origins[match[2]]
+    return origins
+
+
+def _closed(line: str, origins: dict[str, str]) -> str:
+    """A line as it counts: each open pointer in the space it was made of."""
+    return _OPEN.sub(lambda m: f"addrspace({origins.get(m[2], '4')}){m[1]}{m[2]}", line)
+
+
+def _count_copy(match: re.Match[str], totals: dict[str, int]) -> None:
+    to, source = (_SPACE.search(text) for text in match.groups()[:2])
+    for space, where in ((to, "store"), (source, "load")):
+        if space and int(space[1]) in _DEVICE_SPACES:
+            totals[f"device_{where}_bytes"] += int(match[3])
+            totals["device_loads"] += where == "load"
+        elif space and int(space[1]) == _THREADGROUP_SPACE:
+            totals[f"threadgroup_{where}s"] += 1
+
+
 def _count_line(line: str, totals: dict[str, int]) -> None:
+    if match := _COPY.search(line):
+        _count_copy(match, totals)
+        return
     for name, pattern in _CALLS.items():
         if pattern.search(line):
             totals[name] += 1
@@ -108,11 +143,12 @@ def instrument(text: str) -> str:
     out: list[str] = []
     tables: list[str] = []
     head, rest, inside = [], [], False
+    origins: dict[str, str] = {}
 
     def flush() -> None:
         totals = dict.fromkeys(NAMES, 0)
         for line in rest:
-            _count_line(line, totals)
+            _count_line(_closed(line, origins), totals)
         out.extend(head)
         if any(totals.values()):
             row = ", ".join(f"i32 {totals[name]}" for name in NAMES)
@@ -124,9 +160,11 @@ def instrument(text: str) -> str:
         head.clear()
         rest.clear()
 
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
         if line.startswith("define "):
             inside = True
+            origins = _origins(lines[number : lines.index("}", number)])
             out.append(line)
         elif line == "}":
             flush()

@@ -74,6 +74,7 @@ class Prototype:
     conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
+    sections: Callable[[Sequence[Mapping[str, Any]]], list[Any]] | None = None
 
 
 def entry(name: str) -> Entry:
