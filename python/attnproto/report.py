@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .findings import Finding, confidence_word
+from .prototypes import UnknownPrototype, load
 from .published import published_marks
 from .store import write_atomically
 
@@ -118,12 +119,30 @@ def build_view(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -
         "tiers": TIERS,
         "findings": [finding_view(finding, linked) for finding in current],
         "superseded": len(findings) - len(current),
+        "exhibits": exhibits_of(rows),
         "fields": _FIELDS,
         "rows": [row_view(row) for row in shown],
         "row_count": len(rows),
         "environments": [dict(items) for items in sorted(environments)],
         "marks": published_marks(),
     }
+
+
+def exhibits_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Collect the tables and texts that the rows' prototypes show, device by device."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["proto"], row["device"]["name"]), []).append(row)
+    shown = []
+    for (proto, device), members in sorted(groups.items()):
+        try:
+            sections = load(proto).sections
+        except UnknownPrototype:
+            # A prototype of one's own, that the row names by its module.
+            continue
+        for exhibit in sections(members) if sections else ():
+            shown.append({"device": device, "tier": members[0]["device"]["tier"], "it": exhibit})
+    return shown
 
 
 def select_rows(

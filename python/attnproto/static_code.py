@@ -80,7 +80,10 @@ def _position_bytes(code: str) -> int:
     group = _GROUP.search(code)
     if group is None:
         return 0
-    places = [group[1], *re.findall(rf"(%\S+) = getelementptr [^\n]* {group[1]}, i64 \d+$", code, re.M)]
+    places = [
+        group[1],
+        *re.findall(rf"(%\S+) = getelementptr [^\n]* {group[1]}, i64 \d+$", code, re.M),
+    ]
     return 4 * sum(code.count(f" = load i32, ptr addrspace(1) {place},") for place in places)
 
 
@@ -225,5 +228,3 @@ def _run(command: list[str | Path]) -> str:
             f"[static] found {Path(command[0]).name} failing: {done.stderr.strip()[-300:]}"
         )
     return done.stdout + done.stderr
-
-

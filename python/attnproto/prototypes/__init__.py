@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AttnprotoError
 
 if TYPE_CHECKING:
+    from ..exhibit import SideBySide, Table
     from ..findings import Finding
 
 OK, WRONG = "ok", "wrong"
@@ -66,6 +67,7 @@ class Prototype:
         kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
             from an older text are known to be stale; None when no kernel is behind it.
         missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
+        sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Prototype:
     conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
-    sections: Callable[[Sequence[Mapping[str, Any]]], list[Any]] | None = None
+    sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
 
 
 def entry(name: str) -> Entry:

@@ -114,7 +114,9 @@ def _judged(
     subject: Subject, problem: AttentionProblem, device: Any
 ) -> tuple[reference.Judgement, dict[str, int]]:
     inputs, truth, dtype, allowed = _task(subject.name, problem)
-    tried = gate.attempt(lambda output: subject.launch(device, inputs, output), truth, dtype, allowed)
+    tried = gate.attempt(
+        lambda output: subject.launch(device, inputs, output), truth, dtype, allowed
+    )
     made = tried.returned
     seen = {"static": int(made.static_threadgroup_bytes), "max_threads": int(made.max_threads)}
     return tried.judgement, seen
@@ -133,9 +135,7 @@ def _as_generated(subject: Subject, problem: AttentionProblem, device: Any) -> d
     return {"as_generated": said, **left}
 
 
-def _counted(
-    subject: Subject, problem: AttentionProblem, position_bytes: int
-) -> dict[str, float]:
+def _counted(subject: Subject, problem: AttentionProblem, position_bytes: int) -> dict[str, float]:
     """Dynamic counts of one launch, from the cpu device."""
     from ..msl.counts import count_launch
 
@@ -149,7 +149,7 @@ def _counted(
         # Counted in each lane; executed once a simdgroup.
         "matrix_operations": done.matrix_operations / 32,
         "simdgroup_barriers": done.simdgroup_barriers / 32,
-        "threadgroup_barriers": done.threadgroup_barriers,
+        "barriers_a_thread": done.threadgroup_barriers / threads,
         "device_load_bytes": done.device_load_bytes - threads * position_bytes,
         "device_store_bytes": done.device_store_bytes,
         "threadgroup_loads": done.threadgroup_loads,

@@ -87,7 +87,7 @@ class Mend:
     pattern: str
     replacement: str
     # Only a text that holds this can have the defect.
-    where: str
+    where: str = ""
 
 
 MENDS = (
@@ -105,6 +105,13 @@ MENDS = (
         r"simdgroup_barrier\(mem_flags::mem_none\)",
         "simdgroup_barrier(mem_flags::mem_threadgroup)",
         "threadgroup uchar",
+    ),
+    Mend(
+        "no alignment",
+        "threadgroup memory is one array of uchar, which may start at any byte, read as vectors "
+        "of up to 16",
+        r"(?<!\) )\bthreadgroup uchar (?=\w+\[\d+\];)",
+        "alignas(16) threadgroup uchar ",
     ),
 )
 
