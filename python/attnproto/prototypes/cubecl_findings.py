@@ -235,7 +235,8 @@ def _tiling(case: Case) -> list[Finding]:
                 "tiles for each product; ours with four reads 1.25, "
                 f"{_span(loaded)} times fewer bytes. CubeCL does not widen a tile by "
                 "itself: its author must, as cubek's matmul does, which goes through threadgroup "
-                f"memory and loads {_span(ratios(library, 'device_load_bytes'))} times the bytes of ours, for "
+                f"memory and loads {_span(ratios(library, 'device_load_bytes'))} times the bytes "
+                "of ours, for "
                 f"{_span(ratios(library, 'ir_instructions'))} times its instructions."
             ),
             compared="bytes loaded from device memory for the same product",
