@@ -7,7 +7,11 @@ CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
 RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
 	  ATTNPROTO_LIBRARY=$$(ls $(C_API_DIR)/libattnproto.so $(C_API_DIR)/libattnproto.dylib 2>/dev/null | head -n 1)
 
-.PHONY: c-api rust-build rust-test rust-bench rust-lint
+# Tests are built without optimisation, which takes minutes of Burn and is for what is timed.
+CARGO_TEST := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo test --quiet --locked --release \
+	  --manifest-path rust/Cargo.toml
+
+.PHONY: c-api rust-fetch rust-build rust-test rust-sanitize rust-bench rust-lint
 
 c-api: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check nanobind cmake ninja
@@ -15,17 +19,30 @@ c-api: $(VENV)/installed
 	  -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
 	$(BIN)/ninja -C $(C_API_DIR) --quiet attnproto
 
-rust-build:
+rust-fetch:
 	@command -v cargo >/dev/null || \
 	  { echo "[make] found no cargo, needs Rust 1.92 or later; install it with rustup"; exit 1; }
 	@$(CARGO) fetch --quiet --locked --manifest-path rust/Cargo.toml || \
 	  { echo "[make] found crates that cannot be downloaded, needs a network once; run make rust-build there"; exit 1; }
+
+rust-build: rust-fetch
 	$(CARGO) build --quiet --locked --release --manifest-path rust/Cargo.toml
 
-rust-test: c-api rust-build
+$(RUST_KERNELS)/flash.tsv: $(VENV)/installed
 	$(BIN)/python -m attnproto.kernels.exported $(RUST_KERNELS)
-	$(RUST_ENVIRONMENT) cargo test --quiet --locked --release --manifest-path rust/Cargo.toml
+
+rust-test: c-api rust-sanitize
+	$(RUST_ENVIRONMENT) $(CARGO_TEST)
+	$(MAKE) rust-build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[sass]'
 	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py $(ARGS)
+
+# The crate that holds the unsafe code, under the address sanitizer, which stable Rust has
+# behind this switch; it counts what is not given back too.
+rust-sanitize: c-api rust-fetch $(RUST_KERNELS)/flash.tsv
+	host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	$(RUST_ENVIRONMENT) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+	  $(CARGO_TEST) -p attnproto-sys --target $$host --test library
 
 rust-bench: c-api rust-build
 	$(RUST_ENVIRONMENT) $(BIN)/python bench/run_all.py --only cubecl --only burn --device cpu $(ARGS)

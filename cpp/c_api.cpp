@@ -141,15 +141,17 @@ attnproto_kernel* attnproto_compile(attnproto_device* device, const char* msl_te
                                     size_t constant_count) {
   return guarded<attnproto_kernel*>(nullptr, [&] {
     Device& on = *given(device, "a device")->device;
-    if (on.info().kind == "cpu")
-      throw Error(ErrorKind::KernelCompileError,
-                  "[c_api.compile] found device cpu, needs one with a compiler of its own; load an "
-                  "exported kernel");
     PipelineDescriptor wanted;
     wanted.function = given(function, "the name of a function");
     if (constant_count) given(constants, "constants");
     for (size_t i = 0; i < constant_count; i++) wanted.constants.push_back(constant(constants[i]));
-    return new attnproto_kernel{on.library(given(msl_text, "a text"))->pipeline(wanted)};
+    given(msl_text, "a text");
+    if (on.info().kind == "cpu")
+      throw Error(ErrorKind::KernelCompileError,
+                  "[c_api.compile] found device cpu for " + wanted.function + " with " +
+                      std::to_string(wanted.constants.size()) +
+                      " constants, needs one with a compiler of its own; load an exported kernel");
+    return new attnproto_kernel{on.library(msl_text)->pipeline(wanted)};
   });
 }
 

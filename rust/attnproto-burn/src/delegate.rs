@@ -524,8 +524,8 @@ impl<B: Backend> ModuleOps<Self> for MetalAttentionBackend<B> {
             output_grad: FloatTensor<Self>, options: ConvTransposeOptions<3>) -> FloatTensor<Self>;
         fn conv_transpose3d_bias_backward(x: FloatTensor<Self>, bias: FloatTensor<Self>,
             output_grad: FloatTensor<Self>) -> FloatTensor<Self>;
-        fn unfold4d(x: FloatTensor<Self>, kernel_size: [usize; 2], options: UnfoldOptions) ->
-            FloatTensor<Self>;
+        fn unfold4d(x: FloatTensor<Self>, kernel_size: [usize; 2], options: UnfoldOptions)
+            -> FloatTensor<Self>;
         fn avg_pool1d(x: FloatTensor<Self>, kernel_size: usize, stride: usize, padding: usize,
             count_include_pad: bool, ceil_mode: bool) -> FloatTensor<Self>;
         fn avg_pool1d_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>, kernel_size: usize,
@@ -533,8 +533,9 @@ impl<B: Backend> ModuleOps<Self> for MetalAttentionBackend<B> {
             -> FloatTensor<Self>;
         fn avg_pool2d(x: FloatTensor<Self>, kernel_size: [usize; 2], stride: [usize; 2],
             padding: [usize; 2], count_include_pad: bool, ceil_mode: bool) -> FloatTensor<Self>;
-        fn avg_pool2d_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>, kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2], count_include_pad: bool, ceil_mode:
-            bool) -> FloatTensor<Self>;
+        fn avg_pool2d_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>,
+            kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2],
+            count_include_pad: bool, ceil_mode: bool) -> FloatTensor<Self>;
         fn adaptive_avg_pool2d(x: FloatTensor<Self>, output_size: [usize; 2]) -> FloatTensor<Self>;
         fn adaptive_avg_pool2d_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>)
             -> FloatTensor<Self>;
@@ -545,9 +546,10 @@ impl<B: Backend> ModuleOps<Self> for MetalAttentionBackend<B> {
             dilation: usize, ceil_mode: bool) -> FloatTensor<Self>;
         fn max_pool2d(x: FloatTensor<Self>, kernel_size: [usize; 2], stride: [usize; 2],
             padding: [usize; 2], dilation: [usize; 2], ceil_mode: bool) -> FloatTensor<Self>;
-        fn interpolate(x: FloatTensor<Self>, output_size: [usize; 2], options:
-            InterpolateOptions) -> FloatTensor<Self>;
-        fn interpolate_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>, output_size: [usize; 2], options: InterpolateOptions) -> FloatTensor<Self>;
+        fn interpolate(x: FloatTensor<Self>, output_size: [usize; 2], options: InterpolateOptions)
+            -> FloatTensor<Self>;
+        fn interpolate_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>,
+            output_size: [usize; 2], options: InterpolateOptions) -> FloatTensor<Self>;
         fn layer_norm(tensor: FloatTensor<Self>, gamma: FloatTensor<Self>,
             beta: Option<FloatTensor<Self>>, epsilon: f64) -> FloatTensor<Self>;
         fn ctc_loss(log_probs: FloatTensor<Self>, targets: IntTensor<Self>,
