@@ -11,6 +11,9 @@ RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS
 CARGO_TEST := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo test --quiet --locked --release \
 	  --manifest-path rust/Cargo.toml
 
+# NVIDIA's assembler, for counts of registers and instructions: the extra "sass".
+SASS := $(if $(filter Linux,$(shell uname -s)),nvidia-cuda-nvcc nvidia-cuda-nvdisasm)
+
 .PHONY: c-api rust-fetch rust-build rust-test rust-sanitize rust-bench rust-lint
 
 c-api: $(VENV)/installed
@@ -34,8 +37,9 @@ $(RUST_KERNELS)/flash.tsv: $(VENV)/installed
 rust-test: c-api rust-sanitize
 	$(RUST_ENVIRONMENT) $(CARGO_TEST)
 	$(MAKE) rust-build
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[sass]'
-	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py $(ARGS)
+	$(if $(SASS),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SASS))
+	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py \
+	  tests/test_static_code.py $(ARGS)
 
 # The crate that holds the unsafe code, under the address sanitizer, which stable Rust has
 # behind this switch; it counts what is not given back too.
@@ -47,6 +51,6 @@ rust-sanitize: c-api rust-fetch $(RUST_KERNELS)/flash.tsv
 rust-bench: c-api rust-build
 	$(RUST_ENVIRONMENT) $(BIN)/python bench/run_all.py --only cubecl --only burn --device cpu $(ARGS)
 
-rust-lint: rust-build
+rust-lint: rust-fetch
 	cargo fmt --all --check --manifest-path rust/Cargo.toml
 	$(CARGO) clippy --quiet --locked --release --all-targets --manifest-path rust/Cargo.toml -- -D warnings
