@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import attnproto
 import pytest
 from attnproto import report, run, rust
-from attnproto.errors import DeviceUnavailable
+from attnproto.errors import DeviceUnavailable, UnsupportedProblem
+from attnproto.kernels.exported import export_flash
 from attnproto.problem import AttentionProblem
 from attnproto.prototypes import Outcome, burn, cubecl, cubecl_kernels, cubecl_viability, load
 from attnproto.prototypes.case import Case
@@ -23,7 +27,7 @@ def row(name: str, point: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     return make_row(Task(name, point, 60), "quick", DEVICE, {}, answer, now, 0.1)
 
 
-SOUND, BROKEN = ("scalar", "cmma", "scalar-wgsl", "unit-wgsl"), ("cubek", "flash")
+BROKEN = ("cubek", "flash")
 MATRIX = ("cmma", "cubek", "flash", "hand8", "hand32", "hand-flash")
 
 
@@ -85,6 +89,64 @@ def test_without_cargo_a_point_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr(rust.shutil, "which", lambda name: None)
     with pytest.raises(DeviceUnavailable, match="found no cargo"):
         rust.run("attnproto-cubecl")
+
+
+def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, monkeypatch) -> None:
+    said: list[str] = []
+    commands: list[list[str]] = []
+
+    def failing(package, command, environment=None):
+        commands.append(command)
+        raise DeviceUnavailable("[rust] found cargo failing: no network; run it where there is one")
+
+    monkeypatch.setattr(rust.shutil, "which", lambda name: "/usr/bin/cargo")
+    monkeypatch.setattr(rust, "program", lambda package: tmp_path / package)
+    monkeypatch.setattr(rust, "_checked", failing)
+    monkeypatch.setattr(rust, "_refused", "")
+    run.prepare(("cubecl",), said.append)
+    assert commands == [["cargo", "build", "--quiet", "--locked", "--release"]]
+    assert len(said) == 1
+    assert rust.missing().startswith("found cargo failing: no network")
+    (tmp_path / "attnproto-cubecl").touch()
+    run.prepare(("cubecl", "burn"), said.append)
+    assert (len(commands), rust.missing()) == (1, "")
+
+
+def test_without_cargo_run_all_says_so_in_a_line_and_goes_on(tmp_path) -> None:
+    bench = Path(__file__).parents[1] / "bench" / "run_all.py"
+    options = [
+        "--quick",
+        "--device",
+        "cpu",
+        "--only",
+        "cubecl,burn",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [sys.executable, bench, *options],
+        env={"PATH": "/nowhere", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("skipped ")]
+    assert [line.split(":")[0] for line in skipped] == ["skipped cubecl", "skipped burn"]
+    assert all("found no cargo, needs Rust" in line for line in skipped)
+
+
+def test_texts_are_exported_for_a_host_with_a_compiler(tmp_path) -> None:
+    export_flash(tmp_path, (64,), "metal")
+    device, *lines = (tmp_path / "flash.tsv").read_text().splitlines()
+    assert device == "metal"
+    assert len(lines) == 2
+    for line, causal in zip(lines, ("0", "1"), strict=True):
+        d, chosen, _, _, file, function, constants = line.split("\t")
+        assert (d, chosen) == ("64", causal)
+        assert f'host_name("{function}")' in (tmp_path / file).read_text()
+        assert f"causal={causal}" in constants.split(",")
+    with pytest.raises(UnsupportedProblem, match="needs cpu or metal"):
+        export_flash(tmp_path, (64,), "cuda")
 
 
 def test_the_findings_on_generated_code_carry_their_figures() -> None:

@@ -67,6 +67,7 @@ class Prototype:
         kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
             from an older text are known to be stale; None when no kernel is behind it.
         missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
+        prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
         sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
     """
 
@@ -76,6 +77,7 @@ class Prototype:
     conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
+    prepare: Callable[[Callable[[str], None]], None] | None = None
     sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
 
 

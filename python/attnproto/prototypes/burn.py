@@ -40,7 +40,8 @@ def _kernels(device: str) -> tuple[tempfile.TemporaryDirectory, dict[str, str]]:
     """The exported kernels' folder, kept while this process lives, and the environment for it."""
     folder = tempfile.TemporaryDirectory(prefix="attnproto-burn-")
     export_flash(folder.name, (D,), device)
-    return folder, {"ATTNPROTO_KERNELS": folder.name}
+    library = str(rust.library_path())
+    return folder, {"ATTNPROTO_KERNELS": folder.name, "ATTNPROTO_LIBRARY": library}
 
 
 def points(mode: str) -> list[dict[str, Any]]:
@@ -152,4 +153,4 @@ def _cost(n: int, mode: str, device: str) -> dict[str, Any]:
     return result
 
 
-PROTOTYPE = Prototype("burn", points, run, conclude, kernel_hash, missing)
+PROTOTYPE = Prototype("burn", points, run, conclude, kernel_hash, missing, rust.prepare)

@@ -189,4 +189,6 @@ def _recorded(subject: Subject, problem: AttentionProblem, device: Any) -> Any:
     return pairing.recorded(device, lambda on: subject.launch(on, inputs, again), again, judged)
 
 
-PROTOTYPE = Prototype("cubecl", points, run, conclude, kernel_hash, rust.missing, sections)
+PROTOTYPE = Prototype(
+    "cubecl", points, run, conclude, kernel_hash, rust.missing, rust.prepare, sections
+)

@@ -81,8 +81,8 @@ impl Library {
         unsafe {
             let library = libloading::Library::new(path).map_err(|error| {
                 Error(format!(
-                    "[sys] found no library at {} ({error}), needs libattnproto; build it with \
-                     -DATTNPROTO_C_API=ON",
+                    "[sys] found no library at {} ({error}), needs libattnproto; pip install \
+                     attnproto puts it beside the module",
                     path.display()
                 ))
             })?;
