@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -115,12 +116,13 @@ NB_MODULE(_core, m) {
       .value("THREADGROUP", KernelArgument::Kind::Threadgroup)
       .value("FUNCTION_TABLE", KernelArgument::Kind::FunctionTable);
   nb::class_<KernelArgument>(m, "KernelArgument")
-      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string>(), "kind"_a, "index"_a,
-           "min_bytes"_a, "name"_a)
+      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string, bool>(), "kind"_a,
+           "index"_a, "min_bytes"_a, "name"_a, "writes"_a = false)
       .def_ro("kind", &KernelArgument::kind)
       .def_ro("index", &KernelArgument::index)
       .def_ro("min_bytes", &KernelArgument::min_bytes)
-      .def_ro("name", &KernelArgument::name);
+      .def_ro("name", &KernelArgument::name)
+      .def_ro("writes", &KernelArgument::writes);
   nb::class_<KernelImage>(m, "KernelImage")
       .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
                     std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
@@ -203,6 +205,17 @@ NB_MODULE(_core, m) {
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
+  nb::class_<cpu::Counted>(m, "Counted")
+      .def_ro("lanes", &cpu::Counted::lanes)
+      .def_ro("issued", &cpu::Counted::issued)
+      .def_ro("divergent", &cpu::Counted::divergent)
+      .def_ro("uniform", &cpu::Counted::uniform)
+      .def_ro("threadgroups", &cpu::Counted::threadgroups)
+      .def_ro("simdgroups", &cpu::Counted::simdgroups)
+      .def_ro("threads", &cpu::Counted::threads)
+      .def_ro("threadgroup_bytes", &cpu::Counted::threadgroup_bytes)
+      .def_prop_ro("loaded_bytes", [](const cpu::Counted& self) { return self.loaded.bytes(); })
+      .def_prop_ro("stored_bytes", [](const cpu::Counted& self) { return self.stored.bytes(); });
   m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;

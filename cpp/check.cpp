@@ -26,6 +26,20 @@ size_t binding_bytes(const Binding& binding) {
   return std::get<InlineBytes>(binding.source).size();
 }
 
+void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel) {
+  auto refuse = [&](uint32_t found, const std::string& what, uint32_t most) {
+    throw Error(ErrorKind::KernelCompileError,
+                "[pipeline " + kernel + "] found " + std::to_string(found) + " " + what +
+                    ", needs at most " + std::to_string(most) + "; use a smaller tile");
+  };
+  if (pipeline.static_threadgroup_bytes > kMaxThreadgroupBytes)
+    refuse(pipeline.static_threadgroup_bytes, "bytes of threadgroup variables",
+           kMaxThreadgroupBytes);
+  if (pipeline.max_threads > kMaxThreadsPerThreadgroup)
+    refuse(pipeline.max_threads, "threads in max_total_threads_per_threadgroup",
+           kMaxThreadsPerThreadgroup);
+}
+
 void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
                     const std::string& kernel) {
   uint64_t threads = dispatch.threads.count();
@@ -85,8 +99,14 @@ void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>
     size_t bytes = 0;
     bool bound = false;
     if (buffer) {
-      for (const Binding& binding : dispatch.bindings)
-        if (binding.index == argument.index) bound = true, bytes = binding_bytes(binding);
+      for (const Binding& binding : dispatch.bindings) {
+        if (binding.index != argument.index) continue;
+        bound = true, bytes = binding_bytes(binding);
+        auto* host = std::get_if<HostMemory>(&binding.source);
+        if (host && !host->writable && argument.writes)
+          refuse(kernel, "found a read-only array bound to " + what +
+                             ", which the kernel may write; pass a writable one");
+      }
     } else {
       for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
         if (memory.index == argument.index) bound = true, bytes = memory.bytes;

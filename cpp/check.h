@@ -13,7 +13,11 @@ namespace attnproto {
 void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
                     const std::string& kernel);
 
-// What the kernel declares must be bound, and large enough. Throws DispatchError.
+// A pipeline that no dispatch could run is refused when it is made. Throws KernelCompileError.
+void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel);
+
+// What the kernel declares must be bound, large enough, and writable where the kernel may
+// write. Throws DispatchError.
 void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
                      const std::string& kernel);
 

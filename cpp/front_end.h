@@ -17,6 +17,7 @@ struct KernelArgument {
   uint32_t index = 0;
   uint32_t min_bytes = 0;  // size of the pointee: a smaller binding is refused
   std::string name;        // as the kernel text spells it
+  bool writes = false;     // the kernel may write what it points at
 };
 
 // One kernel, specialised and compiled for one target.

@@ -129,6 +129,22 @@ def test_charts_without_anything_to_show_are_left_out():
     ]
 
 
+def test_counted_work_stands_on_flop_a_byte(monkeypatch):
+    # 4 products of 1024 FLOP and 512 more, over 512 unique bytes and 2048 asked for: 9 and 2.25.
+    counts = dict(
+        matrix_operations=128, float_operations=512, unique_load_bytes=256, unique_store_bytes=256,
+        device_load_bytes=1792, device_store_bytes=256,
+    )  # fmt: skip
+    assert "unique device byte" in charts.counted_work([row(0, counts=counts)])
+    assert charts.counted_work([row(0)]) is None
+    seen = []
+    monkeypatch.setattr(
+        charts, "_scatter", lambda rows, x, y, *rest: seen.extend((x(r), y(r)) for r in rows)
+    )
+    charts.counted_work([row(0, counts=counts), row(1, paged_counts=counts), row(2)])
+    assert seen == [(9.0, 2.25), (9.0, 2.25)]
+
+
 def test_the_threadgroup_map_shows_kib():
     assert ">4</text>" in charts.threadgroup_map([timed(0)])
 

@@ -52,6 +52,8 @@ def result_of(point: dict[str, Any]) -> dict[str, Any]:
         "ir_instructions": 50 if name.startswith("hand") else 52,
         "ir_matrix_operations": 64,
         "ir_frame_bytes": 0,
+        "live_registers": 30,
+        "rejected": ["line 3, goto: found goto"] if name == "unit-wgsl" else [],
         "device_max_threads": 1024,
         "not_counted": [],
         "text": f"kernel void {name}() {{\n  simdgroup_load(a, b);\n}}\n",
@@ -189,6 +191,7 @@ def test_the_report_shows_the_table_and_the_texts_side_by_side() -> None:
         assert "Recommendation on CubeCL" in page
         assert "cmma as generated, and hand8" in page
         assert "yes, 512" in page
+        assert "line 3, goto: found goto" in page
     assert "kernel void cmma() {" in markdown
     beside = next(line for line in markdown.splitlines() if line.startswith("kernel void cmma"))
     assert beside.split("|")[1].strip() == "kernel void hand8() {"

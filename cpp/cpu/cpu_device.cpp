@@ -103,6 +103,10 @@ Launch prepare(const Dispatch& dispatch) {
   return launch;
 }
 
+uint32_t threads_in(const attn_group& group) {
+  return group.threads[0] * group.threads[1] * group.threads[2];
+}
+
 void store(uint32_t (&to)[3], const Extent& from) {
   to[0] = from.x, to[1] = from.y, to[2] = from.z;
 }
@@ -141,10 +145,11 @@ class CpuDevice final : public Device {
     return timing;
   }
 
-  std::vector<uint64_t> take_counts() {
-    std::vector<uint64_t> totals(cpu::kCounts);
+  std::map<std::string, cpu::Counted> take_counts() {
+    std::map<std::string, cpu::Counted> totals;
     for (auto& group : groups_)
-      for (uint32_t i = 0; i < cpu::kCounts; i++) totals[i] += std::exchange(group->counts[i], 0);
+      for (auto& [kernel, counted] : std::exchange(group->counting.counted, {}))
+        totals[kernel].merge(counted);
     return totals;
   }
 
@@ -171,6 +176,10 @@ class CpuDevice final : public Device {
         // What was never written reads as NaN, so that a kernel relying on it is found out.
         if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
         group.run();
+        if (group.fault.empty())
+          group.counting.finish(threads_in(group.shared), launch.threadgroup_bytes);
+        else
+          group.counting.discard();
       }
     };
     std::vector<std::thread> threads;
@@ -205,7 +214,7 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
-std::vector<uint64_t> take_counts(Device& device) {
+std::map<std::string, cpu::Counted> take_counts(Device& device) {
   return dynamic_cast<CpuDevice&>(device).take_counts();
 }
 

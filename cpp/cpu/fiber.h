@@ -11,6 +11,7 @@
 #include <string>
 
 #include "attnproto_lane.h"
+#include "counting.h"
 
 namespace attnproto::cpu {
 
@@ -20,9 +21,6 @@ inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
 // Operands and results of one batch of matrix operations, 8x8 floats each.
 // python/attnproto/msl/batch.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
-
-// As many as msl/counts.py has names.
-inline constexpr uint32_t kCounts = 14;
 
 using Entry = void (*)(const attn_lane*);
 
@@ -59,8 +57,8 @@ struct Simdgroup {
 struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
-  uint64_t counts[kCounts] = {};  // of kernels compiled to count
-  std::string fault;              // set when the kernel broke a rule; its run was abandoned
+  Counting counting;  // of kernels compiled to count
+  std::string fault;  // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
   ~Threadgroup();

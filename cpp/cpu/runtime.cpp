@@ -145,10 +145,14 @@ ATTN_RUNTIME void* attn_threadgroup_memory() {
   return self().public_state.group->threadgroup_memory;
 }
 
-// What the block of code that begins here does.
-ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
-  uint64_t* counts = self().simdgroup->threadgroup->counts;
-  for (uint32_t i = 0; i < kCounts; i++) counts[i] += amounts[i];
+// A segment of code begins here, of a kernel that counts; and one of its accesses.
+ATTN_RUNTIME void attn_count_segment(const CountedKernel* kernel, uint32_t number) {
+  Fiber& lane = self();
+  lane.simdgroup->threadgroup->counting.segment(lane.public_state.index, kernel, number);
+}
+ATTN_RUNTIME void attn_count_access(uint64_t address) {
+  Fiber& lane = self();
+  lane.simdgroup->threadgroup->counting.access(lane.public_state.index, address);
 }
 
 // The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
@@ -193,7 +197,8 @@ std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
       ATTN_SYMBOL(attn_simdgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_memory),
-      ATTN_SYMBOL(attn_count),
+      ATTN_SYMBOL(attn_count_segment),
+      ATTN_SYMBOL(attn_count_access),
       ATTN_SYMBOL(attn_matrix_slots),
       ATTN_SYMBOL(attn_matrix_batch),
   };

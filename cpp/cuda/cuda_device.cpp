@@ -92,6 +92,7 @@ class CudaPipeline final : public Pipeline {
     info_.max_threads = std::min<uint32_t>(image_.max_threads, uint32_t(most));
     info_.compile_us = image_.compile_us + std::chrono::duration<double, std::micro>(spent).count();
     info_.cached = image_.cached;
+    check_pipeline(info_, name_);
   }
   ~CudaPipeline() override {
     if (module_ && generation_ == context_->generation()) {

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .kernels.flash import flash_attention
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
+    from .msl.lint import lint
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 _OPERATIONS = {
     "flash_attention": ".kernels.flash",
     "linear_attention": ".kernels.linear",
+    "lint": ".msl.lint",
     "paged_attention": ".kernels.paged",
 }
 _MODULES = ("archive",)
@@ -81,6 +83,7 @@ __all__ = [
     "devices",
     "flash_attention",
     "linear_attention",
+    "lint",
     "open_device",
     "paged_attention",
 ]

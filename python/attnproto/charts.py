@@ -241,6 +241,32 @@ def roofline(rows: Sequence[Row]) -> str | None:
     return _scatter(rows, intensity, _tflops, labels, "roof", "Roofline", None, roof)
 
 
+def counted_work(rows: Sequence[Row]) -> str | None:
+    """Draw the FLOP that kernels were counted to do a byte: unique, and asked for."""
+    counted = [
+        {**row, "result": value}
+        for row in rows
+        if row["status"] == "ok"
+        for name, value in row["result"].items()
+        if name == "counts" or name.endswith("_counts")
+    ]
+
+    def flop_per(row: Row, loaded: str, stored: str) -> float | None:
+        counts = row["result"]
+        # Each of a simdgroup's 32 lanes counts the 1024 FLOP that they do together.
+        flop = counts["matrix_operations"] * 32 + counts["float_operations"]
+        return flop / (counts[loaded] + counts[stored] or 1)
+
+    return _scatter(
+        counted,
+        lambda row: flop_per(row, "unique_load_bytes", "unique_store_bytes"),
+        lambda row: flop_per(row, "device_load_bytes", "device_store_bytes"),
+        ("FLOP per unique device byte (counted)", "FLOP per byte asked for (counted)"),
+        "work",
+        "Counted work",
+    )
+
+
 def error_by_time(rows: Sequence[Row]) -> str | None:
     """Draw the error in ULP over the measured time."""
     return _scatter(
@@ -300,6 +326,13 @@ _CHARTS = (
     Chart("Throughput", "Measured; dashed lines were published by others.", throughput, True),
     Chart("Throughput by tile", "Each tile at its best length.", throughput_by_tile, True),
     Chart("Roofline", "The line is this device's own probed peaks.", roofline, True),
+    Chart(
+        "Roofline, counted",
+        "Where a kernel stands on any device's roofline: exact counts, no times. What lies "
+        "between the axes is read again from caches.",
+        counted_work,
+        False,
+    ),
     Chart("Error against time", "Lower left is better.", error_by_time, True),
     Chart("Crossover", "Above 1 the second kernel is faster.", crossover, True),
 )

@@ -225,6 +225,23 @@ def kb_export(db: Path, out: Path) -> int:
     return 0
 
 
+@app.command
+def lint(file: Path) -> int:
+    """Find what Apple's MSL 3.1 compiler would reject in a kernel text, without a Mac.
+
+    Args:
+        file: MSL; the files that it includes are looked for beside it.
+    """
+    from .msl.lint import lint as check
+
+    found = check(_read(file), folder=file.resolve().parent)
+    for one in found:
+        print(f"{one.file or file}:{one.line}: {one.severity}: {one.message} [{one.rule}]")
+    errors = sum(one.severity == "error" for one in found)
+    print(f"{errors} errors, {len(found) - errors} warnings")
+    return FAILED if errors else 0
+
+
 def _require_points(folder: Path) -> None:
     from .run import UsageError
     from .store import POINTS

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import DeviceUnavailable, DispatchError
+from .errors import DeviceUnavailable, DispatchError, KernelCompileError
 from .library import FunctionTable, Library, Pipeline
 
 if TYPE_CHECKING:
     from . import _core
 
+# Metal's argument tables hold as many.
+_INDICES = 31
 KINDS = ("metal", "cuda", "cpu")
 
 Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
@@ -125,6 +127,10 @@ class Device:
         Raises:
             KernelCompileError: it is not valid; the message names the line.
         """
+        if not isinstance(text, str):
+            raise KernelCompileError(
+                f"[library] found {type(text).__name__}, needs MSL text; pass a string"
+            )
         return Library(self._core.library(text))
 
     def buffer(self, source: int | np.ndarray) -> Buffer:
@@ -164,10 +170,12 @@ class Device:
 
 
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
-    axes = (value,) if isinstance(value, int) else tuple(value)
-    if not 1 <= len(axes) <= 3 or not all(0 <= int(n) < 2**32 for n in axes):
+    axes = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+    whole = all(isinstance(n, (int, np.integer)) and 0 <= n < 2**32 for n in axes)
+    if not whole or not 1 <= len(axes) <= 3:
         raise DispatchError(
-            f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative"
+            f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative "
+            "and each below 2^32"
         )
     return tuple(int(n) for n in (*axes, 1, 1)[:3])
 
@@ -175,6 +183,11 @@ def _axes(value: Axes, what: str) -> tuple[int, int, int]:
 def _encode(dispatch: Dispatch) -> _core.Dispatch:
     from . import _core
 
+    if not isinstance(dispatch.pipeline, Pipeline):
+        raise DispatchError(
+            f"[dispatch] found {dispatch.pipeline!r}, needs a pipeline; pass "
+            "device.library(text).pipeline(name)"
+        )
     grid = None if dispatch.grid is None else _axes(dispatch.grid, "grid")
     core = _core.Dispatch(
         dispatch.pipeline._core,
@@ -182,11 +195,28 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
         _axes(dispatch.threads, "threads"),
         grid,
     )
-    for index, value in dispatch.buffers.items():
+    for index, value in _numbered(dispatch.buffers, "buffers"):
         _bind(core, index, value)
-    for index, nbytes in (dispatch.threadgroup_bytes or {}).items():
-        core.threadgroup_bytes(index, nbytes)
+    for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
+        if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
+            raise DispatchError(
+                f"[dispatch] found {nbytes!r} bytes of threadgroup memory {index}, needs a whole "
+                "number, a multiple of 16"
+            )
+        core.threadgroup_bytes(index, int(nbytes))
     return core
+
+
+def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]]:
+    """Items by index, which must be one Metal has."""
+    if not isinstance(bound, Mapping):
+        raise DispatchError(f"[dispatch] found {what}={bound!r}, needs a dict with indices as keys")
+    for index in bound:
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < _INDICES:
+            raise DispatchError(
+                f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
+            )
+    return [(int(index), value) for index, value in bound.items()]
 
 
 def _bind(core: _core.Dispatch, index: int, value: object) -> None:
@@ -194,6 +224,11 @@ def _bind(core: _core.Dispatch, index: int, value: object) -> None:
         core.bind_table(index, value._core)
     elif isinstance(value, Buffer):
         core.bind_buffer(index, value._core, 0)
+    elif isinstance(value, np.ndarray) and value.dtype.hasobject:
+        raise DispatchError(
+            f"[dispatch] found an array of Python objects for buffer {index}, needs numbers; "
+            "pass array.astype(numpy.float32)"
+        )
     elif isinstance(value, np.ndarray) and value.ndim:
         if not value.flags.c_contiguous:
             raise DispatchError(

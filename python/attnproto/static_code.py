@@ -24,7 +24,6 @@ NVIDIA_ARCHITECTURE = "sm_90"
 _BODY = re.compile(r"^define [^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _INSTRUCTION = re.compile(r"^  +(?!;|!)\S", re.MULTILINE)
 _SASS = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+([^;]*);", re.MULTILINE)
-_GROUP = re.compile(r"(%\S+) = load ptr addrspace\(1\), ptr %0,")
 _USED = re.compile(r"Used (\d+) registers")
 _SPILLED = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 _CONSTANT = re.compile(r"\bconstant (\w+) (\w+) \[\[function_constant\((\d+)\)\]\];")
@@ -71,20 +70,7 @@ def clang_counts(text: str, function: str, constants: Constants | None = None) -
         "ir_simdgroup_barriers": code.count("@attn_simdgroup_barrier("),
         # Local memory of a lane: what does not fit registers, or is indexed at run time.
         "ir_frame_bytes": native.frame_bytes(ir),
-        "ir_position_bytes": _position_bytes(code),
     }
-
-
-def _position_bytes(code: str) -> int:
-    """Bytes of its place in the grid that a thread loads from the engine, once each."""
-    group = _GROUP.search(code)
-    if group is None:
-        return 0
-    places = [
-        group[1],
-        *re.findall(rf"(%\S+) = getelementptr [^\n]* {group[1]}, i64 \d+$", code, re.M),
-    ]
-    return 4 * sum(code.count(f" = load i32, ptr addrspace(1) {place},") for place in places)
 
 
 def nvidia_counts(text: str, function: str, constants: Constants | None = None) -> dict[str, Any]:

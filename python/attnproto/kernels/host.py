@@ -19,13 +19,13 @@ def opened(device: Device | str | None) -> Device:
     """Return ``device`` itself, or the open device of that name; ``auto`` for None.
 
     Raises:
-        DeviceUnavailable: the device is not on this machine.
+        DeviceUnavailable: the device is not on this machine, or what was passed is none.
     """
-    if device is not None and not isinstance(device, str):
-        return device
-    from attnproto.device import open_device
+    from attnproto.device import Device, open_device
 
-    return open_device(device or "auto")
+    return (
+        device if isinstance(device, Device) else open_device("auto" if device is None else device)
+    )
 
 
 def pipeline(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .. import _core
 from ..errors import KernelCompileError
-from . import cache, clang, counts, ir, native, shipped
+from . import cache, clang, instrument, ir, native, shipped
 from .entry import (
     buffer_index,
     entry_name,
@@ -41,7 +41,7 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
         else:
             continue
         size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name))
+        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
     return found
 
 
@@ -201,12 +201,12 @@ class NativeFrontEnd(_core.FrontEnd):
     ) -> tuple[bytes, float]:
         """Object code, and the microseconds that went into constants and linking."""
         begin = time.perf_counter()
-        special = specialised(text, descriptor, self._target)
+        special = specialised(text, descriptor, self._target, marked=self._counting)
         function_us = (time.perf_counter() - begin) * 1e6
         optimised = native.optimise(special)
         _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
-            optimised = counts.instrument(optimised)
+            optimised = instrument.instrument(optimised)
         optimised, static_bytes = ir.place_threadgroup_variables(optimised)
         present = present_parameters(text, descriptor, self._target)
         numbers = b"".join(n.to_bytes(_SIZE_BYTES, "little") for n in (static_bytes, present))

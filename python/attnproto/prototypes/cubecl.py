@@ -9,7 +9,6 @@ are timed in turns where times are measured.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +73,6 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         return Outcome(OK, "", hashed | said)
     sound, places = mended(subject)
     judged, seen = _judged(sound, problem, device)
-    static = static_code.counts(sound.text, sound.function, sound.constants)
     result: dict[str, Any] = hashed | {
         "worst_ratio": judged.worst_ratio,
         "max_abs_error": judged.max_abs_error,
@@ -84,14 +82,24 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         "threads": int(np.prod(subject.threads)),
         "device_max_threads": seen["max_threads"],
         "flops": flops(point["name"], problem),
-        **static,
-        **_counted(sound, problem, static["ir_position_bytes"]),
+        **static_code.counts(sound.text, sound.function, sound.constants),
+        **_counted(sound, problem),
         "text": subject.text,
+        "rejected": _rejected(subject.text),
     }
     if subject.name in THEIRS:
         result |= {"versions": subject.versions, "mends": places}
         result |= _as_generated(subject, problem, device) if places else {"as_generated": "right"}
     return Outcome(OK, "", result) if judged.passed else Outcome(WRONG, judged.reason, result)
+
+
+def _rejected(text: str) -> list[str]:
+    """What Apple's MSL 3.1 compiler would reject of a text, as its rules are known."""
+    from ..msl.lint import lint
+    from ..msl.lint_rules import ERROR
+
+    found = (one for one in lint(text) if one.severity == ERROR)
+    return [f"line {one.line}, {one.rule}: {one.message}" for one in found]
 
 
 def flops(name: str, problem: AttentionProblem) -> int:
@@ -135,7 +143,7 @@ def _as_generated(subject: Subject, problem: AttentionProblem, device: Any) -> d
     return {"as_generated": said, **left}
 
 
-def _counted(subject: Subject, problem: AttentionProblem, position_bytes: int) -> dict[str, float]:
+def _counted(subject: Subject, problem: AttentionProblem) -> dict[str, Any]:
     """Dynamic counts of one launch, from the cpu device."""
     from ..msl.counts import count_launch
 
@@ -144,18 +152,19 @@ def _counted(subject: Subject, problem: AttentionProblem, position_bytes: int) -
     done = count_launch(lambda on: subject.launch(on, inputs, output))
     if not done.device_store_bytes:
         raise DispatchError("[cubecl.count] found no stores counted, needs some; check the counter")
-    threads = math.prod(subject.threadgroups) * math.prod(subject.threads)
     return {
+        "counts": done.as_row(),
         # Counted in each lane; executed once a simdgroup.
         "matrix_operations": done.matrix_operations / 32,
         "simdgroup_barriers": done.simdgroup_barriers / 32,
-        "barriers_a_thread": done.threadgroup_barriers / threads,
-        "device_load_bytes": done.device_load_bytes - threads * position_bytes,
+        "barriers_a_thread": done.threadgroup_barriers / done.threads,
+        "device_load_bytes": done.device_load_bytes,
         "device_store_bytes": done.device_store_bytes,
         "threadgroup_loads": done.threadgroup_loads,
         "threadgroup_stores": done.threadgroup_stores,
         "float_operations": done.float_operations,
         "conversions": done.conversions,
+        "live_registers": done.live_registers,
     }
 
 

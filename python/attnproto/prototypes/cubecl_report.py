@@ -32,7 +32,7 @@ def _pressure(result: Result) -> str:
         told.append(f"AGX {result['agx_live_registers']} live")
     if "ptx_registers" in result:
         told.append(f"ptxas {result['ptx_registers']}, {result['ptx_spill_bytes']} B spilled")
-    told.append(f"clang {result['ir_frame_bytes']} B in memory")
+    told.append(f"clang {result['live_registers']} live, {result['ir_frame_bytes']} B in memory")
     return "; ".join([*told, f"{result['device_max_threads']} threads at most"])
 
 
@@ -71,6 +71,7 @@ def _tables(case: Case) -> list[Table]:
     refused = [row for row in case.of("kernel") if "refused" in row["result"]]
     if not rows:
         return []
+    rejected = sum(bool(row["result"]["rejected"]) for row in rows)
     missing = sorted({why for row in rows for why in row["result"]["not_counted"]})
     # A column that nothing here can fill would only be wide.
     columns = [
@@ -81,7 +82,8 @@ def _tables(case: Case) -> list[Table]:
     table = Table(
         "CubeCL's kernels beside ours",
         "Counts are of the mended text where MSL does not define the generated one. Operations and "
-        "bytes are executed, counted by the cpu device." + "".join(f" {why}." for why in missing),
+        f"bytes are executed, counted by the cpu device. {rejected or 'None'} of the texts breaks a "
+        "rule of MSL 3.1 that clang lets pass." + "".join(f" {why}." for why in missing),
         ("kernel", *(title for title, _ in columns)),
         tuple((_name(row), *(cell(row["result"]) for _, cell in columns)) for row in rows),
     )
@@ -89,7 +91,13 @@ def _tables(case: Case) -> list[Table]:
         (_name(row), row["result"]["versions"], row["result"]["refused"]) for row in refused
     )
     said = Table("What CubeCL refused to generate", "", ("kernel", "versions", "its reason"), lines)
-    return [table, *_mends(rows), *([said] if lines else [])]
+    return [table, *_mends(rows), *_rejected(rows), *([said] if lines else [])]
+
+
+def _rejected(rows: Sequence[Row]) -> list[Table]:
+    lines = tuple((_name(row), why) for row in rows for why in row["result"]["rejected"])
+    title = "What Apple's compiler would reject in the texts"
+    return [Table(title, "", ("kernel", "rule"), lines)] if lines else []
 
 
 def _mends(rows: Sequence[Row]) -> list[Table]:

@@ -289,6 +289,7 @@ def _work(point: Mapping[str, Any]) -> Outcome:
         # Each of a simdgroup's 32 lanes counts the 2 x 8 x 8 x 8 FLOP that they do together.
         flop = counted.matrix_operations * 1024 // 32 + counted.float_operations
         result |= {
+            f"{name}_counts": counted.as_row(),
             f"{name}_flop": flop / tokens,
             f"{name}_matrix_flop": counted.matrix_operations * 32 / tokens,
             f"{name}_exponentials": counted.exponentials / tokens,

@@ -299,8 +299,10 @@ def _count(point: Mapping[str, Any]) -> Outcome:
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}
     for side, make in (("variant", _fused), ("base", _base)):
-        more = counted(point, make) - counted(fewer, make)
+        whole = counted(point, make)
+        more = whole - counted(fewer, make)
         lanes = 32 * _COUNTED_BLOCKS
+        result[f"{side}_counts"] = whole.as_row()
         result |= {f"{side}_{name}": getattr(more, name) / lanes for name in NAMES}
     return Outcome(OK, "", result)
 
@@ -312,7 +314,7 @@ def _traffic(point: Mapping[str, Any]) -> Outcome:
     result["key_bytes"] = tensors[1].nbytes + tensors[2].nbytes
     for side, make in (("base", _base), ("fused", _fused), ("alone", _alone)):
         counts = count_launch(make(point, tensors, np.empty_like(tensors[0])))
-        result[f"{side}_load_bytes"] = counts.device_load_bytes  # parameters included
+        result[f"{side}_load_bytes"] = counts.device_load_bytes
         result[f"{side}_store_bytes"] = counts.device_store_bytes
         result[f"{side}_float_operations"] = counts.float_operations
     return Outcome(OK, "", result)
