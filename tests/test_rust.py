@@ -14,7 +14,15 @@ from attnproto import report, run, rust
 from attnproto.errors import DeviceUnavailable, UnsupportedProblem
 from attnproto.kernels.exported import export_flash
 from attnproto.problem import AttentionProblem
-from attnproto.prototypes import Outcome, burn, cubecl, cubecl_kernels, cubecl_viability, load
+from attnproto.prototypes import (
+    Outcome,
+    burn,
+    cubecl,
+    cubecl_kernels,
+    cubecl_viability,
+    load,
+    pairing,
+)
 from attnproto.prototypes.case import Case
 from attnproto.runner import DeviceRecord, Task, make_row
 
@@ -226,6 +234,26 @@ def test_every_kernel_of_the_comparison_is_right(point) -> None:
     loads |= {"scalar-wgsl": loads["scalar"], "hand8": loads["cmma"]}
     if name in loads:
         assert result["device_load_bytes"] == loads[name] * size
+
+
+@needs_cargo
+def test_a_pair_is_timed_where_times_are_measured(monkeypatch) -> None:
+    timed = []
+
+    def compare(kernels):
+        timed.extend(kernel.run(1) for kernel in kernels)
+        return {"ratio": 2.0, "a_us": 4.0, "b_us": 2.0}
+
+    monkeypatch.setattr(attnproto.Device, "tier", property(lambda self: "measured"))
+    monkeypatch.setattr(pairing, "compare", compare)
+    point = {"kind": "pair", "a": "flash", "b": "hand-flash", "H": 2, "N": 128, "D": 64}
+    outcome = cubecl.run(point | {"dtype": "f16"}, attnproto.open_device("cpu"), "quick")
+    assert outcome.status == "ok", outcome.reason
+    assert len(timed) == 2
+    # 4 H N^2 D operations in 4 and in 2 us.
+    assert outcome.result["a_flops"] == outcome.result["b_flops"] == 4 * 2 * 128**2 * 64
+    assert outcome.result["a_tflops"] == pytest.approx(8388608 / 4e6)
+    assert outcome.result["b_tflops"] == pytest.approx(8388608 / 2e6)
 
 
 @needs_cargo
