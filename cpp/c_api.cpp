@@ -154,10 +154,6 @@ attnproto_kernel* attnproto_compile(attnproto_device* device, const char* msl_te
                                     size_t constant_count) {
   return guarded<attnproto_kernel*>(nullptr, [&] {
     Device& on = *given(device, "a device")->device;
-    if (on.info().kind == "cpu")
-      throw Error(ErrorKind::KernelCompileError,
-                  "[c_api.compile] found device cpu, needs one with a compiler of its own; load an "
-                  "exported kernel");
     PipelineDescriptor wanted;
     wanted.function = given(function, "the name of a function");
     wanted.constants = ::constants(constants, constant_count);

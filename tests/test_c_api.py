@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import attnproto
 import pytest
-from attnproto import archive
+from attnproto import archive, rust
 from attnproto.msl.export import export
 from test_archive import rewrite
 
-LIBRARY = os.environ.get("ATTNPROTO_LIBRARY")
+LIBRARY = rust.library_path()
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
-    not LIBRARY, reason="ATTNPROTO_LIBRARY names no libattnproto; `make rust-test` builds one"
+    LIBRARY is None, reason="no libattnproto here: a cross or sanitized build has none"
 )
 
 TEXT = """

@@ -58,14 +58,16 @@ def run(
     """
     if list_:
         return _list()
-    from .run import UsageError, make_plan, run_plan
+    from .run import UsageError, make_plan, prepare, run_plan
 
     if quick and full:
         raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
+    chosen = tuple(name.strip() for name in only.split(",") if name.strip())
+    prepare(chosen, print)
     plan = make_plan(
         mode="full" if full else "quick",
         device=device,
-        only=tuple(name.strip() for name in only.split(",") if name.strip()),
+        only=chosen,
         out=out,
         resume=resume,
         where=where,

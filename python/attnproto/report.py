@@ -10,6 +10,7 @@ from typing import Any
 
 from . import published
 from .findings import Finding, confidence_word
+from .prototypes import UnknownPrototype, load
 from .store import write_atomically
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -127,6 +128,7 @@ def build_view(
         "tiers": TIERS,
         "findings": [finding_view(finding, linked) for finding in current],
         "superseded": len(findings) - len(current),
+        "exhibits": exhibits_of(rows),
         "fields": _FIELDS,
         "rows": [row_view(row) for row in shown],
         "row_count": len(rows),
@@ -135,6 +137,23 @@ def build_view(
         "met": bool(met),
         "tier_counts": Counter(finding.tier for finding in current),
     }
+
+
+def exhibits_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Collect the tables and texts that the rows' prototypes show, device by device."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["proto"], row["device"]["name"]), []).append(row)
+    shown = []
+    for (proto, device), members in sorted(groups.items()):
+        try:
+            sections = load(proto).sections
+        except UnknownPrototype:
+            # A prototype of one's own, that the row names by its module.
+            continue
+        for exhibit in sections(members) if sections else ():
+            shown.append({"device": device, "tier": members[0]["device"]["tier"], "it": exhibit})
+    return shown
 
 
 def select_rows(

@@ -146,6 +146,20 @@ def _chosen(
     return [(name, p) for name, p in chosen if id(p) in wanted]
 
 
+def prepare(only: Sequence[str], say: Callable[[str], None]) -> None:
+    """Let prototypes get what they lack here, such as programs that can be built.
+
+    Args:
+        only: Prototypes; all of them when empty.
+        say: Told what takes long.
+    """
+    names = [line.name for line in REGISTRY if not only or line.name in only]
+    for name in names:
+        ready = load(name).prepare if is_built(name) else None
+        if ready is not None:
+            ready(say)
+
+
 def _missing(name: str) -> str:
     """Why a prototype cannot run here; empty when it can."""
     if ":" not in name and not is_built(name):

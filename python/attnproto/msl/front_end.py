@@ -11,7 +11,14 @@ from .. import _core
 from ..device import CPU_ENGINES
 from ..errors import KernelCompileError
 from . import cache, clang, instrument, ir, lockstep, native, shipped, validation
-from .entry import buffer_index, entry_name, is_buffer, is_table
+from .entry import (
+    buffer_index,
+    entry_name,
+    is_buffer,
+    is_table,
+    is_threadgroup,
+    threadgroup_index,
+)
 from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
 from .linking import present_parameters, specialised, table_symbols
 
@@ -25,9 +32,9 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
     for position, parameter in enumerate(instance.parameters):
         if not present >> position & 1:
             continue
-        if "threadgroup" in parameter.attributes:
+        if is_threadgroup(parameter):
             kind = _core.ArgumentKind.THREADGROUP
-            index = int(parameter.attributes["threadgroup"], 0)
+            index = threadgroup_index(instance.parameters, position)
         elif is_buffer(parameter) or is_table(parameter):
             table = is_table(parameter)
             kind = _core.ArgumentKind.FUNCTION_TABLE if table else _core.ArgumentKind.BUFFER

@@ -24,7 +24,11 @@ _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
 def own_sources() -> str:
     """Hash of this package: a compiled kernel depends on it."""
     here = Path(__file__).parent
-    files = [*here.glob("**/*.py"), *here.glob("include/**/*.h"), *here.glob("preprocess/*")]
+    files = [
+        *here.glob("**/*.py"),
+        *here.glob("include/**/*.h"),
+        *(f for f in here.glob("preprocess/**/*") if f.is_file()),
+    ]
     return cache.key(*(f.read_text() for f in sorted(files)))
 
 

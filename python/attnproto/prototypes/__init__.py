@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AttnprotoError
 
 if TYPE_CHECKING:
+    from ..exhibit import SideBySide, Table
     from ..findings import Finding
 
 OK, WRONG = "ok", "wrong"
@@ -67,6 +68,8 @@ class Prototype:
             from an older text are known to be stale; None when no kernel is behind it.
         missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
         axes: Keys that a point may have beyond those of the points that ``points`` lists.
+        prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
+        sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Prototype:
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
     axes: tuple[str, ...] = ()
+    prepare: Callable[[Callable[[str], None]], None] | None = None
+    sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
 
 
 def entry(name: str) -> Entry:
