@@ -6,6 +6,9 @@
 #include <cstring>
 #include <new>
 
+#include "runtime.h"
+#include "validation.h"
+
 extern "C" void attn_switch(void** save, void* load);
 
 namespace attnproto::cpu {
@@ -53,6 +56,10 @@ void resolve(Simdgroup& simdgroup) {
     if (place == first) active |= 1u << lane;
   }
   int any = __builtin_ctz(active);
+  if (Validation* validation = simdgroup.threadgroup->validation)
+    if (!validation->meet(simdgroup, active, is_shuffle(simdgroup.operation[any]),
+                          simdgroup.argument[any] != nullptr))
+      return;
   simdgroup.operation[any](simdgroup, active, simdgroup.argument[any]);
   simdgroup.runnable = active;
 }
@@ -66,10 +73,12 @@ Fiber* first_runnable(Simdgroup& simdgroup) {
 Fiber* next_lane(Simdgroup& simdgroup) {
   Threadgroup& group = *simdgroup.threadgroup;
   if (!simdgroup.runnable && simdgroup.alive) resolve(simdgroup);
+  if (!group.fault.empty()) return nullptr;
   if (Fiber* lane = first_runnable(simdgroup)) return lane;
   for (uint32_t i = 0; i < group.simdgroup_count; i++)
     if (Fiber* lane = first_runnable(group.simdgroups[i])) return lane;
   // All that are alive wait at the barrier: it opens.
+  if (group.validation && !group.validation->open_barrier()) return nullptr;
   Fiber* first = nullptr;
   uint32_t barrier = 0;
   for (uint32_t i = 0; i < group.simdgroup_count; i++) {
@@ -132,6 +141,11 @@ void threadgroup_barrier(Fiber& lane, uint32_t place) {
   park(lane);
 }
 
+void abandon(Fiber& lane) {
+  attn_switch(&lane.stack_pointer, lane.simdgroup->threadgroup->caller_stack_pointer);
+  __builtin_unreachable();
+}
+
 Threadgroup::Threadgroup() {
   arena_ = reserve_arena();
   *reinterpret_cast<Threadgroup**>(arena_) = this;
@@ -165,16 +179,26 @@ void Threadgroup::place_lanes() {
   for (uint32_t i = 0; i < simdgroup_count; i++) {
     Simdgroup& simdgroup = simdgroups[i];
     uint32_t lanes = count - i * kLanes < kLanes ? count - i * kLanes : kLanes;
+    if (lockstep) lanes = 1;
     simdgroup.alive = simdgroup.runnable = lanes == kLanes ? ~0u : (1u << lanes) - 1;
     simdgroup.at_barrier = 0;
     simdgroup.fibers = fibers_ + i * kLanes;
     simdgroup.threadgroup = this;
   }
   for (uint32_t i = 0; i < count; i++) {
+    Fiber& fiber = fibers_[i];
+    fiber.simdgroup = &simdgroups[i / kLanes];
+    fiber.public_state = {&shared,
+                          {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
+                          i,
+                          i / kLanes,
+                          i % kLanes};
+    if (lockstep && i % kLanes) continue;
     unsigned char* stack = arena_ + kArenaHeader + i * kStackStride;
     std::memcpy(stack, &kCanary, sizeof kCanary);
     // What attn_switch pops: the preserved registers, then the address to run at.
-    auto top = (reinterpret_cast<uintptr_t>(stack) + kStackBytes) & ~uintptr_t(63);
+    size_t bytes = lockstep ? kLanes * kStackStride : kStackBytes;
+    auto top = (reinterpret_cast<uintptr_t>(stack) + bytes) & ~uintptr_t(63);
 #if defined(__x86_64__)
     auto* frame = reinterpret_cast<uint64_t*>(top) - 8;
     std::memset(frame, 0, 64);
@@ -184,20 +208,13 @@ void Threadgroup::place_lanes() {
     std::memset(frame, 0, 160);
     frame[11] = reinterpret_cast<uint64_t>(&run_lane);
 #endif
-    Fiber& fiber = fibers_[i];
     fiber.stack_pointer = frame;
-    fiber.simdgroup = &simdgroups[i / kLanes];
-    fiber.public_state = {&shared,
-                          {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
-                          i,
-                          i / kLanes,
-                          i % kLanes};
   }
 }
 
 void Threadgroup::check_stacks() {
   uint32_t count = shared.threads[0] * shared.threads[1] * shared.threads[2];
-  for (uint32_t i = 0; i < count && fault.empty(); i++)
+  for (uint32_t i = 0; i < count && fault.empty(); i += lockstep ? kLanes : 1)
     if (std::memcmp(arena_ + kArenaHeader + i * kStackStride, &kCanary, sizeof kCanary) != 0)
       fault =
           "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";

@@ -57,6 +57,11 @@ def row_key(prototype: str, point: Mapping[str, Any], mode: str, device: DeviceR
     return content_key([prototype, point, mode, device.kind, device.name])
 
 
+def task_key(prototype: str, point: Mapping[str, Any], mode: str) -> str:
+    """Name a task whatever device takes it: a fleet's devices need not be alike."""
+    return content_key([prototype, point, mode])
+
+
 def replay_command(prototype: str, point: Mapping[str, Any], mode: str, kind: str) -> str:
     """Return the shell command that runs one point again."""
     text = json.dumps(plain(point), ensure_ascii=False)
@@ -146,7 +151,11 @@ def _work(connection: Connection, kind: str, mode: str, opener: str, parent: int
             answer = ("error", str(error))
         except Exception as error:
             answer = ("error", f"{type(error).__name__}: {error}")
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except OSError:
+            # The parent was interrupted meanwhile and waits for no answer.
+            return
 
 
 def _end_with(parent: int) -> None:
