@@ -245,7 +245,12 @@ class Device {
   }
   // Memory the device holds for this process, for leak checks; 0 when it cannot say.
   virtual uint64_t allocated_bytes() const { return 0; }
-  virtual std::vector<std::pair<std::string, std::string>> properties() const { return {}; }
+  // What the device says of itself, by name: at least the limits it enforces.
+  virtual std::vector<std::pair<std::string, std::string>> properties() const {
+    return {{"max_threads", std::to_string(kMaxThreadsPerThreadgroup)},
+            {"max_threadgroup_bytes", std::to_string(kMaxThreadgroupBytes)},
+            {"simd_width", std::to_string(kSimdWidth)}};
+  }
 };
 
 }  // namespace attnproto

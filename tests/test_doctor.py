@@ -26,6 +26,8 @@ def test_every_kind_of_device_has_a_line_and_a_missing_one_has_its_cure():
         assert line.status in ("ok", "missing")
         assert line.status == "ok" or line.cure
     assert lines["package numpy"].status == "ok"
+    assert lines["cpu max_threads"].found == "1024"
+    assert lines["cpu max_threadgroup_bytes"].found == "32768"
     assert lines["kernel compiler"].found
 
 
