@@ -16,6 +16,7 @@
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
 #include "cuda/cuda_device.h"
+#include "cuda/library.h"
 #include "device.h"
 #include "error.h"
 #include "front_end.h"
@@ -59,12 +60,23 @@ void raise(const char* name, const char* message) {
   PyErr_SetString(type.ptr(), message);
 }
 
+void raise(const Fault& fault) {
+  nb::object errors = nb::module_::import_("attnproto.errors");
+  nb::object type = errors.attr("FAULTS").attr("get")(fault.code(), errors.attr("GpuFault"));
+  nb::object error = type(fault.what());
+  error.attr("code") = fault.code();
+  error.attr("kernels") = fault.kernels();
+  PyErr_SetObject(type.ptr(), error.ptr());
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {
     try {
       std::rethrow_exception(error);
+    } catch (const Fault& e) {
+      return raise(e);
     } catch (const Error& e) {
       switch (e.kind()) {
         case ErrorKind::DeviceUnavailable:
@@ -124,10 +136,27 @@ NB_MODULE(_core, m) {
       .def_ro("name", &KernelArgument::name)
       .def_ro("writes", &KernelArgument::writes);
   nb::class_<KernelImage>(m, "KernelImage")
-      .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
-                    std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
-           "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
-           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a);
+      .def(
+          "__init__",
+          [](KernelImage* self, std::vector<KernelArgument> arguments, uint32_t static_bytes,
+             uint32_t max_threads, uint64_t entry, nb::bytes code,
+             std::vector<std::pair<std::string, uint64_t>> addresses, double compile_us,
+             double function_us, bool cached) {
+            new (self) KernelImage{std::move(arguments),
+                                   static_bytes,
+                                   max_threads,
+                                   entry,
+                                   std::string(code.c_str(), code.size()),
+                                   std::move(addresses),
+                                   compile_us,
+                                   function_us,
+                                   cached};
+          },
+          "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a, "code"_a,
+          "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def_prop_ro("code", [](const KernelImage& self) {
+        return nb::bytes(self.code.data(), self.code.size());
+      });
   nb::class_<FrontEnd, PythonFrontEnd>(m, "FrontEnd")
       .def(nb::init<>())
       .def("functions", &FrontEnd::functions)
@@ -205,6 +234,13 @@ NB_MODULE(_core, m) {
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
+  m.def(
+      "assemble_ptx",
+      [](const std::string& ptx) {
+        std::string code = cuda::assemble(ptx);
+        return nb::bytes(code.data(), code.size());
+      },
+      "ptx"_a);
   nb::class_<cpu::Counted>(m, "Counted")
       .def_ro("lanes", &cpu::Counted::lanes)
       .def_ro("issued", &cpu::Counted::issued)

@@ -19,6 +19,19 @@ std::string text(const Extent& e) {
 
 }  // namespace
 
+void refuse_missing_table(const KernelArgument& argument, const std::string& kernel) {
+  refuse(kernel, "found no function table bound to buffer " + std::to_string(argument.index) +
+                     " (" + argument.name +
+                     "), needs one made by this pipeline; pass pipeline.function_table(...) in "
+                     "buffers");
+}
+
+void refuse_table(const KernelArgument& argument, const std::string& kernel) {
+  refuse(kernel, "found a function table of another pipeline bound to buffer " +
+                     std::to_string(argument.index) + " (" + argument.name +
+                     "), needs one made by this pipeline");
+}
+
 size_t binding_bytes(const Binding& binding) {
   if (auto* device = std::get_if<DeviceMemory>(&binding.source))
     return device->buffer->bytes() - device->offset;

@@ -21,10 +21,26 @@ void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel);
 void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
                      const std::string& kernel);
 
+// The table of this device that is bound for an argument. Throws DispatchError.
+template <class Table>
+Table& bound_table(const Dispatch& dispatch, const KernelArgument& argument,
+                   const std::string& kernel);
+[[noreturn]] void refuse_missing_table(const KernelArgument& argument, const std::string& kernel);
+[[noreturn]] void refuse_table(const KernelArgument& argument, const std::string& kernel);
+
 size_t binding_bytes(const Binding& binding);
 
 // Threads in the whole grid, and the threadgroups that cover it.
 Extent whole_grid(const Dispatch& dispatch);
 Extent threadgroups_of(const Dispatch& dispatch);
+
+template <class Table>
+Table& bound_table(const Dispatch& dispatch, const KernelArgument& argument,
+                   const std::string& kernel) {
+  for (const TableBinding& binding : dispatch.function_tables)
+    if (binding.index == argument.index)
+      if (auto* table = dynamic_cast<Table*>(binding.table.get())) return *table;
+  refuse_missing_table(argument, kernel);
+}
 
 }  // namespace attnproto

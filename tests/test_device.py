@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import attnproto
 import ml_dtypes
@@ -241,6 +243,27 @@ def test_a_syntax_error_names_the_line_of_the_text(device):
         KernelCompileError, match=rf"line {line}: use of undeclared identifier 'wrong'"
     ):
         device.library(text)
+
+
+def test_threads_that_open_a_device_at_once_get_the_same_one(monkeypatch):
+    made = []
+
+    def slow():
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    monkeypatch.setitem(attnproto.device._OPEN, "slow", slow)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        opened = set(pool.map(lambda _: attnproto.device._opened("slow"), range(4)))
+    assert opened == {made[0]}
+
+
+def test_compile_options_are_refused_where_they_would_be_ignored():
+    cpu = attnproto.open_device("cpu")
+    for options in ({"fast_math": True}, {"macros": {"N": "1"}}):
+        with pytest.raises(KernelCompileError, match="write them into the text"):
+            cpu.library("kernel void k() {}", **options)
 
 
 def test_an_unknown_kind_is_refused():

@@ -58,22 +58,11 @@ void* address(const Binding& binding) {
 
 // Gives the kernel its function tables, which stand among its buffers.
 void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_group& group) {
-  auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] found " + why);
-  };
   for (const KernelArgument& argument : pipeline.image().arguments) {
     if (argument.kind != KernelArgument::Kind::FunctionTable) continue;
-    const CpuTable* table = nullptr;
-    for (const TableBinding& binding : dispatch.function_tables)
-      if (binding.index == argument.index) table = dynamic_cast<CpuTable*>(binding.table.get());
-    const std::string what = std::to_string(argument.index) + " (" + argument.name + ")";
-    if (!table)
-      refuse("no function table bound to buffer " + what +
-             ", needs one made by this pipeline; pass pipeline.function_table(...) in buffers");
-    if (table->pipeline() != pipeline.identity())
-      refuse("a function table of another pipeline bound to buffer " + what +
-             ", needs one made by this pipeline");
-    group.buffers[argument.index] = const_cast<uint64_t*>(table->addresses());
+    auto& table = bound_table<CpuTable>(dispatch, argument, pipeline.name());
+    if (table.pipeline() != pipeline.identity()) refuse_table(argument, pipeline.name());
+    group.buffers[argument.index] = const_cast<uint64_t*>(table.addresses());
   }
 }
 

@@ -8,9 +8,10 @@ wrote.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,10 +42,16 @@ class DeviceSummary:
 
 @dataclass(frozen=True)
 class Timing:
-    """Start and end of one submission on the device's own clock, in microseconds."""
+    """Start and end of one submission on the device's own clock, in microseconds.
+
+    Attributes:
+        each: start and end of every dispatch, where they were asked for and the device's
+            counters could be believed; else empty.
+    """
 
     gpu_start_us: float
     gpu_end_us: float
+    each: tuple[tuple[float, float], ...] = ()
 
     @property
     def gpu_us(self) -> float:
@@ -90,6 +97,7 @@ class Dispatch:
         threadgroup_bytes: sizes of ``[[threadgroup(i)]]`` arguments, multiples of 16.
         grid: threads in the whole grid where that is not threadgroups times threads;
             the threadgroups at its far edges are then smaller.
+        barrier_before: in a concurrent submission, wait for everything before.
     """
 
     pipeline: Pipeline
@@ -98,6 +106,7 @@ class Dispatch:
     buffers: Mapping[int, object]
     threadgroup_bytes: Mapping[int, int] | None = None
     grid: Axes | None = None
+    barrier_before: bool = False
 
 
 class Device:
@@ -121,17 +130,29 @@ class Device:
         """What a time measured here is worth: ``measured`` or ``emulated``."""
         return self._core.tier
 
-    def library(self, text: str) -> Library:
+    def library(
+        self, text: str, *, fast_math: bool = False, macros: Mapping[str, str] | None = None
+    ) -> Library:
         """Compile an MSL text.
 
+        Args:
+            text: with every include already in it.
+            fast_math: let the compiler reorder and assume finite values, and use the fast
+                functions; Metal only.
+            macros: names and what they stand for; Metal only, elsewhere write them into the
+                text.
+
         Raises:
-            KernelCompileError: it is not valid; the message names the line.
+            KernelCompileError: it is not valid; the message names the line. Or the device
+                takes no options.
         """
         if not isinstance(text, str):
             raise KernelCompileError(
                 f"[library] found {type(text).__name__}, needs MSL text; pass a string"
             )
-        return Library(self._core.library(text))
+        if not fast_math and not macros:
+            return Library(self._core.library(text))
+        return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
 
     def buffer(self, source: int | np.ndarray) -> Buffer:
         """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
@@ -140,6 +161,10 @@ class Device:
             made.numpy()[:] = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
             return made
         return Buffer(self._core.new_buffer(int(source)))
+
+    def allocated_bytes(self) -> int:
+        """Memory the device holds for this process, for leak checks; 0 where it can't say."""
+        return self._core.allocated_bytes()
 
     def run(
         self,
@@ -160,10 +185,29 @@ class Device:
             [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid)]
         )
 
-    def submit(self, dispatches: Sequence[Dispatch]) -> Timing:
-        """Run several dispatches as one submission, in order, and wait for the last."""
-        timing = self._core.submit([_encode(dispatch) for dispatch in dispatches])
-        return Timing(timing.gpu_start_us, timing.gpu_end_us)
+    def submit(
+        self,
+        dispatches: Sequence[Dispatch],
+        *,
+        concurrent: bool = False,
+        time_each: bool = False,
+    ) -> Timing:
+        """Run several dispatches as one submission, in order, and wait for the last.
+
+        Args:
+            dispatches: what runs.
+            concurrent: let dispatches overlap, save across ``barrier_before``.
+            time_each: read the device's counters around every dispatch, which then has an
+                encoder of its own and overlaps with none.
+
+        Raises:
+            DispatchError: a dispatch breaks a rule of the device; nothing has run.
+            GpuFault: Metal ended the submission.
+        """
+        timing = self._core.submit_with(
+            [_encode(dispatch) for dispatch in dispatches], concurrent, time_each
+        )
+        return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
 
     def __repr__(self) -> str:
         return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
@@ -204,6 +248,8 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
                 "number, a multiple of 16"
             )
         core.threadgroup_bytes(index, int(nbytes))
+    if dispatch.barrier_before:
+        core.barrier_before()
     return core
 
 
@@ -285,10 +331,10 @@ def _open_metal() -> Device:
 def _open_cuda() -> Device:
     from . import _core
 
-    def front_end_for(architecture: str) -> _core.FrontEnd:
+    def front_end_for(architecture: str, alignment: int) -> _core.FrontEnd:
         from .msl.ptx import PtxFrontEnd
 
-        return PtxFrontEnd(architecture)
+        return PtxFrontEnd(architecture, alignment)
 
     return Device(_core.open_cuda(front_end_for))
 
@@ -296,6 +342,19 @@ def _open_cuda() -> Device:
 _OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}
 
 
+def _one_at_a_time(function: Callable) -> Callable:
+    """Two threads that open a device at once get the same one: two refuse each other's buffers."""
+    lock = threading.RLock()
+
+    @wraps(function)
+    def locked(*arguments: object) -> Device:
+        with lock:
+            return function(*arguments)
+
+    return locked
+
+
+@_one_at_a_time
 @cache
 def _opened(kind: str) -> Device:
     return _OPEN[kind]()

@@ -118,7 +118,7 @@ class NativeFrontEnd(_core.FrontEnd):
             static_bytes,
             instance.max_threads or 1024,
             addresses[0],
-            "",
+            b"",
             list(zip(symbols, addresses[1:], strict=True)),
             (time.perf_counter() - begin) * 1e6,
             function_us,

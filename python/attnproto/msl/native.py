@@ -100,6 +100,13 @@ def compile_object(text: str) -> bytes:
         return machine.emit_object(module)
 
 
+def assemble(text: str) -> bytes:
+    """IR as it is, to an object file."""
+    _initialise()
+    with _lock:
+        return _machine(0).emit_object(llvm.parse_assembly(text))
+
+
 def load(object_file: bytes, symbols: list[str]) -> list[int]:
     """Load an object file into this process.
 

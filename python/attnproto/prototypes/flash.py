@@ -26,6 +26,8 @@ BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
 
 
+# What a tile leaves open beyond its geometry.
+_AXES = ("rows", "keys", "query", "rescale")
 # The axes that the design leaves open, each choice beside the base tile's.
 PAIRS = (
     ("keys", "lane", "matrix"),
@@ -97,7 +99,7 @@ def tile_of(point: Mapping[str, Any]) -> Any:
     """Return a point's tile geometry."""
     from ..kernels.flash import FlashTile
 
-    options = {name: point[name] for name in ("rows", "keys", "query", "rescale") if name in point}
+    options = {name: point[name] for name in _AXES if name in point}
     problem = problem_of(point)
     return FlashTile(point["Br"], point["Bc"], problem.D, problem.element_type.name, **options)
 
@@ -217,4 +219,4 @@ def _count(point: Mapping[str, Any]) -> Outcome:
     return Outcome(OK, "", row)
 
 
-PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash)
+PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash, axes=_AXES)
