@@ -202,7 +202,7 @@ def counted_work(rows: Sequence[Row]) -> str | None:
         flop = counts["matrix_operations"] * 32 + counts["float_operations"]
         return flop / (counts[loaded] + counts[stored] or 1)
 
-    return _scatter(
+    return scatter(
         counted,
         lambda row: flop_per(row, "unique_load_bytes", "unique_store_bytes"),
         lambda row: flop_per(row, "device_load_bytes", "device_store_bytes"),
