@@ -226,7 +226,7 @@ def test_counted_work_stands_on_flop_a_byte(monkeypatch):
     assert charts.counted_work([row(0)]) is None
     seen = []
     monkeypatch.setattr(
-        charts, "_scatter", lambda rows, x, y, *rest: seen.extend((x(r), y(r)) for r in rows)
+        charts, "scatter", lambda rows, x, y, *rest: seen.extend((x(r), y(r)) for r in rows)
     )
     charts.counted_work([row(0, counts=counts), row(1, paged_counts=counts), row(2)])
     assert seen == [(9.0, 2.25), (9.0, 2.25)]
