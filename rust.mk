@@ -7,13 +7,17 @@ CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
 RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
 	  ATTNPROTO_LIBRARY=$$(ls $(C_API_DIR)/libattnproto.so $(C_API_DIR)/libattnproto.dylib 2>/dev/null | head -n 1)
 
-.PHONY: c-api rust-build rust-test rust-bench rust-lint
+.PHONY: c-api c-api-test rust-build rust-test rust-bench rust-lint
 
 c-api: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check nanobind cmake ninja
 	PATH=$(CURDIR)/$(BIN):$$PATH cmake -G Ninja -S . -B $(C_API_DIR) -DATTNPROTO_C_API=ON \
 	  -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
 	$(BIN)/ninja -C $(C_API_DIR) --quiet attnproto
+
+# A host in C, with kernels and archives but without Python.
+c-api-test: c-api
+	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py $(ARGS)
 
 rust-build:
 	@command -v cargo >/dev/null || \

@@ -48,7 +48,7 @@ def main() -> None:
     """Print GFLOP/s for one thread and for all, and their ratio."""
     cores = cpu_threads()
     print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, one head")
-    print(f"{'kernel':26}{'1 thread':>12}{f'{cores} threads':>12}{'ratio':>8}   GFLOP/s")
+    print(f"{'kernel':34}{'1 thread':>12}{f'{cores} threads':>12}{'ratio':>8}   GFLOP/s")
     for label, kernel in (("flash", ours), ("MLX steel_attention", steel)):
         for d, dtype in ((64, "float32"), (64, "float16"), (128, "float16")):
             rates = []
@@ -57,7 +57,7 @@ def main() -> None:
                 times = kernel(device, d, dtype)
                 rates.append(4 * N * N * d / statistics.median(times[1:]) / 1e3)
             ratio = rates[1] / rates[0]
-            print(f"{label + f' {dtype} D{d}':26.40}{rates[0]:12.2f}{rates[1]:12.2f}{ratio:8.2f}")
+            print(f"{label + f' {dtype} D{d}':34}{rates[0]:12.2f}{rates[1]:12.2f}{ratio:8.2f}")
 
 
 if __name__ == "__main__":

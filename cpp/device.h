@@ -88,9 +88,11 @@ struct PipelineInfo {
   uint32_t static_threadgroup_bytes = 0;
   uint32_t max_threads = 0;  // per threadgroup
   uint32_t simd_width = kSimdWidth;
-  double compile_us = 0;   // time until the pipeline was ready, whatever the cache gave
-  double function_us = 0;  // the part of it in which constants were fixed and functions linked
-  bool cached = false;     // true when no compiler ran
+  double compile_us = 0;      // time until the pipeline was ready, whatever the cache gave
+  double function_us = 0;     // the part of it in which constants were fixed and functions linked
+  bool cached = false;        // true when no compiler ran
+  std::string engine;         // what runs it, where a device has several
+  std::string engine_reason;  // why not the faster one
 };
 
 class Buffer {

@@ -1,4 +1,4 @@
-// The contract over the fiber engine: threadgroups of a dispatch are handed to
+// The contract over the engine: threadgroups of a dispatch are handed to
 // OS threads one by one; nothing but their order depends on how many there are.
 #include "cpu_device.h"
 
@@ -45,6 +45,7 @@ class CpuBuffer final : public Buffer {
 // A dispatch checked and turned into what the engine reads.
 struct Launch {
   cpu::Entry entry;
+  bool lockstep = false;
   attn_group group{};
   Extent threadgroups, threads, grid;
   size_t threadgroup_bytes = 0;
@@ -59,23 +60,17 @@ void* address(const Binding& binding) {
 
 // Gives the kernel its function tables, which stand among its buffers.
 void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_group& group) {
-  auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] found " + why);
-  };
   for (const KernelArgument& argument : pipeline.image().arguments) {
     if (argument.kind != KernelArgument::Kind::FunctionTable) continue;
-    const CpuTable* table = nullptr;
-    for (const TableBinding& binding : dispatch.function_tables)
-      if (binding.index == argument.index) table = dynamic_cast<CpuTable*>(binding.table.get());
-    const std::string what = std::to_string(argument.index) + " (" + argument.name + ")";
-    if (!table)
-      refuse("no function table bound to buffer " + what +
-             ", needs one made by this pipeline; pass pipeline.function_table(...) in buffers");
-    if (table->pipeline() != pipeline.identity())
-      refuse("a function table of another pipeline bound to buffer " + what +
-             ", needs one made by this pipeline");
-    group.buffers[argument.index] = const_cast<uint64_t*>(table->addresses());
+    auto& table = bound_table<CpuTable>(dispatch, argument, pipeline.name());
+    if (table.pipeline() != pipeline.identity()) refuse_table(argument, pipeline.name());
+    group.buffers[argument.index] = const_cast<uint64_t*>(table.addresses());
   }
+}
+
+// Whether simdgroups lie along the first axis, whole ones only, also at the grid's edge.
+bool fills_simdgroups(const Launch& launch) {
+  return launch.threads.x % cpu::kLanes == 0 && launch.grid.x % cpu::kLanes == 0;
 }
 
 Launch prepare(const Dispatch& dispatch, bool validate) {
@@ -92,10 +87,13 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
   Launch launch;
-  launch.entry = reinterpret_cast<cpu::Entry>(pipeline->image().entry_address);
   launch.threads = dispatch.threads;
   launch.threadgroups = threadgroups_of(dispatch);
   launch.grid = whole_grid(dispatch);
+  const KernelImage& image = pipeline->image();
+  launch.lockstep = image.lane_entry && fills_simdgroups(launch);
+  launch.entry = reinterpret_cast<cpu::Entry>(
+      launch.lockstep || !image.lane_entry ? image.entry_address : image.lane_entry());
 
   launch.threadgroup_bytes = round_up(pipeline->info().static_threadgroup_bytes, 16);
   for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
@@ -107,6 +105,10 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
   bind_tables(dispatch, *pipeline, launch.group);
 
   return launch;
+}
+
+uint32_t threads_in(const attn_group& group) {
+  return group.threads[0] * group.threads[1] * group.threads[2];
 }
 
 void store(uint32_t (&to)[3], const Extent& from) {
@@ -154,10 +156,11 @@ class CpuDevice final : public Device {
     return timing;
   }
 
-  std::vector<uint64_t> take_counts() {
-    std::vector<uint64_t> totals(cpu::kCounts);
+  std::map<std::string, cpu::Counted> take_counts() {
+    std::map<std::string, cpu::Counted> totals;
     for (auto& group : groups_)
-      for (uint32_t i = 0; i < cpu::kCounts; i++) totals[i] += std::exchange(group->counts[i], 0);
+      for (auto& [kernel, counted] : std::exchange(group->counting.counted, {}))
+        totals[kernel].merge(counted);
     return totals;
   }
 
@@ -188,6 +191,7 @@ class CpuDevice final : public Device {
       group.shared = launch.group;
       group.shared.threadgroup_memory = memory;
       group.entry = launch.entry;
+      group.lockstep = launch.lockstep;
       group.fault.clear();
       group.validation = validation_.get();
       for (uint64_t i; group.fault.empty() && (i = next++) < total;) {
@@ -197,6 +201,10 @@ class CpuDevice final : public Device {
         if (validation_) validation_->begin(group);
         group.run();
         if (validation_) validation_->end();
+        if (group.fault.empty())
+          group.counting.finish(threads_in(group.shared), launch.threadgroup_bytes);
+        else
+          group.counting.discard();
       }
     };
     std::vector<std::thread> threads;
@@ -232,7 +240,7 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
-std::vector<uint64_t> take_counts(Device& device) {
+std::map<std::string, cpu::Counted> take_counts(Device& device) {
   return dynamic_cast<CpuDevice&>(device).take_counts();
 }
 

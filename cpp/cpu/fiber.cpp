@@ -179,16 +179,26 @@ void Threadgroup::place_lanes() {
   for (uint32_t i = 0; i < simdgroup_count; i++) {
     Simdgroup& simdgroup = simdgroups[i];
     uint32_t lanes = count - i * kLanes < kLanes ? count - i * kLanes : kLanes;
+    if (lockstep) lanes = 1;
     simdgroup.alive = simdgroup.runnable = lanes == kLanes ? ~0u : (1u << lanes) - 1;
     simdgroup.at_barrier = 0;
     simdgroup.fibers = fibers_ + i * kLanes;
     simdgroup.threadgroup = this;
   }
   for (uint32_t i = 0; i < count; i++) {
+    Fiber& fiber = fibers_[i];
+    fiber.simdgroup = &simdgroups[i / kLanes];
+    fiber.public_state = {&shared,
+                          {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
+                          i,
+                          i / kLanes,
+                          i % kLanes};
+    if (lockstep && i % kLanes) continue;
     unsigned char* stack = arena_ + kArenaHeader + i * kStackStride;
     std::memcpy(stack, &kCanary, sizeof kCanary);
     // What attn_switch pops: the preserved registers, then the address to run at.
-    auto top = (reinterpret_cast<uintptr_t>(stack) + kStackBytes) & ~uintptr_t(63);
+    size_t bytes = lockstep ? kLanes * kStackStride : kStackBytes;
+    auto top = (reinterpret_cast<uintptr_t>(stack) + bytes) & ~uintptr_t(63);
 #if defined(__x86_64__)
     auto* frame = reinterpret_cast<uint64_t*>(top) - 8;
     std::memset(frame, 0, 64);
@@ -198,20 +208,13 @@ void Threadgroup::place_lanes() {
     std::memset(frame, 0, 160);
     frame[11] = reinterpret_cast<uint64_t>(&run_lane);
 #endif
-    Fiber& fiber = fibers_[i];
     fiber.stack_pointer = frame;
-    fiber.simdgroup = &simdgroups[i / kLanes];
-    fiber.public_state = {&shared,
-                          {i % size[0], i / size[0] % size[1], i / (size[0] * size[1])},
-                          i,
-                          i / kLanes,
-                          i % kLanes};
   }
 }
 
 void Threadgroup::check_stacks() {
   uint32_t count = shared.threads[0] * shared.threads[1] * shared.threads[2];
-  for (uint32_t i = 0; i < count && fault.empty(); i++)
+  for (uint32_t i = 0; i < count && fault.empty(); i += lockstep ? kLanes : 1)
     if (std::memcmp(arena_ + kArenaHeader + i * kStackStride, &kCanary, sizeof kCanary) != 0)
       fault =
           "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";

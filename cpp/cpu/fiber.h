@@ -1,4 +1,5 @@
-// The fiber engine: one fiber for each GPU thread of a threadgroup.
+// The engine: one fiber for each GPU thread of a threadgroup, or for each simdgroup of a
+// kernel compiled to run one in lockstep.
 //
 // A lane runs until it meets an operation of its simdgroup (a collective) or a
 // threadgroup barrier. There it parks, and the next lane runs. When no lane of a
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "attnproto_lane.h"
+#include "counting.h"
 
 namespace attnproto::cpu {
 
@@ -21,9 +23,7 @@ inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
 // python/attnproto/msl/batch.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
 
-// As many as msl/counts.py has names.
-inline constexpr uint32_t kCounts = 14;
-
+// The lane's state; in lockstep the first lane's.
 using Entry = void (*)(const attn_lane*);
 
 class Validation;
@@ -38,6 +38,9 @@ struct Fiber {
   void* stack_pointer;
   Simdgroup* simdgroup;
 };
+// A kernel in lockstep finds the lanes of its simdgroup by this distance
+// (python/attnproto/msl/lockstep/offsets.py).
+static_assert(sizeof(Fiber) == 48);
 
 // Every lane writes only its own element of `in` and `source` before it parks and
 // reads only its own of `out` after, so one set serves all collectives in a row.
@@ -60,7 +63,8 @@ struct Simdgroup {
 struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
-  uint64_t counts[kCounts] = {};     // of kernels compiled to count
+  bool lockstep = false;             // the entry runs a whole simdgroup, on one fiber
+  Counting counting;                 // of kernels compiled to count
   Validation* validation = nullptr;  // of kernels compiled to validate
   std::string fault;                 // set when the kernel broke a rule; its run was abandoned
 

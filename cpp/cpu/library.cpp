@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "check.h"
 #include "error.h"
 #include "stitching.h"
 
@@ -29,6 +30,9 @@ CpuPipeline::CpuPipeline(std::string name, KernelImage image)
   info_.compile_us = image_.compile_us;
   info_.function_us = image_.function_us;
   info_.cached = image_.cached;
+  info_.engine = image_.engine;
+  info_.engine_reason = image_.engine_reason;
+  check_pipeline(info_, name_);
 }
 
 std::shared_ptr<FunctionTable> CpuPipeline::function_table(const std::vector<std::string>& names) {

@@ -1,9 +1,10 @@
 #include "runtime.h"
 
 #include <cstring>
-#include <type_traits>
 
+#include "collectives.h"
 #include "fiber.h"
+#include "lockstep.h"
 #include "matrix.h"
 #include "validation.h"
 
@@ -28,42 +29,17 @@ uint64_t bits(T value) {
   return result;
 }
 
-// The numbers are the ones msl/include/attnproto_simd.h passes.
-enum Reduction : uint32_t { kSum, kProduct, kMin, kMax, kAnd, kOr, kXor };
-
-template <Reduction op, class T>
-T combine(T a, T b) {
-  if constexpr (op == kSum) return a + b;
-  if constexpr (op == kProduct) return a * b;
-  // A NaN loses against a number, as in fmin and fmax.
-  if constexpr (op == kMin) return (b < a || a != a) ? b : a;
-  if constexpr (op == kMax) return (a < b || a != a) ? b : a;
-  if constexpr (std::is_integral_v<T>) {
-    if constexpr (op == kAnd) return a & b;
-    if constexpr (op == kOr) return a | b;
-    if constexpr (op == kXor) return a ^ b;
-  }
-  return a;
-}
-
 template <Reduction op, class T>
 void reduce(Simdgroup& simdgroup, uint32_t active, const void*) {
-  int first = __builtin_ctz(active);
-  T total = as<T>(simdgroup.in[first]);
-  for (uint32_t rest = active & (active - 1); rest; rest &= rest - 1)
-    total = combine<op>(total, as<T>(simdgroup.in[__builtin_ctz(rest)]));
+  T total = reduced<op, T>(active, [&](int lane) { return as<T>(simdgroup.in[lane]); });
   for (uint32_t lane = 0; lane < kLanes; lane++) simdgroup.out[lane] = bits(total);
 }
 
 template <Reduction op, bool inclusive, class T>
 void scan(Simdgroup& simdgroup, uint32_t active, const void*) {
-  T total = op == kProduct ? T(1) : T(0);
-  for (uint32_t rest = active; rest; rest &= rest - 1) {
-    int lane = __builtin_ctz(rest);
-    T next = combine<op>(total, as<T>(simdgroup.in[lane]));
-    simdgroup.out[lane] = bits(inclusive ? next : total);
-    total = next;
-  }
+  scanned<op, inclusive, T>(
+      active, [&](int lane) { return as<T>(simdgroup.in[lane]); },
+      [&](int lane, T result) { simdgroup.out[lane] = bits(result); });
 }
 
 void shuffle(Simdgroup& simdgroup, uint32_t, const void*) {
@@ -148,10 +124,14 @@ ATTN_RUNTIME void* attn_threadgroup_memory() {
   return lane.public_state.group->threadgroup_memory;
 }
 
-// What the block of code that begins here does.
-ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
-  uint64_t* counts = self().simdgroup->threadgroup->counts;
-  for (uint32_t i = 0; i < kCounts; i++) counts[i] += amounts[i];
+// A segment of code begins here, of a kernel that counts; and one of its accesses.
+ATTN_RUNTIME void attn_count_segment(const CountedKernel* kernel, uint32_t number) {
+  Fiber& lane = self();
+  lane.simdgroup->threadgroup->counting.segment(lane.public_state.index, kernel, number);
+}
+ATTN_RUNTIME void attn_count_access(uint64_t address) {
+  Fiber& lane = self();
+  lane.simdgroup->threadgroup->counting.access(lane.public_state.index, address);
 }
 
 // The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
@@ -195,13 +175,16 @@ std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
       ATTN_SYMBOL(attn_simdgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_memory),
-      ATTN_SYMBOL(attn_count),
+      ATTN_SYMBOL(attn_count_segment),
+      ATTN_SYMBOL(attn_count_access),
       ATTN_SYMBOL(attn_matrix_slots),
       ATTN_SYMBOL(attn_matrix_batch),
   };
-  for (const auto& symbol : validation_symbols()) symbols.push_back(symbol);
-  return symbols;
 #undef ATTN_SYMBOL
+  for (const auto& symbol : validation_symbols()) symbols.push_back(symbol);
+  auto others = lockstep_symbols();
+  symbols.insert(symbols.end(), others.begin(), others.end());
+  return symbols;
 }
 
 }  // namespace attnproto::cpu

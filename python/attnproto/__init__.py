@@ -24,8 +24,13 @@ from .device import (
 from .errors import (
     ArchiveRefused,
     AttnprotoError,
+    DeviceLost,
     DeviceUnavailable,
     DispatchError,
+    GpuFault,
+    GpuOutOfMemory,
+    GpuPageFault,
+    GpuTimeout,
     KernelCompileError,
     UnstableMeasurement,
     UnsupportedProblem,
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from .kernels.flash import flash_attention
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
+    from .msl.lint import lint
 
 __version__ = "0.1.0"
 
@@ -46,6 +52,7 @@ __version__ = "0.1.0"
 _OPERATIONS = {
     "flash_attention": ".kernels.flash",
     "linear_attention": ".kernels.linear",
+    "lint": ".msl.lint",
     "paged_attention": ".kernels.paged",
 }
 _MODULES = ("archive",)
@@ -65,11 +72,16 @@ __all__ = [
     "Buffer",
     "Call",
     "Device",
+    "DeviceLost",
     "DeviceSummary",
     "DeviceUnavailable",
     "Dispatch",
     "DispatchError",
     "FunctionTable",
+    "GpuFault",
+    "GpuOutOfMemory",
+    "GpuPageFault",
+    "GpuTimeout",
     "Input",
     "KernelCompileError",
     "Library",
@@ -83,6 +95,7 @@ __all__ = [
     "devices",
     "flash_attention",
     "linear_attention",
+    "lint",
     "open_device",
     "paged_attention",
 ]

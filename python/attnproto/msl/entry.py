@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .rewrite import Instance, Parameter, Rewritten
+from .interface import Instance, Parameter
+from .rewrite import Rewritten
 
 
 def _axes(value: str) -> str:

@@ -8,13 +8,14 @@ import time
 from dataclasses import dataclass
 
 from .. import _core
+from ..device import CPU_ENGINES
 from ..errors import KernelCompileError
-from . import cache, clang, counts, ir, native, shipped, validation
+from . import cache, clang, instrument, ir, lockstep, native, shipped, validation
 from .entry import buffer_index, entry_name, is_buffer, is_table
 from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
 from .linking import present_parameters, specialised, table_symbols
 
-_SIZE_BYTES, _HEAD_BYTES = 8, 16  # static threadgroup memory; and which parameters there are
+_NUMBER_BYTES = 8
 
 
 def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
@@ -34,7 +35,7 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
         else:
             continue
         size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name))
+        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
     return found
 
 
@@ -43,6 +44,56 @@ def _check_frame(function: str, nbytes: int) -> None:
         raise KernelCompileError(
             f"[msl {function}] found local variables of {nbytes} bytes a thread, needs at most "
             f"{native.MAX_FRAME_BYTES}; use smaller arrays"
+        )
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What the cache and archives keep of a compiled kernel."""
+
+    static_bytes: int  # of threadgroup memory
+    present: int  # a bit for each parameter there is
+    reason: str  # why it needs a fiber a lane; empty: it runs in lockstep, or none was asked
+    engine: str
+    object_file: bytes
+
+    def pack(self) -> bytes:
+        reason = self.reason.encode()
+        numbers = (self.static_bytes, self.present, CPU_ENGINES.index(self.engine), len(reason))
+        head = b"".join(n.to_bytes(_NUMBER_BYTES, "little") for n in numbers)
+        return head + reason + self.object_file
+
+    @classmethod
+    def unpack(cls, content: bytes) -> _Built:
+        at = range(0, 4 * _NUMBER_BYTES, _NUMBER_BYTES)
+        numbers = [int.from_bytes(content[i : i + _NUMBER_BYTES], "little") for i in at]
+        static_bytes, present, engine, length = numbers
+        rest = content[4 * _NUMBER_BYTES :]
+        reason = rest[:length].decode()
+        return cls(static_bytes, present, reason, CPU_ENGINES[engine], rest[length:])
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A pipeline's description that outlives the call it came with."""
+
+    function: str
+    constants: list[_core.Constant]
+    linked_functions: list[str]
+    archive: str
+    fails_on_archive_miss: bool
+    private_functions: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, descriptor: _core.PipelineDescriptor) -> _Described:
+        constants = [_core.Constant(c.key, c.value) for c in descriptor.constants]
+        return cls(
+            descriptor.function,
+            constants,
+            list(descriptor.linked_functions),
+            descriptor.archive,
+            descriptor.fails_on_archive_miss,
+            list(descriptor.private_functions),
         )
 
 
@@ -68,15 +119,21 @@ class NativeFrontEnd(_core.FrontEnd):
         counting: whether the code counts what it does (counts.py).
         validate: what the code checks while it runs (validation.py): "memory", "nan" for
             that and the arithmetic, or nothing.
+        engine: ``lockstep``, where a kernel that it does not take gets ``fibers``; or ``fibers``.
+            Code that counts or checks runs on fibers.
     """
 
-    def __init__(self, counting: bool = False, validate: str = ""):
+    def __init__(
+        self, counting: bool = False, validate: str = "", engine: str = "lockstep"
+    ):
         super().__init__()
         self._counting, self._validate = counting, validate
+        self._engine = "fibers" if counting or validate else engine
+        self._fibers = NativeFrontEnd(engine="fibers") if self._engine != "fibers" else None
         self._target = clang.host_target()
         if validate:
             self._target = validation.target(self._target)
-        self._loaded: dict[str, tuple[int, int, list[int]]] = {}
+        self._loaded: dict[str, tuple[_Built, list[int]]] = {}
         self._lock = threading.Lock()
 
     def functions(self, text: str) -> list[str]:
@@ -110,24 +167,27 @@ class NativeFrontEnd(_core.FrontEnd):
         if not cached:
             content, function_us = self._build(text, descriptor, name)
         if loaded is None:
-            static_bytes = int.from_bytes(content[:_SIZE_BYTES], "little")
-            present = int.from_bytes(content[_SIZE_BYTES:_HEAD_BYTES], "little")
+            built = _Built.unpack(content)
             wanted = [entry_name(number), *symbols.values()]
-            loaded = (static_bytes, present, native.load(content[_HEAD_BYTES:], wanted))
+            loaded = (built, native.load(built.object_file, wanted))
             with self._lock:
                 self._loaded[name] = loaded
-        static_bytes, present, addresses = loaded
+        built, addresses = loaded
         image = _core.KernelImage(
-            arguments(head, descriptor.function, present),
-            static_bytes,
+            arguments(head, descriptor.function, built.present),
+            built.static_bytes,
             instance.max_threads or 1024,
             addresses[0],
-            "",
+            b"",
             list(zip(symbols, addresses[1:], strict=True)),
             (time.perf_counter() - begin) * 1e6,
             function_us,
             cached,
         )
+        image.engine, image.engine_reason = built.engine, built.reason
+        if built.engine == "lockstep":
+            kept = _Described.of(descriptor)
+            image.lane_entry = lambda: self._fibers.compile(text, kept).entry_address
         image.validates = bool(self._validate)
         return image
 
@@ -144,12 +204,12 @@ class NativeFrontEnd(_core.FrontEnd):
         cached = content is not None
         if content is None:
             content, _ = self._build(text, descriptor, name)
-        present = int.from_bytes(content[_SIZE_BYTES:_HEAD_BYTES], "little")
+        built = _Built.unpack(content)
         return ObjectCode(
-            tuple(arguments(head, descriptor.function, present)),
-            int.from_bytes(content[:_SIZE_BYTES], "little"),
+            tuple(arguments(head, descriptor.function, built.present)),
+            built.static_bytes,
             instance.max_threads or 1024,
-            content[_HEAD_BYTES:],
+            built.object_file,
             entry_name(number),
             cached,
         )
@@ -171,6 +231,10 @@ class NativeFrontEnd(_core.FrontEnd):
             head = library_head(text, self._target)
             name = self._key(text, descriptor, head.values(descriptor.constants))
             objects[name] = cache.read(name) or self._build(text, descriptor, name)[0]
+            if self._fibers and _Built.unpack(objects[name]).engine == "lockstep":
+                other = self._fibers
+                lane = other._key(text, descriptor, head.values(descriptor.constants))
+                objects[lane] = cache.read(lane) or other._build(text, descriptor, lane)[0]
             heads[text_key(text, self._target)] = head.pack()
             for other, _ in descriptor.private_functions:
                 packed = library_head(other, self._target).pack()
@@ -192,7 +256,7 @@ class NativeFrontEnd(_core.FrontEnd):
         return cache.key(
             "object", text, descriptor.function, json.dumps(given | values, sort_keys=True),
             *linked, self._target.triple, *self._target.options, clang.compiler_version(),
-            native.host_cpu(), own_sources(), str(self._counting), self._validate,
+            native.host_cpu(), own_sources(), str(self._counting), self._validate, self._engine,
         )  # fmt: skip
 
     def _build(
@@ -200,14 +264,14 @@ class NativeFrontEnd(_core.FrontEnd):
     ) -> tuple[bytes, float]:
         """Object code, and the microseconds that went into constants and linking."""
         begin = time.perf_counter()
-        special = specialised(text, descriptor, self._target)
+        special = specialised(text, descriptor, self._target, marked=self._counting)
         function_us = (time.perf_counter() - begin) * 1e6
         if self._validate:
             special = validation.without_promises(special)
         optimised = native.optimise(special)
         _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
-            optimised = counts.instrument(optimised)
+            optimised = instrument.instrument(optimised)
         declared = None
         if self._validate:
             optimised, declared = validation.instrument(
@@ -216,7 +280,14 @@ class NativeFrontEnd(_core.FrontEnd):
             )  # fmt: skip
         optimised, static_bytes = ir.place_threadgroup_variables(optimised, declared)
         present = present_parameters(text, descriptor, self._target)
-        numbers = b"".join(n.to_bytes(_SIZE_BYTES, "little") for n in (static_bytes, present))
-        content = numbers + native.compile_object(optimised)
+        number, _ = library_head(text, self._target).instance(descriptor.function)
+        reason, engine, code = "", self._engine, b""
+        if engine == "lockstep":
+            try:
+                code = native.compile_lockstep(optimised, entry_name(number))
+            except lockstep.Unsupported as found:
+                reason, engine = str(found), "fibers"
+        code = code or native.compile_object(optimised)
+        content = _Built(static_bytes, present, reason, engine, code).pack()
         cache.write(name, content)
         return content, function_us

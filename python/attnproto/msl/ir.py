@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import KernelCompileError, UnsupportedProblem
-from .rewrite import FunctionConstant
+from .interface import FunctionConstant
 
 _SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
 _SYMBOLS = re.compile(_SYMBOL)
 _FUNCTION = re.compile(rf"^define .*?({_SYMBOL})\(", re.M)
 _GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
+_MARK = "@attn_fragment("
 _VARIABLE = re.compile(
     r"call [^\n]*?@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\("
 )
@@ -241,6 +242,24 @@ def _given(line: str, literal: str) -> str:
     match = re.match(rf"({_SYMBOL}) = .*?(addrspace\(\d+\)) constant (\S+?),? ?(?:align|$|,)", line)
     symbol, space, ir_type = match.groups()
     return f"{symbol} = internal {space} constant {ir_type.rstrip(',')} {literal}"
+
+
+def drop_marks(module: Module) -> None:
+    """Remove the marks that say where fragments are moved."""
+    for symbol, body in module.functions.items():
+        if _MARK in body:
+            module.functions[symbol] = re.sub(r"\n[^\n]*@attn_fragment\([^\n]*", "", body)
+    module.other = [line for line in module.other if _MARK not in line]
+
+
+def free_marks(module: Module) -> None:
+    """Let code move across the marks: they touch no memory that it knows."""
+    for symbol, body in module.functions.items():
+        if _MARK in body:
+            # The call's own attributes would tie it to its place.
+            module.functions[symbol] = re.sub(r"(@attn_fragment\(i32 [^)]*\))[^\n]*", r"\1", body)
+    declared = f"declare void {_MARK}i32) nounwind willreturn memory(inaccessiblemem: readwrite)"
+    module.other = [declared if _MARK in line else line for line in module.other]
 
 
 def place_threadgroup_variables(

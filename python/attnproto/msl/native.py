@@ -9,7 +9,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-from . import batch, meetings
+from . import batch, lockstep, meetings
 
 # Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
 # code generator spills and for the engine.
@@ -98,6 +98,47 @@ def compile_object(text: str) -> bytes:
         text = meetings.number_places(_optimise(text, machine, 1))
         module = llvm.parse_assembly(text)
         return machine.emit_object(module)
+
+
+def assemble(text: str) -> bytes:
+    """IR as it is, to an object file."""
+    _initialise()
+    with _lock:
+        return _machine(0).emit_object(llvm.parse_assembly(text))
+def compile_lockstep(text: str, entry: str) -> bytes:
+    """The same to an object file whose entry point runs a whole simdgroup.
+
+    Raises:
+        lockstep.Unsupported: the kernel has something that takes a fiber a lane.
+    """
+    _initialise()
+    with _lock:
+        machine = _machine(2)
+        text = _optimise(batch.batch_matrix_operations(text), machine, 1)
+        text = lockstep.vectorise(_regular(text, machine), entry)
+        try:
+            module = llvm.parse_assembly(text)
+        except RuntimeError as error:
+            reason = f"code that LLVM refuses ({str(error).splitlines()[-1]})"
+            raise lockstep.Unsupported(reason) from error
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+        return machine.emit_object(module)
+
+
+def _regular(text: str, machine: llvm.TargetMachine) -> str:
+    """What lockstep.vectorise needs: names, one form of loops, no switch."""
+    module = llvm.parse_assembly(text)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_lower_switch_pass()
+    passes.add_loop_simplify_pass()
+    passes.add_lcssa_pass()
+    passes.add_instruction_namer_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+    return str(module)
 
 
 def load(object_file: bytes, symbols: list[str]) -> list[int]:

@@ -66,6 +66,7 @@ class Prototype:
         kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
             from an older text are known to be stale; None when no kernel is behind it.
         missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
+        axes: Keys that a point may have beyond those of the points that ``points`` lists.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Prototype:
     conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
+    axes: tuple[str, ...] = ()
 
 
 def entry(name: str) -> Entry:
@@ -107,7 +109,13 @@ def load(name: str) -> Prototype:
     """
     if ":" in name:
         module, attribute = name.split(":", 1)
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UnknownPrototype(
+                f"[prototypes] found no prototype {name!r} ({error}), needs module:ATTRIBUTE; "
+                "check the name and PYTHONPATH"
+            ) from error
     if not is_built(name):
         raise UnknownPrototype(
             f"[prototypes] found prototype {name!r} not built yet, needs one that is; "

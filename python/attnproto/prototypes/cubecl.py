@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import re
 import tempfile
 from collections.abc import Mapping
@@ -31,8 +30,6 @@ N, D = 64, 64
 MARGIN, MARK = 256, 1024.0
 # FP32 sums of D products of normal values, each element with an error of D rounding steps.
 ATOL, RTOL = 1e-4, 1e-4
-# What a thread reads of its own position, which the counter takes for loads from memory.
-_POSITION_BYTES = {"scalar": 16, "cmma": 8, "matrix": 8}
 _INSTRUCTION = re.compile(r"^  +(?!;|!)\S", re.MULTILINE)
 
 
@@ -148,7 +145,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         "threadgroup_bytes": int(made.static_threadgroup_bytes),
         "ir_instructions": _instructions(kernel),
         "flops": 2 * N * N * D,
-        **_counted(kernel, q, k, grid, _POSITION_BYTES[point["way"]]),
+        **_counted(kernel, q, k, grid),
         "kernel_hash": content_key(text),
     }
     if point["side"] == "cubecl":
@@ -174,7 +171,6 @@ def _counted(
     q: np.ndarray,
     k: np.ndarray,
     grid: tuple[int, int, int],
-    position_bytes: int,
 ) -> dict[str, float]:
     from ..device import Dispatch
     from ..msl.counts import count, counting_device
@@ -185,11 +181,11 @@ def _counted(
     done = count(device, [Dispatch(made, grid, kernel.threads, kernel.buffers(q, k, output))])
     if not np.all(np.isfinite(output)) or not done.device_store_bytes:
         raise WrongResult("[cubecl.count] found no stores counted, needs some; check the counter")
-    threads = math.prod(grid) * math.prod(kernel.threads)
     return {
+        "counts": done.as_row(),
         # Counted in each lane; executed once a simdgroup.
         "matrix_operations": done.matrix_operations / 32,
-        "device_load_bytes": done.device_load_bytes - threads * position_bytes,
+        "device_load_bytes": done.device_load_bytes,
         "device_store_bytes": done.device_store_bytes,
         "float_operations": done.float_operations,
         "conversions": done.conversions,

@@ -386,7 +386,8 @@ ATTN_INLINE T insert_bits(T base, T insert, uint offset, uint bits) {
 }
 template <class T>
 ATTN_INLINE T absdiff(T a, T b) {
-  return a < b ? b - a : a - b;
+  typedef make_unsigned_t<T> U;  // the difference may exceed T
+  return a < b ? (T)((U)b - (U)a) : (T)((U)a - (U)b);
 }
 template <class T>
 ATTN_INLINE T extract_bits(T x, uint offset, uint bits) {
