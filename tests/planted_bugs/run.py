@@ -44,14 +44,24 @@ class Verdict:
     how: str
 
 
-def planted(bug: Bug, folder: Path) -> None:
-    """Make this process read kernels with the bug in them, from a copy in ``folder``."""
-    root = folder / "metal"
-    shutil.copytree(registry.metal_root(), root)
-    text = (root / bug.file).read_text(encoding="utf-8")
+def text_of(bug: Bug) -> str:
+    """The kernel file that a bug changes.
+
+    Raises:
+        LookupError: the text it replaces does not stand there once.
+    """
+    text = (registry.metal_root() / bug.file).read_text(encoding="utf-8")
     if text.count(bug.old) != 1:
         raise LookupError(f"{bug.file} holds {text.count(bug.old)} times: {bug.old}")
-    (root / bug.file).write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    return text
+
+
+def planted(bug: Bug, folder: Path) -> None:
+    """Make this process read kernels with the bug in them, from a copy in ``folder``."""
+    changed = text_of(bug).replace(bug.old, bug.new)
+    root = folder / "metal"
+    shutil.copytree(registry.metal_root(), root)
+    (root / bug.file).write_text(changed, encoding="utf-8")
     registry.metal_root = lambda: root
 
 
@@ -72,6 +82,8 @@ def _outcome(bug: Bug, checks: str, device: attnproto.Device) -> tuple[str, str]
 
 
 def _child(bug: Bug, checks: str, validate: bool, cache: str, to: Connection) -> None:
+    # What a broken heap makes the C library say.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.environ |= {"ATTNPROTO_CACHE_DIR": cache, "ATTNPROTO_CPU_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         planted(bug, Path(folder))
@@ -101,6 +113,7 @@ def outcome(bug: Bug, checks: str, *, validate: bool = False) -> tuple[str, str]
 
 def judge(bug: Bug) -> Verdict:
     """Judge one bug by its family's checks."""
+    text_of(bug)
     usual, words = outcome(bug, "usual")
     if usual == "does not compile":
         return Verdict(usual, "", words)
