@@ -1,10 +1,10 @@
-# make bench | test | lint: each creates .venv and installs what it needs first.
+# make bench | test | lint | planted-bugs: each creates .venv and installs what it needs first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp metal python -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: bench test lint clean
+.PHONY: bench test lint planted-bugs clean
 
 bench: $(VENV)/installed
 	$(BIN)/python bench/run_all.py $(ARGS)
@@ -12,10 +12,14 @@ bench: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
 
+# Plants mistakes in the kernels, one at a time; prints caught/planted and fails on a miss.
+planted-bugs: $(VENV)/installed
+	$(BIN)/python tests/planted_bugs/run.py $(ARGS)
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $$(git ls-files 'cpp/*.cpp' 'cpp/*.h')
+	$(BIN)/clang-format --dry-run -Werror $$(git ls-files 'cpp/*.cpp' 'cpp/*.h' 'tests/*.cpp' 'tests/*.h')
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -1,35 +1,49 @@
 # The Rust crates, CubeCL's generator and Burn's trait: optional, and apart from `make test`.
 # cargo downloads what Cargo.lock pins the first time; later builds need no network.
 RUST_DIR := $(CURDIR)/build/rust
-C_API_DIR := $(CURDIR)/build/c-api
 RUST_KERNELS := $(CURDIR)/build/kernels
 CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
 RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
-	  ATTNPROTO_LIBRARY=$$(ls $(C_API_DIR)/libattnproto.so $(C_API_DIR)/libattnproto.dylib 2>/dev/null | head -n 1)
+	  ATTNPROTO_LIBRARY=$$($(BIN)/python -c 'from attnproto import rust; print(rust.library_path())')
 
-.PHONY: c-api rust-build rust-test rust-bench rust-lint
+# Tests are built without optimisation, which takes minutes of Burn and is for what is timed.
+CARGO_TEST := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo test --quiet --locked --release \
+	  --manifest-path rust/Cargo.toml
 
-c-api: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check nanobind cmake ninja
-	PATH=$(CURDIR)/$(BIN):$$PATH cmake -G Ninja -S . -B $(C_API_DIR) -DATTNPROTO_C_API=ON \
-	  -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
-	$(BIN)/ninja -C $(C_API_DIR) --quiet attnproto
+# NVIDIA's assembler, for counts of registers and instructions: the extra "sass".
+SASS := $(if $(filter Linux,$(shell uname -s)),nvidia-cuda-nvcc nvidia-cuda-nvdisasm)
 
-rust-build:
+.PHONY: rust-fetch rust-build rust-test rust-sanitize rust-bench rust-lint
+
+rust-fetch:
 	@command -v cargo >/dev/null || \
 	  { echo "[make] found no cargo, needs Rust 1.92 or later; install it with rustup"; exit 1; }
 	@$(CARGO) fetch --quiet --locked --manifest-path rust/Cargo.toml || \
 	  { echo "[make] found crates that cannot be downloaded, needs a network once; run make rust-build there"; exit 1; }
+
+rust-build: rust-fetch
 	$(CARGO) build --quiet --locked --release --manifest-path rust/Cargo.toml
 
-rust-test: c-api rust-build
+$(RUST_KERNELS)/flash.tsv: $(VENV)/installed
 	$(BIN)/python -m attnproto.kernels.exported $(RUST_KERNELS)
-	$(RUST_ENVIRONMENT) cargo test --quiet --locked --release --manifest-path rust/Cargo.toml
-	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py $(ARGS)
 
-rust-bench: c-api rust-build
-	$(RUST_ENVIRONMENT) $(BIN)/python bench/run_all.py --only cubecl --only burn --device cpu $(ARGS)
+rust-test: rust-sanitize
+	$(RUST_ENVIRONMENT) $(CARGO_TEST)
+	$(MAKE) rust-build
+	$(if $(SASS),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SASS))
+	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py \
+	  tests/test_static_code.py $(ARGS)
 
-rust-lint: rust-build
+# The crate that holds the unsafe code, under the address sanitizer, which stable Rust has
+# behind this switch; it counts what is not given back too.
+rust-sanitize: rust-fetch $(RUST_KERNELS)/flash.tsv
+	host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	$(RUST_ENVIRONMENT) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+	  $(CARGO_TEST) -p attnproto-sys --target $$host --test library
+
+rust-bench: $(VENV)/installed rust-build
+	$(RUST_ENVIRONMENT) $(BIN)/python bench/run_all.py --only cubecl,burn --device cpu $(ARGS)
+
+rust-lint: rust-fetch
 	cargo fmt --all --check --manifest-path rust/Cargo.toml
 	$(CARGO) clippy --quiet --locked --release --all-targets --manifest-path rust/Cargo.toml -- -D warnings

@@ -24,7 +24,8 @@ ROWS, KEYS = 32, (256, 512)
 CASES = ((64, "float16"), (128, "float16"), (256, "float16"), (64, "float32"), (128, "float32"))
 SHOWN = (
     "matrix_operations", "shuffles", "votes", "exponentials", "float_operations", "conversions",
-    "threadgroup_loads", "device_load_bytes", "threadgroup_barriers",
+    "threadgroup_loads", "device_load_bytes", "threadgroup_barriers", "integer_operations",
+    "live_registers", "code_instructions",
 )  # fmt: skip
 
 
@@ -51,10 +52,12 @@ def steel(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
 
 
 def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:
-    """Counts of one lane for 8 rows x 64 keys."""
+    """Counts of one lane for 8 rows x 64 keys, and two of the kernel as a whole."""
     short, long = (kernel(device, keys, d, dtype) for keys in KEYS)
     lanes = 32 * (ROWS // 8)
-    return (long - short).per_thread(lanes * (KEYS[1] - KEYS[0]) // 64)
+    block = (long - short).per_thread(lanes * (KEYS[1] - KEYS[0]) // 64)
+    whole = ("live_registers", "code_instructions")
+    return block | {name: getattr(long, name) for name in whole}
 
 
 def main() -> None:

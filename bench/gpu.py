@@ -25,7 +25,7 @@ from attnproto.kernels import flash
 from third_party import mlx
 
 N, H = 4096, 16
-TILES = [(br, bc) for br in (16, 32, 64) for bc in (64, 80, 128)]
+TILES = [(br, bc, rows) for br in (16, 32, 64) for bc in (64, 80, 128) for rows in (8, 16)]
 WARM, SAMPLES, INSIDE = 3, 20, 4
 JUDGED_ROWS = (0, 1, 2047, 4095)
 
@@ -67,10 +67,10 @@ def on_device(device: Device, tensors: list[np.ndarray]) -> dict[int, Buffer]:
     return {index: device.buffer(tensor) for index, tensor in enumerate(tensors)}
 
 
-def ours(device: Device, d: int, br: int, bc: int):
-    """The flash kernel on one tile."""
+def ours(device: Device, d: int, br: int, bc: int, rows: int):
+    """The flash kernel on one tile, ``rows`` of it in each simdgroup."""
     tensors = inputs(d)
-    tile = flash.FlashTile(br=br, bc=bc, d=d, dtype="float16")
+    tile = flash.FlashTile(br=br, bc=bc, d=d, dtype="float16", rows=rows)
     plan = flash.plan(flash.problem_of(*tensors[:3]), tile)
     pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
     buffers = {**on_device(device, tensors), 4: plan.params}
@@ -131,7 +131,7 @@ def main() -> None:
     print(f"{'kernel':28}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
     rows = []
     for d in (64, 128):
-        made = {f"flash Br{br} Bc{bc}": ours(device, d, br, bc) for br, bc in TILES}
+        made = {f"flash Br{t[0]} Bc{t[1]} rows{t[2]}": ours(device, d, *t) for t in TILES}
         made["MLX steel_attention"] = steel(device, d)
         made |= torch_backends(d)
         wanted = truth(*inputs(d)[:3])

@@ -10,6 +10,10 @@ function(attnproto_add_metal target)
     return()
   endif()
   attnproto_find_metal_cpp(metal_cpp)
+  # metal-cpp calls methods of nil, as Objective-C allows and C++ does not: clang 22 then takes
+  # every pointer for set and drops our questions whether Metal gave one.
+  target_compile_options(${target} PUBLIC
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-delete-null-pointer-checks>)
   target_sources(${target} PRIVATE
     cpp/metal/completion.cpp
     cpp/metal/constants.cpp
@@ -50,13 +54,17 @@ function(attnproto_add_metal_double target)
     ${double}/pipelines.cpp
     ${double}/runtime.cpp)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fblocks>)
+  # metal-cpp knows the architecture by the name that Apple's compilers give it.
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+    target_compile_definitions(${target} PUBLIC __arm64__=1)
+  endif()
   target_include_directories(${target} SYSTEM PUBLIC "${double}/include")
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(${target} PUBLIC ATTNPROTO_METAL_DOUBLE)
 
   foreach(test rules device)
-    add_executable(metal_${test}_test EXCLUDE_FROM_ALL
-      ${double}/${test}_test.cpp ${double}/stub_device.cpp)
+    file(GLOB parts CONFIGURE_DEPENDS ${double}/${test}_*test.cpp)
+    add_executable(metal_${test}_test EXCLUDE_FROM_ALL ${parts} ${double}/stub_device.cpp)
     target_compile_options(metal_${test}_test PRIVATE -fblocks)
     target_include_directories(metal_${test}_test SYSTEM PRIVATE "${metal_cpp}")
     target_link_libraries(metal_${test}_test PRIVATE ${target})

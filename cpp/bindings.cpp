@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -14,7 +15,9 @@
 #include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
+#include "cpu/validation.h"
 #include "cuda/cuda_device.h"
+#include "cuda/library.h"
 #include "device.h"
 #include "error.h"
 #include "front_end.h"
@@ -58,12 +61,40 @@ void raise(const char* name, const char* message) {
   PyErr_SetString(type.ptr(), message);
 }
 
+void raise(const Fault& fault) {
+  nb::object errors = nb::module_::import_("attnproto.errors");
+  nb::object type = errors.attr("FAULTS").attr("get")(fault.code(), errors.attr("GpuFault"));
+  nb::object error = type(fault.what());
+  error.attr("code") = fault.code();
+  error.attr("kernels") = fault.kernels();
+  PyErr_SetObject(type.ptr(), error.ptr());
+}
+
+// Python makes the sentence of a finding (attnproto.errors.ValidationError).
+void raise(const cpu::ValidationFault& fault) {
+  const cpu::Finding& found = fault.finding;
+  nb::list parties;
+  for (const cpu::Party& party : found.parties)
+    parties.append(nb::make_tuple(
+        party.action, party.line, party.source,
+        nb::make_tuple(party.threadgroup[0], party.threadgroup[1], party.threadgroup[2]),
+        party.thread));
+  nb::object type = nb::module_::import_("attnproto.errors").attr("ValidationError");
+  nb::object error = type(fault.kernel, found.kind, parties, found.memory, found.offset,
+                          found.memory_bytes, found.bytes);
+  PyErr_SetObject(type.ptr(), error.ptr());
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {
     try {
       std::rethrow_exception(error);
+    } catch (const Fault& e) {
+      return raise(e);
+    } catch (const cpu::ValidationFault& fault) {
+      return raise(fault);
     } catch (const Error& e) {
       switch (e.kind()) {
         case ErrorKind::DeviceUnavailable:
@@ -117,17 +148,36 @@ NB_MODULE(_core, m) {
       .value("THREADGROUP", KernelArgument::Kind::Threadgroup)
       .value("FUNCTION_TABLE", KernelArgument::Kind::FunctionTable);
   nb::class_<KernelArgument>(m, "KernelArgument")
-      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string>(), "kind"_a, "index"_a,
-           "min_bytes"_a, "name"_a)
+      .def(nb::init<KernelArgument::Kind, uint32_t, uint32_t, std::string, bool>(), "kind"_a,
+           "index"_a, "min_bytes"_a, "name"_a, "writes"_a = false)
       .def_ro("kind", &KernelArgument::kind)
       .def_ro("index", &KernelArgument::index)
       .def_ro("min_bytes", &KernelArgument::min_bytes)
-      .def_ro("name", &KernelArgument::name);
+      .def_ro("name", &KernelArgument::name)
+      .def_ro("writes", &KernelArgument::writes);
   nb::class_<KernelImage>(m, "KernelImage")
-      .def(nb::init<std::vector<KernelArgument>, uint32_t, uint32_t, uint64_t, std::string,
-                    std::vector<std::pair<std::string, uint64_t>>, double, double, bool>(),
-           "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a,
-           "code"_a, "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def(
+          "__init__",
+          [](KernelImage* self, std::vector<KernelArgument> arguments, uint32_t static_bytes,
+             uint32_t max_threads, uint64_t entry, nb::bytes code,
+             std::vector<std::pair<std::string, uint64_t>> addresses, double compile_us,
+             double function_us, bool cached) {
+            new (self) KernelImage{std::move(arguments),
+                                   static_bytes,
+                                   max_threads,
+                                   entry,
+                                   std::string(code.c_str(), code.size()),
+                                   std::move(addresses),
+                                   compile_us,
+                                   function_us,
+                                   cached};
+          },
+          "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a, "code"_a,
+          "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def_prop_ro(
+          "code",
+          [](const KernelImage& self) { return nb::bytes(self.code.data(), self.code.size()); })
+      .def_rw("validates", &KernelImage::validates)
       .def_ro("entry_address", &KernelImage::entry_address)
       .def_rw("lane_entry", &KernelImage::lane_entry)
       .def_rw("engine", &KernelImage::engine)
@@ -206,9 +256,27 @@ NB_MODULE(_core, m) {
           "dispatches"_a);
 
   bind_variants(m);
-  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0);
+  m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0, "validate"_a = false);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
+  m.def(
+      "assemble_ptx",
+      [](const std::string& ptx) {
+        std::string code = cuda::assemble(ptx);
+        return nb::bytes(code.data(), code.size());
+      },
+      "ptx"_a);
+  nb::class_<cpu::Counted>(m, "Counted")
+      .def_ro("lanes", &cpu::Counted::lanes)
+      .def_ro("issued", &cpu::Counted::issued)
+      .def_ro("divergent", &cpu::Counted::divergent)
+      .def_ro("uniform", &cpu::Counted::uniform)
+      .def_ro("threadgroups", &cpu::Counted::threadgroups)
+      .def_ro("simdgroups", &cpu::Counted::simdgroups)
+      .def_ro("threads", &cpu::Counted::threads)
+      .def_ro("threadgroup_bytes", &cpu::Counted::threadgroup_bytes)
+      .def_prop_ro("loaded_bytes", [](const cpu::Counted& self) { return self.loaded.bytes(); })
+      .def_prop_ro("stored_bytes", [](const cpu::Counted& self) { return self.stored.bytes(); });
   m.def("take_counts", &take_counts, "cpu_device"_a);
   m.def("runtime_symbols", [] {
     std::vector<std::pair<std::string, uint64_t>> symbols;

@@ -2,12 +2,15 @@
 // tables, archives, concurrent and individually timed submissions.
 #include "bindings_variants.h"
 
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "archive.h"
 #include "device.h"
+#include "host.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -67,6 +70,25 @@ void bind_pipelines(nb::module_& m) {
       "fail_on_archive_miss", [](PipelineDescriptor& self) { self.fail_on_archive_miss = true; });
 }
 
+void bind_archives(nb::module_& m) {
+  nb::class_<ArchivedPipeline>(m, "ArchivedPipeline")
+      .def_ro("function", &ArchivedPipeline::function)
+      .def_ro("text", &ArchivedPipeline::text)
+      .def_ro("linked", &ArchivedPipeline::linked)
+      .def_ro("privately", &ArchivedPipeline::privately)
+      .def_ro("constants", &ArchivedPipeline::constants)
+      .def_prop_ro("code_bytes", [](const ArchivedPipeline& self) { return self.code.size(); });
+  nb::class_<ArchiveFile>(m, "ArchiveFile")
+      .def_ro("device", &ArchiveFile::device)
+      .def_ro("pipelines", &ArchiveFile::pipelines)
+      .def_prop_ro("payload", [](const ArchiveFile& self) {
+        return nb::bytes(self.payload.data(), self.payload.size());
+      });
+  m.def("read_archive", &read_archive, "path"_a, Unlocked());
+  m.def("host_processor", &host_processor);
+  m.def("host_system", &host_system);
+}
+
 void bind_submissions(nb::module_&) {
   add_method<Dispatch>(
       "bind_table",
@@ -111,6 +133,7 @@ void bind_device(nb::module_&) {
 void bind_variants(nb::module_& m) {
   bind_stitching(m);
   bind_pipelines(m);
+  bind_archives(m);
   bind_submissions(m);
   bind_device(m);
 #if defined(ATTNPROTO_METAL_DOUBLE)

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "archive.h"
 #include "cpu/cpu_device.h"
 #include "cpu/exported.h"
 #include "device.h"
@@ -21,6 +22,11 @@ struct attnproto_kernel {
 };
 struct attnproto_buffer {
   std::shared_ptr<Buffer> buffer;
+};
+struct attnproto_archive {
+  std::shared_ptr<Device> device;
+  ArchiveFile file;
+  TemporaryFile payload;
 };
 
 namespace {
@@ -60,6 +66,13 @@ Constant constant(const attnproto_constant& from) {
   }
   refuse("[c_api.compile] found constant " + name + " of kind " + std::to_string(from.kind) +
          ", needs 0, 1 or 2");
+}
+
+std::vector<Constant> constants(const attnproto_constant* from, size_t count) {
+  if (count) given(from, "constants");
+  std::vector<Constant> to;
+  for (size_t i = 0; i < count; i++) to.push_back(constant(from[i]));
+  return to;
 }
 
 void bind(const attnproto_binding& from, Dispatch& to) {
@@ -141,19 +154,53 @@ attnproto_kernel* attnproto_compile(attnproto_device* device, const char* msl_te
                                     size_t constant_count) {
   return guarded<attnproto_kernel*>(nullptr, [&] {
     Device& on = *given(device, "a device")->device;
-    if (on.info().kind == "cpu")
-      throw Error(ErrorKind::KernelCompileError,
-                  "[c_api.compile] found device cpu, needs one with a compiler of its own; load an "
-                  "exported kernel");
     PipelineDescriptor wanted;
     wanted.function = given(function, "the name of a function");
-    if (constant_count) given(constants, "constants");
-    for (size_t i = 0; i < constant_count; i++) wanted.constants.push_back(constant(constants[i]));
+    wanted.constants = ::constants(constants, constant_count);
     return new attnproto_kernel{on.library(given(msl_text, "a text"))->pipeline(wanted)};
   });
 }
 
 void attnproto_release_kernel(attnproto_kernel* kernel) { delete kernel; }
+
+attnproto_archive* attnproto_open_archive(attnproto_device* device, const char* path) {
+  return guarded<attnproto_archive*>(nullptr, [&] {
+    std::shared_ptr<Device> on = given(device, "a device")->device;
+    ArchiveFile file = read_archive(given(path, "a path"));
+    check_archive(file, path, *on);
+    // The cpu device's own file is for Python; each kernel brings the code for this library.
+    const bool needed = on->info().kind != "cpu";
+    TemporaryFile payload(needed ? file.payload : "");
+    return new attnproto_archive{on, std::move(file), std::move(payload)};
+  });
+}
+
+attnproto_kernel* attnproto_archived(attnproto_archive* archive, const char* msl_text,
+                                     const char* function, const attnproto_constant* constants,
+                                     size_t constant_count) {
+  return guarded<attnproto_kernel*>(nullptr, [&] {
+    Device& on = *given(archive, "an archive")->device;
+    PipelineDescriptor wanted;
+    wanted.function = given(function, "the name of a function");
+    wanted.constants = ::constants(constants, constant_count);
+    if (on.info().kind == "cpu") {
+      const ArchivedPipeline& found =
+          find_pipeline(archive->file, msl_text ? msl_text : "", wanted.function, wanted.constants);
+      if (found.code.empty())
+        refuse("[c_api.archived] found no code of " + wanted.function +
+               " for this library, needs a kernel without function tables, saved where there is "
+               "a linker; save the archive again");
+      TemporaryFile code(found.code);
+      return new attnproto_kernel{on.library(code.path())->pipeline(wanted)};
+    }
+    wanted.archive = archive->payload.path();
+    wanted.fail_on_archive_miss = true;
+    return new attnproto_kernel{
+        on.library(given(msl_text, "the text of the kernel"))->pipeline(wanted)};
+  });
+}
+
+void attnproto_release_archive(attnproto_archive* archive) { delete archive; }
 
 attnproto_buffer* attnproto_new_buffer(attnproto_device* device, uint64_t bytes) {
   return guarded<attnproto_buffer*>(nullptr, [&] {

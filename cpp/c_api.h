@@ -2,8 +2,8 @@
  *
  * A function that returns a pointer returns NULL, and one that returns an int a
  * non-zero value, where it failed; attnproto_last_error then says why, for the
- * calling thread, until its next call fails. What open, load, compile and new_buffer return
- * is released by the caller, in any order.
+ * calling thread, until its next call fails. What open, load, compile, open_archive, archived and
+ * new_buffer return is released by the caller, in any order.
  */
 #ifndef ATTNPROTO_C_API_H
 #define ATTNPROTO_C_API_H
@@ -20,6 +20,7 @@ extern "C" {
 typedef struct attnproto_device attnproto_device;
 typedef struct attnproto_kernel attnproto_kernel;
 typedef struct attnproto_buffer attnproto_buffer;
+typedef struct attnproto_archive attnproto_archive;
 
 enum { ATTNPROTO_BOOL = 0, ATTNPROTO_INTEGER = 1, ATTNPROTO_REAL = 2 };
 
@@ -71,6 +72,15 @@ attnproto_kernel* attnproto_load(attnproto_device*, const char* path);
 attnproto_kernel* attnproto_compile(attnproto_device*, const char* msl_text, const char* function,
                                     const attnproto_constant*, size_t constant_count);
 void attnproto_release_kernel(attnproto_kernel*);
+
+/* Pipelines compiled earlier (attnproto.archive): the file is read whole, and refused where a byte
+ * is not as written or it was built for another device, processor or operating system. */
+attnproto_archive* attnproto_open_archive(attnproto_device*, const char* path);
+/* A kernel of the archive, and an error where it holds none such: nothing is compiled that it does
+ * not hold. msl_text may be NULL on the cpu device, where the name and the constants choose. */
+attnproto_kernel* attnproto_archived(attnproto_archive*, const char* msl_text, const char* function,
+                                     const attnproto_constant*, size_t constant_count);
+void attnproto_release_archive(attnproto_archive*);
 
 attnproto_buffer* attnproto_new_buffer(attnproto_device*, uint64_t bytes);
 /* Host address; valid between dispatches. */

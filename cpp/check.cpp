@@ -19,11 +19,38 @@ std::string text(const Extent& e) {
 
 }  // namespace
 
+void refuse_missing_table(const KernelArgument& argument, const std::string& kernel) {
+  refuse(kernel, "found no function table bound to buffer " + std::to_string(argument.index) +
+                     " (" + argument.name +
+                     "), needs one made by this pipeline; pass pipeline.function_table(...) in "
+                     "buffers");
+}
+
+void refuse_table(const KernelArgument& argument, const std::string& kernel) {
+  refuse(kernel, "found a function table of another pipeline bound to buffer " +
+                     std::to_string(argument.index) + " (" + argument.name +
+                     "), needs one made by this pipeline");
+}
+
 size_t binding_bytes(const Binding& binding) {
   if (auto* device = std::get_if<DeviceMemory>(&binding.source))
     return device->buffer->bytes() - device->offset;
   if (auto* host = std::get_if<HostMemory>(&binding.source)) return host->bytes;
   return std::get<InlineBytes>(binding.source).size();
+}
+
+void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel) {
+  auto refuse = [&](uint32_t found, const std::string& what, uint32_t most) {
+    throw Error(ErrorKind::KernelCompileError,
+                "[pipeline " + kernel + "] found " + std::to_string(found) + " " + what +
+                    ", needs at most " + std::to_string(most) + "; use a smaller tile");
+  };
+  if (pipeline.static_threadgroup_bytes > kMaxThreadgroupBytes)
+    refuse(pipeline.static_threadgroup_bytes, "bytes of threadgroup variables",
+           kMaxThreadgroupBytes);
+  if (pipeline.max_threads > kMaxThreadsPerThreadgroup)
+    refuse(pipeline.max_threads, "threads in max_total_threads_per_threadgroup",
+           kMaxThreadsPerThreadgroup);
 }
 
 void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
@@ -85,8 +112,14 @@ void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>
     size_t bytes = 0;
     bool bound = false;
     if (buffer) {
-      for (const Binding& binding : dispatch.bindings)
-        if (binding.index == argument.index) bound = true, bytes = binding_bytes(binding);
+      for (const Binding& binding : dispatch.bindings) {
+        if (binding.index != argument.index) continue;
+        bound = true, bytes = binding_bytes(binding);
+        auto* host = std::get_if<HostMemory>(&binding.source);
+        if (host && !host->writable && argument.writes)
+          refuse(kernel, "found a read-only array bound to " + what +
+                             ", which the kernel may write; pass a writable one");
+      }
     } else {
       for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
         if (memory.index == argument.index) bound = true, bytes = memory.bytes;

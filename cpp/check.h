@@ -13,14 +13,34 @@ namespace attnproto {
 void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
                     const std::string& kernel);
 
-// What the kernel declares must be bound, and large enough. Throws DispatchError.
+// A pipeline that no dispatch could run is refused when it is made. Throws KernelCompileError.
+void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel);
+
+// What the kernel declares must be bound, large enough, and writable where the kernel may
+// write. Throws DispatchError.
 void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
                      const std::string& kernel);
+
+// The table of this device that is bound for an argument. Throws DispatchError.
+template <class Table>
+Table& bound_table(const Dispatch& dispatch, const KernelArgument& argument,
+                   const std::string& kernel);
+[[noreturn]] void refuse_missing_table(const KernelArgument& argument, const std::string& kernel);
+[[noreturn]] void refuse_table(const KernelArgument& argument, const std::string& kernel);
 
 size_t binding_bytes(const Binding& binding);
 
 // Threads in the whole grid, and the threadgroups that cover it.
 Extent whole_grid(const Dispatch& dispatch);
 Extent threadgroups_of(const Dispatch& dispatch);
+
+template <class Table>
+Table& bound_table(const Dispatch& dispatch, const KernelArgument& argument,
+                   const std::string& kernel) {
+  for (const TableBinding& binding : dispatch.function_tables)
+    if (binding.index == argument.index)
+      if (auto* table = dynamic_cast<Table*>(binding.table.get())) return *table;
+  refuse_missing_table(argument, kernel);
+}
 
 }  // namespace attnproto

@@ -88,10 +88,10 @@ struct PipelineInfo {
   uint32_t static_threadgroup_bytes = 0;
   uint32_t max_threads = 0;  // per threadgroup
   uint32_t simd_width = kSimdWidth;
-  double compile_us = 0;   // time until the pipeline was ready, whatever the cache gave
-  double function_us = 0;  // the part of it in which constants were fixed and functions linked
-  bool cached = false;     // true when no compiler ran
-  std::string engine;      // what runs it, where a device has several
+  double compile_us = 0;      // time until the pipeline was ready, whatever the cache gave
+  double function_us = 0;     // the part of it in which constants were fixed and functions linked
+  bool cached = false;        // true when no compiler ran
+  std::string engine;         // what runs it, where a device has several
   std::string engine_reason;  // why not the faster one
 };
 
@@ -245,7 +245,12 @@ class Device {
   }
   // Memory the device holds for this process, for leak checks; 0 when it cannot say.
   virtual uint64_t allocated_bytes() const { return 0; }
-  virtual std::vector<std::pair<std::string, std::string>> properties() const { return {}; }
+  // What the device says of itself, by name: at least the limits it enforces.
+  virtual std::vector<std::pair<std::string, std::string>> properties() const {
+    return {{"max_threads", std::to_string(kMaxThreadsPerThreadgroup)},
+            {"max_threadgroup_bytes", std::to_string(kMaxThreadgroupBytes)},
+            {"simd_width", std::to_string(kSimdWidth)}};
+  }
 };
 
 }  // namespace attnproto

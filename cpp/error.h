@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace attnproto {
 
@@ -16,6 +17,19 @@ class Error : public std::runtime_error {
 
  private:
   ErrorKind kind_;
+};
+
+// Kernels that were submitted did not complete: the device's own code, and which they were.
+class Fault : public Error {
+ public:
+  Fault(ErrorKind kind, const std::string& message, int code, std::string kernels)
+      : Error(kind, message), code_(code), kernels_(std::move(kernels)) {}
+  int code() const { return code_; }
+  const std::string& kernels() const { return kernels_; }
+
+ private:
+  int code_;
+  std::string kernels_;
 };
 
 }  // namespace attnproto

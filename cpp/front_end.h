@@ -18,6 +18,7 @@ struct KernelArgument {
   uint32_t index = 0;
   uint32_t min_bytes = 0;  // size of the pointee: a smaller binding is refused
   std::string name;        // as the kernel text spells it
+  bool writes = false;     // the kernel may write what it points at
 };
 
 // One kernel, specialised and compiled for one target.
@@ -32,6 +33,7 @@ struct KernelImage {
   double compile_us = 0;
   double function_us = 0;
   bool cached = false;
+  bool validates = false;  // asks before it accesses memory (cpu/validation.h)
   // Set where the entry runs a whole simdgroup along the threadgroup's first axis: gives an
   // entry for one lane, which other threadgroups need.
   std::function<uint64_t()> lane_entry;

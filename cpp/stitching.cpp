@@ -1,33 +1,82 @@
 #include "stitching.h"
 
-#include <regex>
+#include <cctype>
 
 namespace attnproto {
 namespace {
 
+bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
 std::string without_comments(const std::string& msl_text) {
-  static const std::regex comment(R"(//[^\n]*|/\*[^*]*\*+([^/*][^*]*\*+)*/)");
-  return std::regex_replace(msl_text, comment, " ");
+  std::string code;
+  for (size_t i = 0; i < msl_text.size();) {
+    const bool line = msl_text.compare(i, 2, "//") == 0, block = msl_text.compare(i, 2, "/*") == 0;
+    if (!line && !block) {
+      code += msl_text[i++];
+      continue;
+    }
+    const size_t end = line ? msl_text.find('\n', i) : msl_text.find("*/", i + 2);
+    i = end == std::string::npos ? msl_text.size() : end + (block ? 2 : 0);
+    code += ' ';
+  }
+  return code;
 }
 
+// Words with one space between them, and none beside punctuation.
 std::string squeeze(const std::string& words) {
-  std::string out = std::regex_replace(words, std::regex(R"(\s+)"), " ");
-  out = std::regex_replace(out, std::regex(R"( ?([*&<>,]) ?)"), "$1");
-  const size_t first = out.find_first_not_of(' ');
-  return first == std::string::npos ? "" : out.substr(first, out.find_last_not_of(' ') - first + 1);
+  std::string out;
+  for (size_t i = 0; i < words.size(); i++) {
+    if (!is_space(words[i])) {
+      out += words[i];
+      continue;
+    }
+    const size_t next = words.find_first_not_of(" \t\r\n\f\v", i);
+    if (next == std::string::npos) break;
+    if (!out.empty() && is_word(out.back()) && is_word(words[next])) out += ' ';
+    i = next - 1;
+  }
+  return out;
+}
+
+std::string without_attributes(std::string text) {
+  for (size_t begin; (begin = text.find("[[")) != std::string::npos;) {
+    const size_t end = text.find("]]", begin);
+    text.replace(begin, end == std::string::npos ? end : end + 2 - begin, " ");
+  }
+  return text;
+}
+
+// Splits off the name at the end of a declaration, "float x" or "device float*x".
+std::string split_name(std::string& declaration) {
+  size_t begin = declaration.size();
+  while (begin > 0 && is_word(declaration[begin - 1])) begin--;
+  const std::string name = declaration.substr(begin);
+  declaration = squeeze(declaration.substr(0, begin));
+  return name;
+}
+
+std::string without_const(const std::string& type) {
+  std::string out, word;
+  for (char c : type + " ") {
+    if (is_word(c)) {
+      word += c;
+      continue;
+    }
+    if (word != "const") out += word;
+    word.clear();
+    out += c;
+  }
+  return squeeze(out);
 }
 
 // "device const float* x" without its name and attributes; by-value const means nothing to a
 // caller.
-std::string parameter_type(std::string parameter) {
-  parameter = std::regex_replace(parameter, std::regex(R"(\[\[[^\]]*\]\])"), " ");
-  parameter = squeeze(parameter);
-  std::smatch match;
-  static const std::regex named(R"(^(.*[ *&>])([A-Za-z_]\w*)$)");
-  if (std::regex_match(parameter, match, named)) parameter = squeeze(match[1]);
-  if (parameter.find_first_of("*&") == std::string::npos)
-    parameter = squeeze(std::regex_replace(parameter, std::regex(R"(\bconst\b)"), ""));
-  return parameter;
+std::string parameter_type(const std::string& parameter) {
+  std::string type = squeeze(without_attributes(parameter)), unnamed = type;
+  // A declaration may leave the name out: "float" alone is a type.
+  if (!split_name(unnamed).empty() && !unnamed.empty()) type = unnamed;
+  return type.find_first_of("*&") == std::string::npos ? without_const(type) : type;
 }
 
 std::vector<std::string> split_parameters(const std::string& list) {
@@ -60,16 +109,33 @@ std::string place(const StitchedCall& call, size_t position) {
 
 }  // namespace
 
+std::string spell(const Signature& signature) {
+  std::string list;
+  for (const std::string& type : signature.parameters) list += (list.empty() ? "" : ", ") + type;
+  return signature.result + "(" + list + ")";
+}
+
 std::map<std::string, Signature> visible_signatures(const std::string& msl_text) {
   const std::string code = without_comments(msl_text);
-  static const std::regex function(
-      R"(\[\[\s*(?:visible|stitchable)\s*\]\]\s*([\w:<>,*& \t\n]+?)\s*\b([A-Za-z_]\w*)\s*\(([^()]*)\))");
   std::map<std::string, Signature> found;
-  for (std::sregex_iterator match(code.begin(), code.end(), function), end; match != end; ++match) {
-    Signature signature{squeeze((*match)[1]), {}};
-    for (const std::string& parameter : split_parameters((*match)[3]))
+  for (size_t at = 0; (at = code.find("[[", at)) != std::string::npos;) {
+    const size_t close = code.find("]]", at);
+    if (close == std::string::npos) break;
+    const std::string attribute = squeeze(code.substr(at + 2, close - at - 2));
+    at = close + 2;
+    if (attribute != "visible" && attribute != "stitchable") continue;
+    const size_t open = code.find_first_of("({;", at);
+    if (open == std::string::npos || code[open] != '(') continue;
+    const size_t end = code.find_first_of("()", open + 1);
+    if (end == std::string::npos || code[end] != ')') continue;
+    std::string head = squeeze(code.substr(at, open - at));
+    const std::string name = split_name(head);
+    if (name.empty() || head.empty()) continue;
+    Signature signature{head, {}};
+    for (const std::string& parameter : split_parameters(code.substr(open + 1, end - open - 1)))
       signature.parameters.push_back(parameter_type(parameter));
-    found[(*match)[2]] = signature;
+    found[name] = signature;
+    at = end;
   }
   return found;
 }

@@ -14,6 +14,8 @@ struct Signature {
   std::string result;
   std::vector<std::string> parameters;
 };
+// As a C++ function type, such as float(float, int).
+std::string spell(const Signature& signature);
 
 // The [[visible]] and [[stitchable]] functions of a text.
 std::map<std::string, Signature> visible_signatures(const std::string& msl_text);

@@ -18,8 +18,10 @@ static void check_error(int failed, const char* part, const char* what) {
   check(failed && strstr(last_error(), part), what);
 }
 
+/* argv: the library, an exported kernel, an archive of it with shift = 1.5 and = 2, a copy that
+ * lost its end, one built for another system, and the kernel's text. */
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc != 7) return 2;
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     fprintf(stderr, "%s\n", dlerror());
@@ -40,6 +42,10 @@ int main(int argc, char** argv) {
   LOAD(attnproto_buffer*, new_buffer, (attnproto_device*, uint64_t));
   LOAD(void*, contents, (attnproto_buffer*));
   LOAD(void, release_buffer, (attnproto_buffer*));
+  LOAD(attnproto_archive*, open_archive, (attnproto_device*, const char*));
+  LOAD(attnproto_kernel*, archived,
+       (attnproto_archive*, const char*, const char*, const attnproto_constant*, size_t));
+  LOAD(void, release_archive, (attnproto_archive*));
   LOAD(int, run, (attnproto_device*, attnproto_kernel*, const attnproto_dispatch*, double*));
   *(void**)&last_error = dlsym(library, "attnproto_last_error");
 
@@ -78,6 +84,34 @@ int main(int argc, char** argv) {
   bindings[1].buffer = buffer;
   check(run(device, kernel, &dispatch, NULL) == 0, "run into a buffer");
   check(((float*)contents(buffer))[99] == 101.5f, "what the kernel wrote into a buffer");
+
+  attnproto_archive* archive = open_archive(device, argv[3]);
+  check(archive != NULL, "open an archive");
+  attnproto_constant shift = {"shift", ATTNPROTO_REAL, 0, 2.0};
+  attnproto_kernel* other = archived(archive, argv[6], "add", &shift, 1);
+  check(other && run(device, other, &dispatch, NULL) == 0, "run a kernel of an archive");
+  check(((float*)contents(buffer))[99] == 102.0f, "what an archive's kernel wrote");
+  shift.kind = ATTNPROTO_INTEGER, shift.integer = 2;
+  attnproto_kernel* again = archived(archive, NULL, "add", &shift, 1);
+  check(again != NULL, "a kernel by its name and constants alone, a whole number among them");
+  shift.integer = 3;
+  check_error(!archived(archive, NULL, "add", &shift, 1), "no add", "a constant never archived");
+  check_error(!archived(archive, NULL, "add", NULL, 0), "no add", "a constant left out");
+  check_error(!archived(archive, NULL, "sub", NULL, 0), "no sub", "a kernel never archived");
+  shift.integer = 2;
+  check_error(!archived(archive, "kernel void add() {}", "add", &shift, 1), "no add",
+              "another text");
+  check_error(!archived(NULL, NULL, "add", &shift, 1), "needs an archive", "no archive");
+  check_error(!open_archive(device, "/nowhere"), "No such file", "a missing archive");
+  check_error(!open_archive(device, argv[4]), "damaged, truncated", "a truncated archive");
+  check_error(!open_archive(device, argv[5]), "built for os 'Nothing 1'", "another system's");
+  check_error(!open_archive(device, argv[2]), "no archive", "a file of another kind");
+  check_error(!open_archive(NULL, argv[3]), "needs a device", "no device for an archive");
+  release_archive(archive);
+  release_archive(NULL);
+  release_kernel(again);
+  check(run(device, other, &dispatch, NULL) == 0, "a kernel outlives its archive");
+  release_kernel(other);
 
   bindings[1].kind = 9;
   check_error(run(device, kernel, &dispatch, NULL), "kind 9", "an unknown binding");

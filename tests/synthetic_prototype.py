@@ -5,6 +5,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from attnproto.errors import UnsupportedProblem
 from attnproto.findings import Device, Effect, Evidence, make_finding
 from attnproto.prototypes import Outcome, Prototype
@@ -15,6 +16,15 @@ class SyntheticDevice:
     kind: str = "cpu"
     name: str = "synthetic"
     tier: str = "emulated"
+    time_us: float = 100.0
+
+
+def open_measured(kind):
+    return SyntheticDevice("metal", "synthetic", "measured")
+
+
+def open_slower(kind):
+    return SyntheticDevice("metal", "synthetic", "measured", 110.0)
 
 
 def open_device(kind):
@@ -43,6 +53,10 @@ def run(point, device, mode):
             return Outcome("wrong", "off by one", {"n": point["n"]})
         case "waits":
             time.sleep(point["seconds"])
+        case "takes":
+            samples = device.time_us * (1.0 + 0.002 * np.random.default_rng().standard_normal(15))
+            times = {"time_us": float(np.median(samples)), "samples_us": samples.tolist()}
+            return Outcome(result={**times, "n": point["n"], "kernel_hash": kernel_hash(point)})
     return Outcome(result={"n": point["n"], "kernel_hash": kernel_hash(point)})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import textwrap
 import attnproto
 import numpy as np
 import pytest
-from attnproto import ArchiveRefused, KernelCompileError, archive
+from attnproto import ArchiveRefused, KernelCompileError, _core, archive
 
 TEXT = """
 #include <metal_stdlib>
@@ -44,21 +44,27 @@ def doubled(device, pipeline):
 
 
 def rewrite(path, **changes):
-    """Change the manifest's device and write a digest that is right again."""
-    import hashlib
-
+    """Change what the device was and write a digest that is right again."""
     magic, _, body = path.read_bytes().split(b"\n", 2)
-    head, payload = body.split(b"\n", 1)
-    manifest = json.loads(head)
-    manifest["device"].update(changes)
-    body = json.dumps(manifest).encode() + b"\n" + payload
+    head, payload = body.split(b"\n\n", 1)
+    lines = [line.split(b"\t") for line in head.split(b"\n")]
+    for line in lines:
+        line[1] = changes.get(line[0].decode(), line[1].decode()).encode()
+    body = b"\n".join(map(b"\t".join, lines)) + b"\n\n" + payload
     path.write_bytes(magic + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def test_an_archive_lists_what_it_holds_and_for_which_device(device, saved):
     assert len(saved) == 2
     assert saved.nbytes > 500
-    assert saved.manifest["pipelines"][1]["constants"] == {"0": 3.0}
+    assert saved.manifest["pipelines"][1].pop("c_bytes") > 1000
+    assert saved.manifest["pipelines"][1] == {
+        "function": "scale",
+        "constants": {"kScale": 3.0},
+        "text": hashlib.sha256(TEXT.encode()).hexdigest()[:16],
+        "linked": [],
+        "private": [],
+    }
     assert saved.manifest["device"] == archive.identity(device)
 
 
@@ -108,6 +114,50 @@ def test_a_shipped_archive_runs_in_a_new_process_in_which_no_compiler_starts(sav
     assert done.stdout.strip() == "93.0", done.stderr
 
 
+def test_the_kernels_of_attention_are_collected_shipped_and_served(device, tmp_path):
+    q = np.random.default_rng(0).standard_normal((1, 2, 40, 64)).astype(np.float32)
+    with archive.collecting(device) as builder:
+        expected = attnproto.flash_attention(q, q, q, causal=True, device=device)
+        attnproto.linear_attention(q, q, q, device=device)
+    stored = builder.save(tmp_path / "attention")
+    assert [p["function"].split("_")[0] for p in stored.manifest["pipelines"]] == [
+        "flash", "chunk", "chunk"
+    ]  # fmt: skip
+    np.save(tmp_path / "q.npy", q)
+    script = f"""
+        import attnproto, numpy as np
+        from attnproto import archive
+        from attnproto.msl import clang, native
+        def never(*_): raise SystemExit("a compiler ran")
+        clang._run = native.optimise = native.compile_object = never
+        device = attnproto.open_device("cpu")
+        archive.use(archive.load({str(stored.path)!r}, device), device)
+        q = np.load({str(tmp_path / "q.npy")!r})
+        np.save({str(tmp_path / "o.npy")!r},
+                attnproto.flash_attention(q, q, q, causal=True, device=device))
+        attnproto.linear_attention(q, q, q, device=device)
+        try:
+            attnproto.flash_attention(q, q, q, device=device)
+        except SystemExit as compiled:
+            print(compiled)
+    """
+    environment = {**os.environ, "ATTNPROTO_CACHE_DIR": str(tmp_path / "elsewhere")}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    # What the archive does not hold is compiled, as the one without causal.
+    assert done.stdout.strip() == "a compiler ran", done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), expected)
+
+
+def test_an_archive_in_use_gives_way_to_compiling_again(device, saved):
+    archive.use(saved, device)
+    q = np.ones((1, 1, 8, 64), np.float32)
+    assert attnproto.flash_attention(q, q, q, device=device).shape == q.shape
+    saved.payload.unlink()
+    archive.use(None, device)
+    assert attnproto.flash_attention(q, q, q, device=device).shape == q.shape
+
+
 @pytest.mark.parametrize("keep", [0, 1, 19, 20, 60, 90, 300, -1])
 def test_a_truncated_archive_is_refused(device, saved, keep):
     data = saved.path.read_bytes()
@@ -139,6 +189,22 @@ def test_an_archive_of_another_device_system_or_compiler_is_refused(device, save
     rewrite(saved.path, **{what: value})
     with pytest.raises(ArchiveRefused, match=f"built for {what} '{value}', needs"):
         archive.load(saved.path, device)
+
+
+def test_a_length_that_does_not_fit_what_follows_is_refused(device, saved):
+    rewrite(saved.path, payload="99999999")
+    with pytest.raises(ArchiveRefused, match="damaged"):
+        archive.load(saved.path, device)
+
+
+# Lengths on both sides of SHA-256's block of 64 bytes, and of the 9 that end the last one.
+@pytest.mark.parametrize("n", [1, 34, 35, 36, 43, 44, 45, 46, 107, 108, 1000])
+def test_the_digest_is_the_one_that_hashlib_finds(tmp_path, n):
+    body = b"name\t" + b"x" * n + b"\npayload\t0\n\n"
+    digest = hashlib.sha256(body).hexdigest().encode()
+    path = tmp_path / "archive"
+    path.write_bytes(b"attnproto archive 2\n" + digest + b"\n" + body)
+    assert _core.read_archive(str(path)).device == {"name": "x" * n}
 
 
 def test_a_refused_archive_is_built_again_and_says_why(device, saved):
@@ -184,6 +250,26 @@ def test_linked_functions_travel_with_their_pipeline(device, tmp_path):
     thrice = device.library("[[visible]] float modify(float x) { return 3 * x; }")
     with pytest.raises(KernelCompileError, match="found no apply"):
         kernel.pipeline("apply", private={"modify": thrice}, archive=stored, fail_on_miss=True)
+
+
+def test_a_pipeline_with_a_table_is_stored_for_python_alone(device, tmp_path):
+    text = """
+    #include <metal_stdlib>
+    [[visible]] float twice(float x) { return 2 * x; }
+    kernel void apply(device float* y [[buffer(0)]],
+                      metal::visible_function_table<float(float)> functions [[buffer(1)]],
+                      uint i [[thread_position_in_grid]]) { y[i] = functions[0](y[i]); }
+    """
+    library = device.library(text)
+    builder = archive.build(device)
+    builder.add(library, "apply", linked=["twice"])
+    stored = builder.save(tmp_path / "table")
+    assert stored.manifest["pipelines"][0]["c_bytes"] == 0
+    pipeline = library.pipeline("apply", linked=["twice"], archive=stored, fail_on_miss=True)
+    y = np.arange(32, dtype=np.float32)
+    table = pipeline.function_table(["twice"])
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: y, 1: table})
+    np.testing.assert_array_equal(y, 2 * np.arange(32))
 
 
 def test_nothing_to_store_and_nowhere_to_store_it_are_refused(device, tmp_path):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import attnproto
 import pytest
+from attnproto import archive, rust
 from attnproto.msl.export import export
+from test_archive import rewrite
 
-LIBRARY = os.environ.get("ATTNPROTO_LIBRARY")
+LIBRARY = rust.library_path()
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
-    not LIBRARY, reason="ATTNPROTO_LIBRARY names no libattnproto; `make rust-test` builds one"
+    LIBRARY is None, reason="no libattnproto here: a cross or sanitized build has none"
 )
 
 TEXT = """
@@ -34,10 +36,21 @@ def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(tmp_path
     if compiler is None:
         pytest.skip("no C compiler on the path")
     kernel = export(TEXT, "add", tmp_path / "add.so", {"shift": 1.5})
+    device = attnproto.open_device("cpu")
+    builder = archive.build(device)
+    for shift in (1.5, 2.0):
+        builder.add(device.library(TEXT), "add", {"shift": shift})
+    stored = builder.save(tmp_path / "stored").path
+    truncated, foreign = tmp_path / "truncated", tmp_path / "foreign"
+    truncated.write_bytes(stored.read_bytes()[:-1])
+    foreign.write_bytes(stored.read_bytes())
+    rewrite(foreign, os="Nothing 1")
     program = tmp_path / "c_api_test"
     options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", HERE.parent / "cpp"]
     command = [compiler, *options, HERE / "c_api_test.c", "-o", program, "-ldl"]
     subprocess.run(command, check=True)
-    done = subprocess.run([program, LIBRARY, kernel], capture_output=True, text=True)
+    given = [LIBRARY, kernel, stored, truncated, foreign, TEXT]
+    # No Python, no compiler and no cache: nothing but the files.
+    done = subprocess.run([program, *given], capture_output=True, text=True, env={})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "all checks passed\n"

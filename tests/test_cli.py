@@ -56,6 +56,24 @@ def test_conditions_and_single_points_choose_what_runs(tmp_path):
     assert plan(tmp_path, point='{"n": 7}').tasks[0].point == {"n": 7}
 
 
+def test_axes_of_the_command_line_vary_points_and_conditions_choose_among_them(tmp_path):
+    todo = plan(tmp_path, axis=("n=7,8", "does=waits"), where=("n > 7",)).tasks
+    assert [task.point for task in todo] == [{"n": 8, "does": "waits"}]
+    text = f'[[sweep]]\nprototype = "{synthetic.NAME}"\naxes = {{n = [1, 2]}}'
+    todo = plan(tmp_path, only=(), sweep_text=text, axis=("m=3",)).tasks
+    assert [task.point for task in todo] == [{"n": 1, "m": 3}, {"n": 2, "m": 3}]
+
+
+@pytest.mark.parametrize(
+    "words", [["--out", "here"], ["--out=here"], [], ["--quick", "--resume", "--out=here"]]
+)
+def test_the_command_that_goes_on_names_the_folder_once(tmp_path, monkeypatch, words):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/attnproto", "run", *words])
+    said = run.resume_command(plan(tmp_path))
+    assert said.startswith("attnproto run ")
+    assert said.count("--out") == said.count("--resume") == 1
+
+
 def test_a_sweep_file_replaces_the_prototypes_points(tmp_path):
     text = f'[[sweep]]\nprototype = "{synthetic.NAME}"\naxes = {{n = [8, 9]}}'
     todo = plan(tmp_path, only=(), sweep_text=text).tasks
@@ -84,6 +102,13 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         (("--only", "flash", "--point", "[1]"), "braces"),
         (("--sweep", "missing.toml"), "missing.toml"),
         (("--where", "D ="), "condition"),
+        (("--where", "D == 999"), "no point that meets"),
+        (("--only", "flash", "--axis", "D"), "--axis D=64,128"),
+        (("--only", "flash", "--axis", "Dd=64"), "unknown Dd"),
+        (("--only", "flash", "--point", '{"D": 64}'), "kind None"),
+        (("--only", "flash", "--limit-s", "0"), "--limit-s 0"),
+        (("--only", "no_such_module:PROTOTYPE"), "no_such_module"),
+        (("--only", "json:PROTOTYPE"), "json:PROTOTYPE"),
         (("--out", "/proc/none/here"), "--out"),
     ],
 )
@@ -122,6 +147,18 @@ def test_a_prototype_that_is_not_built_is_skipped_with_a_line(tmp_path, capsys, 
     monkeypatch.setattr(run, "is_built", lambda name: False)
     run_plan(plan(tmp_path, only=(synthetic.NAME, "burn")))
     assert "skipped burn: not built yet" in capsys.readouterr().out
+
+
+def test_progress_counts_the_plans_points_whatever_else_the_folder_holds(tmp_path, monkeypatch):
+    run_plan(plan(tmp_path))
+    seen = []
+    monkeypatch.setattr(
+        "attnproto.progress.Progress.__enter__", lambda bar: seen.append(bar) or bar
+    )
+    run_plan(plan(tmp_path, resume=True, where=("n < 2",), axis=("n=0,9",)))
+    (task,) = seen[0]._bar.tasks
+    # Of n = 0 and 9 the condition leaves 0, which is done.
+    assert (task.total, task.completed) == (1, 1)
 
 
 def test_knowledge_base_commands_go_there_and_back(tmp_path, capsys):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import attnproto
 import ml_dtypes
@@ -148,6 +150,11 @@ REFUSED = {
     "too many inline bytes": ({"buffers": {2: bytes(5000)}}, "at most 4096"),
     "odd threadgroup memory": ({"threadgroup_bytes": {0: 10}}, "multiple of 16"),
     "too much threadgroup memory": ({"threadgroup_bytes": {0: 32784}}, "at most 32768"),
+    "a negative index": ({"buffers": {-1: b"1"}}, "index below 31"),
+    "an index that is a name": ({"buffers": {"x": b"1"}}, "index below 31"),
+    "Python objects": ({"buffers": {0: np.array([None])}}, "Python objects for buffer 0"),
+    "a fraction of a thread": ({"threads": (4.5,)}, "whole numbers"),
+    "negative threadgroup memory": ({"threadgroup_bytes": {0: -16}}, "found -16 bytes"),
     "four axes": ({"threadgroups": (1, 1, 1, 1)}, "one to three"),
 }
 
@@ -182,14 +189,27 @@ def test_a_missing_threadgroup_argument_is_named(device, library):
         )
 
 
-def test_static_threadgroup_memory_over_the_limit_is_refused(device, library):
-    with pytest.raises(DispatchError, match=r"32772 bytes of threadgroup memory .*32768"):
-        device.run(
-            library.pipeline("greedy"),
-            threadgroups=1,
-            threads=1,
-            buffers={0: np.zeros(1, np.float32)},
-        )
+def test_a_pipeline_that_no_dispatch_could_run_is_refused_when_it_is_made(device, library):
+    with pytest.raises(KernelCompileError, match=r"greedy\] found 32772 bytes .* 32768"):
+        library.pipeline("greedy")
+    crowd = "[[max_total_threads_per_threadgroup(2048)]] kernel void crowd() {}"
+    with pytest.raises(KernelCompileError, match=r"crowd\] found 2048 threads .* 1024"):
+        device.library(crowd).pipeline("crowd")
+
+
+def test_a_read_only_array_is_not_bound_where_the_kernel_may_write(device, library):
+    # The bytes of a Python object, which nothing may change.
+    kept = np.frombuffer(bytes(400), np.float32)
+    with pytest.raises(DispatchError, match=r"read-only array bound to buffer 1 \(y\)"):
+        run_affine(device, library.pipeline("affine", constants=CONSTANTS), buffers={1: kept})
+    assert not kept.any()
+
+
+def test_what_is_no_pipeline_or_no_text_is_refused(device):
+    with pytest.raises(DispatchError, match="found 'affine', needs a pipeline"):
+        device.run("affine", threadgroups=1, threads=1, buffers={})
+    with pytest.raises(KernelCompileError, match="found bytes, needs MSL text"):
+        device.library(b"kernel void k() {}")
 
 
 BAD_PIPELINES = {
@@ -199,6 +219,11 @@ BAD_PIPELINES = {
     "missing constant": ("affine", {0: 1}, r"no value for function constant 'kDouble' \(index 1"),
     "out of range": ("affine", {0: 2**31, 1: True}, r"'kAdd' \(int\) found 2147483648"),
     "not whole": ("affine", {0: 1.5, 1: True}, r"'kAdd' \(int\) found 1.5"),
+    "a constant that is text": ("affine", {0: "1", 1: True}, "found '1' .* constant 0"),
+    "a negative index": ("affine", {-1: 1}, "found -1 as a function constant"),
+    "no mapping": ("affine", [1], r"found constants=\[1\]"),
+    "the same by name": ("affine", {0: 1, "kAdd": 2, 1: True}, "two values .*'kAdd'"),
+    "no name": (7, {}, "found 7 as the kernel's name"),
     "not a bool": ("affine", {0: 1, 1: 7}, r"'kDouble' \(bool\) found 7"),
 }
 
@@ -218,6 +243,27 @@ def test_a_syntax_error_names_the_line_of_the_text(device):
         KernelCompileError, match=rf"line {line}: use of undeclared identifier 'wrong'"
     ):
         device.library(text)
+
+
+def test_threads_that_open_a_device_at_once_get_the_same_one(monkeypatch):
+    made = []
+
+    def slow():
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    monkeypatch.setitem(attnproto.device._OPEN, "slow", slow)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        opened = set(pool.map(lambda _: attnproto.device._opened("slow"), range(4)))
+    assert opened == {made[0]}
+
+
+def test_compile_options_are_refused_where_they_would_be_ignored():
+    cpu = attnproto.open_device("cpu")
+    for options in ({"fast_math": True}, {"macros": {"N": "1"}}):
+        with pytest.raises(KernelCompileError, match="write them into the text"):
+            cpu.library("kernel void k() {}", **options)
 
 
 def test_an_unknown_kind_is_refused():
@@ -281,10 +327,11 @@ def test_a_damaged_cache_entry_is_compiled_again(device, tmp_path, monkeypatch):
     for entry in tmp_path.iterdir():
         entry.write_bytes(entry.read_bytes()[:-5] + b"wrong")
     # Another device: the first one still has the pipeline in memory.
-    pipeline = attnproto.device._open_cpu().library(text).pipeline("increment")
+    other = attnproto.device._open_cpu()
+    pipeline = other.library(text).pipeline("increment")
     assert not pipeline.cached
     y = np.zeros(32, np.float32)
-    device.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
+    other.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
     assert (y == 1).all()
 
 

@@ -105,9 +105,10 @@ def test_a_full_mask_at_each_head_dimension_agrees_with_fp64(device, d):
     check(device, *tensors(np.float32, 40, 131, d), tile=FlashTile(16, 64, d, "float32"))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32], ids=short)
 @pytest.mark.parametrize("d", [8, 40, 72, 80, 96, 192])
-def test_head_dimensions_that_are_not_whole_groups_agree_with_fp64(device, d):
-    check(device, *tensors(np.float32, 19, 77, d, hq=2), causal=True)
+def test_head_dimensions_that_are_not_whole_groups_agree_with_fp64(device, d, dtype):
+    check(device, *tensors(dtype, 19, 77, d, hq=2), causal=True)
 
 
 AXES = [
@@ -177,6 +178,27 @@ def test_a_maximum_that_grows_with_every_step_is_followed(device):
     for rescale in ("always", "grown", "threshold"):
         tile = FlashTile(16, 64, 64, "float32", rescale=rescale)
         check(device, q, k, v, scale=1.0, tile=tile)
+
+
+@pytest.mark.parametrize("place", range(0, 9))
+def test_one_large_score_anywhere_in_a_step_is_the_maximum(device, place):
+    # 300 above the others: taken for no maximum, its exponential is infinite.
+    q, k = np.zeros((1, 1, 16, 64), np.float32), np.zeros((1, 1, 64, 64), np.float32)
+    q[..., 0] = 1.0
+    k[..., 32 + place, 0] = 300.0
+    v = tensors(np.float32, 1, 64, 64)[2]
+    check(device, q, k, v, scale=1.0, tile=FlashTile(16, 32, 64, "float32"))
+
+
+@pytest.mark.parametrize("nkv", [64, 77])
+def test_scores_far_below_zero_are_weighed_against_each_other(device, nkv):
+    # The exponential of any of them alone is zero. Multiples of 1/64, so that sums are exact.
+    rng = np.random.default_rng(4)
+    q = (rng.integers(-4, 5, (1, 1, 16, 64)) / 8).astype(np.float32)
+    k = (rng.integers(-4, 5, (1, 1, nkv, 64)) / 8).astype(np.float32)
+    q[..., 0], k[..., 0] = 1.0, -400.0
+    v = tensors(np.float32, 1, nkv, 64)[2]
+    check(device, q, k, v, scale=1.0, tile=FlashTile(16, 32, 64, "float32"))
 
 
 @pytest.mark.parametrize("keys", ["lane", "matrix", "staged16"])
@@ -279,7 +301,7 @@ def test_the_default_tile_exists_for_every_problem(nq, d, dtype):
 Q, K, V = tensors(np.float32, 5, 7, 16, hq=4, hkv=2)
 BAD_TENSORS = {
     "a query of rank 3": ((Q[0], K, V), r"found q of shape \(4, 5, 16\), needs .* rank 4"),
-    "a list": (([1.0], K, V), "found q of shape list"),
+    "a list": (([1.0], K, V), "found q of type list"),
     "float64": (
         (Q.astype(np.float64), K.astype(np.float64), V.astype(np.float64)),
         "dtype float64",
@@ -323,6 +345,11 @@ def test_tensors_that_no_kernel_covers_are_refused_in_one_sentence(device, name)
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e-30, 1e30, "big"])
 def test_a_scale_out_of_range_is_refused(device, scale):
     assert "found scale=" in refusal(lambda: flash_attention(Q, K, V, scale=scale, device=device))
+
+
+def test_what_is_no_device_is_refused():
+    with pytest.raises(attnproto.DeviceUnavailable, match="found kind 3, needs one of auto"):
+        flash_attention(Q, K, V, device=3)
 
 
 BAD_TILES = {

@@ -3,11 +3,12 @@ from pathlib import Path
 import attnproto
 import numpy as np
 import pytest
-from attnproto import probe
-from attnproto.errors import UnsupportedProblem
+from attnproto import measure, probe
+from attnproto.errors import AttnprotoError, UnsupportedProblem
 from attnproto.findings import confidence_word
-from attnproto.prototypes import flash, load
+from attnproto.prototypes import flash, flash_timing, load
 from attnproto.runner import DeviceRecord, Task, make_row
+from attnproto.selftest import SyntheticKernel
 from attnproto.sweep import parse_sweep
 
 SMALL = {"B": 1, "Hq": 2, "Hkv": 1, "causal": False, "input": "normal", "Br": 16, "Bc": 64}
@@ -163,6 +164,8 @@ def test_measured_times_name_the_fastest_tile_and_those_undecided_against_it(dev
     # 2.147 of 3.266 TFLOP/s published for f16 D=64 N=4096.
     assert "0.66 of the 3.27 TFLOP/s" in finding.content
     assert finding.confidence == 0.95
+    # "Of 3 tiles" rests on all three.
+    assert finding.evidence.rows == tuple(row["key"] for row in rows)
     assert finding.evidence.effect.low < 2.147 < finding.evidence.effect.high
 
 
@@ -219,9 +222,6 @@ def test_the_probes_do_their_work(device):
 
 
 def test_a_timed_kernel_is_judged_before_and_after(device):
-    from attnproto import measure
-    from attnproto.prototypes import flash_timing
-
     problem = flash.problem_of({**POINT, "Hq": 1})
     brief = measure.Protocol("brief", 1, 0.0, 100.0, measure.SampleCount(3), largest_cv=9.0)
     point = {**POINT, "Hq": 1}
@@ -234,6 +234,12 @@ def test_a_timed_kernel_is_judged_before_and_after(device):
     assert result["time_us"] > 0
 
 
+class Said:
+    def __init__(self, passed):
+        self.passed, self.reason = passed, "off by one"
+
+
+SAID = {True: Said(True), False: Said(False)}
 PAIR = {**POINT, "kind": "pair", "Hq": 1, "axis": "keys", "a": "lane", "b": "matrix"}
 
 
@@ -245,20 +251,50 @@ def test_both_sides_of_a_pair_are_judged_and_an_emulated_pair_has_no_ratio(devic
 
 
 def test_a_pair_is_compared_in_blocks(device, monkeypatch):
-    from attnproto.prototypes import flash_timing
-    from attnproto.selftest import SyntheticKernel
-
     times = {"lane": 90.0, "matrix": 100.0}
     monkeypatch.setattr(
         flash_timing,
         "on_device",
         lambda problem, tile, device: SyntheticKernel(times[tile.keys], noise=0.01, seed=3),
     )
+    verdicts = iter([True] * 4)
+    monkeypatch.setattr(flash_timing, "judge", lambda *_: lambda: SAID[next(verdicts)])
+    monkeypatch.setattr(probe, "peaks_of", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
     tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
     result = flash_timing.paired(flash.problem_of(PAIR), tiles, device)
     assert result["verdict"] == "faster"
     assert result["ratio"] == pytest.approx(0.9, rel=0.02)
-    assert result["repeats"] == pytest.approx(12, abs=1)  # 1200 us over 100 us
+    # 1200 us over 90 and 100 us, by the fastest dispatch of 3 % less: 14 and 13.
+    assert result["repeats"] == [pytest.approx(14, abs=1), pytest.approx(13, abs=1)]
+    assert "A-B-B-A" in result["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("right", "empty_us", "error"),
+    [
+        ((True, False), 1e-6, "before timing"),
+        ((True, True, True, False), 1e-6, "after timing"),
+        ((True,) * 4, 95.0, "peaks"),
+    ],
+)
+def test_no_ratio_is_reported_of_wrong_outputs_or_impossible_times(
+    device, monkeypatch, right, empty_us, error
+):
+    kernels = iter([SyntheticKernel(80.0), SyntheticKernel(100.0)])
+    verdicts = iter(right)
+    monkeypatch.setattr(flash_timing, "on_device", lambda *_: next(kernels))
+    monkeypatch.setattr(flash_timing, "judge", lambda *_: lambda: SAID[next(verdicts)])
+    monkeypatch.setattr(probe, "peaks_of", lambda device: measure.Peaks(1e15, 1e15, empty_us))
+    tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
+    with pytest.raises(AttnprotoError, match=error):
+        flash_timing.paired(flash.problem_of(PAIR), tiles, device)
+
+
+def test_both_kernels_of_a_pair_are_judged_on_the_device(device, monkeypatch):
+    monkeypatch.setattr(flash_timing, "compare", lambda kernels: {"a_us": 1.0, "b_us": 1.0})
+    monkeypatch.setattr(probe, "peaks_of", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
+    tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
+    flash_timing.paired(flash.problem_of(PAIR), tiles, device)
 
 
 def pair_row(device, verdict, ratio, p_value, **changes):
@@ -269,22 +305,28 @@ def pair_row(device, verdict, ratio, p_value, **changes):
     return stored(point, device, outcome, "metal", "Apple M4", "measured")
 
 
-def test_pairs_say_faster_or_equal_and_nothing_when_undecided(device):
+def test_pairs_say_faster_or_equal_or_that_nothing_was_found(device):
     rows = [
         pair_row(device, "faster", 0.9, 1e-6),
         pair_row(device, "equal", 1.0, 0.5, b="staged16"),
         pair_row(device, "undecided", 0.98, 0.1, axis="rows", a=8, b=16),
     ]
-    titles = [finding.title for finding in flash.conclude(rows)]
-    assert titles == [
+    found = flash.conclude(rows)
+    assert [finding.title for finding in found] == [
         "f16 D=64 N=4096: keys lane is faster than keys matrix on Apple M4",
         "f16 D=64 N=4096: keys lane is as fast as keys staged16 within 2 % on Apple M4",
+        "f16 D=64 N=4096: rows 8 is not told apart from rows 16 in time on Apple M4",
     ]
+    # The interval is 0.97 to 0.99: the largest difference left is 1 / 0.97 - 1 = 3.1 %.
+    assert "more than 3.1 % is excluded" in found[2].content
+    assert ["non-finding" in finding.tags for finding in found] == [False, False, True]
 
 
 def test_a_difference_that_many_comparisons_explain_is_no_finding(device):
     # 0.04 alone would stand at 5 %; beside nineteen others it needs 0.05 / 20.
     rows = [pair_row(device, "faster", 0.95, 0.04)]
-    assert len(flash.conclude(rows)) == 1
+    assert "faster" in flash.conclude(rows)[0].title
     rows += [pair_row(device, "undecided", 1.0, 0.9, D=64 + 8 * i) for i in range(1, 20)]
-    assert flash.conclude(rows) == []
+    found = flash.conclude(rows)
+    assert len(found) == 20
+    assert all("not told apart" in finding.title for finding in found)

@@ -169,6 +169,8 @@ import sqlite3, sys
 connection = sqlite3.connect({database!r})
 word, *rest = sys.argv[1:]
 if word == "stats":
+    for row in connection.execute("SELECT name FROM skills"):
+        print(row[0], 0)
     print("Total findings:", connection.execute("SELECT count(*) FROM findings").fetchone()[0])
 elif word == "search":
     for row in connection.execute(
@@ -185,13 +187,53 @@ elif word == "add":
 """
 
 
+def test_findings_of_others_in_the_base_are_left_alone(tmp_path):
+    kb.import_into_database([], tmp_path / "kb.db")
+    connection = sqlite3.connect(tmp_path / "kb.db")
+    connection.executemany(
+        "INSERT INTO findings (skill_id, topic, claim, evidence) VALUES (4, 't', 'c', ?)",
+        [("Measured.\nrecord: broken in Berlin",), (None,)],
+    )
+    connection.commit()
+    connection.close()
+    assert kb.import_into_database(several(), tmp_path / "kb.db") == kb.Imported(3, 0)
+    assert kb.export_from_database(tmp_path / "kb.db") == several()
+
+
 def test_the_kb_command_takes_findings_with_their_quotes_and_only_once(tmp_path):
     database = tmp_path / "kb.db"
     kb.import_into_database([], database)
     command = fake_command(tmp_path, KB_COMMAND.format(database=str(database)))
     assert kb.import_by_command(several(), command) == kb.Imported(3, 0)
     assert kb.import_by_command(several(), command) == kb.Imported(0, 3)
-    assert [kb.from_evidence(row["evidence"]) for row in rows_of(database)] == several()
+    assert kb.export_from_database(database) == several()
+    assert kb.import_into_database(several(), database) == kb.Imported(0, 3)
+
+
+def test_the_kb_command_takes_a_superseded_finding_beside_the_later_one(tmp_path):
+    database = tmp_path / "kb.db"
+    old = made(title="Old claim")
+    new = made(title="New claim").model_copy(update={"supersedes": old.id})
+    # The later one's record names the earlier, which is not in the base yet.
+    kb.import_into_database([new], database)
+    command = fake_command(tmp_path, KB_COMMAND.format(database=str(database)))
+    assert kb.import_by_command([old, new], command) == kb.Imported(1, 1)
+    assert {f.id for f in kb.export_from_database(database)} >= {new.id}
+    assert [row["claim"][:3] for row in rows_of(database)] == ["New", "Old"]
+
+
+def test_a_base_that_lacks_a_skill_takes_nothing_through_the_kb_command(tmp_path):
+    database = tmp_path / "kb.db"
+    kb.import_into_database([], database)
+    connection = sqlite3.connect(database)
+    connection.execute("DELETE FROM skills WHERE name = 'gpu-perf'")
+    connection.commit()
+    connection.close()
+    command = fake_command(tmp_path, KB_COMMAND.format(database=str(database)))
+    # The third of them is the one of that domain.
+    with pytest.raises(kb.KbError, match="'gpu-perf'"):
+        kb.import_by_command(several(), command)
+    assert rows_of(database) == []
 
 
 def test_a_kb_command_that_writes_nothing_but_says_so_is_caught(tmp_path):
@@ -202,7 +244,7 @@ def test_a_kb_command_that_writes_nothing_but_says_so_is_caught(tmp_path):
     connection.commit()
     connection.close()
     command = fake_command(tmp_path, KB_COMMAND.format(database=str(database)))
-    with pytest.raises(kb.KbError, match="0 findings written"):
+    with pytest.raises(kb.KbError, match="0 of 3 findings written"):
         kb.import_by_command(several(), command)
 
 

@@ -87,7 +87,12 @@ def test_times_and_the_crossover_are_taken_where_times_count(device, monkeypatch
     assert len(result["samples_us"]) == 3
     point = {**quick("crossover")[0], "N": 64, "longest": 128, "H": 1}
     assert "status" not in linear.run(point, device, "quick").result
-    assert linear.run(point, fast, "quick").result["probes"]
+    result = linear.run(point, fast, "quick").result
+    assert result["probes"]
+    n = int(result["crossover_high"])
+    # Causal pairs of 64 dimensions; two states of D^2 and chunks of 64.
+    assert result["softmax_flops"] == 4 * 64 * n * (n + 1) // 2
+    assert result["linear_flops"] == n * (4 * 64**2 + 2 * 64 * (64 + 8))
 
 
 def test_a_measured_crossover_is_said_with_its_interval():
@@ -95,8 +100,10 @@ def test_a_measured_crossover_is_said_with_its_interval():
     result = {"status": "bracketed", "crossover_low": 896, "crossover_high": 1024}
     result |= {"crossover_estimate": 950, "probe_cv": 0.02, "probe_blocks": 60}
     result |= {"probes": [{"N": 256}, {"N": 4096}], "kernel_hash": "h"}
+    result |= {"linear_flops": 2e9, "softmax_flops": 3e9}
     (finding,) = linear.conclude([row_of("linear", point, M4, Outcome(result=result))])
     assert "896" in finding.title
+    assert "softmax attention does 3e+09 FLOP and linear attention 2e+09" in finding.content
     undecided = Outcome(result={**result, "status": "undecided"})
     assert linear.conclude([row_of("linear", point, M4, undecided)]) == []
 

@@ -5,18 +5,14 @@ from attnproto.errors import UnstableMeasurement, WrongResult
 from attnproto.measure import (
     FULL,
     QUICK,
-    AllOf,
-    AnyOf,
-    ElapsedTime,
     ImpossibleTime,
-    MedianPrecision,
     Peaks,
     Protocol,
-    SampleCount,
     check_possible,
     measure,
 )
 from attnproto.selftest import SyntheticKernel
+from attnproto.stopping import AllOf, ElapsedTime, SampleCount
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,31 @@ def test_a_short_kernel_is_repeated_until_it_fills_a_sample():
     taken = measure(SyntheticKernel(50.0).run, gate=Said, protocol=BRIEF)
     assert taken.repeats == 24
     assert taken.summary.median == pytest.approx(50.0)
+
+
+def test_a_sample_is_filled_by_dispatches_of_a_warm_device():
+    # After idle a dispatch takes 80 us, ten of them later 50: 1200 us need 24, not 15.
+    calls = []
+
+    def run(repeats):
+        calls.append(repeats)
+        return repeats * (80.0 if len(calls) <= 10 else 50.0)
+
+    taken = measure(run, gate=Said, protocol=BRIEF)
+    assert taken.repeats == 24
+    assert set(calls[-20:]) == {24}
+
+
+def test_a_clock_that_rises_at_the_very_end_of_warming_up_still_counts():
+    # 4 thrown away and 1 of 15 x 80 us would warm up 1 ms; the next runs faster.
+    calls = []
+
+    def run(repeats):
+        calls.append(repeats)
+        return repeats * (80.0 if len(calls) <= 4 else 40.0)
+
+    short = Protocol("short", 4, 500.0, 1.2e3, SampleCount(5))
+    assert measure(run, gate=Said, protocol=short).repeats == 30
 
 
 def test_a_submission_stays_below_the_watchdog():
@@ -106,33 +127,6 @@ def test_physics_refuses_what_the_peaks_forbid(time_us, flops, moved, possible):
     else:
         with pytest.raises(ImpossibleTime):
             check_possible(time_us, flops, moved, peaks)
-
-
-def test_rules_say_when_to_stop():
-    assert not SampleCount(3).done([1.0] * 2, 9.0)
-    assert SampleCount(3).done([1.0] * 3, 0.0)
-    assert not ElapsedTime(2.0).done([], 1.9)
-    assert ElapsedTime(2.0).done([], 2.0)
-    both = AllOf((SampleCount(3), ElapsedTime(2.0)))
-    either = AnyOf((SampleCount(3), ElapsedTime(2.0)))
-    assert not both.done([1.0] * 3, 1.0)
-    assert either.done([1.0] * 3, 1.0)
-    assert both.describe() == "3 samples and 2 s"
-    assert either.describe() == "3 samples or 2 s"
-
-
-def test_precision_is_looked_at_only_when_the_count_doubles():
-    rule = MedianPrecision(0.5, least=8)
-    steady = [1.0] * 64
-    assert [n for n in range(1, 65) if rule.done(steady[:n], 0.0)] == [8, 16, 32, 64]
-
-
-def test_precision_by_hand():
-    # Values 9, 11 in turn: median 10, absolute deviation 1, sigma 1.4826; of 8 the median's
-    # error is 1.2533 x 1.4826 / sqrt(8) = 0.657, 6.57 % of 10.
-    samples = [9.0, 11.0] * 4
-    assert not MedianPrecision(0.065).done(samples, 0.0)
-    assert MedianPrecision(0.066).done(samples, 0.0)
 
 
 def test_modes_are_what_the_specification_asks():

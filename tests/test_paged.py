@@ -2,10 +2,12 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import UnsupportedProblem
+from attnproto.kernels import flash, paged
 from attnproto.kernels.flash import flash_attention
 from attnproto.kernels.host import pipeline
 from attnproto.kernels.paged import KeyCache, attend_source, launch_paged, paged_attention
 from attnproto.kernels.tile import FlashTile
+from attnproto.recording import Watched
 
 TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4)}
 
@@ -81,8 +83,8 @@ def test_every_page_size_gives_the_bits_of_flash(device, page, nq):
     for s, context in enumerate(sequences.contexts):
         one = slice(s, s + 1)
         keys = sequences.k[one, :, :context], sequences.v[one, :, :context]
-        flash = flash_attention(sequences.q[one], *keys, causal=True, tile=tile, device=device)
-        np.testing.assert_array_equal(found[one], flash)
+        whole = flash_attention(sequences.q[one], *keys, causal=True, tile=tile, device=device)
+        np.testing.assert_array_equal(found[one], whole)
 
 
 @pytest.mark.parametrize("partition", [64, 512])
@@ -165,6 +167,45 @@ def test_sequences_may_share_pages(device):
     sequences.table[1, :2] = sequences.table[0, :2]
     sequences.k[1, :, :64], sequences.v[1, :, :64] = sequences.k[0, :, :64], sequences.v[0, :, :64]
     sequences.check(sequences.paged(device))
+
+
+@pytest.mark.parametrize("partition", [64, 512])
+@pytest.mark.parametrize("nq", [1, 40], ids=["decode", "prefill"])
+def test_long_work_goes_out_in_pieces_that_change_no_bit(device, nq, partition, monkeypatch):
+    sequences = Sequences([300, 77], nq=nq, hq=4, hkv=2)
+    tile = FlashTile(8, 64, 64, "float32")
+    whole = Watched(device)
+    expected = sequences.paged(whole, tile=tile, partition=partition)
+    assert len(whole.submissions) == 1
+    # A budget of two tiles of 8 rows with up to 300 keys: reading 8 bytes a key and dimension
+    # counts for more than computing.
+    heads = 2 if nq == 1 else 4
+    budget = 2 * 2 * heads * min(partition, 300) * 64 * max(4 * 8, 10 * 8)
+    monkeypatch.setattr(flash, "DISPATCH_FLOPS", budget)
+    pieces = Watched(device)
+    np.testing.assert_array_equal(sequences.paged(pieces, tile=tile, partition=partition), expected)
+    slices = -(-(2 if nq == 1 else nq) // 8) * -(-300 // partition)
+    attends = [d for d in pieces.dispatches if 5 in d.buffers]
+    assert [d.threadgroups[0] for d in attends] == [2] * (slices // 2) + [1] * (slices % 2)
+    assert len(pieces.submissions) >= len(attends)
+
+
+def test_a_partition_too_long_for_one_dispatch_is_refused(device, monkeypatch):
+    sequences = Sequences([300, 77], hq=2, hkv=1)
+    monkeypatch.setattr(flash, "DISPATCH_FLOPS", 2 * 128 * 64 * 80)
+    with pytest.raises(UnsupportedProblem, match=r"partition=512, too long .* needs at most 128"):
+        sequences.paged(device)
+    sequences.check(sequences.paged(device, partition=128))
+
+
+def test_no_dispatch_is_estimated_above_half_a_second_on_the_target():
+    # The longest that a partition of 512 allows: one tile and partition of every head.
+    problem = flash.FlashProblem(64, 32, 32, 4096, 0, 256, "float16", 1.0)
+    tile = FlashTile(32, 64, 256, "float16")
+    pieces = paged.slices(problem, tile, 16, 512, np.array([8192], np.int32))
+    assert sum(count for _, count, _ in pieces) == 128 * 16
+    assert [first for first, _, _ in pieces] == list(range(0, 2048, pieces[0][1]))
+    assert max(flops for _, _, flops in pieces) <= 0.5e12
 
 
 @pytest.mark.parametrize("d", [64, 128])

@@ -74,6 +74,10 @@ def test_counts_are_those_of_the_table_reads(rows):
 def test_findings_reach_their_number_and_claim_no_speed(rows):
     found = paged.conclude(rows)
     check_honest(found, rows, 5)
+    budget = next(f for f in found if f.topic == "budget")
+    # Br x D elements of 4 bytes.
+    assert "2048 for D 64 f32 Br 8" in budget.content
+    assert "8192 for D 64 f32 Br 32" in budget.content
     assert [f.id for f in found] == [f.id for f in paged.conclude(rows)]
 
 

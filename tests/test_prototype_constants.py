@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import attnproto
+import numpy as np
 import pytest
 from attnproto.errors import KernelCompileError
 from attnproto.prototypes import compile_variants, constants, load
@@ -53,8 +54,10 @@ def test_a_nonce_changes_text_name_and_arithmetic():
     name, text = compile_variants.source(one, 7, 3)
     assert name.endswith("_n7_3")
     assert f'host_name("{name}")' in text
-    assert "-1.00007e30f" in text
+    assert "-1.0000007e30f" in text
     assert compile_variants.source(one, 8, 3)[1] != text
+    nonces = np.array([0, 1, 2, 3, 2**20 - 2, 2**20 - 1])
+    assert len(set(np.float32([f"-1.{n:07d}e30" for n in nonces]))) == len(nonces)
     with pytest.raises(KernelCompileError, match="0 places for the nonce"):
         compile_variants.fresh(1)("no maximum here")
 

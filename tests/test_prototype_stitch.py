@@ -10,6 +10,7 @@ from attnproto.errors import KernelCompileError
 from attnproto.kernels import score_ways
 from attnproto.prototypes import load, stitch, stitch_findings
 from attnproto.runner import DeviceRecord, Task, make_row
+from prototype_rows import clocked
 
 SMALL = {"Nq": 11, "Nkv": 38, "D": 24, "Br": 8, "Bc": 32}
 EQUAL = {"kind": "equal", "modification": "alibi", "contract": False, **SMALL}
@@ -32,7 +33,8 @@ def measured(way, ratio, width, compile_ms):
     point = {"kind": "cost", "modification": "custom", "way": way, **SMALL}
     result = {
         "ratio": ratio, "ratio_low": ratio - width, "ratio_high": ratio + width,
-        "verdict": "undecided", "blocks": 12, "cv": 0.01, "calls": 1000, "ns_per_call": 1.0,
+        "verdict": "undecided", "blocks": 12, "cv": 0.01, "calls": 1000,
+        "ns_per_call": 1.0, "ns_per_call_low": 0.5, "ns_per_call_high": 1.5,
         "break_even_dispatches": 10.0, "compile_way_us": 1e3 * compile_ms, "kernel_hash": "0",
     }  # fmt: skip
     outcome = stitch.Outcome("ok", "", result)
@@ -108,10 +110,30 @@ def test_emulated_costs_bear_their_name_and_conclude_nothing(device):
     assert outcome.status == "ok"
     assert outcome.result["calls"] == 2 * 11 * 38 // 2
     assert outcome.result["emulated_compile_way_us"] > 1000  # a compiler ran
-    timed = [k for k in outcome.result if k.endswith(("_us", "_call", "_dispatches"))]
-    assert timed
+    timed = {k for k in outcome.result if k.endswith(("_us", "_dispatches")) or "_call" in k}
+    timed |= {k for k in outcome.result if "ratio" in k and "worst" not in k}
     assert all(key.startswith("emulated_") for key in timed)
+    low, ns, high = (outcome.result[f"emulated_ns_per_call{end}"] for end in ("_low", "", "_high"))
+    assert low <= ns <= high
+    # (ratio - 1) of the time of inline, over 2 heads of 11 x 38 scores, two a call, in ns.
+    expected = (outcome.result["emulated_ratio"] - 1) * outcome.result["emulated_b_us"] / 418 * 1e3
+    assert ns == pytest.approx(expected)
     assert stitch.PROTOTYPE.conclude([stored(point, outcome)]) == []
+
+
+def test_where_times_count_every_way_gets_its_cost_and_the_rule_its_numbers(device, monkeypatch):
+    fast = clocked(device, monkeypatch)
+    rows = []
+    for way in ("constant", "stitched", "table"):
+        point = {"kind": "cost", "modification": "custom", "way": way, **SMALL}
+        outcome = stitch.run(point, fast, "quick")
+        assert outcome.status == "ok", outcome.reason
+        rows.append(stored(point, outcome, tier="measured", name="a GPU", kind="cuda"))
+    found = {f.topic: f for f in stitch.PROTOTYPE.conclude(rows)}
+    assert {f"cost-{way}-custom" for way in ("constant", "stitched", "table")} <= set(found)
+    overhead = rows[1]["result"]["ratio_high"] - 1
+    chosen = stitch_findings.recommend(overhead, rows[0]["result"]["compile_way_us"] / 1e3)
+    assert found["recommendation"].title == f"The dispatch rule recommends {chosen} on a GPU (cuda)"
 
 
 @pytest.mark.parametrize(

@@ -122,39 +122,6 @@ def test_kernel_text_has_no_double_literal(path):
     )
 
 
-POINTED = re.compile(
-    r"\b(?:T|half|bfloat|(?:float|u?int)[234]?|Keys|Query|\w*(?:Params|Tile|Rule)"
-    r"|(?:vec|Fragment\w*|RowState|QueryRows|Rotation|Gates)<[\w, ]+>)\s*[*&]\s*(?=\w|>|\()"
-)
-SPACE = re.compile(r"\b(?:device|constant|threadgroup|thread)\b")
-
-
-def bare_pointers(text):
-    """Pointers and references whose declaration names no address space."""
-    code = re.sub(r"//[^\n]*", "", text)
-    starts = ((m, re.split(r"[(,;{}<]", code[: m.start()])[-1]) for m in POINTED.finditer(code))
-    return [before + m[0] for m, before in starts if not SPACE.search(before)]
-
-
-@pytest.mark.parametrize("path", FILES)
-def test_every_pointer_in_kernel_text_names_its_address_space(path):
-    assert not bare_pointers(flatten(path))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "void f(float* x) {}",
-        "void f(device float* x, const half* y) {}",
-        "auto y = reinterpret_cast<vec<T, 4>*>(x);",
-        "void f(RowState<D, R>& rows) {}",
-        "int* p = q;",
-    ],
-)
-def test_a_bare_pointer_is_found(text):
-    assert len(bare_pointers(text)) == 1
-
-
 @pytest.mark.parametrize("path", FILES)
 def test_every_function_constant_has_its_own_number(path):
     numbers = re.findall(r"\[\[function_constant\((\d+)\)\]\]", flatten(path))

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
-from attnproto import charts, report
+from attnproto import charts, plotting, report
 from attnproto.findings import Effect
 from test_findings import made
 
@@ -34,6 +34,20 @@ def timed(i):
         bytes=1e6, max_row_ulp=0.9, threadgroup_bytes=4096, cv=0.01, samples_us=[100.0] * 9,
         peaks={"flops_per_s": 3e12, "bytes_per_s": 1e11, "empty_us": 2.0},
     )  # fmt: skip
+
+
+def pair_row():
+    result = {"ratio": 0.9, "ratio_low": 0.88, "ratio_high": 0.92, "verdict": "faster"}
+    return {**row(0, "measured", **result), "key": "pair"}
+
+
+def crossover_row():
+    probes = [
+        {"N": n, "ratio": n / 1000, "low": n / 1010, "high": n / 990, "verdict": "faster"}
+        for n in (256, 512, 2048)
+    ]
+    found = {"status": "bracketed", "crossover_low": 512, "crossover_high": 2048, "probes": probes}
+    return {**row(0, "measured"), "result": found, "key": "crossover"}
 
 
 class Balanced(HTMLParser):
@@ -69,6 +83,27 @@ def test_every_link_of_a_finding_leads_to_a_row_on_the_page():
         assert f'id="{target}"' in html
     assert 'href="#r-key001499"' in html
     assert html.count("<tr id=") == 1000
+
+
+def test_a_finding_links_to_all_of_its_rows_on_the_page():
+    rows = [row(i) for i in range(60)]
+    html, markdown = report.render(rows, [made(rows=tuple(r["key"] for r in rows[:54]))])
+    for r in rows[:54]:
+        assert f'href="#r-{r["key"]}"' in html
+    assert "48 more rows" in html
+    assert "and 48 more" in markdown
+
+
+def test_every_mark_of_every_chart_links_to_its_row():
+    rows = [timed(i) for i in range(1200)] + [pair_row(), crossover_row()]
+    html, _ = report.render(rows, [])
+    links = re.findall(r'xlink:href="#(r-[^"]+)"', html)
+    assert {"r-pair", "r-crossover"} <= set(links)
+    for target in links:
+        assert f'<tr id="{target}"' in html
+    # Of 1200 rows an even selection of 400 is drawn in each of four charts.
+    assert len(set(links)) >= 400
+    assert "400 of 1,200 rows" in html
 
 
 def test_tiers_are_named_and_explained():
@@ -116,6 +151,58 @@ def test_charts_of_measured_times_are_drawn(name):
     assert not re.search(r'^<svg[^>]* width="', svg)
 
 
+def test_a_crossover_shows_its_probes_and_the_interval_of_the_crossing():
+    svg = charts.crossover([crossover_row()])
+    assert svg.count('xlink:href="#r-crossover"') == 3
+    assert [chart["title"] for chart in charts.draw_charts([crossover_row()])] == ["Crossover"]
+
+
+def test_a_pair_shows_its_sides_and_verdict():
+    point = {"axis": "keys", "a": "lane", "b": "matrix", "D": 64, "Nkv": 128, "dtype": "f16"}
+    svg = charts.pairs([{**pair_row(), "point": point}])
+    assert "keys lane / matrix, f16 D 64 Nkv 128" in svg
+    assert "#009e73" in svg
+    assert charts.draw_charts([{**pair_row(), "device": row(0)["device"]}]) == []
+
+
+def test_series_are_told_apart_by_name_colour_and_marker():
+    here, there = row(0), row(0, "measured")
+    other = {**here, "point": {**here["point"], "dtype": "f32"}}
+    paged = {**here, "proto": "paged"}
+
+    def names(*rows):
+        return [name for name, _, _ in plotting.series_of(rows)]
+
+    assert names(here, here) == ["f16", "f16"]
+    assert names(here, there) == ["host", "Apple M4"]
+    assert names(here, paged) == ["flash", "paged"]
+    assert names(here, other, paged) == ["flash f16", "flash f32", "paged f16"]
+    assert len(set(plotting.series_of([here, other, paged]))) == 3
+    looks = [look for _, *look in plotting.series_of([here, other, paged])]
+    assert looks[0] != looks[1] != looks[2] != looks[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "1"), (1024.0, "1k"), (0.5, "0.5"), (1000.0, "1000"), (2**20, "1M")]
+)
+def test_axes_have_plain_numbers(value, text):
+    assert plotting.plain(value) == text
+
+
+def test_an_m4_stands_beside_the_published_marks_with_its_ratio():
+    m4 = timed(0)
+    m4["point"] = {"B": 1, "Hq": 1, "causal": False, "Nq": 4096, "Nkv": 4096, "D": 64}
+    m4["point"] |= {"dtype": "f16"}
+    # 2 TFLOP/s beside 1697 GINSTRS, which are 1697 x 256 / 133 / 1000 = 3.266: 0.61.
+    m4["result"] |= {"flops": 2e12, "time_us": 1e6}
+    html, markdown = report.render([m4], [])
+    assert '<td class="n">0.61</td>' in html
+    assert "| 3.27 | 2 | 0.61 |" in markdown
+    assert "beside this M4" in html
+    pro = {**m4, "device": {**m4["device"], "name": "Apple M4 Pro"}}
+    assert "ratio</th>" not in report.render([pro], [])[0]
+
+
 def test_charts_without_anything_to_show_are_left_out():
     assert charts.draw_charts([row(0)]) == []
     titles = [chart["title"] for chart in charts.draw_charts([timed(0)])]
@@ -129,6 +216,22 @@ def test_charts_without_anything_to_show_are_left_out():
     ]
 
 
+def test_counted_work_stands_on_flop_a_byte(monkeypatch):
+    # 4 products of 1024 FLOP and 512 more, over 512 unique bytes and 2048 asked for: 9 and 2.25.
+    counts = dict(
+        matrix_operations=128, float_operations=512, unique_load_bytes=256, unique_store_bytes=256,
+        device_load_bytes=1792, device_store_bytes=256,
+    )  # fmt: skip
+    assert "unique device byte" in charts.counted_work([row(0, counts=counts)])
+    assert charts.counted_work([row(0)]) is None
+    seen = []
+    monkeypatch.setattr(
+        charts, "scatter", lambda rows, x, y, *rest: seen.extend((x(r), y(r)) for r in rows)
+    )
+    charts.counted_work([row(0, counts=counts), row(1, paged_counts=counts), row(2)])
+    assert seen == [(9.0, 2.25), (9.0, 2.25)]
+
+
 def test_the_threadgroup_map_shows_kib():
     assert ">4</text>" in charts.threadgroup_map([timed(0)])
 
@@ -136,6 +239,16 @@ def test_the_threadgroup_map_shows_kib():
 def test_infinite_errors_do_not_stop_the_page():
     assert charts.error_by_length([row(0, max_row_ulp="inf")]) is None
     report.render([row(0, status="wrong", max_row_ulp="inf", worst_ratio="nan")], [])
+
+
+def test_outliers_and_throttling_stand_beside_the_time():
+    noisy = timed(0)
+    noisy["result"] |= {"outliers": 2, "throttled": True}
+    html, markdown = report.render([noisy], [])
+    for text in (html, markdown):
+        assert "2 outliers of 9, kept" in text
+        assert "let it cool and run again" in text
+    assert "outliers" not in report.render([timed(0)], [])[0]
 
 
 def test_superseded_findings_are_counted_and_not_shown():

@@ -1,10 +1,12 @@
 import json
 
+import pytest
 import synthetic_prototype as synthetic
-from attnproto.findings import write_findings
-from attnproto.reverify import reverify
+from attnproto.findings import Effect, Finding, write_findings
+from attnproto.reverify import _compare, reverify
 from attnproto.run import make_plan, run_plan
 from attnproto.store import read_records
+from test_findings import made
 
 
 def ran(tmp_path):
@@ -43,12 +45,39 @@ def test_evidence_that_says_otherwise_contradicts_the_finding(tmp_path):
     (finding,) = list(read_records(out / "findings.jsonl"))
     finding["evidence"]["effect"]["value"] = 99.0
     finding["title"], finding["id"] = "The numbers add up to 99", ""
-    from attnproto.findings import Finding
-
     write_findings(out / "findings.jsonl", [Finding.model_validate(finding)])
     mark = reverify(out, synthetic.OPENER)[0]
     assert mark.state == "contradicted"
     assert "99 became 15" in mark.reason
+
+
+def test_a_claim_without_an_effect_is_its_title(tmp_path):
+    out = ran(tmp_path)
+    (finding,) = list(read_records(out / "findings.jsonl"))
+    before = Finding.model_validate(finding)
+    bare = before.evidence.model_copy(update={"effect": None})
+    after = before.model_copy(update={"title": "The numbers cancel", "id": "x", "evidence": bare})
+    before = before.model_copy(update={"evidence": bare})
+    assert _compare(before, before.model_copy(update={"id": "y"})) == ("confirmed", "")
+    state, reason = _compare(before, after)
+    assert (state, reason) == ("contradicted", "it now says: The numbers cancel")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "state"),
+    [
+        ((100.0, 98.0, 102.0), (103.0, 101.0, 105.0), "confirmed"),  # intervals meet
+        ((100.0, 99.0, 101.0), (109.0, 108.0, 110.0), "confirmed"),  # within 10 %
+        ((100.0, 99.0, 101.0), (112.0, 111.0, 113.0), "contradicted"),
+    ],
+)
+def test_a_measured_effect_may_move_by_its_interval_or_ten_percent(old, new, state):
+    def claim(value, low, high):
+        effect = Effect(name="rate", value=value, unit="", low=low, high=high)
+        parts = {"tier": "measured", "kind": "performance", "cv": 0.01, "n": 50}
+        return made(title=f"{value:g}", effect=effect, **parts)
+
+    assert _compare(claim(*old), claim(*new))[0] == state
 
 
 def test_evidence_that_no_longer_supports_any_claim_contradicts(tmp_path):

@@ -271,7 +271,7 @@ def test_an_error_names_the_line_of_the_user(device, what):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kernel void k(float* x [[buffer(0)]]) {}", "has no address space"),
+        ("kernel void k(float* x [[buffer(0)]]) {}", "'x' has no address space"),
         ("int f() { return 1; }", "no kernel"),
         ("kernel void k(float x) {}", "neither an address space nor an attribute"),
         ("template [[kernel]] decltype(g<1>) g<1>;", "'g' is instantiated but is no kernel"),

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import attnproto
 import pytest
-from attnproto import run, rust
-from attnproto.errors import DeviceUnavailable
-from attnproto.prototypes import Outcome, burn, cubecl, load
+from attnproto import report, run, rust
+from attnproto.errors import DeviceUnavailable, UnsupportedProblem
+from attnproto.kernels.exported import export_flash
+from attnproto.problem import AttentionProblem
+from attnproto.prototypes import (
+    Outcome,
+    burn,
+    cubecl,
+    cubecl_kernels,
+    cubecl_viability,
+    load,
+    pairing,
+)
+from attnproto.prototypes.case import Case
 from attnproto.runner import DeviceRecord, Task, make_row
 
 DEVICE = DeviceRecord("cpu", "host", "emulated")
@@ -21,20 +35,52 @@ def row(name: str, point: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     return make_row(Task(name, point, 60), "quick", DEVICE, {}, answer, now, 0.1)
 
 
-def generated(status: str = "ok") -> list[dict[str, Any]]:
-    """Rows as the prototype stores them; cmma loads 2 tiles a product, ours of 32 columns 1.25."""
+BROKEN = ("cubek", "flash")
+MATRIX = ("cmma", "cubek", "flash", "hand8", "hand32", "hand-flash")
+
+
+def result_of(point: dict[str, Any]) -> dict[str, Any]:
+    """What a point might give: cmma loads 2 tiles a product, ours of 32 columns 1.25."""
+    name = point.get("name", "")
+    if name == "cmma-wgsl" or (name == "flash" and point["dtype"] == "f32"):
+        return {"refused": "it cannot", "versions": "cubecl 0"}
+    if point["kind"] == "pair":
+        return {"a_flops": 1, "b_flops": 1}
+    result = {
+        "worst_ratio": 0.1,
+        "text_lines": 40,
+        "text_matrix_operations": int(name in MATRIX),
+        "matrix_operations": 512.0 if name in MATRIX else 0.0,
+        "device_load_bytes": 125 if name == "hand32" else 200,
+        "device_store_bytes": 100,
+        "threadgroup_bytes": 0,
+        "threadgroup_loads": 4,
+        "float_operations": 10,
+        "barriers_a_thread": 3.0 if name == "flash" else 0.0,
+        "ir_instructions": 50 if name.startswith("hand") else 52,
+        "ir_matrix_operations": 64,
+        "ir_frame_bytes": 0,
+        "live_registers": 30,
+        "rejected": ["line 3, goto: found goto"] if name == "unit-wgsl" else [],
+        "device_max_threads": 1024,
+        "not_counted": [],
+        "text": f"kernel void {name}() {{\n  simdgroup_load(a, b);\n}}\n",
+    }
+    if name.startswith("hand"):
+        return result
+    mends = {"eight elements of two": 8} if name in BROKEN else {}
+    said = "wrong: error 40 of what is allowed" if mends else "right"
+    left = {"as_generated_ir_matrix_operations": 0} if mends else {}
+    return result | {"versions": "cubecl 0", "mends": mends, "as_generated": said} | left
+
+
+def generated(status: str = "ok", **changed: Any) -> list[dict[str, Any]]:
+    """Rows as the prototype stores them."""
     rows = []
     for point in cubecl.points("quick"):
-        matrix = 0 if point["way"] == "scalar" else 512
-        result = {
-            "worst_ratio": 0.1,
-            "text_matrix_operations": min(matrix, 1),
-            "matrix_operations": matrix,
-            "device_load_bytes": 125 if point["columns"] == 32 else 200,
-            "device_store_bytes": 100,
-            "ir_instructions": 60 if point["side"] == "cubecl" else 50,
-            "versions": "cubecl 0",
-        }
+        result = result_of(point)
+        if "mends" in result:
+            result |= changed
         rows.append(row("cubecl", point, Outcome(status, "", result)))
     return rows
 
@@ -55,17 +101,108 @@ def test_without_cargo_a_point_is_an_error(monkeypatch) -> None:
         rust.run("attnproto-cubecl")
 
 
+def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, monkeypatch) -> None:
+    said: list[str] = []
+    commands: list[list[str]] = []
+
+    def failing(package, command, environment=None):
+        commands.append(command)
+        raise DeviceUnavailable("[rust] found cargo failing: no network; run it where there is one")
+
+    monkeypatch.setattr(rust.shutil, "which", lambda name: "/usr/bin/cargo")
+    monkeypatch.setattr(rust, "program", lambda package: tmp_path / package)
+    monkeypatch.setattr(rust, "_checked", failing)
+    monkeypatch.setattr(rust, "_refused", "")
+    run.prepare(("cubecl",), said.append)
+    assert commands == [["cargo", "build", "--quiet", "--locked", "--release"]]
+    assert len(said) == 1
+    assert rust.missing().startswith("found cargo failing: no network")
+    (tmp_path / "attnproto-cubecl").touch()
+    run.prepare(("cubecl", "burn"), said.append)
+    assert (len(commands), rust.missing()) == (1, "")
+
+
+def test_without_cargo_run_all_says_so_in_a_line_and_goes_on(tmp_path) -> None:
+    bench = Path(__file__).parents[1] / "bench" / "run_all.py"
+    options = [
+        "--quick",
+        "--device",
+        "cpu",
+        "--only",
+        "cubecl,burn",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [sys.executable, bench, *options],
+        env={"PATH": "/nowhere", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("skipped ")]
+    assert [line.split(":")[0] for line in skipped] == ["skipped cubecl", "skipped burn"]
+    assert all("found no cargo, needs Rust" in line for line in skipped)
+
+
+def test_texts_are_exported_for_a_host_with_a_compiler(tmp_path) -> None:
+    export_flash(tmp_path, (64,), "metal")
+    device, *lines = (tmp_path / "flash.tsv").read_text().splitlines()
+    assert device == "metal"
+    assert len(lines) == 2
+    for line, causal in zip(lines, ("0", "1"), strict=True):
+        d, chosen, _, _, file, function, constants = line.split("\t")
+        assert (d, chosen) == ("64", causal)
+        assert f'host_name("{function}")' in (tmp_path / file).read_text()
+        assert f"causal={causal}" in constants.split(",")
+    with pytest.raises(UnsupportedProblem, match="needs cpu or metal"):
+        export_flash(tmp_path, (64,), "cuda")
+
+
 def test_the_findings_on_generated_code_carry_their_figures() -> None:
     findings = {finding.topic: finding for finding in cubecl.conclude(generated())}
-    # 60 / 50 instructions, 200 / 125 bytes.
-    assert findings["gap-at-equal-tiles"].evidence.effect.value == pytest.approx(1.2)
+    # 52 / 50 instructions, 200 / 125 bytes; cubek in two types, flash in one.
+    assert findings["gap-at-equal-tiles"].evidence.effect.value == pytest.approx(1.04)
     assert findings["tiling-is-the-authors"].evidence.effect.value == pytest.approx(1.6)
-    assert len(findings) == 4
+    assert findings["generated-undefined"].evidence.effect.value == 3
+    assert findings["generator-refuses"].evidence.effect.value == 3
+    assert findings["flash-beside-ours"].evidence.effect.value == 3
+    assert len(findings) == 8
+    # Nothing about speed: no pair was timed.
     assert {finding.evidence.kind for finding in findings.values()} <= {"correctness", "count"}
 
 
+def verdict_of(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(one.off_path, one.on_path) for one in cubecl_viability.verdicts(Case(rows))]
+
+
+def test_the_recommendation_follows_the_rows() -> None:
+    # Written with cmma, cubek's own, over WGSL.
+    usual = [("viable", "not known"), ("not viable", "not viable"), ("viable", "not viable")]
+    assert verdict_of(generated()) == usual
+    assert verdict_of(generated(ir_instructions=56))[0] == ("not viable", "not viable")
+    assert verdict_of(generated(as_generated="right"))[1] == ("viable", "not known")
+    text = {f.topic: f for f in cubecl.conclude(generated())}["recommendation"].content
+    assert "cubecl 0" in text
+    assert "1.04 times its instructions" in text
+
+
 def test_a_generated_kernel_that_is_wrong_leaves_no_findings() -> None:
-    assert cubecl.conclude(generated("wrong")) == []
+    assert cubecl.conclude(generated("wrong", matrix_operations=0.0)) == []
+
+
+def test_the_report_shows_the_table_and_the_texts_side_by_side() -> None:
+    rows = generated()
+    html, markdown = report.render(rows, cubecl.conclude(rows))
+    for page in (html, markdown):
+        assert "What CubeCL refused to generate" in page
+        assert "Recommendation on CubeCL" in page
+        assert "cmma as generated, and hand8" in page
+        assert "yes, 512" in page
+        assert "line 3, goto: found goto" in page
+    assert "kernel void cmma() {" in markdown
+    beside = next(line for line in markdown.splitlines() if line.startswith("kernel void cmma"))
+    assert beside.split("|")[1].strip() == "kernel void hand8() {"
 
 
 needs_cargo = pytest.mark.skipif(bool(rust.missing()), reason=rust.missing() or "cargo is here")
@@ -77,16 +214,56 @@ needs_library = pytest.mark.skipif(bool(burn.missing()), reason=burn.missing() o
 def test_every_kernel_of_the_comparison_is_right(point) -> None:
     outcome = cubecl.run(point, attnproto.open_device("cpu"), "quick")
     assert outcome.status == "ok", outcome.reason
-    # 8 x 8 tiles of S, 8 steps of 8 dimensions each.
-    expected = 0 if point["way"] == "scalar" else 8 * 8 * 8
-    assert outcome.result["matrix_operations"] == expected
-    assert outcome.result["device_store_bytes"] == 64 * 64 * 4
-    # A score reads 2 D elements, a product of tiles 2 tiles of 64, four of them 5.
-    per_product = 2 * 64 if point["columns"] == 8 else 5 / 4 * 64
-    elements = 64 * 64 * 2 * 64 if point["way"] == "scalar" else expected * per_product
+    result, name = outcome.result, point.get("name")
+    assert result["kernel_hash"] == load("cubecl").kernel_hash(point)
+    if name is None or "refused" in result:
+        return
     size = 2 if point["dtype"] == "f16" else 4
-    assert outcome.result["device_load_bytes"] == elements * size
-    assert outcome.result["kernel_hash"] == load("cubecl").kernel_hash(point)
+    n, d, heads = point["N"], point["D"], point["H"]
+    scores = n * n * 4
+    products = (n // 8) ** 2 * d // 8
+    if name in ("flash", "hand-flash"):
+        # S = Q K^T and P V, each head.
+        assert result["matrix_operations"] == 2 * heads * products
+        assert result["device_store_bytes"] == heads * n * d * size
+        return
+    assert result["matrix_operations"] == (products if name in MATRIX else 0)
+    assert result["device_store_bytes"] == scores
+    # A score reads 2 D elements, a product of tiles 2 tiles of 64, four of them 5.
+    loads = {"scalar": n * n * 2 * d, "cmma": products * 2 * 64, "hand32": products * 5 / 4 * 64}
+    loads |= {"scalar-wgsl": loads["scalar"], "hand8": loads["cmma"]}
+    if name in loads:
+        assert result["device_load_bytes"] == loads[name] * size
+
+
+@needs_cargo
+def test_a_pair_is_timed_where_times_are_measured(monkeypatch) -> None:
+    timed = []
+
+    def compare(kernels):
+        timed.extend(kernel.run(1) for kernel in kernels)
+        return {"ratio": 2.0, "a_us": 4.0, "b_us": 2.0}
+
+    monkeypatch.setattr(attnproto.Device, "tier", property(lambda self: "measured"))
+    monkeypatch.setattr(pairing, "compare", compare)
+    point = {"kind": "pair", "a": "flash", "b": "hand-flash", "H": 2, "N": 128, "D": 64}
+    outcome = cubecl.run(point | {"dtype": "f16"}, attnproto.open_device("cpu"), "quick")
+    assert outcome.status == "ok", outcome.reason
+    assert len(timed) == 2
+    # 4 H N^2 D operations in 4 and in 2 us.
+    assert outcome.result["a_flops"] == outcome.result["b_flops"] == 4 * 2 * 128**2 * 64
+    assert outcome.result["a_tflops"] == pytest.approx(8388608 / 4e6)
+    assert outcome.result["b_tflops"] == pytest.approx(8388608 / 2e6)
+
+
+@needs_cargo
+def test_what_msl_does_not_define_is_mended_and_said() -> None:
+    problem = AttentionProblem(1, 2, 2, 128, 128, 64, "f16", False)
+    for name in ("cubek", "flash"):
+        sound, places = cubecl_kernels.mended(cubecl_kernels.subject_of(name, problem))
+        assert set(places) == {mend.name for mend in cubecl_kernels.MENDS}
+        assert "e<8" not in sound.text
+    assert cubecl_kernels.mended(cubecl_kernels.subject_of("cmma", problem))[1] == {}
 
 
 @needs_library

@@ -1,8 +1,10 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 from attnproto import stats
+from scipy.stats import norm
 
 
 def test_median_and_variation_by_hand():
@@ -58,6 +60,28 @@ def test_intervals_cover_the_true_median_as_often_as_they_claim():
         low, high, _ = stats.median_interval(rng.normal(10.0, 1.0, 30), seed=i)
         missed += not low <= 10.0 <= high
     assert missed < 20
+
+
+def test_the_interval_is_efrons_bca_over_every_resample():
+    # All 7^7 resamples of 7 values, enumerated; Efron and Tibshirani 1993, equations 14.10 to
+    # 14.15: z0 from the share of medians below the sample's, a from the jackknife. With an odd
+    # count every end is one of the values, so the sampled bootstrap must hit it.
+    values = np.array([1.0, 2.0, 3.0, 3.0, 5.0, 8.0, 13.0])
+    picks = np.stack(np.meshgrid(*[np.arange(7)] * 7), axis=-1).reshape(-1, 7)
+    medians = np.median(values[picks], axis=1)
+    below = (np.mean(medians < 3.0) + np.mean(medians <= 3.0)) / 2
+    shift = norm.ppf(below)
+    without = np.array([np.median(np.delete(values, i)) for i in range(7)])
+    gaps = without.mean() - without
+    pull = np.sum(gaps**3) / (6.0 * np.sum(gaps**2) ** 1.5)
+    ends = []
+    for z in norm.ppf([0.025, 0.975]):
+        share = norm.cdf(shift + (shift + z) / (1.0 - pull * (shift + z)))
+        ends.append(float(np.quantile(medians, share)))
+    assert stats.median_interval(values) == (ends[0], ends[1], "BCa")
+    # Uncorrected percentiles would say 2 to 8.
+    assert ends == [1.0, 8.0]
+    assert list(np.quantile(medians, [0.025, 0.975])) == [2.0, 8.0]
 
 
 def test_no_samples_are_refused():
@@ -151,6 +175,15 @@ def test_looking_often_does_not_invent_differences():
     assert claims < 20
 
 
+def test_the_p_value_pays_for_every_look():
+    # Blocks of exact ratios 2 and 8 in turn: log mean ln 4, deviation ln 2 x sqrt(6 / 5) of 6,
+    # error ln 2 / sqrt(5); t = 2 sqrt(5) = 4.472 on 5 degrees has p = 0.00657; four looks: x 4.
+    turns = itertools.cycle([2.0, 2.0, 8.0, 8.0])
+    result = stats.compare_paired(lambda: next(turns), lambda: 1.0)
+    assert (result.verdict, result.blocks) == ("slower", 6)
+    assert result.p_value == pytest.approx(4 * 0.00657, rel=2e-3)
+
+
 def test_false_discoveries_are_held_by_hand():
     # Sorted: 0.01, 0.02, 0.03, 0.5 against 0.0125, 0.025, 0.0375, 0.05: three stand.
     assert stats.benjamini_hochberg([0.5, 0.02, 0.01, 0.03]) == [False, True, True, True]
@@ -158,30 +191,3 @@ def test_false_discoveries_are_held_by_hand():
     assert stats.benjamini_hochberg([0.03, 0.9]) == [False, False]
     assert stats.benjamini_hochberg([0.03, 0.04]) == [True, True]
     assert stats.benjamini_hochberg([]) == []
-
-
-def exact(ratio, width=0.01):
-    low, high = ratio * (1 - width), ratio * (1 + width)
-    return stats.Ratio(ratio, low, high, 0.0, stats.decide(low, high, 0.0), 6, 0.0)
-
-
-def test_a_crossover_is_bracketed_where_the_ratio_passes_one():
-    # time A / time B = N / 3000: B wins from 3000 on. The 1 % interval leaves 2970..3030
-    # undecided.
-    found = stats.find_crossover(lambda n: exact(n / 3000), 256, 65536, step=64)
-    assert found.status == "bracketed"
-    assert found.low < 3000 < found.high
-    assert found.high - found.low <= 4 * 64
-    assert found.estimate == pytest.approx(3000, rel=0.05)
-    assert len(found.probes) < 30
-
-
-@pytest.mark.parametrize(("scale", "status"), [(1e9, "never"), (1.0, "always")])
-def test_a_range_without_a_crossing_says_so(scale, status):
-    found = stats.find_crossover(lambda n: exact(n / scale), 256, 4096)
-    assert found.status == status
-    assert len(found.probes) == 2
-
-
-def test_an_undecided_end_is_not_guessed_away():
-    assert stats.find_crossover(lambda n: exact(1.0, 0.5), 256, 4096).status == "undecided"

@@ -1,5 +1,14 @@
 import pytest
-from attnproto.sweep import Sweep, SweepError, condition, keep, parse_sweep
+from attnproto.sweep import (
+    Sweep,
+    SweepError,
+    check_points,
+    condition,
+    keep,
+    parse_axis,
+    parse_sweep,
+    vary,
+)
 
 
 def test_points_are_the_product_of_axes_with_the_last_varying_fastest():
@@ -85,3 +94,55 @@ def test_sweeps_are_read_from_toml():
 def test_a_sweep_that_cannot_be_followed_gets_a_sentence(text, said):
     with pytest.raises(SweepError, match=said):
         parse_sweep(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "axis"),
+    [
+        ("D=64,128", ("D", [64, 128])),
+        ("dtype = f16, bf16", ("dtype", ["f16", "bf16"])),
+        ("causal=true,false", ("causal", [True, False])),
+        ("scale=0.5,null", ("scale", [0.5, None])),
+    ],
+)
+def test_axes_are_read_from_the_command_line(text, axis):
+    assert parse_axis(text) == axis
+
+
+@pytest.mark.parametrize("text", ["D", "=64", "D=", "D=64,,128"])
+def test_an_axis_without_name_or_values_gets_a_sentence(text):
+    with pytest.raises(SweepError, match="--axis D=64,128"):
+        parse_axis(text)
+
+
+def test_axes_take_the_place_of_the_points_own_values_and_equal_points_stand_once():
+    points = [{"D": 64, "N": 1}, {"D": 128, "N": 1}, {"D": 64, "N": 2}]
+    assert vary(points, {"D": [72, 96]}) == [
+        {"D": 72, "N": 1},
+        {"D": 96, "N": 1},
+        {"D": 72, "N": 2},
+        {"D": 96, "N": 2},
+    ]
+    assert vary(points, {}) == points
+
+
+OWN = [{"kind": "tile", "D": 64}, {"kind": "pair", "D": 64, "a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ({"D": 64}, "kind None, needs one of tile, pair"),
+        ({"kind": "tyle", "D": 64}, "'tyle'"),
+        ({"kind": "pair", "D": 64}, "no a in a flash point of kind pair"),
+        ({"kind": "tile", "D": 64, "keyss": "lane"}, "the unknown keyss"),
+    ],
+)
+def test_a_point_that_its_prototype_would_misread_is_refused(point, said):
+    with pytest.raises(SweepError, match=said):
+        check_points("flash", [point], OWN, ["keys"])
+
+
+def test_a_point_may_have_the_keys_of_other_kinds_and_of_axes():
+    check_points("flash", [{"kind": "tile", "D": 64, "a": 1, "keys": "lane"}], OWN, ["keys"])
+    check_points("own", [{"n": 7}], [{"n": 1, "does": "works"}], [])

@@ -361,3 +361,36 @@ def test_a_kernel_may_limit_its_threads(device, library):
         launch(device, library, "limited", [out], 1, 65)
     launch(device, library, "limited", [out], 2, 64)
     np.testing.assert_array_equal(out, np.arange(128))
+
+
+# As a translator from another language writes it: qualified names, references, no indices.
+TRANSLATED = """
+#include <metal_stdlib>
+#include <simd/simd.h>
+using metal::uint;
+struct tile { metal::float4 inner[8]; };
+typedef metal::float4 rows[1];
+kernel void turn(metal::uint3 at [[thread_position_in_threadgroup]]
+, device rows const& from [[buffer(0)]]
+, device rows& to [[buffer(1)]]
+, threadgroup tile& first
+, threadgroup tile& second
+) {
+  first.inner[at.x] = from[at.x];
+  second.inner[at.x] = 2.0 * from[at.x];
+  metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+  to[at.x] = first.inner[7u - at.x] + second.inner[at.x];
+}
+"""
+
+
+def test_threadgroup_references_without_an_attribute_are_numbered_in_order(device) -> None:
+    pipeline = device.library(TRANSLATED).pipeline("turn")
+    x = np.arange(32, dtype=np.float32).reshape(8, 4)
+    y = np.full_like(x, np.nan)
+    sizes = {0: 128, 1: 128}
+    device.run(pipeline, threadgroups=1, threads=8, buffers={0: x, 1: y}, threadgroup_bytes=sizes)
+    assert np.array_equal(y, x[::-1] + 2 * x)
+    with pytest.raises(DispatchError, match="128"):
+        device.run(pipeline, threadgroups=1, threads=8, buffers={0: x, 1: y},
+                   threadgroup_bytes={0: 128, 1: 64})  # fmt: skip

@@ -73,12 +73,18 @@ def test_a_wrong_kernel_is_a_wrong_row(device, monkeypatch):
     assert variants.run(quick("fused")[0], device, "quick").status == "wrong"
 
 
-@pytest.mark.parametrize(
-    ("name", "against"),
-    [("alibi", "base"), ("rope-interleaved", "alone"), ("gqa", "alone")],
-)
-def test_pairs_are_timed_where_times_count(device, monkeypatch, name, against):
-    point = next(p for p in quick("pair") if (p["variant"], p["against"]) == (name, against))
+def test_every_variant_is_compared_with_the_base_kernel_fused_and_alone():
+    pairs = {(p["variant"], p["first"]) for p in quick("pair") if p["against"] == "base"}
+    fused = {"rope-interleaved", "rope-half-split", "alibi", "softcap"}
+    fused |= {"gqa", "mqa", "rope-alibi-gqa"}
+    assert {name for name, first in pairs if first == "fused"} == fused
+    assert {name for name, first in pairs if first == "alone"} == {
+        "rope-interleaved", "alibi", "softcap", "gqa"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("point", quick("pair"), ids=lambda p: f"{p['variant']}-{p['first']}")
+def test_pairs_are_timed_where_times_count(device, monkeypatch, point):
     point = {**point, "Nq": 64, "Nkv": 64}
     assert "ratio" not in variants.run(point, device, "quick").result
     outcome = variants.run(point, clocked(device, monkeypatch), "quick")
@@ -86,13 +92,29 @@ def test_pairs_are_timed_where_times_count(device, monkeypatch, name, against):
     assert outcome.result["ratio"] > 0
 
 
+def test_the_base_of_grouped_heads_has_a_kv_head_for_each(device, monkeypatch):
+    point = next(p for p in quick("pair") if (p["variant"], p["against"]) == ("mqa", "base"))
+    point = {**point, "Hq": 4, "Nq": 64, "Nkv": 64}
+    heads = []
+    real = variants.flash.launch
+
+    def watched(q, k, v, output, **options):
+        heads.append(k.shape[1])
+        return real(q, k, v, output, **options)
+
+    monkeypatch.setattr(variants.flash, "launch", watched)
+    variants.run(point, clocked(device, monkeypatch), "quick")
+    # Judged, then each side run and recorded.
+    assert heads == [1, 1, 1, 4, 4]
+
+
 def test_a_measured_overhead_is_said_per_token():
-    point = next(p for p in quick("pair") if p["variant"] == "alibi")
+    point = next(p for p in quick("pair") if p["variant"] == "alibi" and p["first"] == "fused")
     result = {"ratio": 1.05, "ratio_low": 1.04, "ratio_high": 1.06, "cv": 0.02, "blocks": 6}
     result |= {"verdict": "slower", "p_value": 1e-6, "kernel_hash": "h"}
     result |= {"a_us": 1050.0, "b_us": 1000.0}
     (finding,) = variants.conclude([row_of("variants", point, M4, Outcome(result=result))])
-    assert "flash with alibi is slower than the base kernel on Apple M4" in finding.title
+    assert "alibi fused is slower than the base kernel on Apple M4" in finding.title
     # 50 us over 512 tokens.
     assert "+0.0977 us a query token" in finding.content
 

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "fiber.h"
 #include "library.h"
+#include "validation.h"
 
 namespace attnproto {
 namespace {
@@ -59,22 +60,11 @@ void* address(const Binding& binding) {
 
 // Gives the kernel its function tables, which stand among its buffers.
 void bind_tables(const Dispatch& dispatch, const CpuPipeline& pipeline, attn_group& group) {
-  auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] found " + why);
-  };
   for (const KernelArgument& argument : pipeline.image().arguments) {
     if (argument.kind != KernelArgument::Kind::FunctionTable) continue;
-    const CpuTable* table = nullptr;
-    for (const TableBinding& binding : dispatch.function_tables)
-      if (binding.index == argument.index) table = dynamic_cast<CpuTable*>(binding.table.get());
-    const std::string what = std::to_string(argument.index) + " (" + argument.name + ")";
-    if (!table)
-      refuse("no function table bound to buffer " + what +
-             ", needs one made by this pipeline; pass pipeline.function_table(...) in buffers");
-    if (table->pipeline() != pipeline.identity())
-      refuse("a function table of another pipeline bound to buffer " + what +
-             ", needs one made by this pipeline");
-    group.buffers[argument.index] = const_cast<uint64_t*>(table->addresses());
+    auto& table = bound_table<CpuTable>(dispatch, argument, pipeline.name());
+    if (table.pipeline() != pipeline.identity()) refuse_table(argument, pipeline.name());
+    group.buffers[argument.index] = const_cast<uint64_t*>(table.addresses());
   }
 }
 
@@ -83,11 +73,16 @@ bool fills_simdgroups(const Launch& launch) {
   return launch.threads.x % cpu::kLanes == 0 && launch.grid.x % cpu::kLanes == 0;
 }
 
-Launch prepare(const Dispatch& dispatch) {
+Launch prepare(const Dispatch& dispatch, bool validate) {
   auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
   if (!pipeline)
     throw Error(ErrorKind::DispatchError,
                 "[dispatch] found a pipeline of another device, needs one of this cpu device");
+  if (pipeline->image().validates != validate)
+    throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline->name() +
+                                              "] found a pipeline of a cpu device that " +
+                                              (validate ? "does not validate" : "validates") +
+                                              ", needs one of this device; compile its text here");
   check_dispatch(dispatch, pipeline->info(), pipeline->name());
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
@@ -112,15 +107,22 @@ Launch prepare(const Dispatch& dispatch) {
   return launch;
 }
 
+uint32_t threads_in(const attn_group& group) {
+  return group.threads[0] * group.threads[1] * group.threads[2];
+}
+
 void store(uint32_t (&to)[3], const Extent& from) {
   to[0] = from.x, to[1] = from.y, to[2] = from.z;
 }
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice(std::shared_ptr<FrontEnd> front_end, unsigned threads)
-      : front_end_(std::move(front_end)), threads_(threads) {
-    info_ = {"cpu", "MSL on the host's processor, " + std::to_string(threads) + " threads",
+  CpuDevice(std::shared_ptr<FrontEnd> front_end, unsigned threads, bool validate)
+      : front_end_(std::move(front_end)), threads_(validate ? 1 : threads) {
+    if (validate) validation_ = std::make_unique<cpu::Validation>();
+    info_ = {"cpu",
+             "MSL on the host's processor, " +
+                 (validate ? "validated" : std::to_string(threads) + " threads"),
              "emulated"};
   }
   const DeviceInfo& info() const override { return info_; }
@@ -135,14 +137,18 @@ class CpuDevice final : public Device {
   }
   Timing submit(const std::vector<Dispatch>& dispatches) override {
     std::vector<Launch> launches;
-    for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch));
+    for (const Dispatch& dispatch : dispatches)
+      launches.push_back(prepare(dispatch, bool(validation_)));
     std::lock_guard<std::mutex> one_at_a_time(mutex_);
     Timing timing;
     timing.gpu_start_us = now_us();
     for (size_t i = 0; i < launches.size(); i++) {
+      if (validation_) watch(dispatches[i], launches[i]);
       std::string fault = run(launches[i]);
       if (!fault.empty()) {
         auto& pipeline = static_cast<const CpuPipeline&>(*dispatches[i].pipeline);
+        if (validation_ && validation_->found())
+          throw cpu::ValidationFault(pipeline.name(), validation_->take_finding());
         throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] " + fault);
       }
     }
@@ -150,10 +156,11 @@ class CpuDevice final : public Device {
     return timing;
   }
 
-  std::vector<uint64_t> take_counts() {
-    std::vector<uint64_t> totals(cpu::kCounts);
+  std::map<std::string, cpu::Counted> take_counts() {
+    std::map<std::string, cpu::Counted> totals;
     for (auto& group : groups_)
-      for (uint32_t i = 0; i < cpu::kCounts; i++) totals[i] += std::exchange(group->counts[i], 0);
+      for (auto& [kernel, counted] : std::exchange(group->counting.counted, {}))
+        totals[kernel].merge(counted);
     return totals;
   }
 
@@ -161,6 +168,16 @@ class CpuDevice final : public Device {
   static double now_us() {
     auto since = std::chrono::steady_clock::now().time_since_epoch();
     return std::chrono::duration<double, std::micro>(since).count();
+  }
+
+  // From here on the kernel sees no addresses.
+  void watch(const Dispatch& dispatch, Launch& launch) {
+    auto& pipeline = static_cast<const CpuPipeline&>(*dispatch.pipeline);
+    validation_->bind(dispatch, pipeline.image().arguments, launch.group);
+    for (const TableBinding& table : dispatch.function_tables) {
+      auto& words = static_cast<const CpuTable&>(*table.table);
+      validation_->bind_table(table.index, words.addresses(), words.size() + 1, launch.group);
+    }
   }
 
   std::string run(const Launch& launch) {
@@ -176,11 +193,18 @@ class CpuDevice final : public Device {
       group.entry = launch.entry;
       group.lockstep = launch.lockstep;
       group.fault.clear();
+      group.validation = validation_.get();
       for (uint64_t i; group.fault.empty() && (i = next++) < total;) {
         place(launch, i, group.shared);
         // What was never written reads as NaN, so that a kernel relying on it is found out.
         if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
+        if (validation_) validation_->begin(group);
         group.run();
+        if (validation_) validation_->end();
+        if (group.fault.empty())
+          group.counting.finish(threads_in(group.shared), launch.threadgroup_bytes);
+        else
+          group.counting.discard();
       }
     };
     std::vector<std::thread> threads;
@@ -211,17 +235,19 @@ class CpuDevice final : public Device {
   DeviceInfo info_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<cpu::Threadgroup>> groups_;
+  std::unique_ptr<cpu::Validation> validation_;  // of a device that validates
 };
 
 }  // namespace
 
-std::vector<uint64_t> take_counts(Device& device) {
+std::map<std::string, cpu::Counted> take_counts(Device& device) {
   return dynamic_cast<CpuDevice&>(device).take_counts();
 }
 
-std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads) {
+std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads,
+                                 bool validate) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  return std::make_shared<CpuDevice>(std::move(front_end), threads);
+  return std::make_shared<CpuDevice>(std::move(front_end), threads, validate);
 }
 
 }  // namespace attnproto

@@ -6,6 +6,9 @@
 #include <cstring>
 #include <new>
 
+#include "runtime.h"
+#include "validation.h"
+
 extern "C" void attn_switch(void** save, void* load);
 
 namespace attnproto::cpu {
@@ -53,6 +56,10 @@ void resolve(Simdgroup& simdgroup) {
     if (place == first) active |= 1u << lane;
   }
   int any = __builtin_ctz(active);
+  if (Validation* validation = simdgroup.threadgroup->validation)
+    if (!validation->meet(simdgroup, active, is_shuffle(simdgroup.operation[any]),
+                          simdgroup.argument[any] != nullptr))
+      return;
   simdgroup.operation[any](simdgroup, active, simdgroup.argument[any]);
   simdgroup.runnable = active;
 }
@@ -66,10 +73,12 @@ Fiber* first_runnable(Simdgroup& simdgroup) {
 Fiber* next_lane(Simdgroup& simdgroup) {
   Threadgroup& group = *simdgroup.threadgroup;
   if (!simdgroup.runnable && simdgroup.alive) resolve(simdgroup);
+  if (!group.fault.empty()) return nullptr;
   if (Fiber* lane = first_runnable(simdgroup)) return lane;
   for (uint32_t i = 0; i < group.simdgroup_count; i++)
     if (Fiber* lane = first_runnable(group.simdgroups[i])) return lane;
   // All that are alive wait at the barrier: it opens.
+  if (group.validation && !group.validation->open_barrier()) return nullptr;
   Fiber* first = nullptr;
   uint32_t barrier = 0;
   for (uint32_t i = 0; i < group.simdgroup_count; i++) {
@@ -130,6 +139,11 @@ void threadgroup_barrier(Fiber& lane, uint32_t place) {
   simdgroup.place[lane.public_state.lane] = place;
   simdgroup.at_barrier |= bit(lane);
   park(lane);
+}
+
+void abandon(Fiber& lane) {
+  attn_switch(&lane.stack_pointer, lane.simdgroup->threadgroup->caller_stack_pointer);
+  __builtin_unreachable();
 }
 
 Threadgroup::Threadgroup() {

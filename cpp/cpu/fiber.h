@@ -12,6 +12,7 @@
 #include <string>
 
 #include "attnproto_lane.h"
+#include "counting.h"
 
 namespace attnproto::cpu {
 
@@ -22,12 +23,10 @@ inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
 // python/attnproto/msl/batch.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
 
-// As many as msl/counts.py has names.
-inline constexpr uint32_t kCounts = 14;
-
 // The lane's state; in lockstep the first lane's.
 using Entry = void (*)(const attn_lane*);
 
+class Validation;
 struct Simdgroup;
 struct Threadgroup;
 
@@ -64,9 +63,10 @@ struct Simdgroup {
 struct Threadgroup {
   attn_group shared{};
   Entry entry = nullptr;
-  bool lockstep = false;          // the entry runs a whole simdgroup, on one fiber
-  uint64_t counts[kCounts] = {};  // of kernels compiled to count
-  std::string fault;              // set when the kernel broke a rule; its run was abandoned
+  bool lockstep = false;             // the entry runs a whole simdgroup, on one fiber
+  Counting counting;                 // of kernels compiled to count
+  Validation* validation = nullptr;  // of kernels compiled to validate
+  std::string fault;                 // set when the kernel broke a rule; its run was abandoned
 
   Threadgroup();
   ~Threadgroup();
@@ -101,5 +101,7 @@ Fiber& self();
 // along the code (python/attnproto/msl/meetings.py).
 void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
 void threadgroup_barrier(Fiber& lane, uint32_t place);
+// Ends the run of the calling lane's threadgroup, whose fault is set.
+[[noreturn]] void abandon(Fiber& lane);
 
 }  // namespace attnproto::cpu

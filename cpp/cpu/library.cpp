@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "check.h"
 #include "error.h"
 #include "stitching.h"
 
@@ -31,6 +32,7 @@ CpuPipeline::CpuPipeline(std::string name, KernelImage image)
   info_.cached = image_.cached;
   info_.engine = image_.engine;
   info_.engine_reason = image_.engine_reason;
+  check_pipeline(info_, name_);
 }
 
 std::shared_ptr<FunctionTable> CpuPipeline::function_table(const std::vector<std::string>& names) {

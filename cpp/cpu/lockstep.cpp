@@ -18,13 +18,20 @@ T reduce(const T* values, uint32_t active) {
 template <class T>
 T reduce(const T* values, uint32_t active, uint32_t op) {
   switch (op) {
-    case kSum: return reduce<kSum>(values, active);
-    case kProduct: return reduce<kProduct>(values, active);
-    case kMin: return reduce<kMin>(values, active);
-    case kMax: return reduce<kMax>(values, active);
-    case kAnd: return reduce<kAnd>(values, active);
-    case kOr: return reduce<kOr>(values, active);
-    default: return reduce<kXor>(values, active);
+    case kSum:
+      return reduce<kSum>(values, active);
+    case kProduct:
+      return reduce<kProduct>(values, active);
+    case kMin:
+      return reduce<kMin>(values, active);
+    case kMax:
+      return reduce<kMax>(values, active);
+    case kAnd:
+      return reduce<kAnd>(values, active);
+    case kOr:
+      return reduce<kOr>(values, active);
+    default:
+      return reduce<kXor>(values, active);
   }
 }
 
@@ -45,14 +52,14 @@ void scan(T* values, uint32_t active, uint32_t op, bool inclusive) {
 
 }  // namespace
 
-#define ATTN_REDUCTIONS(suffix, type)                                                      \
-  ATTN_RUNTIME type attn_lockstep_reduce_##suffix(const type* values, uint32_t active,     \
-                                                  uint32_t op) {                           \
-    return reduce(values, active, op);                                                     \
-  }                                                                                        \
-  ATTN_RUNTIME void attn_lockstep_prefix_##suffix(type* values, uint32_t active,           \
-                                                  uint32_t op, uint32_t inclusive) {       \
-    scan(values, active, op, inclusive != 0);                                              \
+#define ATTN_REDUCTIONS(suffix, type)                                                         \
+  ATTN_RUNTIME type attn_lockstep_reduce_##suffix(const type* values, uint32_t active,        \
+                                                  uint32_t op) {                              \
+    return reduce(values, active, op);                                                        \
+  }                                                                                           \
+  ATTN_RUNTIME void attn_lockstep_prefix_##suffix(type* values, uint32_t active, uint32_t op, \
+                                                  uint32_t inclusive) {                       \
+    scan(values, active, op, inclusive != 0);                                                 \
   }
 ATTN_REDUCTIONS(f32, float)
 ATTN_REDUCTIONS(i32, int32_t)
@@ -63,12 +70,6 @@ ATTN_REDUCTIONS(u64, uint64_t)
 ATTN_RUNTIME void attn_lockstep_barrier(uint32_t place) {
   Fiber& first = self();
   if (first.simdgroup->threadgroup->simdgroup_count > 1) threadgroup_barrier(first, place);
-}
-
-ATTN_RUNTIME void attn_lockstep_count(const uint32_t* amounts, uint32_t active) {
-  uint64_t* counts = self().simdgroup->threadgroup->counts;
-  uint64_t lanes = uint64_t(__builtin_popcount(active));
-  for (uint32_t i = 0; i < kCounts; i++) counts[i] += lanes * amounts[i];
 }
 
 ATTN_RUNTIME float* attn_lockstep_slots() { return self().simdgroup->matrices[0]; }
@@ -90,8 +91,8 @@ std::vector<std::pair<const char*, uint64_t>> lockstep_symbols() {
       ATTN_SYMBOL(attn_lockstep_reduce_u32), ATTN_SYMBOL(attn_lockstep_prefix_u32),
       ATTN_SYMBOL(attn_lockstep_reduce_i64), ATTN_SYMBOL(attn_lockstep_prefix_i64),
       ATTN_SYMBOL(attn_lockstep_reduce_u64), ATTN_SYMBOL(attn_lockstep_prefix_u64),
-      ATTN_SYMBOL(attn_lockstep_barrier),    ATTN_SYMBOL(attn_lockstep_count),
-      ATTN_SYMBOL(attn_lockstep_slots),      ATTN_SYMBOL(attn_lockstep_batch),
+      ATTN_SYMBOL(attn_lockstep_barrier),    ATTN_SYMBOL(attn_lockstep_slots),
+      ATTN_SYMBOL(attn_lockstep_batch),
   };
 #undef ATTN_SYMBOL
 }

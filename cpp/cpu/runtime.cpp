@@ -6,6 +6,7 @@
 #include "fiber.h"
 #include "lockstep.h"
 #include "matrix.h"
+#include "validation.h"
 
 // Every function that lanes meet at takes its place first (msl/meetings.py gives it).
 #define ATTN_RUNTIME extern "C" __attribute__((used))
@@ -118,13 +119,19 @@ ATTN_RUNTIME uint32_t attn_ballot(uint32_t place, uint32_t vote) {
 ATTN_RUNTIME void attn_simdgroup_barrier(uint32_t place) { exchange(place, 0, meet); }
 ATTN_RUNTIME void attn_threadgroup_barrier(uint32_t place) { threadgroup_barrier(self(), place); }
 ATTN_RUNTIME void* attn_threadgroup_memory() {
-  return self().public_state.group->threadgroup_memory;
+  Fiber& lane = self();
+  if (lane.simdgroup->threadgroup->validation) return Validation::threadgroup_memory();
+  return lane.public_state.group->threadgroup_memory;
 }
 
-// What the block of code that begins here does.
-ATTN_RUNTIME void attn_count(const uint32_t* amounts) {
-  uint64_t* counts = self().simdgroup->threadgroup->counts;
-  for (uint32_t i = 0; i < kCounts; i++) counts[i] += amounts[i];
+// A segment of code begins here, of a kernel that counts; and one of its accesses.
+ATTN_RUNTIME void attn_count_segment(const CountedKernel* kernel, uint32_t number) {
+  Fiber& lane = self();
+  lane.simdgroup->threadgroup->counting.segment(lane.public_state.index, kernel, number);
+}
+ATTN_RUNTIME void attn_count_access(uint64_t address) {
+  Fiber& lane = self();
+  lane.simdgroup->threadgroup->counting.access(lane.public_state.index, address);
 }
 
 // The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
@@ -145,11 +152,10 @@ ATTN_RUNTIME void attn_matrix_batch(uint32_t place, const MatrixBatch* batch) {
 
 namespace attnproto::cpu {
 
+bool is_shuffle(Operation operation) { return operation == shuffle; }
+
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
-#define ATTN_SYMBOL(name)                    \
-  {                                          \
-    #name, reinterpret_cast<uint64_t>(&name) \
-  }
+#define ATTN_SYMBOL(name) {#name, reinterpret_cast<uint64_t>(&name)}
   std::vector<std::pair<const char*, uint64_t>> symbols = {
       ATTN_SYMBOL(attn_reduce_f32),
       ATTN_SYMBOL(attn_prefix_f32),
@@ -169,11 +175,13 @@ std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
       ATTN_SYMBOL(attn_simdgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_barrier),
       ATTN_SYMBOL(attn_threadgroup_memory),
-      ATTN_SYMBOL(attn_count),
+      ATTN_SYMBOL(attn_count_segment),
+      ATTN_SYMBOL(attn_count_access),
       ATTN_SYMBOL(attn_matrix_slots),
       ATTN_SYMBOL(attn_matrix_batch),
   };
 #undef ATTN_SYMBOL
+  for (const auto& symbol : validation_symbols()) symbols.push_back(symbol);
   auto others = lockstep_symbols();
   symbols.insert(symbols.end(), others.begin(), others.end());
   return symbols;

@@ -5,8 +5,14 @@
 #include <utility>
 #include <vector>
 
+#include "fiber.h"
+
 namespace attnproto::cpu {
 
 std::vector<std::pair<const char*, uint64_t>> runtime_symbols();
+std::vector<std::pair<const char*, uint64_t>> validation_symbols();
+
+// Whether lanes read each other's values in it, of those they choose.
+bool is_shuffle(Operation operation);
 
 }  // namespace attnproto::cpu

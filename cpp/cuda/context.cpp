@@ -28,6 +28,7 @@ Context::Context() {
 void Context::renew() {
   const Driver& d = driver();
   free_.clear();
+  allocated_ = 0;
   // The first is the one that other libraries of the process share.
   Result result = generation_++ == 0 ? d.DevicePrimaryCtxRetain(&handle_, ordinal_)
                                      : d.CtxCreate(&handle_, 0, ordinal_);
@@ -38,6 +39,12 @@ void Context::renew() {
     throw Error(ErrorKind::DeviceUnavailable,
                 "[cuda] found " + describe(result) +
                     " while opening the GPU, needs a working one; start a new process");
+}
+
+std::string Context::driver_version() const {
+  int version = 0;
+  driver().DriverGetVersion(&version);
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
 void Context::make_current() { driver().CtxSetCurrent(handle_); }
@@ -64,6 +71,7 @@ DevicePointer Context::allocate(size_t bytes, const std::string& where) {
   if (found != free_.end()) {
     DevicePointer pointer = found->second;
     free_.erase(found);
+    allocated_ += rounded(bytes);
     return pointer;
   }
   DevicePointer pointer = 0;
@@ -74,11 +82,14 @@ DevicePointer Context::allocate(size_t bytes, const std::string& where) {
     result = driver().MemAlloc(&pointer, rounded(bytes));
   }
   check(result, where);
+  allocated_ += rounded(bytes);
   return pointer;
 }
 
 void Context::release(DevicePointer pointer, size_t bytes, uint64_t generation) {
-  if (pointer && generation == generation_) free_.emplace(rounded(bytes), pointer);
+  if (!pointer || generation != generation_) return;
+  free_.emplace(rounded(bytes), pointer);
+  allocated_ -= rounded(bytes);
 }
 
 void Context::mark_start(const std::string& where) {

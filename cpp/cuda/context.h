@@ -18,7 +18,9 @@ class Context {
   Context();
   const std::string& name() const { return name_; }
   const std::string& architecture() const { return architecture_; }
+  std::string driver_version() const;
   uint64_t generation() const { return generation_; }
+  uint64_t allocated_bytes() const { return allocated_; }  // handed out and not released
 
   void make_current();
   // Throws DispatchError; resets the context when the error poisons it.
@@ -40,6 +42,7 @@ class Context {
   Handle start_ = nullptr, end_ = nullptr;
   std::string name_, architecture_;
   uint64_t generation_ = 0;
+  uint64_t allocated_ = 0;
   std::multimap<size_t, DevicePointer> free_;
 };
 

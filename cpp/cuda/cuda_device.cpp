@@ -7,19 +7,20 @@
 
 #include "../check.h"
 #include "../error.h"
-#include "../stitching.h"
 #include "context.h"
+#include "library.h"
 
 namespace attnproto {
 namespace {
 
 using cuda::Context;
+using cuda::CudaArchive;
+using cuda::CudaLibrary;
+using cuda::CudaPipeline;
+using cuda::CudaTable;
 using cuda::DevicePointer;
 using cuda::driver;
 
-// CUfunction_attribute and CUjit_option
-constexpr int kMaxThreadsPerBlock = 0;
-constexpr int kErrorLogBuffer = 5, kErrorLogBytes = 6;
 constexpr uint32_t kMaxGridYz = 65535;
 
 // What attn_launch in attnproto/cuda.h says.
@@ -80,81 +81,6 @@ class CudaBuffer final : public Buffer {
   bool host_is_newer_, device_is_newer_ = false;
 };
 
-class CudaPipeline final : public Pipeline {
- public:
-  CudaPipeline(std::shared_ptr<Context> context, std::string name, KernelImage image)
-      : context_(std::move(context)), name_(std::move(name)), image_(std::move(image)) {
-    auto begin = std::chrono::steady_clock::now();
-    int most = 0;
-    driver().FuncGetAttribute(&most, kMaxThreadsPerBlock, function());
-    auto spent = std::chrono::steady_clock::now() - begin;
-    info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
-    info_.max_threads = std::min<uint32_t>(image_.max_threads, uint32_t(most));
-    info_.compile_us = image_.compile_us + std::chrono::duration<double, std::micro>(spent).count();
-    info_.cached = image_.cached;
-  }
-  ~CudaPipeline() override {
-    if (module_ && generation_ == context_->generation()) {
-      context_->make_current();
-      driver().ModuleUnload(module_);
-    }
-  }
-  const PipelineInfo& info() const override { return info_; }
-  const std::string& name() const { return name_; }
-  const KernelImage& image() const { return image_; }
-
-  cuda::Handle function() {
-    if (module_ && generation_ == context_->generation()) return function_;
-    context_->make_current();
-    std::vector<char> log(8192);
-    int options[] = {kErrorLogBuffer, kErrorLogBytes};
-    void* values[] = {log.data(), reinterpret_cast<void*>(log.size())};
-    cuda::Result result =
-        driver().ModuleLoadDataEx(&module_, image_.code.c_str(), 2, options, values);
-    if (result != cuda::kSuccess)
-      throw Error(ErrorKind::KernelCompileError, "[cuda " + name_ + "] the driver refused PTX: " +
-                                                     cuda::describe(result) + " " + log.data());
-    generation_ = context_->generation();
-    std::string symbol = "attn_launch_" + std::to_string(image_.entry_address);
-    context_->check(driver().ModuleGetFunction(&function_, module_, symbol.c_str()), name_);
-    return function_;
-  }
-
- private:
-  std::shared_ptr<Context> context_;
-  std::string name_;
-  KernelImage image_;
-  PipelineInfo info_;
-  cuda::Handle module_ = nullptr, function_ = nullptr;
-  uint64_t generation_ = 0;
-};
-
-class CudaLibrary final : public Library {
- public:
-  CudaLibrary(std::shared_ptr<Context> context, std::shared_ptr<FrontEnd> front_end,
-              std::string text)
-      : context_(std::move(context)),
-        front_end_(std::move(front_end)),
-        text_(std::move(text)),
-        functions_(front_end_->functions(text_)) {}
-  std::vector<std::string> functions() const override { return functions_; }
-  std::string text() const override { return text_; }
-  std::shared_ptr<Library> stitch(const std::vector<StitchedFunction>& functions) override {
-    return std::make_shared<CudaLibrary>(context_, front_end_,
-                                         text_ + stitched_source(text_, functions));
-  }
-  std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override {
-    return std::make_shared<CudaPipeline>(context_, descriptor.function,
-                                          front_end_->compile(text_, descriptor));
-  }
-
- private:
-  std::shared_ptr<Context> context_;
-  std::shared_ptr<FrontEnd> front_end_;
-  std::string text_;
-  std::vector<std::string> functions_;
-};
-
 // Device copies of the caller's memory for one submission; the same memory bound
 // twice is one copy.
 class Staging {
@@ -174,6 +100,26 @@ class Staging {
     context_.check(driver().MemcpyHtoD(device, data, bytes), where);
     return device;
   }
+  // Bytes given by value go over together, in one copy (send_inline).
+  void reserve_inline(size_t bytes, const std::string& where) {
+    if (bytes == 0) return;
+    inline_.reserve(bytes);
+    inline_device_ = context_.allocate(bytes, where);
+    copies_.push_back({nullptr, bytes, nullptr, inline_device_});
+  }
+  DevicePointer inline_bytes(const std::string& bytes) {
+    DevicePointer at = inline_device_ + inline_.size();
+    inline_ += bytes;
+    inline_.resize(inline_room(inline_.size()));
+    return at;
+  }
+  void send_inline(const std::string& where) {
+    if (!inline_.empty())
+      context_.check(driver().MemcpyHtoD(inline_device_, inline_.data(), inline_.size()), where);
+  }
+  static size_t inline_room(size_t bytes) {
+    return (bytes + cuda::kBufferAlignment - 1) / cuda::kBufferAlignment * cuda::kBufferAlignment;
+  }
   void write_back(const std::string& where) {
     for (const Copy& copy : copies_)
       if (copy.write_back)
@@ -190,6 +136,8 @@ class Staging {
   Context& context_;
   uint64_t generation_;
   std::vector<Copy> copies_;
+  std::string inline_;
+  DevicePointer inline_device_ = 0;
 };
 
 struct Launch {
@@ -197,12 +145,15 @@ struct Launch {
   LaunchParameter parameter{};
   Extent threadgroups;
   uint32_t threads = 0, dynamic_bytes = 0;
+  bool aligned = true;  // every buffer's address is a multiple of kBufferAlignment
 };
 
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(const FrontEndFor& front_end_for)
-      : context_(std::make_shared<Context>()), front_end_(front_end_for(context_->architecture())) {
+      : context_(std::make_shared<Context>()),
+        front_ends_{front_end_for(context_->architecture(), cuda::kBufferAlignment),
+                    front_end_for(context_->architecture(), 1)} {
     info_ = {"cuda", context_->name(), "measured"};
   }
   const DeviceInfo& info() const override { return info_; }
@@ -210,7 +161,14 @@ class CudaDevice final : public Device {
     return std::make_shared<CudaBuffer>(context_, bytes);
   }
   std::shared_ptr<Library> library(const std::string& text) override {
-    return std::make_shared<CudaLibrary>(context_, front_end_, text);
+    return std::make_shared<CudaLibrary>(context_, front_ends_, text);
+  }
+  std::shared_ptr<Archive> new_archive() override {
+    return std::make_shared<CudaArchive>(context_, front_ends_.aligned);
+  }
+  uint64_t allocated_bytes() const override { return context_->allocated_bytes(); }
+  std::vector<std::pair<std::string, std::string>> properties() const override {
+    return {{"architecture", context_->architecture()}, {"driver", context_->driver_version()}};
   }
 
   Timing submit(const std::vector<Dispatch>& dispatches) override {
@@ -219,17 +177,21 @@ class CudaDevice final : public Device {
     std::string where = "submission";
     for (const Dispatch& dispatch : dispatches) where = check(dispatch);
     Staging staging(*context_);
+    staging.reserve_inline(inline_bytes_of(dispatches), where);
     std::vector<Launch> launches;
     for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch, staging));
+    staging.send_inline(where);
+    // Modules are loaded before the clock starts.
+    for (Launch& launch : launches) launch.pipeline->function(launch.aligned);
 
     context_->mark_start(where);
     for (Launch& launch : launches) {
       void* parameters[] = {&launch.parameter};
       const Extent& grid = launch.threadgroups;
-      context_->check(
-          driver().LaunchKernel(launch.pipeline->function(), grid.x, grid.y, grid.z, launch.threads,
-                                1, 1, launch.dynamic_bytes, nullptr, parameters, nullptr),
-          "dispatch " + launch.pipeline->name());
+      context_->check(driver().LaunchKernel(launch.pipeline->function(launch.aligned), grid.x,
+                                            grid.y, grid.z, launch.threads, 1, 1,
+                                            launch.dynamic_bytes, nullptr, parameters, nullptr),
+                      "dispatch " + launch.pipeline->name());
     }
     context_->mark_end("dispatch " + where);
     Timing timing;
@@ -269,8 +231,16 @@ class CudaDevice final : public Device {
     }
     if (auto* host = std::get_if<HostMemory>(&binding.source))
       return staging.stage(host->data, host->bytes, host->writable ? host->data : nullptr, where);
-    const InlineBytes& bytes = std::get<InlineBytes>(binding.source);
-    return staging.stage(bytes.data(), bytes.size(), nullptr, where);
+    return staging.inline_bytes(std::get<InlineBytes>(binding.source));
+  }
+
+  static size_t inline_bytes_of(const std::vector<Dispatch>& dispatches) {
+    size_t total = 0;
+    for (const Dispatch& dispatch : dispatches)
+      for (const Binding& binding : dispatch.bindings)
+        if (auto* bytes = std::get_if<InlineBytes>(&binding.source))
+          total += Staging::inline_room(bytes->size());
+    return total;
   }
 
   Launch prepare(const Dispatch& dispatch, Staging& staging) {
@@ -287,13 +257,22 @@ class CudaDevice final : public Device {
       p.threadgroup_offsets[memory.index] = launch.dynamic_bytes;
       launch.dynamic_bytes += memory.bytes;
     }
-    for (const Binding& binding : dispatch.bindings)
-      p.buffers[binding.index] = address(binding, staging, launch.pipeline->name());
+    for (const Binding& binding : dispatch.bindings) {
+      DevicePointer pointer = address(binding, staging, launch.pipeline->name());
+      p.buffers[binding.index] = pointer;
+      launch.aligned &= pointer % cuda::kBufferAlignment == 0;
+    }
+    for (const KernelArgument& argument : launch.pipeline->image().arguments) {
+      if (argument.kind != KernelArgument::Kind::FunctionTable) continue;
+      auto& table = bound_table<CudaTable>(dispatch, argument, launch.pipeline->name());
+      if (table.pipeline() != launch.pipeline) refuse_table(argument, launch.pipeline->name());
+      p.buffers[argument.index] = table.address();
+    }
     return launch;
   }
 
   std::shared_ptr<Context> context_;
-  std::shared_ptr<FrontEnd> front_end_;
+  cuda::FrontEnds front_ends_;
   DeviceInfo info_;
   std::mutex mutex_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,8 +10,10 @@
 
 namespace attnproto {
 
-// Makes the front end for an architecture such as "sm_90".
-using FrontEndFor = std::function<std::shared_ptr<FrontEnd>(const std::string& architecture)>;
+// Makes the front end for an architecture such as "sm_90"; the second argument divides the
+// address of every buffer that its kernels will be given.
+using FrontEndFor =
+    std::function<std::shared_ptr<FrontEnd>(const std::string& architecture, uint32_t alignment)>;
 
 // Throws DeviceUnavailable where there is no NVIDIA GPU.
 std::shared_ptr<Device> open_cuda(const FrontEndFor& front_end_for);

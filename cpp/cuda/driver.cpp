@@ -35,6 +35,12 @@ Driver open() {
   find(library, "cuModuleLoadDataEx", d.ModuleLoadDataEx);
   find(library, "cuModuleUnload", d.ModuleUnload);
   find(library, "cuModuleGetFunction", d.ModuleGetFunction);
+  find(library, "cuModuleGetGlobal_v2", d.ModuleGetGlobal);
+  find(library, "cuLinkCreate_v2", d.LinkCreate);
+  find(library, "cuLinkAddData_v2", d.LinkAddData);
+  find(library, "cuLinkComplete", d.LinkComplete);
+  find(library, "cuLinkDestroy", d.LinkDestroy);
+  find(library, "cuDriverGetVersion", d.DriverGetVersion);
   find(library, "cuFuncGetAttribute", d.FuncGetAttribute);
   find(library, "cuLaunchKernel", d.LaunchKernel);
   find(library, "cuMemAlloc_v2", d.MemAlloc);

@@ -28,6 +28,12 @@ struct Driver {
   Result (*ModuleLoadDataEx)(Handle*, const void*, unsigned, int*, void**);
   Result (*ModuleUnload)(Handle);
   Result (*ModuleGetFunction)(Handle*, Handle, const char*);
+  Result (*ModuleGetGlobal)(DevicePointer*, size_t*, Handle, const char*);
+  Result (*LinkCreate)(unsigned, int*, void**, Handle*);
+  Result (*LinkAddData)(Handle, int, void*, size_t, const char*, unsigned, int*, void**);
+  Result (*LinkComplete)(Handle, void**, size_t*);
+  Result (*LinkDestroy)(Handle);
+  Result (*DriverGetVersion)(int*);
   Result (*FuncGetAttribute)(int*, int, Handle);
   Result (*LaunchKernel)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                          unsigned, Handle, void**, void**);

@@ -15,30 +15,42 @@ MTL::CounterSet* timestamps(MTL::Device* device) {
   return nullptr;
 }
 
-const char* name_of(NS::Integer code) {
+// What a code of Metal's means, and what to do about it.
+struct Meaning {
+  const char* name;
+  const char* cure;
+};
+
+constexpr const char* kSmaller =
+    "needs less work at once; use fewer threadgroups or a smaller tile";
+constexpr const char* kInside = "needs a kernel that stays inside its buffers; check its indices";
+constexpr const char* kAgain = "needs another try; run it again";
+
+Meaning meaning_of(NS::Integer code) {
   switch (code) {
     case MTL::CommandBufferErrorInternal:
-      return "internal error";
+      return {"internal error", kAgain};
     case MTL::CommandBufferErrorTimeout:
-      return "timeout";
+      return {"timeout", kSmaller};
     case MTL::CommandBufferErrorPageFault:
-      return "page fault";
+      return {"page fault", kInside};
     case MTL::CommandBufferErrorAccessRevoked:
-      return "access revoked";
+      return {"access revoked",
+              "needs a pause after earlier faults; run it again in a new process"};
     case MTL::CommandBufferErrorNotPermitted:
-      return "not permitted";
+      return {"not permitted", "needs a process in the foreground; run it from a login session"};
     case MTL::CommandBufferErrorOutOfMemory:
-      return "out of memory";
+      return {"out of memory", "needs free memory; release buffers or use a smaller problem"};
     case MTL::CommandBufferErrorInvalidResource:
-      return "invalid resource";
+      return {"invalid resource", "needs resources that live and are its own; bind them anew"};
     case MTL::CommandBufferErrorMemoryless:
-      return "memoryless";
+      return {"memoryless", "needs memory of its own; bind a buffer"};
     case MTL::CommandBufferErrorDeviceRemoved:
-      return "device removed";
+      return {"device removed", "needs its GPU; open the device again in a new process"};
     case MTL::CommandBufferErrorStackOverflow:
-      return "stack overflow";
+      return {"stack overflow", "needs a kernel of shallower calls; take recursion out"};
     default:
-      return "unknown error";
+      return {"unknown error", kAgain};
   }
 }
 
@@ -58,20 +70,27 @@ std::string culprit(const NS::Error* error) {
 
 }  // namespace
 
-Error command_error(MTL::CommandBuffer* commands, const std::string& kernels) {
+Fault command_error(MTL::CommandBuffer* commands, const std::string& submitted) {
   NS::Error* error = commands->error();
   if (!error)
-    return Error(ErrorKind::DispatchError, "[metal.dispatch] found status " +
-                                               std::to_string(commands->status()) + " running " +
-                                               kernels + ", needs completion; run it again");
-  const std::string faulted = culprit(error);
-  const auto kind = error->code() == MTL::CommandBufferErrorDeviceRemoved
-                        ? ErrorKind::DeviceUnavailable
-                        : ErrorKind::DispatchError;
-  return Error(kind, "[metal.dispatch] found " + std::string(name_of(error->code())) + " (code " +
-                         std::to_string(error->code()) + ") running " +
-                         (faulted.empty() ? kernels : faulted) +
-                         ", needs a kernel that ends and stays in its buffers; " + describe(error));
+    return Fault(ErrorKind::DispatchError,
+                 "[metal.dispatch] found status " + std::to_string(commands->status()) +
+                     " running " + submitted + ", " + kAgain,
+                 0, submitted);
+  const int code = int(error->code());
+  const std::string reason = describe(error), faulted = culprit(error);
+  Meaning meaning = meaning_of(code);
+  // Metal reports a bystander of another's fault under several codes, and says so in the text.
+  if (reason.find("InnocentVictim") != std::string::npos)
+    meaning = {"another kernel's fault", kAgain};
+  const std::string& kernels = faulted.empty() ? submitted : faulted;
+  const auto kind = code == MTL::CommandBufferErrorDeviceRemoved ? ErrorKind::DeviceUnavailable
+                                                                 : ErrorKind::DispatchError;
+  return Fault(kind,
+               "[metal.dispatch] found " + std::string(meaning.name) + " (code " +
+                   std::to_string(code) + ") running " + kernels + ", " + meaning.cure + ": " +
+                   reason,
+               code, kernels);
 }
 
 Counters::Counters(Context& context, size_t dispatches) : samples_(2 * dispatches) {

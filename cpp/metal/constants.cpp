@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <regex>
+#include <set>
 
 #include "internal.h"
 
@@ -24,7 +25,10 @@ std::string spell(const Constant& constant) {
     return key + "=" + std::to_string(*whole);
   char number[40];
   std::snprintf(number, sizeof number, "=%.17g", std::get<double>(constant.value));
-  return key + number;
+  // A real is not the integer it may equal: an integer constant refuses it.
+  const bool looks_whole =
+      std::string(number).find_first_not_of("=-0123456789") == std::string::npos;
+  return key + number + (looks_whole ? ".0" : "");
 }
 
 [[noreturn]] void refuse(const std::string& kernel, const Constant& constant, const char* needs) {
@@ -109,7 +113,7 @@ Value convert(const std::string& kernel, const Constant& constant, MTL::DataType
 }
 
 // A constant of the text that this kernel does not use is no mistake.
-bool declared_in_text(const std::string& msl_text, const Constant& constant) {
+bool declared_in(const std::string& msl_texts, const Constant& constant) {
   std::string pattern;
   if (auto* index = std::get_if<uint32_t>(&constant.key)) {
     pattern = "function_constant\\s*\\(\\s*" + std::to_string(*index) + "\\s*\\)";
@@ -118,17 +122,18 @@ bool declared_in_text(const std::string& msl_text, const Constant& constant) {
     if (!std::regex_match(name, std::regex("[A-Za-z_]\\w*"))) return false;
     pattern = "\\b" + name + "\\s*\\[\\[\\s*function_constant\\b";
   }
-  return std::regex_search(msl_text, std::regex(pattern));
+  return std::regex_search(msl_texts, std::regex(pattern));
 }
 
 }  // namespace
 
 Owned<MTL::FunctionConstantValues> constant_values(const std::string& kernel,
-                                                   const std::string& msl_text,
+                                                   const std::string& msl_texts,
                                                    const NS::Dictionary* declared,
                                                    const std::vector<Constant>& constants) {
   auto values = make<MTL::FunctionConstantValues>();
   std::vector<MTL::FunctionConstant*> known;
+  std::set<NS::UInteger> given;
   auto* names = declared->keyEnumerator<NS::String>();
   while (NS::String* name = names->nextObject())
     known.push_back(declared->object<MTL::FunctionConstant>(name));
@@ -139,9 +144,11 @@ Owned<MTL::FunctionConstantValues> constant_values(const std::string& kernel,
     };
     auto found = std::find_if(known.begin(), known.end(), matches);
     if (found == known.end()) {
-      if (declared_in_text(msl_text, constant)) continue;
+      if (declared_in(msl_texts, constant)) continue;
       refuse(kernel, constant, "the index or name of a function constant");
     }
+    if (!given.insert((*found)->index()).second)
+      refuse(kernel, constant, "one value for each function constant, by its index or its name");
     Value value = convert(kernel, constant, (*found)->type());
     values->setConstantValue(value.bytes, (*found)->type(), (*found)->index());
   }

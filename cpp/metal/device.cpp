@@ -152,14 +152,9 @@ class MetalDevice : public Device {
     Pool pool;
     auto metal_options = compile_options(options);
     NS::Error* error = nullptr;
-    auto library =
-        NS::TransferPtr(context_->device->newLibrary(ns(msl_text), metal_options.get(), &error));
-    // The compiler is a process of its own, and may die without the text being at fault.
-    if (!library && describe(error).find("XPC_ERROR_CONNECTION_INTERRUPTED") != std::string::npos) {
-      error = nullptr;
-      library =
-          NS::TransferPtr(context_->device->newLibrary(ns(msl_text), metal_options.get(), &error));
-    }
+    auto library = compiled(error, [&](NS::Error** why) {
+      return context_->device->newLibrary(ns(msl_text), metal_options.get(), why);
+    });
     // Warnings arrive as an error beside a good library: only the pointer tells.
     if (!library)
       throw Error(ErrorKind::KernelCompileError,

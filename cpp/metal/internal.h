@@ -33,11 +33,15 @@ struct Context {
   Owned<MTL::Device> device;
   Gate gate{32};
 
+  ~Context() { give_back(archives_, queue_, device); }
+
   Owned<MTL::CommandQueue> queue();
   // After some faults Metal ignores whatever else the queue is given.
   void renew_queue();
   // Loaded once while the file stays the same.
   Owned<MTL::BinaryArchive> archive(const std::string& path);
+  // It was written anew: a clock may be too coarse to show that.
+  void forget_archive(const std::string& path);
 
  private:
   struct Loaded {
@@ -53,8 +57,12 @@ class MetalBuffer : public Buffer {
  public:
   MetalBuffer(std::shared_ptr<Context> context, Owned<MTL::Buffer> buffer, size_t bytes)
       : context_(std::move(context)), buffer_(std::move(buffer)), bytes_(bytes) {}
+  ~MetalBuffer() override { give_back(buffer_); }
   size_t bytes() const override { return bytes_; }
-  void* contents() override { return buffer_->contents(); }
+  void* contents() override {
+    Pool pool;
+    return buffer_->contents();
+  }
   MTL::Buffer* get() const { return buffer_.get(); }
   const Context* context() const { return context_.get(); }
 
@@ -69,6 +77,7 @@ class MetalTable : public FunctionTable {
   MetalTable(const MTL::ComputePipelineState* state, Owned<MTL::VisibleFunctionTable> table,
              size_t size)
       : state_(state), table_(std::move(table)), size_(size) {}
+  ~MetalTable() override { give_back(table_); }
   size_t size() const override { return size_; }
   MTL::VisibleFunctionTable* get() const { return table_.get(); }
   const MTL::ComputePipelineState* state() const { return state_; }
@@ -95,6 +104,7 @@ class MetalPipeline : public Pipeline {
         state_(std::move(state)),
         linked_(std::move(linked)),
         info_(info) {}
+  ~MetalPipeline() override { give_back(state_, linked_); }
   const PipelineInfo& info() const override { return info_; }
   std::shared_ptr<FunctionTable> function_table(const std::vector<std::string>& names) override;
   // The same pipeline, saying that this time no compiler ran.
@@ -115,6 +125,7 @@ class MetalLibrary : public Library {
  public:
   MetalLibrary(std::shared_ptr<Context> context, Owned<MTL::Library> library, std::string msl_text)
       : context_(std::move(context)), library_(std::move(library)), text_(std::move(msl_text)) {}
+  ~MetalLibrary() override { give_back(library_); }
   std::vector<std::string> functions() const override;
   std::string text() const override { return text_; }
   std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override;
@@ -126,6 +137,8 @@ class MetalLibrary : public Library {
     std::vector<NamedFunction> linked;
   };
   Prepared prepare(const PipelineDescriptor& descriptor);
+  // Metal leaves it undefined when a linked function has other types than its caller declares.
+  void check_links(const PipelineDescriptor& descriptor) const;
   const Context* context() const { return context_.get(); }
   // Unlike its address, never given to another library.
   uint64_t id() const { return id_; }
@@ -133,7 +146,7 @@ class MetalLibrary : public Library {
  private:
   std::shared_ptr<MetalPipeline> compile(const PipelineDescriptor& descriptor);
   Owned<MTL::Function> specialise(const std::string& name, const std::vector<Constant>& constants,
-                                  bool check_unknown);
+                                  const std::string& texts);
 
   std::shared_ptr<Context> context_;
   Owned<MTL::Library> library_;
@@ -144,9 +157,10 @@ class MetalLibrary : public Library {
   std::map<std::string, std::shared_ptr<MetalPipeline>> pipelines_;
 };
 
-// Function constants in Metal's form: checked against what the kernel declares.
+// Function constants in Metal's form: checked against what the kernel declares, and
+// against the texts in which a constant may stand that the kernel does not read.
 Owned<MTL::FunctionConstantValues> constant_values(const std::string& kernel,
-                                                   const std::string& msl_text,
+                                                   const std::string& msl_texts,
                                                    const NS::Dictionary* declared,
                                                    const std::vector<Constant>& constants);
 // Equal for equal constants, whatever their order.
@@ -170,7 +184,7 @@ class Counters {
 };
 
 // Names the kernel and Metal's code.
-Error command_error(MTL::CommandBuffer* commands, const std::string& kernels);
+Fault command_error(MTL::CommandBuffer* commands, const std::string& kernels);
 
 Timing submit(Context& context, const std::vector<Dispatch>& dispatches,
               const SubmitOptions& options);

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "internal.h"
+#include "stitching.h"
 
 namespace attnproto::metal {
 namespace {
@@ -44,7 +45,7 @@ std::shared_ptr<Pipeline> MetalLibrary::pipeline(const PipelineDescriptor& descr
 
 Owned<MTL::Function> MetalLibrary::specialise(const std::string& name,
                                               const std::vector<Constant>& constants,
-                                              bool check_unknown) {
+                                              const std::string& texts) {
   // Without constants Metal hands out a function that is good for reflection,
   // and refuses it only later, when the pipeline is made.
   auto function = NS::TransferPtr(library_->newFunction(ns(name)));
@@ -53,19 +54,19 @@ Owned<MTL::Function> MetalLibrary::specialise(const std::string& name,
                                                    " in the library, needs one of its functions; "
                                                    "check the name or the host_name");
   NS::Dictionary* declared = function->functionConstantsDictionary();
-  const std::vector<Constant> none;
-  auto values =
-      constant_values(name, text_, declared, check_unknown || declared->count() ? constants : none);
+  auto values = constant_values(name, texts, declared, constants);
   if (declared->count() == 0) return function;
   auto descriptor = make<MTL::FunctionDescriptor>();
   descriptor->setName(ns(name));
   descriptor->setConstantValues(values.get());
-  // Two specialisations of one function may meet in one archive: they need names of their own.
-  if (!constants.empty())
+  // Two specialisations of one kernel may meet in one archive: they need names of their own.
+  // A visible function is called by its name and keeps it.
+  if (!constants.empty() && function->functionType() == MTL::FunctionTypeKernel)
     descriptor->setSpecializedName(
         ns(name + "_" + std::to_string(std::hash<std::string>()(constants_key(constants)))));
   NS::Error* error = nullptr;
-  auto special = NS::TransferPtr(library_->newFunction(descriptor.get(), &error));
+  auto special = compiled(
+      error, [&](NS::Error** why) { return library_->newFunction(descriptor.get(), why); });
   if (!special)
     throw Error(ErrorKind::KernelCompileError,
                 "[metal.function] found constants that do not complete " + name +
@@ -73,9 +74,32 @@ Owned<MTL::Function> MetalLibrary::specialise(const std::string& name,
   return special;
 }
 
+void MetalLibrary::check_links(const PipelineDescriptor& wanted) const {
+  if (wanted.private_functions.empty()) return;
+  const auto declared = visible_signatures(text_);
+  for (const LinkedFunction& one : wanted.private_functions) {
+    auto* library = dynamic_cast<MetalLibrary*>(one.library.get());
+    if (!library || library->context() != context())
+      throw Error(ErrorKind::KernelCompileError,
+                  "[metal.link] found " + one.function +
+                      " in a library of another device, needs one of this device; compile its "
+                      "text here");
+    const auto defined = visible_signatures(library->text_);
+    const auto wants = declared.find(one.function), has = defined.find(one.function);
+    if (wants != declared.end() && has != defined.end() &&
+        spell(wants->second) != spell(has->second))
+      throw Error(ErrorKind::KernelCompileError,
+                  "[metal.link] found " + one.function + " as " + spell(has->second) + ", needs " +
+                      spell(wants->second) + " as " + wanted.function +
+                      "'s text declares it; change one of them");
+  }
+}
+
 MetalLibrary::Prepared MetalLibrary::prepare(const PipelineDescriptor& wanted) {
   Prepared prepared;
-  auto kernel = specialise(wanted.function, wanted.constants, true);
+  std::string texts = text_;
+  for (const LinkedFunction& one : wanted.private_functions) texts += one.library->text();
+  auto kernel = specialise(wanted.function, wanted.constants, texts);
   if (kernel->functionType() != MTL::FunctionTypeKernel)
     throw Error(ErrorKind::KernelCompileError, "[metal.function] found " + wanted.function +
                                                    " which is no kernel, needs a kernel; link "
@@ -86,19 +110,14 @@ MetalLibrary::Prepared MetalLibrary::prepare(const PipelineDescriptor& wanted) {
 
   std::vector<MTL::Function*> in_tables;
   for (const std::string& name : wanted.linked_functions) {
-    prepared.linked.push_back({name, specialise(name, wanted.constants, false)});
+    prepared.linked.push_back({name, specialise(name, wanted.constants, texts)});
     in_tables.push_back(prepared.linked.back().function.get());
   }
   std::vector<Owned<MTL::Function>> held;
   std::vector<MTL::Function*> inlined;
   for (const LinkedFunction& one : wanted.private_functions) {
-    auto* library = dynamic_cast<MetalLibrary*>(one.library.get());
-    if (!library || library->context() != context())
-      throw Error(ErrorKind::KernelCompileError,
-                  "[metal.link] found " + one.function +
-                      " in a library of another device, needs one of this device; compile its "
-                      "text here");
-    held.push_back(library->specialise(one.function, wanted.constants, false));
+    auto& library = static_cast<MetalLibrary&>(*one.library);
+    held.push_back(library.specialise(one.function, wanted.constants, texts));
     inlined.push_back(held.back().get());
   }
   if (!in_tables.empty() || !inlined.empty()) {
@@ -112,6 +131,7 @@ MetalLibrary::Prepared MetalLibrary::prepare(const PipelineDescriptor& wanted) {
 
 std::shared_ptr<MetalPipeline> MetalLibrary::compile(const PipelineDescriptor& wanted) {
   Pool pool;
+  check_links(wanted);
   const auto start = std::chrono::steady_clock::now();
   auto since_start = [&] {
     return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
@@ -127,8 +147,10 @@ std::shared_ptr<MetalPipeline> MetalLibrary::compile(const PipelineDescriptor& w
     if (wanted.fail_on_archive_miss) options = MTL::PipelineOptionFailOnBinaryArchiveMiss;
   }
   NS::Error* error = nullptr;
-  auto state = NS::TransferPtr(context_->device->newComputePipelineState(prepared.descriptor.get(),
-                                                                         options, nullptr, &error));
+  auto state = compiled(error, [&](NS::Error** why) {
+    return context_->device->newComputePipelineState(prepared.descriptor.get(), options, nullptr,
+                                                     why);
+  });
   if (!state)
     throw Error(ErrorKind::KernelCompileError,
                 "[metal.pipeline] found no pipeline for " + wanted.function +

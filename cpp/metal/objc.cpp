@@ -38,6 +38,10 @@ std::string describe(const NS::Error* error) {
          std::to_string(error->code()) + "]";
 }
 
+bool lost_compiler(const NS::Error* error) {
+  return error && describe(error).find("XPC_ERROR_CONNECTION_INTERRUPTED") != std::string::npos;
+}
+
 NS::URL* file_url(const std::string& path) { return NS::URL::fileURLWithPath(ns(path)); }
 
 }  // namespace attnproto::metal

@@ -27,6 +27,13 @@ class Pool {
   NS::AutoreleasePool* pool_;
 };
 
+// Lets go of objects inside a pool: what Metal autoreleases while it frees them would leak.
+template <class... T>
+void give_back(T&... held) {
+  Pool pool;
+  ((held = T()), ...);
+}
+
 template <class T>
 Owned<T> make() {
   return NS::TransferPtr(T::alloc()->init());
@@ -42,6 +49,20 @@ const void* data_bytes(const NS::Data* data);
 NS::String* ns(const std::string& text);
 std::string text(const NS::String* string);
 std::string describe(const NS::Error* error);
+// The compiler is a process of its own, and may die without the text being at fault.
+bool lost_compiler(const NS::Error* error);
+
+// What the compiler makes, asked once more when the compiler was lost.
+template <class Ask>
+auto compiled(NS::Error*& error, Ask ask) {
+  auto made = NS::TransferPtr(ask(&error));
+  if (!made && lost_compiler(error)) {
+    error = nullptr;
+    made = NS::TransferPtr(ask(&error));
+  }
+  return made;
+}
+
 NS::URL* file_url(const std::string& path);
 
 inline const NS::Object* plain(const NS::Object* object) { return object; }

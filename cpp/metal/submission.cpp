@@ -2,7 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bitset>
 #include <cstring>
+#include <optional>
 #include <set>
 
 #include "check.h"
@@ -73,48 +75,53 @@ class HostBuffers {
 
   void add(const HostMemory& memory) {
     const auto begin = uintptr_t(memory.data);
-    for (auto& [data, entry] : entries_) {
-      const auto other = uintptr_t(data);
-      const bool same = data == memory.data && entry.bytes == memory.bytes;
-      if (same) {
+    for (auto& [place, entry] : entries_) {
+      const auto [other, bytes] = place;
+      if (place == Place(begin, memory.bytes)) {
         entry.writable |= memory.writable;
         return;
       }
-      if (begin < other + entry.bytes && other < begin + memory.bytes)
+      if (begin < other + bytes && other < begin + memory.bytes)
         refuse("two overlapping host arrays", "the same array or separate ones",
                "bind the whole array once and pass offsets");
     }
     const size_t page = size_t(getpagesize());
-    const bool in_place = memory.bytes && begin % page == 0 && memory.bytes % page == 0;
     MTL::Device* device = context_.device.get();
-    auto buffer =
-        NS::TransferPtr(in_place ? device->newBuffer(memory.data, memory.bytes,
-                                                     MTL::ResourceStorageModeShared, nullptr)
-                                 : device->newBuffer(std::max(memory.bytes, kLeastBytes),
-                                                     MTL::ResourceStorageModeShared));
+    Owned<MTL::Buffer> buffer;
+    if (memory.bytes && begin % page == 0 && memory.bytes % page == 0)
+      buffer = NS::TransferPtr(
+          device->newBuffer(memory.data, memory.bytes, MTL::ResourceStorageModeShared, nullptr));
+    // Metal takes one mapping at a time: memory that two of them make up is copied like any other.
+    const bool copied = !buffer;
+    if (copied)
+      buffer = NS::TransferPtr(
+          device->newBuffer(std::max(memory.bytes, kLeastBytes), MTL::ResourceStorageModeShared));
     if (!buffer)
       refuse("no memory for " + std::to_string(memory.bytes) + " bytes", "free memory",
              "release buffers");
-    if (!in_place) std::memcpy(buffer->contents(), memory.data, memory.bytes);
-    entries_[memory.data] = {std::move(buffer), memory.bytes, memory.writable, !in_place};
+    if (copied) std::memcpy(buffer->contents(), memory.data, memory.bytes);
+    entries_[{begin, memory.bytes}] = {std::move(buffer), memory.writable, copied};
   }
 
-  MTL::Buffer* get(const HostMemory& memory) const { return entries_.at(memory.data).buffer.get(); }
+  MTL::Buffer* get(const HostMemory& memory) const {
+    return entries_.at({uintptr_t(memory.data), memory.bytes}).buffer.get();
+  }
 
   void write_back() const {
-    for (const auto& [data, entry] : entries_)
-      if (entry.copied && entry.writable) std::memcpy(data, entry.buffer->contents(), entry.bytes);
+    for (const auto& [place, entry] : entries_)
+      if (entry.copied && entry.writable)
+        std::memcpy(reinterpret_cast<void*>(place.first), entry.buffer->contents(), place.second);
   }
 
  private:
+  using Place = std::pair<uintptr_t, size_t>;  // address and bytes: an empty array has both
   struct Entry {
     Owned<MTL::Buffer> buffer;
-    size_t bytes = 0;
     bool writable = false;
     bool copied = false;
   };
   Context& context_;
-  std::map<void*, Entry> entries_;
+  std::map<Place, Entry> entries_;
 };
 
 void encode(MTL::ComputeCommandEncoder* encoder, const Dispatch& dispatch,
@@ -175,14 +182,34 @@ std::string kernels_of(const std::vector<Dispatch>& dispatches) {
   return names.size() > 8 ? joined + ", ..." : joined;
 }
 
+// The arguments a dispatch sets: buffers, inline bytes and tables, then threadgroup memory.
+std::bitset<2 * kMaxBufferIndex> arguments_of(const Dispatch& dispatch) {
+  std::bitset<2 * kMaxBufferIndex> set;
+  for (const Binding& one : dispatch.bindings) set.set(one.index);
+  for (const TableBinding& one : dispatch.function_tables) set.set(one.index);
+  for (const ThreadgroupMemory& one : dispatch.threadgroup_memory)
+    set.set(kMaxBufferIndex + one.index);
+  return set;
+}
+
 void encode_all(MTL::CommandBuffer* commands, const std::vector<Dispatch>& dispatches,
                 const SubmitOptions& options, const HostBuffers& host) {
   const auto order = options.concurrent ? MTL::DispatchTypeConcurrent : MTL::DispatchTypeSerial;
-  Encoder encoder(commands->computeCommandEncoder(order), kernels_of(dispatches));
+  std::optional<Encoder> encoder;
+  std::bitset<2 * kMaxBufferIndex> held;
   for (const Dispatch& dispatch : dispatches) {
+    // What was set stays set until the encoder ends: a dispatch that sets less would run with
+    // its forerunner's arguments, and with its threadgroup memory on top of its own.
+    if (const auto sets = arguments_of(dispatch); !encoder || (held & ~sets).any()) {
+      encoder.reset();
+      encoder.emplace(commands->computeCommandEncoder(order), kernels_of(dispatches));
+      held = sets;
+    } else {
+      held |= sets;
+    }
     if (options.concurrent && dispatch.barrier_before)
-      encoder->memoryBarrier(MTL::BarrierScopeBuffers);
-    encode(encoder.get(), dispatch, host);
+      (*encoder)->memoryBarrier(MTL::BarrierScopeBuffers);
+    encode(encoder->get(), dispatch, host);
   }
 }
 
@@ -228,7 +255,7 @@ Timing submit(Context& context, const std::vector<Dispatch>& dispatches,
   commands->commit();
   commands->waitUntilCompleted();
   if (commands->status() != MTL::CommandBufferStatusCompleted) {
-    const Error error = command_error(commands, kernels_of(dispatches));
+    const Fault error = command_error(commands, kernels_of(dispatches));
     context.renew_queue();
     throw error;
   }

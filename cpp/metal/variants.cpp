@@ -56,7 +56,7 @@ std::shared_ptr<Library> MetalLibrary::stitch(const std::vector<StitchedFunction
     for (const StitchedCall& call : wanted.calls) {
       if (std::find(used_names.begin(), used_names.end(), call.function) == used_names.end()) {
         used_names.push_back(call.function);
-        used.push_back(specialise(call.function, {}, false));
+        used.push_back(specialise(call.function, {}, text_));
       }
       std::vector<NS::Object*> arguments;
       for (const StitchedCall::Argument& argument : call.arguments) {
@@ -84,7 +84,8 @@ std::shared_ptr<Library> MetalLibrary::stitch(const std::vector<StitchedFunction
   descriptor->setFunctions(array(used));
   descriptor->setFunctionGraphs(array(graphs));
   NS::Error* error = nullptr;
-  auto library = NS::TransferPtr(context_->device->newLibrary(descriptor.get(), &error));
+  auto library = compiled(
+      error, [&](NS::Error** why) { return context_->device->newLibrary(descriptor.get(), why); });
   if (!library)
     throw Error(ErrorKind::KernelCompileError,
                 "[metal.stitch] found a graph Metal refuses, needs functions that fit together; " +
@@ -102,14 +103,20 @@ uint64_t stamp(const std::string& path) {
   return uint64_t(time.time_since_epoch().count()) * 31 + std::filesystem::file_size(path, missing);
 }
 
+void refuse_validation() {
+  const char* validation = std::getenv("MTL_SHADER_VALIDATION");
+  if (validation && *validation && std::string(validation) != "0")
+    throw Error(ErrorKind::KernelCompileError,
+                "[metal.archive] found shader validation switched on, needs it off: Metal stores "
+                "no validated pipelines; unset MTL_SHADER_VALIDATION");
+}
+
 class MetalArchive : public Archive {
  public:
+  ~MetalArchive() override { give_back(archive_); }
   explicit MetalArchive(std::shared_ptr<Context> context) : context_(std::move(context)) {
     Pool pool;
-    if (std::getenv("MTL_SHADER_VALIDATION"))
-      throw Error(ErrorKind::KernelCompileError,
-                  "[metal.archive] found shader validation switched on, needs it off: Metal stores "
-                  "no validated pipelines; unset MTL_SHADER_VALIDATION");
+    refuse_validation();
     NS::Error* error = nullptr;
     auto descriptor = make<MTL::BinaryArchiveDescriptor>();
     archive_ = NS::TransferPtr(context_->device->newBinaryArchive(descriptor.get(), &error));
@@ -125,9 +132,14 @@ class MetalArchive : public Archive {
       throw Error(ErrorKind::KernelCompileError,
                   "[metal.archive] found a library of another device, needs one of this device; "
                   "compile its text here");
+    ours->check_links(wanted);
     auto prepared = ours->prepare(wanted);
     NS::Error* error = nullptr;
-    if (!archive_->addComputePipelineFunctions(prepared.descriptor.get(), &error))
+    auto add = [&] {
+      error = nullptr;
+      return archive_->addComputePipelineFunctions(prepared.descriptor.get(), &error);
+    };
+    if (!add() && !(lost_compiler(error) && add()))
       throw Error(ErrorKind::KernelCompileError,
                   "[metal.archive] found " + wanted.function +
                       " refused, needs a pipeline Metal can build; " + describe(error));
@@ -147,6 +159,7 @@ class MetalArchive : public Archive {
                       "at least one pipeline added; " +
                       describe(error));
     }
+    context_->forget_archive(path);
   }
 
  private:
@@ -157,6 +170,7 @@ class MetalArchive : public Archive {
 }  // namespace
 
 Owned<MTL::BinaryArchive> Context::archive(const std::string& path) {
+  refuse_validation();
   const uint64_t now = stamp(path);
   std::lock_guard<std::mutex> lock(mutex_);
   Loaded& loaded = archives_[path];
@@ -173,6 +187,11 @@ Owned<MTL::BinaryArchive> Context::archive(const std::string& path) {
                     "macOS on this GPU; delete it and build it again: " +
                     describe(error));
   return loaded.archive;
+}
+
+void Context::forget_archive(const std::string& path) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  archives_.erase(path);
 }
 
 std::shared_ptr<Archive> make_archive(std::shared_ptr<Context> context) {

@@ -9,6 +9,9 @@
 #include "gates.h"
 #include "params.h"
 
+// Tokens that are summed apart before the state takes them.
+constant constexpr int tokens_apart = 16;
+
 struct StateTile {
   Fragment<float> part[4][4];
 
@@ -66,8 +69,8 @@ METAL_FUNC float4 carried_key(const device T* k, thread const Gates<D>& gates, i
 }
 
 // Adds tokens [begin, last] to the tile, and their keys to `total`, the lane's four dimensions.
-// They are summed apart first, in `added`, which carries what the state is too coarse to hold: a
-// state that has grown large would round much of each token away.
+// A few at a time are summed apart first, in `added`, which carries what the state is too coarse to
+// hold: a state that has grown large would round much of each token away.
 template <typename T, int D>
 METAL_FUNC void absorb(thread StateTile& state, thread StateTile& added, thread float4& total,
                        const device T* k, const device T* v, thread const Gates<D>& gates,
@@ -90,8 +93,8 @@ METAL_FUNC void absorb(thread StateTile& state, thread StateTile& added, thread 
         simdgroup_multiply_accumulate(h, left.part[a], right.part[b], h);
       }
     }
+    if ((t - begin + 8) % tokens_apart == 0 || t + 8 > last) state.add(added);
   }
-  state.add(added);
   if (normalized) {
     total += float4(row_sum(sum.x), row_sum(sum.y), row_sum(sum.z), row_sum(sum.w));
   }

@@ -41,6 +41,8 @@ struct ChunkRows {
   }
 
   // What came before the chunk.  h: [D, D], z: [D]
+  // Each 8 terms are summed apart: added to a sum of D terms one by one, they would be rounded at
+  // its size.
   METAL_FUNC void add_state(const device float* h, const device float* z) {
     ATTN_UNROLL for (short f = 0; f < D / 8; f++) {
       const device float* row = h + (f / 4 * 32 + place.row * 4 + f % 4) * D + place.column * 4;
@@ -48,8 +50,9 @@ struct ChunkRows {
         FragmentGroup<float> right;
         value_group(right, read4(row + w * 32), read4(row + w * 32 + 4));
         ATTN_UNROLL for (short j = 0; j < 4; j++) {
-          thread Fragment<float>& o = output[w * 4 + j];
-          simdgroup_multiply_accumulate(o, query[f], right.part[j], o);
+          Fragment<float> part;
+          simdgroup_multiply(part, query[f], right.part[j]);
+          lane_pair(output[w * 4 + j]) += lane_pair(part);
         }
       }
     }

@@ -70,7 +70,7 @@ template <typename T, int D>
   StateTile tile, rest;
   rest.read<D>(residue + head * D * D + corner, place);
   tile.read<D>(state + head * D * D + corner, place);
-  float4 sum = normalized && simdgroup == 0 ? read4(total + head * D + d) : float4(0.0f);
+  float4 sum = counts ? read4(total + head * D + d) : float4(0.0f);
   for (int c = 0; c < chunks; c++) {
     const int begin = params.first + c * params.chunk;
     const int last = min(begin + params.chunk, params.N) - 1;

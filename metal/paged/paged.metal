@@ -9,7 +9,8 @@
 //
 // Tile     Br query rows of one head, one partition of its keys; the walk is flash.h's
 // Threads  Br / ROWS simdgroups; the reduction takes one simdgroup a row
-// Grid     (query tiles x partitions, Hq, B), then (Nq, Hq, B)
+// Grid     (query tiles x partitions, Hq, B), then (Nq, Hq, B); a long problem takes several
+//          dispatches of the first, each with some of its slices
 // Memory   as flash: no page is ever copied, so the page size costs no threadgroup memory
 //
 // PAGE = 0 is the contiguous twin: the same kernel over LaneKeys, so that what differs between the
@@ -81,8 +82,9 @@ template <typename T, int BR, int BC, int D, int ROWS, int PAGE, int QUERY, int 
   threadgroup vec<T, 4> memory[tile / 4];
 
   const int Nq = params.flash.Nq;
-  const int part = int(group.x) % params.partitions;
-  const int first_row = int(group.x) / params.partitions * BR + int(simdgroup) * ROWS;
+  const int slice = params.flash.first_tile + int(group.x);
+  const int part = slice % params.partitions;
+  const int first_row = slice / params.partitions * BR + int(simdgroup) * ROWS;
   if (!aligned_queries && first_row >= Nq) return;
   const int sequence = int(group.z), head = int(group.y);
   const long query_head = long(sequence) * params.flash.Hq + head;

@@ -3,7 +3,9 @@
 #include "../flash/params.h"
 
 struct PagedParams {
-  FlashParams flash;  // Nkv is not used: every sequence has its own context length
+  // Nkv is not used, every sequence having its own context length; first_tile counts pairs of a
+  // tile and a partition.
+  FlashParams flash;
   int Hkv;            // KV heads
   int capacity;       // entries of a sequence's block table; keys of a sequence when contiguous
   int partition;      // keys of a partition, a multiple of Bc

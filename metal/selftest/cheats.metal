@@ -1,7 +1,7 @@
 // Attention, one thread a query row, and the ways to cheat at it. The self-test runs them all:
 // the honest way must pass the correctness gate and every other way must fail it.
 //
-// Threads  one a row of a head; grid (Nq, Hq)
+// Threads  cheat: one a row of a head, grid (Nq, Hq); shared: two simdgroups a row of a head
 // Limits   float, D at most 64, one batch entry
 #include <metal_stdlib>
 using namespace metal;
@@ -15,7 +15,8 @@ struct CheatParams {
 };
 
 // 0 honest, 1 skips the second half of the keys, 2 skips the last row, 3 returns its input,
-// 4 writes nothing, 5 also writes past its output, 6 keeps an answer it finds in `memory`.
+// 4 writes nothing, 5 also writes past its output, 6 keeps an answer it finds in `memory`. Of
+// `shared`: 0 honest, 7 races.
 constant int way [[function_constant(0)]];
 
 kernel void cheat(const device float* q [[buffer(0)]], const device float* k [[buffer(1)]],
@@ -54,4 +55,32 @@ kernel void cheat(const device float* q [[buffer(0)]], const device float* k [[b
     out[base + i] = result;
   }
   if (way == 5 && row == 0 && head == 0) out[p.queries * int(grid.y) * d] = 0.0f;
+}
+
+// The second simdgroup computes, an element a lane; the first writes what it finds of it.
+kernel void shared(const device float* q [[buffer(0)]], const device float* k [[buffer(1)]],
+                   const device float* v [[buffer(2)]], device float* out [[buffer(3)]],
+                   constant CheatParams& p [[buffer(4)]],
+                   uint2 group [[threadgroup_position_in_grid]],
+                   ushort simdgroup [[simdgroup_index_in_threadgroup]],
+                   ushort lane [[thread_index_in_simdgroup]]) {
+  threadgroup float results[32];
+  const int row = int(group.x), head = int(group.y), d = p.dimensions;
+  const int base = (head * p.queries + row) * d, other = head / p.heads_per_group * p.keys * d;
+  if (simdgroup == 1 && int(lane) < d) {
+    float sum = 0.0f, top = -1e30f, total = 0.0f;
+    for (int j = 0; j < p.keys; ++j) {
+      float score = 0.0f;
+      for (int i = 0; i < d; ++i) score += q[base + i] * k[other + j * d + i];
+      score *= p.scale;
+      const float higher = max(top, score);
+      const float kept = precise::exp(top - higher), weight = precise::exp(score - higher);
+      total = total * kept + weight;
+      sum = sum * kept + weight * v[other + j * d + int(lane)];
+      top = higher;
+    }
+    results[lane] = sum / total;
+  }
+  if (way != 7) threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (simdgroup == 0 && int(lane) < d) out[base + int(lane)] = results[lane];
 }

@@ -24,11 +24,17 @@ from .device import (
 from .errors import (
     ArchiveRefused,
     AttnprotoError,
+    DeviceLost,
     DeviceUnavailable,
     DispatchError,
+    GpuFault,
+    GpuOutOfMemory,
+    GpuPageFault,
+    GpuTimeout,
     KernelCompileError,
     UnstableMeasurement,
     UnsupportedProblem,
+    ValidationError,
     WrongResult,
 )
 from .library import Call, FunctionTable, Input, Library, Pipeline
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from .kernels.flash import flash_attention
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
+    from .msl.lint import lint
 
 __version__ = "0.1.0"
 
@@ -45,6 +52,7 @@ __version__ = "0.1.0"
 _OPERATIONS = {
     "flash_attention": ".kernels.flash",
     "linear_attention": ".kernels.linear",
+    "lint": ".msl.lint",
     "paged_attention": ".kernels.paged",
 }
 _MODULES = ("archive",)
@@ -64,11 +72,16 @@ __all__ = [
     "Buffer",
     "Call",
     "Device",
+    "DeviceLost",
     "DeviceSummary",
     "DeviceUnavailable",
     "Dispatch",
     "DispatchError",
     "FunctionTable",
+    "GpuFault",
+    "GpuOutOfMemory",
+    "GpuPageFault",
+    "GpuTimeout",
     "Input",
     "KernelCompileError",
     "Library",
@@ -76,11 +89,13 @@ __all__ = [
     "Timing",
     "UnstableMeasurement",
     "UnsupportedProblem",
+    "ValidationError",
     "WrongResult",
     "archive",
     "devices",
     "flash_attention",
     "linear_attention",
+    "lint",
     "open_device",
     "paged_attention",
 ]

@@ -1,31 +1,35 @@
 """Compiled pipelines in one file: built, shipped, loaded, and never trusted unread.
 
-The file is three lines and a payload: what it is, the SHA-256 of the rest, a manifest, and
-what the device itself stores (Metal: a binary archive; cpu: object code by its keys). The
-manifest names the device, the compiler and the operating system; where one of them differs,
-or a byte is wrong, the archive is refused and can be built anew.
+The file says what it is, the SHA-256 of the rest, for which device, system and compiler it was
+built, and which pipelines it holds, in lines of fields parted by tabs; an empty line ends them.
+What the device itself stores follows (Metal: a binary archive; cpu: object code by its keys), and
+for the cpu device a shared object of each pipeline, which libattnproto opens where there is no
+Python (cpp/c_api.h). Where the device or one of the others differs, or a byte is wrong, the archive
+is refused and can be built anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _core, manifest
 from .errors import ArchiveRefused, KernelCompileError
+from .kernels import host
 from .library import describe
 
 if TYPE_CHECKING:
     from .device import Device
     from .library import Constants, Library
 
-_MAGIC = b"attnproto archive 1\n"
+_MAGIC = b"attnproto archive 2\n"
 _CURE = "build it again (archive.load_or_build does)"
 # What must agree before a compiled pipeline is used, in the order it is complained about.
 _IDENTITY = ("kind", "processor", "os", "compiler")
@@ -43,14 +47,22 @@ def identity(device: Device) -> dict[str, str]:
     if device.kind == "cpu":
         from .msl import clang, library, native
 
-        system = platform.mac_ver()[0] or platform.release()
         return {
             "kind": "cpu",
-            "processor": native.host_cpu(),
-            "os": f"{platform.system()} {system}",
+            "processor": f"{_core.host_processor()} {native.host_cpu()}",
+            "os": _core.host_system(),
             "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
         }
     facts = dict(device._core.properties())
+    if device.kind == "cuda":
+        from .msl import clang, library
+
+        return {
+            "kind": "cuda",
+            "processor": facts["architecture"],
+            "os": f"NVIDIA driver for CUDA {facts['driver']}",
+            "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
+        }
     system = facts.get("os", platform.platform())
     processor = f"{device.name} {facts.get('architecture', '')}".strip()
     # Metal's compiler is part of the operating system.
@@ -65,7 +77,9 @@ class Archive:
         path: the file.
         payload: the device's own file, unpacked from it.
         manifest: ``device``, and a list ``pipelines`` of ``function``, ``constants``, ``text``
-            (a digest), ``linked`` and ``private``.
+            (a digest), ``linked``, ``private``, and ``c_bytes``: the size of what libattnproto
+            loads of it, 0 where the C ABI can't (function tables, or no linker when it was saved)
+            and on devices whose own file serves C as well.
         rebuilt_because: why ``load_or_build`` built it; empty when it was read.
     """
 
@@ -93,6 +107,7 @@ class Builder:
         self._device = device
         self._core = device._core.new_archive()
         self._pipelines: list[dict[str, Any]] = []
+        self._code: list[bytes] = []
 
     def add(
         self,
@@ -108,16 +123,19 @@ class Builder:
         Raises:
             KernelCompileError: as ``Library.pipeline``.
         """
-        self._core.add(library._core, describe(name, constants, linked, private))
+        described = describe(name, constants, linked, private)
+        self._core.add(library._core, described)
         self._pipelines.append(
             {
                 "function": name,
-                "constants": {str(key): _plain(value) for key, value in (constants or {}).items()},
+                "constants": manifest.by_name(self._device, library, constants or {}),
                 "text": hashlib.sha256(library.text.encode()).hexdigest()[:16],
                 "linked": list(linked),
                 "private": sorted(private or {}),
             }
         )
+        cpu = self._device.kind == "cpu"
+        self._code.append(manifest.code_for_c(library.text, described) if cpu else b"")
 
     def save(self, path: str | os.PathLike[str]) -> Archive:
         """Write the archive, replacing the file in one step.
@@ -138,8 +156,11 @@ class Builder:
         with tempfile.TemporaryDirectory() as folder:
             payload = Path(folder) / "payload"
             self._core.save(str(payload))
-            manifest = {"device": identity(self._device), "pipelines": self._pipelines}
-            body = json.dumps(manifest).encode() + b"\n" + payload.read_bytes()
+            stored = payload.read_bytes()
+        lines = [*identity(self._device).items(), ("payload", str(len(stored)))]
+        lines += map(manifest.line, self._pipelines, map(len, self._code))
+        head = "".join("\t".join(fields) + "\n" for fields in lines)
+        body = b"".join([head.encode(), b"\n", stored, *self._code])
         _write(Path(path), _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         return load(path, self._device)
 
@@ -182,25 +203,23 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArchiveRefused(
-            f"[archive.load] found no archive at {path} ({error.strerror}), needs one; {_CURE}"
-        ) from None
-    manifest, payload = _checked(path, data)
-    here, built_for = identity(device), manifest.get("device", {})
+        read = _core.read_archive(str(path))
+    except KernelCompileError as error:
+        raise ArchiveRefused(str(error)) from None
+    here, built_for = identity(device), read.device
     for name in _IDENTITY:
         if built_for.get(name) != here[name]:
             raise ArchiveRefused(
                 f"[archive.load] found {path} built for {name} {built_for.get(name)!r}, needs "
                 f"{here[name]!r}; {_CURE}"
             )
-    unpacked = _unpack(payload)
-    if device.kind == "cpu":
+    unpacked = _unpack(read.payload)
+    if device.kind in ("cpu", "cuda"):
         from .msl import library, shipped
 
         library.ship_heads(shipped.read(str(unpacked)).heads)
-    return Archive(path, unpacked, manifest)
+    pipelines = [manifest.pipeline(one) for one in read.pipelines]
+    return Archive(path, unpacked, {"device": built_for, "pipelines": pipelines})
 
 
 def load_or_build(
@@ -228,15 +247,39 @@ def load_or_build(
         return Archive(made.path, made.payload, made.manifest, str(refused))
 
 
-def _checked(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:
-    digest, _, body = data[len(_MAGIC) :].partition(b"\n")
-    if not data.startswith(_MAGIC) or hashlib.sha256(body).hexdigest().encode() != digest:
-        raise ArchiveRefused(
-            f"[archive.load] found {path} damaged, truncated or no archive, needs every byte as "
-            f"written; {_CURE}"
-        )
-    head, _, payload = body.partition(b"\n")
-    return json.loads(head), payload
+def use(archive: Archive | None, device: Device) -> None:
+    """Serve attnproto's own kernels from an archive; what it does not hold is compiled.
+
+    Args:
+        archive: one that was loaded for this device; None to go back to compiling.
+        device: the device that ``flash_attention`` and the others are called with.
+    """
+    host.look_in(device, archive)
+
+
+@contextmanager
+def collecting(device: Device) -> Iterator[Builder]:
+    """Collect the pipelines that attnproto's own kernels use inside a ``with`` block.
+
+    Args:
+        device: the device that they are called with.
+
+    Yields:
+        A builder that has them once the block ends.
+
+    Example:
+        >>> device = attnproto.open_device("cpu")
+        >>> q = np.ones((1, 1, 8, 64), np.float32)
+        >>> with attnproto.archive.collecting(device) as builder:
+        ...     _ = attnproto.flash_attention(q, q, q, device=device)
+        >>> attnproto.archive.use(builder.save("flash.attnproto"), device)
+    """
+    builder = build(device)
+    host.collect(device)
+    try:
+        yield builder
+    finally:
+        host.collected(device, builder)
 
 
 def _unpack(payload: bytes) -> Path:
@@ -261,7 +304,3 @@ def _write(path: Path, content: bytes) -> None:
             f"[archive.save] found {path} not writable ({error.strerror}), needs a place for the "
             "file; choose another"
         ) from None
-
-
-def _plain(value: object) -> object:
-    return value.item() if hasattr(value, "item") else value

@@ -2,74 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
+from . import stats
+from .plotting import (
+    COLOURS,
+    INK,
+    SOFT,
+    STYLE,
+    WIDTH_IN,
+    Row,
+    legend,
+    link,
+    log_axes,
+    number,
+    plt,
+    scatter,
+    series_of,
+    svg,
+)
 from .published import mark_to_reach
 
-Row = Mapping[str, Any]
-# Okabe and Ito's colours, which the colour-blind tell apart.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_MOST_MARKS = 1500
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e0",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
+# A pair's row says by its verdict whether it was equal; this is how wide the band is drawn.
+_MARGIN = 0.02
+_MOST_PAIRS = 40
 
 
-def number(row: Row, name: str) -> float | None:
-    """Return a row's result as a finite float, or None."""
-    value = row["result"].get(name)
-    if value is None or not math.isfinite(value := float(value)):
-        return None
-    return value
-
-
-def is_timed(row: Row) -> bool:
-    """True for a right result with a time that was measured, not emulated."""
-    return (
-        row["status"] == "ok"
-        and row["device"]["tier"] == "measured"
-        and number(row, "time_us") is not None
-    )
-
-
-def _svg(figure: Figure, name: str, title: str) -> str:
-    buffer = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    # The page scales the picture, so its own size must not stand in the way.
-    head, rest = text.split(">", 1)
-    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title}">{rest}'
+def is_measured(row: Row) -> bool:
+    """True for a right result on a device whose times are measured, not emulated."""
+    return row["status"] == "ok" and row["device"]["tier"] == "measured"
 
 
 def threadgroup_map(rows: Sequence[Row]) -> str | None:
     """Draw threadgroup bytes over Br and D, one panel a dtype; Bc is said when it matters."""
-    cells: dict[str, dict[tuple[int, int], set[int]]] = {}
+    cells: dict[str, dict[tuple[int, int], dict[int, Row]]] = {}
     # Where a prototype swept its tiles on purpose, single other points would only leave holes.
     swept = [row for row in rows if row["point"].get("kind") == "tile"]
     for row in swept or rows:
@@ -77,12 +46,12 @@ def threadgroup_map(rows: Sequence[Row]) -> str | None:
         if value is None or not all(name in point for name in ("Br", "Bc", "D", "dtype")):
             continue
         at = (int(point["D"]), int(point["Br"]))
-        cells.setdefault(point["dtype"], {}).setdefault(at, set()).add(int(value))
+        cells.setdefault(point["dtype"], {}).setdefault(at, {})[int(value)] = row
     if not cells:
         return None
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
-            len(cells), 1, figsize=(5.2, 0.7 + 1.75 * len(cells)), squeeze=False
+            len(cells), 1, figsize=(WIDTH_IN, 0.7 + 1.75 * len(cells)), squeeze=False
         )
         for axis, (dtype, values) in zip(axes[:, 0], sorted(cells.items()), strict=True):
             columns = sorted({d for d, _ in values})
@@ -94,10 +63,11 @@ def threadgroup_map(rows: Sequence[Row]) -> str | None:
             axis.imshow(grid, cmap="Blues", vmin=0, vmax=40000, aspect="auto", origin="lower")
             for y, br in enumerate(lines):
                 for x, d in enumerate(columns):
-                    found = sorted(values.get((d, br), ()))
+                    found = sorted(values.get((d, br), {}))
                     text = "–".join(f"{v / 1024:g}" for v in (found[:1] + found[-1:])[: len(found)])
                     colour = "white" if found and max(found) > 20000 else "#111111"
-                    axis.text(x, y, text, ha="center", va="center", color=colour)
+                    at = link(values[d, br][found[-1]]) if found else None
+                    axis.text(x, y, text, ha="center", va="center", color=colour, url=at)
             axis.set_xticks(range(len(columns)), [f"D {d}" for d in columns])
             axis.set_yticks(range(len(lines)), [f"Br {br}" for br in lines])
             axis.grid(False)
@@ -106,47 +76,7 @@ def threadgroup_map(rows: Sequence[Row]) -> str | None:
             for side in axis.spines.values():
                 side.set_visible(False)
         figure.tight_layout()
-        return _svg(figure, "threadgroup", "Threadgroup memory by tile")
-
-
-def _scatter(
-    rows: Sequence[Row],
-    x: Callable[[Row], float | None],
-    y: Callable[[Row], float | None],
-    labels: tuple[str, str],
-    name: str,
-    title: str,
-    interval: Callable[[Row], tuple[float, float]] | None = None,
-    decorate: Callable[[Any], None] | None = None,
-) -> str | None:
-    # Of a long sweep an even selection is drawn: more marks than this hide one another.
-    step = max(1, len(rows) // _MOST_MARKS)
-    points = [(row, x(row), y(row)) for row in rows[::step]]
-    points = [(row, a, b) for row, a, b in points if a and b and a > 0.0 and b > 0.0]
-    if not points:
-        return None
-    series: dict[str, list[tuple[Row, float, float]]] = {}
-    for row, a, b in points:
-        series.setdefault(str(row["point"].get("dtype", row["proto"])), []).append((row, a, b))
-    with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(5.2, 3.6))
-        for i, (name_of, members) in enumerate(sorted(series.items())):
-            colour, marker = _COLOURS[i % 7], _MARKERS[i % 7]
-            _, xs, ys = zip(*members, strict=True)
-            axis.plot(xs, ys, marker, color=colour, ms=5, alpha=0.7, label=name_of, mew=0)
-            if interval is not None:
-                low, high = zip(*(interval(row) for row, _, _ in members), strict=True)
-                axis.vlines(xs, low, high, colour, lw=1)
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.set_xlabel(labels[0])
-        axis.set_ylabel(labels[1])
-        if decorate is not None:
-            decorate(axis)
-        if step > 1:
-            axis.set_title(f"every {step}th of {len(rows):,} rows", loc="right", fontsize=9)
-        axis.legend(frameon=False, fontsize=9)
-        return _svg(figure, name, title)
+        return svg(figure, "threadgroup", "Threadgroup memory by tile")
 
 
 def _length(row: Row) -> float | None:
@@ -162,7 +92,7 @@ def _tflops(row: Row, name: str = "time_us") -> float | None:
 def error_by_length(rows: Sequence[Row]) -> str | None:
     """Draw the largest error, in ULP of its row's largest element, over the number of keys."""
     judged = [row for row in rows if row["point"].get("input", "normal") == "normal"]
-    return _scatter(
+    return scatter(
         judged,
         _length,
         lambda row: number(row, "max_row_ulp"),
@@ -183,7 +113,7 @@ def throughput(rows: Sequence[Row]) -> str | None:
         for dtype, style in (("f16", "--"), ("f32", ":")):
             mark = mark_to_reach(dtype, 64, 8192)
             if mark is not None and mark.tflops is not None:
-                axis.axhline(mark.tflops, color="#777777", ls=style, lw=1)
+                axis.axhline(mark.tflops, color=SOFT, ls=style, lw=1)
                 text = f"published M4, MFA {dtype} D64"
                 axis.annotate(
                     text,
@@ -195,32 +125,37 @@ def throughput(rows: Sequence[Row]) -> str | None:
                 )
 
     labels = ("keys", "TFLOP/s (measured)")
-    return _scatter(rows, _length, _tflops, labels, "rate", "Throughput by N", span, marks)
+    return scatter(rows, _length, _tflops, labels, "rate", "Throughput by N", span, marks)
 
 
 def throughput_by_tile(rows: Sequence[Row]) -> str | None:
     """Draw each tile's best measured TFLOP/s as a bar with its interval."""
     best: dict[str, tuple[float, Row]] = {}
+    devices = {row["device"]["name"] for row in rows}
     for row in rows:
         point, rate = row["point"], _tflops(row)
         if rate is None or "Br" not in point:
             continue
         name = f"{point['Br']}x{point['Bc']} D{point['D']} {point['dtype']}"
+        if len(devices) > 1:
+            name += f" {row['device']['name']}"
         if name not in best or rate > best[name][0]:
             best[name] = rate, row
     if not best:
         return None
     chosen = sorted(best.items(), key=lambda item: item[1][0])[-24:]
-    with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(5.2, 1.0 + 0.24 * len(chosen)))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.24 * len(chosen)))
         rates = [rate for _, (rate, _) in chosen]
-        axis.barh([name for name, _ in chosen], rates, color=_COLOURS[0], height=0.7)
+        bars = axis.barh([name for name, _ in chosen], rates, color=COLOURS[0], height=0.7)
+        for bar, (_, (_, row)) in zip(bars, chosen, strict=True):
+            bar.set_url(link(row))
         for y, (_, (rate, row)) in enumerate(chosen):
             span = _tflops(row, "time_high_us") or rate, _tflops(row, "time_low_us") or rate
-            axis.plot(span, [y, y], color="#111111", lw=1.2)
+            axis.plot(span, [y, y], color=INK, lw=1.2)
         axis.set_xlabel("TFLOP/s (measured), best N, with 95 % interval")
         axis.tick_params(axis="y", labelsize=8)
-        return _svg(figure, "tiles", "Throughput by tile")
+        return svg(figure, "tiles", "Throughput by tile")
 
 
 def roofline(rows: Sequence[Row]) -> str | None:
@@ -234,16 +169,52 @@ def roofline(rows: Sequence[Row]) -> str | None:
     def roof(axis: Any) -> None:
         if peaks:
             rate, bandwidth = float(peaks["flops_per_s"]), float(peaks["bytes_per_s"])
-            xs = [2.0**i for i in range(0, 15)]
-            axis.plot(xs, [min(rate, bandwidth * x) / 1e12 for x in xs], color="#444444", lw=1.2)
+            knee = rate / bandwidth
+            left, right = axis.get_xlim()
+            xs = [min(left, knee / 4.0), knee, max(right, knee * 4.0)]
+            axis.plot(xs, [min(rate, bandwidth * x) / 1e12 for x in xs], color=INK, lw=1.2)
+            text = f"{rate / 1e12:.3g} TFLOP/s, {bandwidth / 1e9:,.0f} GB/s"
+            axis.annotate(
+                text,
+                (knee, rate / 1e12),
+                xytext=(0, 4),
+                textcoords="offset points",
+                fontsize=8,
+            )
 
     labels = ("FLOP per byte of least traffic", "TFLOP/s (measured)")
-    return _scatter(rows, intensity, _tflops, labels, "roof", "Roofline", None, roof)
+    return scatter(rows, intensity, _tflops, labels, "roof", "Roofline", None, roof)
+
+
+def counted_work(rows: Sequence[Row]) -> str | None:
+    """Draw the FLOP that kernels were counted to do a byte: unique, and asked for."""
+    counted = [
+        {**row, "result": value}
+        for row in rows
+        if row["status"] == "ok"
+        for name, value in row["result"].items()
+        if name == "counts" or name.endswith("_counts")
+    ]
+
+    def flop_per(row: Row, loaded: str, stored: str) -> float | None:
+        counts = row["result"]
+        # Each of a simdgroup's 32 lanes counts the 1024 FLOP that they do together.
+        flop = counts["matrix_operations"] * 32 + counts["float_operations"]
+        return flop / (counts[loaded] + counts[stored] or 1)
+
+    return scatter(
+        counted,
+        lambda row: flop_per(row, "unique_load_bytes", "unique_store_bytes"),
+        lambda row: flop_per(row, "device_load_bytes", "device_store_bytes"),
+        ("FLOP per unique device byte (counted)", "FLOP per byte asked for (counted)"),
+        "work",
+        "Counted work",
+    )
 
 
 def error_by_time(rows: Sequence[Row]) -> str | None:
     """Draw the error in ULP over the measured time."""
-    return _scatter(
+    return scatter(
         rows,
         lambda row: number(row, "time_us"),
         lambda row: number(row, "max_row_ulp"),
@@ -254,24 +225,68 @@ def error_by_time(rows: Sequence[Row]) -> str | None:
 
 
 def crossover(rows: Sequence[Row]) -> str | None:
-    """Draw the paired ratio of two kernels over N, with intervals, where rows hold one."""
+    """Draw each search for a crossover: the ratio at the sizes probed, and where it passes 1."""
+    searched = [row for row in rows if row["result"].get("probes")]
+    if not searched:
+        return None
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(WIDTH_IN, 3.6))
+        axis.axhline(1.0, color=INK, lw=1)
+        for i, (row, (name, _, _)) in enumerate(zip(searched, series_of(searched), strict=True)):
+            result, colour = row["result"], COLOURS[i % len(COLOURS)]
+            probes = result["probes"]
+            sizes = [probe["N"] for probe in probes]
+            name = f"{name} D{row['point']['D']}" if "D" in row["point"] else name
+            axis.vlines(
+                sizes, [p["low"] for p in probes], [p["high"] for p in probes], colour, lw=1.2
+            )
+            marks = axis.scatter(sizes, [p["ratio"] for p in probes], 26, colour, label=name, lw=0)
+            marks.set_urls([link(row)] * len(sizes))
+            if result["status"] == "bracketed":
+                span = result["crossover_low"], result["crossover_high"]
+                axis.axvspan(*span, color=colour, alpha=0.15, lw=0)
+        axis.set_xlabel("N")
+        axis.set_ylabel("time ratio (measured)")
+        log_axes(axis)
+        legend(axis)
+        return svg(figure, "crossover", "Crossover of two kernels")
 
-    def span(row: Row) -> tuple[float, float]:
-        return number(row, "ratio_low") or 0.0, number(row, "ratio_high") or 0.0
 
-    def even(axis: Any) -> None:
-        axis.axhline(1.0, color="#444444", lw=1)
+def pairs(rows: Sequence[Row]) -> str | None:
+    """Draw the paired ratios of two choices with their intervals, beside the margin of equal."""
+    found = [row for row in rows if number(row, "ratio")]
+    if not found:
+        return None
+    colours = {stats.FASTER: COLOURS[2], stats.SLOWER: COLOURS[1], stats.EQUAL: COLOURS[0]}
+    chosen = sorted(found, key=lambda row: float(row["result"]["ratio"]))[:_MOST_PAIRS]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.38 * len(chosen)))
+        axis.axvspan(1.0 / (1.0 + _MARGIN), 1.0 + _MARGIN, color="#dddddd", lw=0)
+        for y, row in enumerate(chosen):
+            result = row["result"]
+            colour = colours.get(result["verdict"], SOFT)
+            axis.hlines(y, result["ratio_low"], result["ratio_high"], colour, lw=1.4)
+            mark = axis.scatter([result["ratio"]], [y], 26, colour, lw=0)
+            mark.set_urls([link(row)])
+            # Beside the axis the names would take half of a phone's width.
+            place = axis.get_yaxis_transform()
+            axis.text(0.0, y + 0.3, _pair_name(row), transform=place, fontsize=8.5, color=INK)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        axis.set_xlabel("time of the first / time of the second (measured)")
+        return svg(figure, "pairs", "Paired comparisons")
 
-    return _scatter(
-        rows,
-        _length,
-        lambda row: number(row, "ratio"),
-        ("keys", "time ratio"),
-        "crossover",
-        "Crossover of two kernels",
-        span,
-        even,
-    )
+
+def _pair_name(row: Row) -> str:
+    point = row["point"]
+    if "axis" in point:
+        sides = f"{point['axis']} {point['a']} / {point['b']}"
+    elif "way" in point:
+        sides = f"{point.get('modification', '')} {point['way']} / inline"
+    else:
+        sides = f"{point.get('variant', row['proto'])} / {point.get('against', 'base')}"
+    size = " ".join(f"{name} {point[name]}" for name in ("page", "D", "Nkv") if name in point)
+    return f"{sides.strip()}, {point.get('dtype', '')} {size}".replace(",  ", ", ")
 
 
 @dataclass(frozen=True)
@@ -287,7 +302,7 @@ class Chart:
 _CHARTS = (
     Chart(
         "Threadgroup memory",
-        "Read from the pipelines; the limit is 32 KiB. It follows from the code.",
+        "Read from the pipelines; the limit is 32 KiB. Where it is 0, Q stays in device memory.",
         threadgroup_map,
         False,
     ),
@@ -300,8 +315,27 @@ _CHARTS = (
     Chart("Throughput", "Measured; dashed lines were published by others.", throughput, True),
     Chart("Throughput by tile", "Each tile at its best length.", throughput_by_tile, True),
     Chart("Roofline", "The line is this device's own probed peaks.", roofline, True),
+    Chart(
+        "Roofline, counted",
+        "Where a kernel stands on any device's roofline: exact counts, no times. What lies "
+        "between the axes is read again from caches.",
+        counted_work,
+        False,
+    ),
     Chart("Error against time", "Lower left is better.", error_by_time, True),
-    Chart("Crossover", "Above 1 the second kernel is faster.", crossover, True),
+    Chart(
+        "Paired comparisons",
+        "A-B-B-A blocks. Green: the first is faster; orange: slower; blue: equal within the grey "
+        "margin; grey: undecided.",
+        pairs,
+        True,
+    ),
+    Chart(
+        "Crossover",
+        "Above 1 the second kernel is faster; the band is the interval of the crossing.",
+        crossover,
+        True,
+    ),
 )
 
 
@@ -314,7 +348,7 @@ def draw_charts(rows: Sequence[Row]) -> list[dict[str, str]]:
     Returns:
         For each chart its title, note and SVG.
     """
-    timed = [row for row in rows if is_timed(row)]
+    timed = [row for row in rows if is_measured(row)]
     drawn = ((chart, chart.draw(timed if chart.of_times else rows)) for chart in _CHARTS)
     return [
         {"title": chart.title, "note": chart.note, "svg": svg}

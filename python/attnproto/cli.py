@@ -33,6 +33,7 @@ def run(
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
     where: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    axis: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     sweep: Path | None = None,
     point: str | None = None,
     limit_s: float | None = None,
@@ -49,6 +50,7 @@ def run(
         list_: List the prototypes and stop.
         resume: Go on with the run in --out, or with the newest one.
         where: Keep the points that meet a condition, such as "D == 64"; may be repeated.
+        axis: Values in place of the points' own, such as "D=64,128"; may be repeated.
         sweep: A TOML file of sweeps, in place of the prototypes' own points.
         point: One point as JSON.
         limit_s: Seconds one point may take.
@@ -56,17 +58,20 @@ def run(
     """
     if list_:
         return _list()
-    from .run import UsageError, make_plan, run_plan
+    from .run import UsageError, make_plan, prepare, run_plan
 
     if quick and full:
         raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
+    chosen = tuple(name.strip() for name in only.split(",") if name.strip())
+    prepare(chosen, print)
     plan = make_plan(
         mode="full" if full else "quick",
         device=device,
-        only=tuple(name.strip() for name in only.split(",") if name.strip()),
+        only=chosen,
         out=out,
         resume=resume,
         where=where,
+        axis=axis,
         sweep_text=_read(sweep) if sweep else None,
         point=point,
         limit_s=limit_s,
@@ -221,6 +226,23 @@ def kb_export(db: Path, out: Path) -> int:
     write_findings(out, findings)
     print(f"{len(findings)} findings written to {out}")
     return 0
+
+
+@app.command
+def lint(file: Path) -> int:
+    """Find what Apple's MSL 3.1 compiler would reject in a kernel text, without a Mac.
+
+    Args:
+        file: MSL; the files that it includes are looked for beside it.
+    """
+    from .msl.lint import lint as check
+
+    found = check(_read(file), folder=file.resolve().parent)
+    for one in found:
+        print(f"{one.file or file}:{one.line}: {one.severity}: {one.message} [{one.rule}]")
+    errors = sum(one.severity == "error" for one in found)
+    print(f"{errors} errors, {len(found) - errors} warnings")
+    return FAILED if errors else 0
 
 
 def _require_points(folder: Path) -> None:

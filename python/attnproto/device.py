@@ -8,19 +8,22 @@ wrote.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import DeviceUnavailable, DispatchError
+from .errors import DeviceUnavailable, DispatchError, KernelCompileError
 from .library import FunctionTable, Library, Pipeline
 
 if TYPE_CHECKING:
     from . import _core
 
+# Metal's argument tables hold as many.
+_INDICES = 31
 KINDS = ("metal", "cuda", "cpu")
 CPU_ENGINES = ("lockstep", "fibers")  # the first is the default
 
@@ -40,10 +43,16 @@ class DeviceSummary:
 
 @dataclass(frozen=True)
 class Timing:
-    """Start and end of one submission on the device's own clock, in microseconds."""
+    """Start and end of one submission on the device's own clock, in microseconds.
+
+    Attributes:
+        each: start and end of every dispatch, where they were asked for and the device's
+            counters could be believed; else empty.
+    """
 
     gpu_start_us: float
     gpu_end_us: float
+    each: tuple[tuple[float, float], ...] = ()
 
     @property
     def gpu_us(self) -> float:
@@ -89,6 +98,7 @@ class Dispatch:
         threadgroup_bytes: sizes of ``[[threadgroup(i)]]`` arguments, multiples of 16.
         grid: threads in the whole grid where that is not threadgroups times threads;
             the threadgroups at its far edges are then smaller.
+        barrier_before: in a concurrent submission, wait for everything before.
     """
 
     pipeline: Pipeline
@@ -97,6 +107,7 @@ class Dispatch:
     buffers: Mapping[int, object]
     threadgroup_bytes: Mapping[int, int] | None = None
     grid: Axes | None = None
+    barrier_before: bool = False
 
 
 class Device:
@@ -120,13 +131,29 @@ class Device:
         """What a time measured here is worth: ``measured`` or ``emulated``."""
         return self._core.tier
 
-    def library(self, text: str) -> Library:
+    def library(
+        self, text: str, *, fast_math: bool = False, macros: Mapping[str, str] | None = None
+    ) -> Library:
         """Compile an MSL text.
 
+        Args:
+            text: with every include already in it.
+            fast_math: let the compiler reorder and assume finite values, and use the fast
+                functions; Metal only.
+            macros: names and what they stand for; Metal only, elsewhere write them into the
+                text.
+
         Raises:
-            KernelCompileError: it is not valid; the message names the line.
+            KernelCompileError: it is not valid; the message names the line. Or the device
+                takes no options.
         """
-        return Library(self._core.library(text))
+        if not isinstance(text, str):
+            raise KernelCompileError(
+                f"[library] found {type(text).__name__}, needs MSL text; pass a string"
+            )
+        if not fast_math and not macros:
+            return Library(self._core.library(text))
+        return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
 
     def buffer(self, source: int | np.ndarray) -> Buffer:
         """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
@@ -135,6 +162,10 @@ class Device:
             made.numpy()[:] = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
             return made
         return Buffer(self._core.new_buffer(int(source)))
+
+    def allocated_bytes(self) -> int:
+        """Memory the device holds for this process, for leak checks; 0 where it can't say."""
+        return self._core.allocated_bytes()
 
     def run(
         self,
@@ -155,20 +186,41 @@ class Device:
             [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid)]
         )
 
-    def submit(self, dispatches: Sequence[Dispatch]) -> Timing:
-        """Run several dispatches as one submission, in order, and wait for the last."""
-        timing = self._core.submit([_encode(dispatch) for dispatch in dispatches])
-        return Timing(timing.gpu_start_us, timing.gpu_end_us)
+    def submit(
+        self,
+        dispatches: Sequence[Dispatch],
+        *,
+        concurrent: bool = False,
+        time_each: bool = False,
+    ) -> Timing:
+        """Run several dispatches as one submission, in order, and wait for the last.
+
+        Args:
+            dispatches: what runs.
+            concurrent: let dispatches overlap, save across ``barrier_before``.
+            time_each: read the device's counters around every dispatch, which then has an
+                encoder of its own and overlaps with none.
+
+        Raises:
+            DispatchError: a dispatch breaks a rule of the device; nothing has run.
+            GpuFault: Metal ended the submission.
+        """
+        timing = self._core.submit_with(
+            [_encode(dispatch) for dispatch in dispatches], concurrent, time_each
+        )
+        return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
 
     def __repr__(self) -> str:
         return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
 
 
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
-    axes = (value,) if isinstance(value, int) else tuple(value)
-    if not 1 <= len(axes) <= 3 or not all(0 <= int(n) < 2**32 for n in axes):
+    axes = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+    whole = all(isinstance(n, (int, np.integer)) and 0 <= n < 2**32 for n in axes)
+    if not whole or not 1 <= len(axes) <= 3:
         raise DispatchError(
-            f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative"
+            f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative "
+            "and each below 2^32"
         )
     return tuple(int(n) for n in (*axes, 1, 1)[:3])
 
@@ -176,6 +228,11 @@ def _axes(value: Axes, what: str) -> tuple[int, int, int]:
 def _encode(dispatch: Dispatch) -> _core.Dispatch:
     from . import _core
 
+    if not isinstance(dispatch.pipeline, Pipeline):
+        raise DispatchError(
+            f"[dispatch] found {dispatch.pipeline!r}, needs a pipeline; pass "
+            "device.library(text).pipeline(name)"
+        )
     grid = None if dispatch.grid is None else _axes(dispatch.grid, "grid")
     core = _core.Dispatch(
         dispatch.pipeline._core,
@@ -183,11 +240,30 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
         _axes(dispatch.threads, "threads"),
         grid,
     )
-    for index, value in dispatch.buffers.items():
+    for index, value in _numbered(dispatch.buffers, "buffers"):
         _bind(core, index, value)
-    for index, nbytes in (dispatch.threadgroup_bytes or {}).items():
-        core.threadgroup_bytes(index, nbytes)
+    for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
+        if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
+            raise DispatchError(
+                f"[dispatch] found {nbytes!r} bytes of threadgroup memory {index}, needs a whole "
+                "number, a multiple of 16"
+            )
+        core.threadgroup_bytes(index, int(nbytes))
+    if dispatch.barrier_before:
+        core.barrier_before()
     return core
+
+
+def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]]:
+    """Items by index, which must be one Metal has."""
+    if not isinstance(bound, Mapping):
+        raise DispatchError(f"[dispatch] found {what}={bound!r}, needs a dict with indices as keys")
+    for index in bound:
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < _INDICES:
+            raise DispatchError(
+                f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
+            )
+    return [(int(index), value) for index, value in bound.items()]
 
 
 def _bind(core: _core.Dispatch, index: int, value: object) -> None:
@@ -195,6 +271,11 @@ def _bind(core: _core.Dispatch, index: int, value: object) -> None:
         core.bind_table(index, value._core)
     elif isinstance(value, Buffer):
         core.bind_buffer(index, value._core, 0)
+    elif isinstance(value, np.ndarray) and value.dtype.hasobject:
+        raise DispatchError(
+            f"[dispatch] found an array of Python objects for buffer {index}, needs numbers; "
+            "pass array.astype(numpy.float32)"
+        )
     elif isinstance(value, np.ndarray) and value.ndim:
         if not value.flags.c_contiguous:
             raise DispatchError(
@@ -235,11 +316,12 @@ def cpu_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _open_cpu(engine: str = "lockstep") -> Device:
+def _open_cpu(validate: str = "", engine: str = CPU_ENGINES[0]) -> Device:
     from . import _core
     from .msl.front_end import NativeFrontEnd
 
-    return Device(_core.open_cpu(NativeFrontEnd(engine=engine), cpu_threads()))
+    front_end = NativeFrontEnd(validate=validate, engine=engine)
+    return Device(_core.open_cpu(front_end, cpu_threads(), validate=bool(validate)))
 
 
 def _open_metal() -> Device:
@@ -251,10 +333,10 @@ def _open_metal() -> Device:
 def _open_cuda() -> Device:
     from . import _core
 
-    def front_end_for(architecture: str) -> _core.FrontEnd:
+    def front_end_for(architecture: str, alignment: int) -> _core.FrontEnd:
         from .msl.ptx import PtxFrontEnd
 
-        return PtxFrontEnd(architecture)
+        return PtxFrontEnd(architecture, alignment)
 
     return Device(_core.open_cuda(front_end_for))
 
@@ -262,9 +344,43 @@ def _open_cuda() -> Device:
 _OPEN = {"metal": _open_metal, "cuda": _open_cuda, "cpu": _open_cpu}
 
 
+def _one_at_a_time(function: Callable) -> Callable:
+    """Two threads that open a device at once get the same one: two refuse each other's buffers."""
+    lock = threading.RLock()
+
+    @wraps(function)
+    def locked(*arguments: object) -> Device:
+        with lock:
+            return function(*arguments)
+
+    return locked
+
+
+@_one_at_a_time
 @cache
-def _opened(kind: str, engine: str = "") -> Device:
-    return _OPEN[kind](engine) if engine else _OPEN[kind]()
+def _opened(kind: str, validate: str = "", engine: str = "") -> Device:
+    if not validate and not engine:
+        return _OPEN[kind]()
+    return _OPEN[kind](validate, engine or CPU_ENGINES[0])
+
+
+def _checks(kind: str, validate: bool | str | None) -> str:
+    """What a device of a kind is to watch kernels for; the environment speaks to cpu only."""
+    if validate is None and kind != "cpu":
+        return ""
+    found = os.environ.get("ATTNPROTO_VALIDATE", "") if validate is None else validate
+    known = {"": "", "0": "", "1": "memory", False: "", True: "memory", "nan": "nan"}
+    if found not in known:
+        raise DeviceUnavailable(
+            f"[device] found validate={found!r}, needs True, False or 'nan' (ATTNPROTO_VALIDATE: "
+            "1, 0 or nan)"
+        )
+    if known[found] and kind != "cpu":
+        raise DeviceUnavailable(
+            f"[device] found validate={found!r} for {kind}, needs the cpu device; open 'cpu', or "
+            "set MTL_SHADER_VALIDATION=1 before the process starts for Metal's own checks"
+        )
+    return known[found]
 
 
 def _engine(kind: str, engine: str | None) -> str:
@@ -283,20 +399,25 @@ def _engine(kind: str, engine: str | None) -> str:
     return "" if engine == CPU_ENGINES[0] else engine  # the default is one device
 
 
-def open_device(kind: str = "auto", *, engine: str | None = None) -> Device:
+def open_device(
+    kind: str = "auto", *, validate: bool | str | None = None, engine: str | None = None
+) -> Device:
     """Open a device; the same one each time it is asked for.
 
     Args:
         kind: ``metal``, ``cuda``, ``cpu``, or ``auto`` for what ATTNPROTO_DEVICE names; unset,
             Metal where there is one and the cpu device elsewhere.
+        validate: for the cpu device, watch kernels for races, accesses out of bounds and the
+            other kinds of :class:`ValidationError`; ``"nan"`` for instructions that make a NaN
+            of numbers, too. Unset, what ATTNPROTO_VALIDATE says (1, nan).
         engine: of the cpu device: ``lockstep`` runs a simdgroup as vectors, and kernels that
             it does not take on fibers (:attr:`Pipeline.engine` says which, and why);
             ``fibers`` runs every lane on its own. Unset, what ATTNPROTO_CPU_ENGINE says, or
             lockstep.
 
     Raises:
-        DeviceUnavailable: this machine has none of that kind, the kind is unknown, or it has
-            no such engine.
+        DeviceUnavailable: this machine has none of that kind, the kind is unknown, it does not
+            validate, or it has no such engine.
     """
     if kind == "auto":
         kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
@@ -310,7 +431,7 @@ def open_device(kind: str = "auto", *, engine: str | None = None) -> Device:
         raise DeviceUnavailable(
             f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"
         )
-    return _opened(kind, _engine(kind, engine))
+    return _opened(kind, _checks(kind, validate), _engine(kind, engine))
 
 
 def devices() -> list[DeviceSummary]:

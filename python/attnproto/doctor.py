@@ -12,13 +12,29 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .device import DeviceSummary, cpu_threads, devices, open_device
+from . import __version__
+from .device import Device, DeviceSummary, cpu_threads, devices, open_device
 from .errors import AttnprotoError
 
 _PACKAGES = ("numpy", "ml-dtypes", "scipy", "pydantic", "matplotlib", "ziglang", "llvmlite")
+
+
+# A question runs kernels whose like nobody has run: what hangs or dies takes no other with it.
+_QUESTION_LIMIT_S = 180.0
+_CHILD = """
+import json, sys
+from dataclasses import asdict
+from attnproto.doctor import answer
+print(json.dumps(asdict(answer(sys.argv[1]))))
+"""
+
+
+class DoctorError(AttnprotoError, ValueError):
+    """A question that does not exist, or a file that cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -130,33 +146,75 @@ def examine() -> list[Line]:
     return lines
 
 
+def _questions() -> dict[str, Callable[[Device], str]]:
+    from .doctor_guesses import BY_NAME, GUESSES
+    from .doctor_questions import QUESTIONS
+
+    return {**QUESTIONS, **GUESSES, **BY_NAME}
+
+
+def _chosen(only: str) -> list[str]:
+    from .doctor_guesses import BY_NAME
+
+    known = _questions()
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in known]:
+        raise DoctorError(
+            f"[doctor] found the question {', '.join(unknown)}, needs one of {', '.join(known)}; "
+            "correct --only"
+        )
+    return names or [name for name in known if name not in BY_NAME]
+
+
+def answer(name: str) -> Line:
+    """Ask the Metal device one question in this process; whatever goes wrong is a line too."""
+    question = _questions()[name]
+    subject = str(question.__doc__).strip()
+    try:
+        return Line(subject, "seen", question(open_device("metal")))
+    except Exception as error:
+        return Line(subject, "failed", f"{type(error).__name__}: {error}")
+
+
+def answer_apart(name: str, program: str = _CHILD, limit_s: float = _QUESTION_LIMIT_S) -> Line:
+    """Ask one question in a process of its own.
+
+    Args:
+        name: such as ``Q2``.
+        program: what the process runs; prints a line as JSON at its end.
+        limit_s: seconds it may take.
+
+    Returns:
+        Its line; ``failed``, with what it said last, when it died or took too long.
+    """
+    subject = str(_questions()[name].__doc__).strip()
+    command = [sys.executable, "-c", program, name]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        cure = f"ask it alone: attnproto doctor --only {name}"
+        return Line(subject, "failed", f"no answer in {limit_s:g} s", cure)
+    if ran.returncode == 0:
+        return Line(**json_module.loads(ran.stdout.splitlines()[-1]))
+    said = (ran.stderr.strip().splitlines() or ["nothing"])[-1]
+    return Line(subject, "failed", f"the process ended with {ran.returncode}, saying: {said}")
+
+
 def ask(only: str = "") -> list[Line]:
     """Ask the Metal device the open questions; a question that fails is a line too.
 
     Args:
-        only: names of questions such as ``Q2``, separated by commas; all when empty.
+        only: names of questions such as ``Q2``, separated by commas; all when empty, save
+            those that keep the GPU busy for long (W).
 
     Raises:
         DeviceUnavailable: there is no Metal device.
+        DoctorError: there is no question of that name.
     """
-    device = open_device("metal")
-    from .doctor_questions import QUESTIONS
-
-    chosen = [name.strip() for name in only.split(",") if name.strip()] or list(QUESTIONS)
-    lines = []
-    for name in chosen:
-        question = QUESTIONS.get(name)
-        if question is None:
-            lines.append(Line(name, "failed", "no such question", f"ask {', '.join(QUESTIONS)}"))
-            continue
-        subject = (question.__doc__ or name).strip()
-        if not subject.startswith(name):
-            subject = f"{name}: {subject}"
-        try:
-            lines.append(Line(subject, "seen", question(device)))
-        except (AttnprotoError, OSError, ValueError, subprocess.SubprocessError) as error:
-            lines.append(Line(subject, "failed", f"{type(error).__name__}: {error}"))
-    return lines
+    names = _chosen(only)
+    # What is emulated lives in this process only.
+    ask_one = answer_apart if open_device("metal").tier == "measured" else answer
+    return [ask_one(name) for name in names]
 
 
 def _show(lines: list[Line]) -> None:
@@ -166,13 +224,31 @@ def _show(lines: list[Line]) -> None:
         print(f"{line.status:8} {line.subject:{width}}  {line.found}{cure}")
 
 
+def _write(path: Path, lines: list[Line]) -> None:
+    record = {
+        "attnproto": __version__,
+        "lines": [asdict(line) for line in lines],
+    }
+    try:
+        path.write_text(json_module.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise DoctorError(
+            f"[doctor] found {path} not writable ({error.strerror}), needs a file; "
+            "choose another path"
+        ) from error
+
+
 def doctor(*, json: Path | None = None, only: str = "") -> int:
     """Say what is there and what is missing; on a Mac, answer the open questions too.
 
     Args:
         json: Also write every line to this file.
-        only: Questions by name, separated by commas, such as Q2,Q7.
+        only: Questions by name, separated by commas, such as Q2,Q7. W1 is asked only so: it
+            keeps the GPU busy for ten seconds.
     """
+    if json is not None and not json.parent.is_dir():
+        raise DoctorError(f"[doctor] found no folder {json.parent}, needs one; create it")
+    _chosen(only)
     lines = examine()
     metal = any(line.subject == "device metal" and line.status == "ok" for line in lines)
     if metal:
@@ -182,7 +258,6 @@ def doctor(*, json: Path | None = None, only: str = "") -> int:
         lines.append(Line("open questions", "missing", "they need a Metal device", cure))
     _show(lines)
     if json is not None:
-        record = {"lines": [asdict(line) for line in lines]}
-        json.write_text(json_module.dumps(record, indent=1) + "\n")
+        _write(json, lines)
     usable = any(line.subject.startswith("device ") and line.status == "ok" for line in lines)
     return 0 if usable else 1

@@ -1,13 +1,12 @@
 """What only a Mac can answer: each question asked of the Metal device, one at a time.
 
-The numbers Q1 to Q8 are those of the project's page on Metal's semantics; the G
-questions are guesses that the software double encodes, so that the first real Mac
-confirms or corrects them. A question is a function from the device to what was seen.
+The numbers Q1 to Q8 are those of the project's page on Metal's semantics; what the
+software double guesses is in :mod:`attnproto.doctor_guesses`. A question is a function
+from the device to what was seen.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _core
-from .device import Device, Dispatch, Pipeline, _encode
+from .device import Device, Dispatch, Pipeline
 from .errors import AttnprotoError
 
 HEADER = """
@@ -215,9 +214,8 @@ def counters(device: Device) -> str:
     """Q7: what stage-boundary counters resolve to on this macOS."""
     y = np.zeros(32, np.float32)
     pipeline = device.library(CONSTANTS).pipeline("plain")
-    dispatch = _encode(Dispatch(pipeline, 1, 32, {0: y}))
-    timing = device._core.submit_with([dispatch] * 4, time_each=True)
-    spans = timing.spans()
+    timing = device.submit([Dispatch(pipeline, 1, 32, {0: y})] * 4, time_each=True)
+    spans = timing.each
     if not spans:
         return "no believable samples; command buffer times are used"
     each = ", ".join(f"{end - start:.2f}" for start, end in spans)
@@ -240,81 +238,6 @@ def fragment_layout(device: Device) -> str:
     return "differs: " + " ".join(f"{value:g}" for value in y)
 
 
-def compile_error_text(device: Device) -> str:
-    """G1: how the compiler reports an error."""
-    try:
-        device.library(HEADER + "kernel void broken(device float* y [[buffer(0)]]) { y[0] = z; }")
-    except AttnprotoError as error:
-        return str(error)
-    return "accepted"
-
-
-def unused_constants(device: Device) -> str:
-    """G2: a constant the text declares and this kernel does not reach may be given."""
-    device.library(CONSTANTS).pipeline("plain", {"UNUSED": 0.5})
-    return "accepted"
-
-
-def memory_in_place(device: Device) -> str:
-    """G3: a kernel writes page-aligned host memory in place."""
-    pages = mmap.mmap(-1, mmap.PAGESIZE)
-    y = np.frombuffer(pages, np.float32, count=mmap.PAGESIZE // 4)
-    run = device.run(
-        device.library(CONSTANTS).pipeline("plain"),
-        threadgroups=y.size // 32,
-        threads=32,
-        buffers={0: y},
-    )
-    return f"{int((y == 1).sum())} of {y.size} written, {run.gpu_us:.1f} us"
-
-
-def fresh_buffers(device: Device) -> str:
-    """G4: a new buffer holds zeroes."""
-    return "zero" if not device.buffer(1 << 16).numpy().any() else "not zero"
-
-
-def memory_after_release(device: Device) -> str:
-    """G5: the allocated size returns to what it was."""
-    before = device._core.allocated_bytes()
-    buffer = device.buffer(1 << 20)
-    during = device._core.allocated_bytes()
-    del buffer
-    after = device._core.allocated_bytes()
-    return f"{during - before} bytes more with a buffer of {1 << 20}, {after - before} after"
-
-
-def clock(device: Device) -> str:
-    """G6: GPU times of an empty kernel are positive and ordered."""
-    times = [run_plain(device, np.zeros(32, np.float32)) for _ in range(20)]
-    return f"{min(times):.2f} to {max(times):.2f} us"
-
-
-def concurrent_dispatches(device: Device) -> str:
-    """G7: what a concurrent encoder gains over a serial one."""
-    pipeline = device.library(HEADER + SCORE.replace("score", "modify") + LOOP).pipeline("loop")
-    arrays = [device.buffer(np.ones(1024, np.float32)) for _ in range(8)]
-    dispatches = [_encode(Dispatch(pipeline, 32, 32, {0: y})) for y in arrays]
-    times = {
-        name: min(
-            device._core.submit_with(dispatches, concurrent=concurrent).gpu_us for _ in range(3)
-        )
-        for name, concurrent in (("serial", False), ("concurrent", True))
-    }
-    return ", ".join(f"{name} {us:.1f} us" for name, us in times.items())
-
-
-def corrupt_archive(device: Device) -> str:
-    """G8: an archive that is not one."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(b"not an archive" * 100)
-        file.flush()
-        try:
-            device.library(CONSTANTS)._core.pipeline(specialised(file.name))
-        except AttnprotoError as error:
-            return str(error)
-    return "accepted"
-
-
 QUESTIONS: dict[str, Callable[[Device], str]] = {
     "Q1": missing_constant,
     "Q2": archive_round_trip,
@@ -324,12 +247,4 @@ QUESTIONS: dict[str, Callable[[Device], str]] = {
     "Q6": one_simdgroup_attribute,
     "Q7": counters,
     "Q8": fragment_layout,
-    "G1": compile_error_text,
-    "G2": unused_constants,
-    "G3": memory_in_place,
-    "G4": fresh_buffers,
-    "G5": memory_after_release,
-    "G6": clock,
-    "G7": concurrent_dispatches,
-    "G8": corrupt_archive,
 }

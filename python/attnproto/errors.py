@@ -5,6 +5,10 @@ Every message reads ``[where] found X, needs Y; cure``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 
 class AttnprotoError(Exception):
     """Base of every error below."""
@@ -22,8 +26,139 @@ class DispatchError(AttnprotoError):
     """A dispatch broke a rule of the device, or the kernel faulted while running."""
 
 
+@dataclass(frozen=True)
+class Party:
+    """One thread's part in what a validating device found.
+
+    Attributes:
+        action: what it does, such as ``reads`` or ``waits in``.
+        line: line of the kernel text, 0 where it is not known.
+        source: the text of that line.
+        callers: lines of the calls that lead to it, the innermost first.
+        threadgroup: position in the grid.
+        thread: index in the threadgroup.
+    """
+
+    action: str
+    line: int
+    source: str
+    callers: tuple[int, ...]
+    threadgroup: tuple[int, int, int]
+    thread: int
+
+    @property
+    def simdgroup(self) -> int:
+        """Index of its simdgroup in the threadgroup."""
+        return self.thread // 32
+
+    @property
+    def lane(self) -> int:
+        """Index in its simdgroup."""
+        return self.thread % 32
+
+    def __str__(self) -> str:
+        place = f" line {self.line} `{self.source}`" if self.line else ""
+        if self.callers:
+            place += f" (called from line {', '.join(map(str, self.callers))})"
+        return (
+            f"thread {self.thread} (simdgroup {self.simdgroup}, lane {self.lane}) of threadgroup "
+            f"{self.threadgroup} {self.action}{' in' * self._in}{place}"
+        )
+
+    @property
+    def _in(self) -> bool:
+        return self.line > 0 and not self.action.endswith((" in", " of"))
+
+
+def _party(
+    action: str, line: int, source: str, threadgroup: tuple[int, int, int], thread: int
+) -> Party:
+    """A party as the engine knows it: callers stand below the line's text."""
+    shown, *callers = source.split("\n")
+    return Party(action, line, shown, tuple(map(int, callers)), threadgroup, thread)
+
+
+class ValidationError(DispatchError):
+    """A kernel did what a validating device watches for; its outputs are not to be used.
+
+    Attributes:
+        kernel: its name.
+        kind: ``race``, ``out-of-bounds``, ``uninitialised``, ``read-only``, ``misaligned``,
+            ``alias``, ``divergent-barrier``, ``divergent-collective`` or ``nan``.
+        parties: the threads that took part, the one that was stopped first.
+        memory: what was accessed, in words; empty where it was no access.
+        offset: where in it, in bytes.
+        memory_bytes: how much it holds.
+        nbytes: size of the access.
+    """
+
+    _NEEDS: ClassVar[dict[str, str]] = {
+        "race": "a barrier between them that orders this memory for both threads, or atomics",
+        "out-of-bounds": "an access inside it; guard the index",
+        "uninitialised": "a write, ordered by a barrier, before the read",
+        "read-only": "a writable array bound to it",
+        "misaligned": "an address that is a multiple of the type's alignment",
+        "alias": "arguments that do not overlap where one of them is written; bind copies",
+        "divergent-barrier": "every thread to reach the same barrier",
+        "divergent-collective": "every lane it concerns to take part",
+        "nan": "operands with a defined result",
+    }
+
+    def __init__(
+        self,
+        kernel: str,
+        kind: str,
+        parties: Sequence[tuple],
+        memory: str = "",
+        offset: int = 0,
+        memory_bytes: int = 0,
+        nbytes: int = 0,
+    ):
+        self.kernel, self.kind, self.memory = kernel, kind, memory
+        self.offset, self.memory_bytes, self.nbytes = offset, memory_bytes, nbytes
+        self.parties = tuple(_party(*party) for party in parties)
+        where = f" at byte {offset} of {memory} ({memory_bytes} bytes)" if memory else ""
+        what = f"{kind} access" if kind in ("read-only", "misaligned", "out-of-bounds") else kind
+        super().__init__(
+            f"[validate {kernel}] found {what}{where}: "
+            f"{'; '.join(str(party) for party in self.parties)}; needs {self._NEEDS[kind]}"
+        )
+
+
 class DeviceUnavailable(AttnprotoError):
     """The device asked for is not on this machine."""
+
+
+class GpuFault(DispatchError):
+    """Kernels that were submitted did not complete; the next dispatch may.
+
+    Attributes:
+        code: Metal's command buffer error code.
+        kernels: the kernel at fault where Metal names it, else all that were submitted.
+    """
+
+    code: int = 0
+    kernels: str = ""
+
+
+class GpuTimeout(GpuFault):
+    """The GPU's watchdog ended a kernel that took too long."""
+
+
+class GpuPageFault(GpuFault):
+    """A kernel touched memory outside its buffers."""
+
+
+class GpuOutOfMemory(GpuFault):
+    """There was no memory for what the kernels use."""
+
+
+class DeviceLost(GpuFault, DeviceUnavailable):
+    """The GPU went away while kernels ran; only a new process can open it again."""
+
+
+# Which class a command buffer error code has; every other is a plain GpuFault.
+FAULTS = {2: GpuTimeout, 3: GpuPageFault, 8: GpuOutOfMemory, 11: DeviceLost}
 
 
 class WrongResult(AttnprotoError):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .errors import AttnprotoError
+from .published import is_m4
 from .store import content_key, read_records, write_atomically
 
 SKILLS = (
@@ -76,7 +77,7 @@ class Device(BaseModel):
     @property
     def is_m4(self) -> bool:
         """True for a plain M4, the project's target; M4 Pro and Max are other GPUs."""
-        return self.kind == "metal" and self.name.strip() in ("Apple M4", "M4")
+        return self.kind == "metal" and is_m4(self.name)
 
 
 class Finding(BaseModel):

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import atexit
 import json
+import multiprocessing
+import platform
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from . import environment
 from .errors import DeviceUnavailable
-from .runner import OPENER, DeviceRecord, Task, Worker, make_row
-from .store import content_key
+from .runner import OPENER, SPENT, DeviceRecord, Task, Worker, make_row, task_key
 
 # How often a point may lose its machine before it is given up as a row of its own.
 _LOSSES = 3
 
 _workers: dict[tuple[str, str, str], Worker] = {}
-
-
-def task_key(prototype: str, point: Mapping[str, Any], mode: str) -> str:
-    """Name a task whatever device takes it: a fleet's devices need not be alike."""
-    return content_key([prototype, point, mode])
+# One point at a time, however many threads the dask worker was given.
+_turn = threading.Lock()
 
 
 def run_fleet(
@@ -57,7 +56,8 @@ def run_fleet(
         Rows with the device and environment of the worker that ran them.
 
     Raises:
-        DeviceUnavailable: dask.distributed is not installed, or no scheduler answers.
+        DeviceUnavailable: dask.distributed is not installed, no scheduler answers, or a
+            machine of the fleet has no such device.
     """
     try:
         from distributed import Client, as_completed
@@ -101,7 +101,10 @@ def run_fleet(
 def _row_of(future: Any, task: Task, kind: str, mode: str) -> dict[str, Any]:
     if future.status == "finished":
         return future.result()
-    reason = f"no worker finished it: {future.exception()}"
+    error = future.exception()
+    if isinstance(error, DeviceUnavailable):
+        raise error
+    reason = f"no worker finished it: {error}"
     nowhere = DeviceRecord(kind, "fleet", "unknown")
     now = datetime.now(timezone.utc)
     return make_row(task, mode, nowhere, environment.describe(), ("crashed", reason), now, 0.0)
@@ -123,15 +126,29 @@ def run_here(
     Returns:
         Its row.
     """
+    if multiprocessing.current_process().daemon:
+        raise DeviceUnavailable(
+            f"[fleet] found the dask worker of {platform.node()} under a nanny, whose children may "
+            "have none, needs it alone; start it with dask worker ADDRESS --no-nanny --nthreads 1"
+        )
     task = Task(prototype, json.loads(point), limit_s)
     owner = (kind, mode, opener)
-    if owner not in _workers:
-        _workers[owner] = Worker(kind, mode, opener)
-        atexit.register(_workers[owner].stop)
-    worker = _workers[owner]
-    at = datetime.now(timezone.utc)
-    answer = worker.run(task)
-    elapsed_s = (datetime.now(timezone.utc) - at).total_seconds()
-    if answer[0] in ("timeout", "crashed"):
-        _workers.pop(owner).stop()
-    return make_row(task, mode, worker.device, environment.describe(), answer, at, elapsed_s)
+    with _turn:
+        if owner not in _workers:
+            _workers[owner] = _open(kind, mode, opener)
+            atexit.register(_workers[owner].stop)
+        worker = _workers[owner]
+        at = datetime.now(timezone.utc)
+        answer = worker.run(task)
+        elapsed_s = (datetime.now(timezone.utc) - at).total_seconds()
+        if answer[0] in SPENT:
+            _workers.pop(owner).stop()
+    made_with = {**environment.describe(), "host": platform.node()}
+    return make_row(task, mode, worker.device, made_with, answer, at, elapsed_s)
+
+
+def _open(kind: str, mode: str, opener: str) -> Worker:
+    try:
+        return Worker(kind, mode, opener)
+    except DeviceUnavailable as error:
+        raise DeviceUnavailable(f"{error} (on {platform.node()})") from error

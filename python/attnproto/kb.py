@@ -14,22 +14,11 @@ from pathlib import Path
 
 from .errors import AttnprotoError
 from .findings import SKILLS, Finding, confidence_word, read_findings
+from .kb_schema import create
 
-_LAYERS = (0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4)
-_TITLES = (
-    "Apple GPU Microarchitecture",
-    "Unified Memory Architecture",
-    "Metal Compute Pipeline",
-    "Metal Shading Language for Compute",
-    "GPU Storage & I/O Patterns",
-    "GPU Performance Engineering",
-    "SIMD & Threadgroup Programming",
-    "MLX Framework for GPU Computing",
-    "Metal 4 Next-Generation API",
-    "Distributed GPU Computing",
-    "GPU-Centric Application Design",
-)
 _RECORD = "\nrecord: "
+# By their record: the kb command leaves no word about the session.
+_OURS, _PATTERN = "FROM findings WHERE evidence LIKE ?", f'%{_RECORD}{{"domain":%'
 
 
 class KbError(AttnprotoError):
@@ -152,7 +141,7 @@ def import_into_database(findings: Sequence[Finding], database: Path | str) -> I
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if created:
-                    _create(connection)
+                    create(connection)
                 result = _insert(connection, findings)
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -179,11 +168,8 @@ def _insert(connection: sqlite3.Connection, findings: Sequence[Finding]) -> Impo
     skills = dict(connection.execute("SELECT name, id FROM skills"))
     columns = {row[1] for row in connection.execute("PRAGMA table_info(findings)")}
     present = set()
-    for (evidence,) in connection.execute(
-        "SELECT evidence FROM findings WHERE investigation_session LIKE 'attnproto %'"
-    ):
-        if _RECORD in (evidence or ""):
-            present.add(json.loads(evidence.partition(_RECORD)[2])["id"])
+    for (evidence,) in connection.execute(f"SELECT evidence {_OURS}", (_PATTERN,)):
+        present.add(json.loads(evidence.partition(_RECORD)[2])["id"])
     before = connection.execute("SELECT count(*) FROM findings").fetchone()[0]
     fresh = [finding for finding in findings if finding.id not in present]
     for finding in fresh:
@@ -234,8 +220,7 @@ def export_from_database(database: Path | str) -> list[Finding]:
     try:
         with closing(sqlite3.connect(database)) as connection:
             rows = connection.execute(
-                "SELECT evidence FROM findings WHERE investigation_session LIKE 'attnproto %' "
-                "ORDER BY id"
+                f"SELECT evidence {_OURS} ORDER BY id", (_PATTERN,)
             ).fetchall()
     except sqlite3.Error as error:
         raise KbError(
@@ -249,7 +234,8 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
     """Import findings through GPU Forge's shell command, one call each.
 
     The command prints success even when it writes nothing, so its total is read before and
-    after; a finding already there is recognised by its id among the tags.
+    after; a finding already there is recognised by its id among the tags. Skills that its
+    statistics do not list are refused before the first call.
 
     Args:
         findings: Checked findings.
@@ -259,12 +245,21 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
         How many were added and how many were there already.
 
     Raises:
-        KbError: The command fails or writes fewer findings than asked. Findings added
-            before that stay: the command has no way to take them back.
+        KbError: The base lacks a skill; or the command fails or writes fewer findings than
+            asked: those added before that stay, since it has no way to take them back, and
+            the message says how many.
     """
     call = shlex.split(command)
-    fresh = [finding for finding in findings if not _run(call, "search", finding.id).strip()]
-    before = _total(call)
+    # Among the tags only: the record of a later finding names the one it supersedes.
+    fresh = [f for f in findings if not _run(call, "search", f"tags : {f.id}").strip()]
+    told = _run(call, "stats")
+    listed = {skill for skill in SKILLS if skill in told.split()}
+    if listed and (lacking := sorted({finding.domain for finding in fresh} - listed)):
+        raise KbError(
+            f"[kb.import] found the domain {lacking[0]!r}, needs one of the base's skills "
+            f"({', '.join(sorted(listed))}); correct the finding"
+        )
+    before = _total(told)
     for number, finding in enumerate(fresh, start=1):
         row = to_row(finding)
         _run(
@@ -280,11 +275,11 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
             row.confidence,
             row.tags,
         )
-        written = _total(call) - before
+        written = _total(_run(call, "stats")) - before
         if written != number:
             raise KbError(
-                f"[kb.import] found {written} findings written after {number} calls, needs as "
-                f"many; check that the base has the skill {row.skill!r}"
+                f"[kb.import] found {written} of {len(fresh)} findings written after {number} "
+                f"calls, needs one each; check that the base has the skill {row.skill!r}"
             )
     return Imported(len(fresh), len(findings) - len(fresh))
 
@@ -307,92 +302,11 @@ def _run(call: Sequence[str], *arguments: str) -> str:
     return done.stdout
 
 
-def _total(call: Sequence[str]) -> int:
-    for line in _run(call, "stats").splitlines():
+def _total(stats: str) -> int:
+    for line in stats.splitlines():
         if line.startswith("Total findings:"):
             return int(line.split(":")[1])
     raise KbError(
         "[kb.import] found no 'Total findings' in what kb stats prints, needs it to count the "
         "rows; use --db"
     )
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.executemany(
-        "INSERT INTO skills (id, name, layer, title) VALUES (?, ?, ?, ?)",
-        [
-            (number, name, layer, title)
-            for number, (name, layer, title) in enumerate(
-                zip(SKILLS, _LAYERS, _TITLES, strict=True), start=1
-            )
-        ],
-    )
-
-
-# Table and column names, checks and triggers are GPU Forge's, so that its kb reads the file.
-_SOURCE_TYPES = (
-    "academic_paper",
-    "apple_docs",
-    "wwdc_session",
-    "github_repo",
-    "blog_post",
-    "reverse_engineering",
-    "benchmark",
-    "empirical_test",
-    "patent",
-    "forum_post",
-    "book",
-    "other",
-)
-_WORDS = ("verified", "high", "medium", "low", "unverified")
-_INFORMAL = "NEW.source_type IN ('blog_post', 'forum_post', 'other')"
-_INDEXED = "claim, evidence, tags, notes"
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
-
-
-def _row(which: str) -> str:
-    return ", ".join(f"{which}.{name}" for name in ("id", *_INDEXED.split(", ")))
-
-
-_TO_INDEX = f"INSERT INTO findings_fts (rowid, {_INDEXED}) VALUES ({_row('new')});"
-_FROM_INDEX = (
-    f"INSERT INTO findings_fts (findings_fts, rowid, {_INDEXED}) VALUES ('delete', {_row('old')});"
-)
-_SCHEMA = (
-    """CREATE TABLE skills (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL,
-    layer INTEGER NOT NULL, title TEXT NOT NULL, github_issue INTEGER, description TEXT)""",
-    f"""CREATE TABLE findings (id INTEGER PRIMARY KEY AUTOINCREMENT,
-    skill_id INTEGER NOT NULL REFERENCES skills (id), topic TEXT NOT NULL, claim TEXT NOT NULL,
-    evidence TEXT, source_url TEXT, source_title TEXT,
-    source_type TEXT DEFAULT 'other' CHECK (source_type IN ({_quoted(_SOURCE_TYPES)})),
-    confidence TEXT DEFAULT 'unverified' CHECK (confidence IN ({_quoted(_WORDS)})),
-    date_found TEXT DEFAULT (date('now')), date_published TEXT, tags TEXT, notes TEXT,
-    investigation_session TEXT)""",
-    """CREATE TABLE citations (id INTEGER PRIMARY KEY AUTOINCREMENT,
-    finding_id INTEGER REFERENCES findings (id) ON DELETE CASCADE, authors TEXT,
-    title TEXT NOT NULL, venue TEXT, year INTEGER, doi TEXT, url TEXT, bibtex TEXT,
-    author_source TEXT DEFAULT 'unverified')""",
-    """CREATE TABLE investigations (id INTEGER PRIMARY KEY AUTOINCREMENT,
-    skill_id INTEGER REFERENCES skills (id), topic TEXT NOT NULL, github_issue INTEGER,
-    started_at TEXT DEFAULT (datetime('now')), completed_at TEXT,
-    queries_run INTEGER DEFAULT 0, findings_added INTEGER DEFAULT 0, status TEXT,
-    summary TEXT)""",
-    f"""CREATE VIRTUAL TABLE findings_fts USING fts5 ({_INDEXED},
-    content=findings, content_rowid=id)""",
-    f"CREATE TRIGGER findings_ai AFTER INSERT ON findings BEGIN {_TO_INDEX} END",
-    f"CREATE TRIGGER findings_ad AFTER DELETE ON findings BEGIN {_FROM_INDEX} END",
-    f"CREATE TRIGGER findings_au AFTER UPDATE ON findings BEGIN {_FROM_INDEX} {_TO_INDEX} END",
-    "CREATE INDEX idx_findings_skill ON findings (skill_id)",
-    "CREATE INDEX idx_findings_topic ON findings (topic)",
-    f"""CREATE TRIGGER findings_confidence_check_insert BEFORE INSERT ON findings
-    WHEN NEW.confidence = 'verified' AND {_INFORMAL}
-    BEGIN SELECT RAISE(ABORT, 'an informal source cannot be verified'); END""",
-    f"""CREATE TRIGGER findings_confidence_check_update BEFORE UPDATE ON findings
-    WHEN NEW.confidence = 'verified' AND {_INFORMAL}
-    BEGIN SELECT RAISE(ABORT, 'an informal source cannot be verified'); END""",
-)

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import KernelCompileError
+
 if TYPE_CHECKING:
     from . import _core
 
+# MSL 3.1, 5.8.1.
+_LAST_CONSTANT = 65535
 Constants = Mapping["int | str", "bool | int | float"]
 
 
@@ -208,7 +212,17 @@ def describe(
     """What a device is asked for; arguments as in :meth:`Library.pipeline`."""
     from . import _core
 
-    given = [_core.Constant(key, _scalar(value)) for key, value in (constants or {}).items()]
+    if not isinstance(name, str):
+        raise KernelCompileError(
+            f"[pipeline] found {name!r} as the kernel's name, needs a string; pass one of "
+            "library.functions()"
+        )
+    if not isinstance(constants or {}, Mapping):
+        raise KernelCompileError(
+            f"[pipeline {name}] found constants={constants!r}, needs values by index or by name; "
+            'pass {0: 64, "causal": True}'
+        )
+    given = [_constant(name, key, value) for key, value in (constants or {}).items()]
     path = os.fspath(archive) if archive is not None else ""
     described = _core.PipelineDescriptor(name, given, list(linked), path)
     for function, library in (private or {}).items():
@@ -239,5 +253,18 @@ def _flat(graph: Call) -> list[_core.StitchedCall]:
     return calls
 
 
-def _scalar(value: object) -> bool | int | float:
-    return value.item() if isinstance(value, np.generic) else value
+def _constant(kernel: str, key: object, value: object) -> _core.Constant:
+    from . import _core
+
+    key, value = (v.item() if isinstance(v, np.generic) else v for v in (key, value))
+    if not isinstance(key, str) and (type(key) is not int or not 0 <= key <= _LAST_CONSTANT):
+        raise KernelCompileError(
+            f"[pipeline {kernel}] found {key!r} as a function constant, needs its name or its "
+            f"index from 0 to {_LAST_CONSTANT}"
+        )
+    if not isinstance(value, (bool, int, float)):
+        raise KernelCompileError(
+            f"[pipeline {kernel}] found {value!r} for function constant {key!r}, needs a bool or "
+            "a number"
+        )
+    return _core.Constant(key, value)

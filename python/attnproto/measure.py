@@ -1,20 +1,19 @@
 """Timing a kernel by protocol: right first, warm, long enough, often enough, possible.
 
-The protocol is written out in ``Protocol``; when to stop is decided by rule objects.
+The protocol is written out in ``Protocol``; when to stop is decided by the rules of ``stopping``.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
-import numpy as np
-
 from .errors import AttnprotoError, UnstableMeasurement, WrongResult
 from .stats import Summary, summarize
+from .stopping import AllOf, AnyOf, ElapsedTime, MedianPrecision, SampleCount, StoppingRule
 
 
 class ImpossibleTime(AttnprotoError):
@@ -31,104 +30,6 @@ class Verdict(Interface):
     @property
     def reason(self) -> str:
         """Why not."""
-
-
-class StoppingRule(Interface):
-    """Decides after each sample whether sampling may end."""
-
-    def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True when this rule is satisfied."""
-
-    def describe(self) -> str:
-        """The rule in words, for the record."""
-
-
-@dataclass(frozen=True)
-class SampleCount:
-    """Satisfied by ``count`` samples."""
-
-    count: int
-
-    def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True from the last sample wanted on."""
-        return len(samples_us) >= self.count
-
-    def describe(self) -> str:
-        """The rule in words."""
-        return f"{self.count} samples"
-
-
-@dataclass(frozen=True)
-class ElapsedTime:
-    """Satisfied by ``seconds`` of wall-clock sampling."""
-
-    seconds: float
-
-    def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True when the time is up."""
-        return elapsed_s >= self.seconds
-
-    def describe(self) -> str:
-        """The rule in words."""
-        return f"{self.seconds:g} s"
-
-
-@dataclass(frozen=True)
-class MedianPrecision:
-    """Satisfied when the median's standard error is a small share of it.
-
-    The error is that of a median of normal samples, ``1.2533 sigma / sqrt(n)``, with sigma
-    taken from the median absolute deviation, so that one outlier cannot prolong the run. It
-    is looked at when the count doubles: looking always would stop on lucky streaks.
-    """
-
-    relative: float
-    least: int = 8
-
-    def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True at a power-of-two multiple of ``least`` where the error is small enough."""
-        count = len(samples_us)
-        looks, rest = divmod(count, self.least)
-        if count < self.least or rest or looks & (looks - 1):
-            return False
-        values = np.asarray(samples_us)
-        median = float(np.median(values))
-        sigma = 1.4826 * float(np.median(np.abs(values - median)))
-        return 1.2533 * sigma / math.sqrt(count) <= self.relative * median
-
-    def describe(self) -> str:
-        """The rule in words."""
-        return f"median known to {100 * self.relative:g} %"
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """Satisfied when one of its rules is."""
-
-    rules: tuple[StoppingRule, ...]
-
-    def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True when one rule says so."""
-        return any(rule.done(samples_us, elapsed_s) for rule in self.rules)
-
-    def describe(self) -> str:
-        """The rule in words."""
-        return " or ".join(rule.describe() for rule in self.rules)
-
-
-@dataclass(frozen=True)
-class AllOf:
-    """Satisfied when all of its rules are."""
-
-    rules: tuple[StoppingRule, ...]
-
-    def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True when every rule says so."""
-        return all(rule.done(samples_us, elapsed_s) for rule in self.rules)
-
-    def describe(self) -> str:
-        """The rule in words."""
-        return " and ".join(rule.describe() for rule in self.rules)
 
 
 @dataclass(frozen=True)
@@ -163,7 +64,10 @@ class Protocol:
         )
 
 
-QUICK = Protocol("quick", 4, 200e3, 1.2e3, AnyOf((SampleCount(15), ElapsedTime(2.0))))
+# 15 samples of a quiet kernel, twice or four times as many of a noisy one.
+QUICK = Protocol(
+    "quick", 4, 200e3, 1.2e3, AnyOf((MedianPrecision(0.01, least=15), ElapsedTime(2.0)))
+)
 # criterion spreads its measurement time over the samples: 10 s over 50 gives 200 ms each.
 FULL = Protocol("full", 4, 5e6, 200e3, AllOf((SampleCount(50), ElapsedTime(10.0))))
 
@@ -267,29 +171,14 @@ def measure(
         ImpossibleTime: The time is below what the device can do, or one dispatch is longer
             than the watchdog allows.
     """
-    _require(gate(), "before")
-    once_us = max(run(1) for _ in range(max(1, protocol.throwaway)))
-    if not once_us > 0.0:
-        raise UnstableMeasurement(
-            f"[measure] found a dispatch of {once_us} us, needs a clock that advances; "
-            "enlarge the problem"
-        )
-    if once_us > protocol.longest_us:
-        raise ImpossibleTime(
-            f"[measure] found a dispatch of {once_us / 1e3:.0f} ms, needs at most "
-            f"{protocol.longest_us / 1e3:.0f} ms; split the problem"
-        )
-    repeats = max(1, math.ceil(protocol.sample_us / once_us))
-    repeats = max(1, min(repeats, int(protocol.longest_us / once_us)))
-    warm_us = 0.0
-    while warm_us < protocol.warmup_us:
-        warm_us += run(repeats)
+    require(gate(), "before")
+    repeats, warm_us = warm_up(run, protocol)
     samples: list[float] = []
     started = time.perf_counter()
     while not protocol.stop.done(samples, time.perf_counter() - started):
         samples.append(run(repeats) / repeats)
     if regate is not None:
-        _require(regate(), "after")
+        require(regate(), "after")
     summary = summarize(samples)
     if summary.cv > protocol.largest_cv:
         raise UnstableMeasurement(
@@ -301,7 +190,56 @@ def measure(
     return Measurement(tuple(samples), summary, repeats, warm_us, protocol.describe())
 
 
-def _require(verdict: Verdict, when: str) -> None:
+def warm_up(run: Callable[[int], float], protocol: Protocol) -> tuple[int, float]:
+    """Throw dispatches away and bring the clock up, finding how many fill a sample.
+
+    The first dispatches after idle are slow, and repeats counted by them would fill too
+    little: the fastest seen counts.
+
+    Args:
+        run: As for ``measure``.
+        protocol: How long to warm up and what to fill.
+
+    Returns:
+        Repeats for each sample, and the GPU time spent in us.
+
+    Raises:
+        UnstableMeasurement: The clock does not advance.
+        ImpossibleTime: One dispatch is longer than the watchdog allows.
+    """
+    thrown = [run(1) for _ in range(max(1, protocol.throwaway))]
+    fastest_us = min(thrown)
+    if not fastest_us > 0.0:
+        raise UnstableMeasurement(
+            f"[measure] found a dispatch of {fastest_us} us, needs a clock that advances; "
+            "enlarge the problem"
+        )
+    if max(thrown) > protocol.longest_us:
+        raise ImpossibleTime(
+            f"[measure] found a dispatch of {max(thrown) / 1e3:.0f} ms, needs at most "
+            f"{protocol.longest_us / 1e3:.0f} ms; split the problem"
+        )
+    # A submission may be as long as one dispatch, counted at the slowest seen.
+    most = max(1, int(protocol.longest_us / max(thrown)))
+    repeats, warm_us = 0, 0.0
+    while warm_us < protocol.warmup_us or repeats < _filling(fastest_us, protocol, most):
+        repeats = _filling(fastest_us, protocol, most)
+        took_us = run(repeats)
+        warm_us += took_us
+        fastest_us = min(fastest_us, took_us / repeats)
+    return repeats, warm_us
+
+
+def _filling(once_us: float, protocol: Protocol, most: int) -> int:
+    return min(most, max(1, math.ceil(protocol.sample_us / once_us)))
+
+
+def require(verdict: Verdict, when: str) -> None:
+    """Refuse to go on with a wrong output.
+
+    Raises:
+        WrongResult: The verdict says so.
+    """
     if not verdict.passed:
         raise WrongResult(
             f"[measure] found a wrong output {when} timing ({verdict.reason}), needs one within "

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from .runner import DeviceRecord
 
@@ -21,25 +22,26 @@ class Progress:
 
     Args:
         total: Points of the plan.
-        done: Rows already on disk.
+        done: Points of the plan that have their rows already.
     """
 
     def __init__(self, total: int, done: int) -> None:
         self._console = Console()
         self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            # What runs gives way first where the line is short, not the count or the time left.
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1)),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
             console=self._console,
+            expand=True,
             disable=not self._console.is_terminal,
         )
         self._total = total
-        self._task = self._bar.add_task("starting", total=total)
+        self._task = self._bar.add_task("starting", total=total, completed=done)
         self._device: DeviceRecord | None = None
         self._spoken = time.monotonic()
-        self._fresh = 0
-        self.written = done
+        self._done = done
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -57,14 +59,16 @@ class Progress:
             self._console.print(
                 f"device: {device.name} ({device.kind}); {note}", highlight=False, soft_wrap=True
             )
-            self._bar.update(self._task, completed=self.written)
-        self._bar.update(self._task, description=label[:60])
+        self._bar.update(self._task, description=label)
 
     def finished(self, row: Mapping[str, Any]) -> None:
         """Count a row; say why when it is not ok."""
-        self.written += 1
-        self._fresh += 1
+        self._done += 1
         self._bar.advance(self._task)
+        if self._device is None:
+            # A fleet says what has run, not what begins.
+            where = row["environment"].get("host", row["device"]["name"])
+            self._bar.update(self._task, description=f"{row['proto']} on {where}")
         if row["status"] != "ok":
             self._console.print(
                 f"{row['status']}: {row['proto']} {dict(row['point'])}: {row['reason']}",
@@ -75,4 +79,4 @@ class Progress:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._spoken >= _LINE_EVERY_S:
             self._spoken = now
-            self._console.print(f"{self.written} of {self._total} points", highlight=False)
+            self._console.print(f"{self._done} of {self._total} points", highlight=False)

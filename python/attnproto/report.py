@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from . import published
 from .findings import Finding, confidence_word
-from .published import published_marks
+from .prototypes import UnknownPrototype, load
 from .store import write_atomically
 
 HTML, MARKDOWN = "report.html", "report.md"
-# The page lists at most this many rows; those that findings rest on come first.
+# The page lists this many rows, or as many as findings and charts link to.
 _MOST_ROWS = 1000
-_EVIDENCE_SHOWN = 6
+_MOST_FAILURES = 500
+# A card names this many of a finding's rows, and more of them when opened.
+_EVIDENCE_SHOWN, _EVIDENCE_LINKED = 6, 200
 
 TIERS: dict[str, str] = {
     "measured": "a clock of the device named",
@@ -75,8 +79,10 @@ def render(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tu
         lstrip_blocks=True,
     )
     loader.filters["figures"] = figures
-    view = build_view(rows, findings)
-    html = loader.get_template("report.html.j2").render(view, charts=draw_charts(rows))
+    charts = draw_charts(rows)
+    drawn = {key for chart in charts for key in re.findall(r'href="#r-([^"]+)"', chart["svg"])}
+    view = build_view(rows, findings, drawn)
+    html = loader.get_template("report.html.j2").render(view, charts=charts)
     return html, loader.get_template("report.md.j2").render(view)
 
 
@@ -91,62 +97,84 @@ def figures(value: Any, digits: int = 4) -> str:
     return str(value)
 
 
-def build_view(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> dict[str, Any]:
+def build_view(
+    rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding], drawn: Set[str] = frozenset()
+) -> dict[str, Any]:
     """Collect what the templates show.
 
     Args:
         rows: Result rows.
         findings: Findings on them.
+        drawn: Keys of the rows that charts link to.
 
     Returns:
         Plain values by name.
     """
     superseded = {finding.supersedes for finding in findings if finding.supersedes}
     current = [finding for finding in findings if finding.id not in superseded]
-    shown = select_rows(rows, current)
+    met = {reached.mark: reached for reached in published.reached(rows)}
+    linked_to = {*drawn, *(reached.row for reached in met.values())}
+    shown = select_rows(rows, current, linked_to)
     linked = {row["key"] for row in shown}
     devices = {(r["device"]["name"], r["device"]["kind"], r["device"]["tier"]) for r in rows}
     environments = {tuple(sorted(row["environment"].items())) for row in rows}
     return {
         "devices": [{"name": n, "kind": k, "tier": t} for n, k, t in sorted(devices)],
-        "answers_for_m4": any(k == "metal" and n in ("Apple M4", "M4") for n, k, _ in devices),
+        "answers_for_m4": any(k == "metal" and published.is_m4(n) for n, k, _ in devices),
         "statuses": dict(sorted(Counter(row["status"] for row in rows).items())),
         "prototypes": sorted({row["proto"] for row in rows}),
         "modes": sorted({row["mode"] for row in rows}),
-        "started": min((row["started_utc"] for row in rows), default=""),
-        "ended": max((row["started_utc"] for row in rows), default=""),
+        "started": min((row["started_utc"] for row in rows), default="")[:16].replace("T", " "),
         "tiers": TIERS,
         "findings": [finding_view(finding, linked) for finding in current],
         "superseded": len(findings) - len(current),
+        "exhibits": exhibits_of(rows),
         "fields": _FIELDS,
         "rows": [row_view(row) for row in shown],
         "row_count": len(rows),
         "environments": [dict(items) for items in sorted(environments)],
-        "marks": published_marks(),
+        "marks": [(mark, met.get(mark)) for mark in published.published_marks()],
+        "met": bool(met),
+        "tier_counts": Counter(finding.tier for finding in current),
     }
 
 
+def exhibits_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Collect the tables and texts that the rows' prototypes show, device by device."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["proto"], row["device"]["name"]), []).append(row)
+    shown = []
+    for (proto, device), members in sorted(groups.items()):
+        try:
+            sections = load(proto).sections
+        except UnknownPrototype:
+            # A prototype of one's own, that the row names by its module.
+            continue
+        for exhibit in sections(members) if sections else ():
+            shown.append({"device": device, "tier": members[0]["device"]["tier"], "it": exhibit})
+    return shown
+
+
 def select_rows(
-    rows: Sequence[Mapping[str, Any]], findings: Iterable[Finding]
+    rows: Sequence[Mapping[str, Any]], findings: Iterable[Finding], drawn: Set[str] = frozenset()
 ) -> list[Mapping[str, Any]]:
-    """Choose the rows the page lists: evidence and failures first, in the run's order."""
+    """Choose the rows the page lists: all that it links to, failures, then an even selection."""
     if len(rows) <= _MOST_ROWS:
         return list(rows)
-    cited = {key for f in findings for key in f.evidence.rows[:_EVIDENCE_SHOWN]}
-    wanted = [row["key"] in cited or row["status"] != "ok" for row in rows]
-    room = _MOST_ROWS - sum(wanted)
-    chosen = []
-    for row, first in zip(rows, wanted, strict=True):
-        if first or room > 0:
-            room -= not first
-            chosen.append(row)
-    return chosen[: 2 * _MOST_ROWS]
+    cited = {key for f in findings for key in f.evidence.rows[:_EVIDENCE_LINKED]}
+    failed = [row["key"] for row in rows if row["status"] != "ok"][:_MOST_FAILURES]
+    wanted = cited | drawn | set(failed)
+    others = [row["key"] for row in rows if row["key"] not in wanted]
+    room = max(0, _MOST_ROWS - len(rows) + len(others))
+    wanted |= {others[i * len(others) // room] for i in range(room)}
+    return [row for row in rows if row["key"] in wanted]
 
 
 def finding_view(finding: Finding, linked: set[str]) -> dict[str, Any]:
     """Prepare one finding: its words, and links to the rows that are on the page."""
     rows = finding.evidence.rows
-    shown = [key for key in rows if key in linked][:_EVIDENCE_SHOWN]
+    shown = [key for key in rows if key in linked][:_EVIDENCE_LINKED]
     evidence, effect = finding.evidence, finding.evidence.effect
     # The text ends in the conditions, which the page sets apart.
     said, _, _ = finding.content.partition(" Compared: ")
@@ -170,7 +198,8 @@ def finding_view(finding: Finding, linked: set[str]) -> dict[str, Any]:
         "effect": None if effect is None else effect.model_dump(),
         "n": evidence.n,
         "cv": evidence.cv,
-        "rows": shown,
+        "rows": shown[:_EVIDENCE_SHOWN],
+        "others": shown[_EVIDENCE_SHOWN:],
         "more": len(rows) - len(shown),
     }
 
@@ -192,8 +221,19 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
         "point": point,
         "status": row["status"],
         "reason": row["reason"],
+        "notes": () if emulated else timing_notes(result),
         "device": row["device"]["name"],
         "tier": row["device"]["tier"],
         "cells": cells,
         "replay": row["replay"],
     }
+
+
+def timing_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what speaks against a row's times: outliers, kept in, and a device that slowed down."""
+    notes = []
+    if result.get("outliers"):
+        notes.append(f"{result['outliers']} outliers of {len(result['samples_us'])}, kept")
+    if result.get("throttled"):
+        notes.append("slowed down while it was timed; let it cool and run again")
+    return tuple(notes)

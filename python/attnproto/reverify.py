@@ -19,9 +19,10 @@ from .store import FINDINGS, write_atomically
 CONFIRMED, CONTRADICTED, STALE, UNTESTED = "confirmed", "contradicted", "stale", "untested"
 MARKS = "reverify.jsonl"
 _LIMIT_S = 900.0
-# Results, counts and bytes repeat exactly; a time or rate may move this much between runs
-# before its claim counts as contradicted, unless the intervals overlap anyway.
-_ALLOWED_MOVE = {"performance": 0.10, "cost": 0.10, "accuracy": 0.01}
+# Results and counts repeat exactly; a time or rate may move this much between runs before its
+# claim counts as contradicted, unless the intervals overlap anyway. Budgets repeat but for an
+# archive's few bytes of file names.
+_ALLOWED_MOVE = {"performance": 0.10, "cost": 0.10, "accuracy": 0.01, "budget": 0.0001}
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,14 @@ def _run_again(
 
 def _compare(old: Finding, new: Finding) -> tuple[str, str]:
     before, after = old.evidence.effect, new.evidence.effect
-    if old.id == new.id or (before is None and after is None):
-        return CONFIRMED, ""
+    if before is None and after is None:
+        # Without an effect the title is the claim.
+        same = old.title == new.title
+        return (CONFIRMED, "") if same else (CONTRADICTED, f"it now says: {new.title}")
     if before is None or after is None:
         return CONTRADICTED, "the effect is gone"
+    if before.value == after.value:
+        return CONFIRMED, ""
     said = f"{before.value:g} became {after.value:g} {after.unit}".rstrip()
     spans = (before.low, before.high, after.low, after.high)
     if None not in spans and before.low <= after.high and after.low <= before.high:

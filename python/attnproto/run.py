@@ -15,9 +15,9 @@ from typing import Any
 from . import environment
 from .errors import AttnprotoError, DeviceUnavailable
 from .prototypes import REGISTRY, Entry, entry, is_built, load
-from .runner import DEVICE_KINDS, OPENER, DeviceRecord, Task, run_tasks
+from .runner import DEVICE_KINDS, OPENER, DeviceRecord, Task, run_tasks, task_key
 from .store import FINDINGS, POINTS, Store, read_records
-from .sweep import keep, parse_sweep
+from .sweep import check_points, keep, parse_axis, parse_sweep, vary
 
 # Seconds one point may take before its worker is ended.
 _LIMITS_S = {"quick": 60.0, "full": 900.0}
@@ -59,6 +59,7 @@ def make_plan(
     out: Path | None = None,
     resume: bool = False,
     where: Sequence[str] = (),
+    axis: Sequence[str] = (),
     sweep_text: str | None = None,
     point: str | None = None,
     limit_s: float | None = None,
@@ -74,6 +75,7 @@ def make_plan(
         out: Results folder; a fresh one under ``results`` when None.
         resume: Go on in a folder that has points.
         where: Conditions on points.
+        axis: Axes such as ``"D=64,128"`` whose values take the place of the points' own.
         sweep_text: TOML with sweeps, in place of the prototypes' own points.
         point: One point as JSON, in place of the prototype's own.
         limit_s: Seconds a point may take.
@@ -81,7 +83,9 @@ def make_plan(
         fleet: Address of a dask scheduler whose workers run the points; None for here.
 
     Raises:
-        UsageError: An unknown device, a folder in use, or options that exclude each other.
+        UsageError: An unknown device, a folder in use, options that exclude each other, or no
+            point left to run.
+        SweepError: A condition, an axis or a point that its prototype does not understand.
         UnknownPrototype: A name in ``only`` that no prototype bears.
     """
     if device not in DEVICE_KINDS and opener == OPENER:
@@ -90,17 +94,20 @@ def make_plan(
             "pass --device cpu"
         )
     limit_s = _LIMITS_S[mode] if limit_s is None else limit_s
+    if not limit_s > 0.0:
+        raise UsageError(
+            f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
+            f"{_LIMITS_S[mode]:g}"
+        )
     entries = [line for line in REGISTRY if not only or line.name in only]
     own = [name for name in only if ":" in name]
     for name in only:
         if name not in own:
             entry(name)
+    skipped = tuple((line, why) for line in entries if (why := _missing(line.name)))
     built = [*(line.name for line in entries if is_built(line.name)), *own]
-    points: list[tuple[str, dict[str, Any]]] = []
     if sweep_text is not None:
-        for sweep in parse_sweep(sweep_text):
-            load(sweep.prototype)
-            points += [(sweep.prototype, p) for p in keep(sweep.points(), where)]
+        points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
         if len(built) != 1:
             raise UsageError(
@@ -109,12 +116,48 @@ def make_plan(
             )
         points = [(built[0], _parse_point(point))]
     else:
-        for name in (name for name in built if not _missing(name)):
-            points += [(name, p) for p in keep(load(name).points(mode), where)]
-    out = _folder(out, resume)
+        runnable = (name for name in built if not _missing(name))
+        points = [(name, p) for name in runnable for p in load(name).points(mode)]
+    points = _chosen(points, mode, dict(map(parse_axis, axis)), where)
+    if not points and (where or not skipped):
+        raise UsageError(
+            "[run] found no point that meets the conditions, needs one at least; loosen --where"
+        )
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
-    skipped = tuple((line, why) for line in entries if (why := _missing(line.name)))
-    return Plan(tasks, mode, device, out, resume, skipped, opener, fleet)
+    return Plan(tasks, mode, device, _folder(out, resume), resume, skipped, opener, fleet)
+
+
+def _chosen(
+    listed: list[tuple[str, dict[str, Any]]],
+    mode: str,
+    axes: dict[str, list[Any]],
+    where: Sequence[str],
+) -> list[tuple[str, dict[str, Any]]]:
+    """Vary points along axes, check them and keep those that meet the conditions."""
+    chosen: list[tuple[str, dict[str, Any]]] = []
+    for name in dict.fromkeys(name for name, _ in listed):
+        prototype = load(name)
+        points = vary([p for of, p in listed if of == name], axes)
+        check_points(name, points, prototype.points(mode), prototype.axes)
+        chosen += [(name, p) for p in points]
+    # Over all prototypes at once: a key that only another one's points have is not misspelt.
+    kept = iter(keep([p for _, p in chosen], where))
+    wanted = {id(p) for p in kept}
+    return [(name, p) for name, p in chosen if id(p) in wanted]
+
+
+def prepare(only: Sequence[str], say: Callable[[str], None]) -> None:
+    """Let prototypes get what they lack here, such as programs that can be built.
+
+    Args:
+        only: Prototypes; all of them when empty.
+        say: Told what takes long.
+    """
+    names = [line.name for line in REGISTRY if not only or line.name in only]
+    for name in names:
+        ready = load(name).prepare if is_built(name) else None
+        if ready is not None:
+            ready(say)
 
 
 def _missing(name: str) -> str:
@@ -171,7 +214,9 @@ def run_plan(plan: Plan) -> Finished:
         print(f"skipped {line.name}: {why}")
     with Store(plan.out / POINTS) as store:
         existing = list(read_records(store.path))
-        progress = Progress(len(plan.tasks), len(existing))
+        done = {task_key(row["proto"], row["point"], row["mode"]) for row in existing}
+        todo = {task_key(task.prototype, task.point, plan.mode) for task in plan.tasks}
+        progress = Progress(len(todo), len(todo & done))
 
         def started(task: Task, device: DeviceRecord) -> None:
             progress.started(label(task.prototype, task.point), device)
@@ -185,9 +230,9 @@ def run_plan(plan: Plan) -> Finished:
             _discard_empty(store)
             raise
         except KeyboardInterrupt:
+            kept = sum(1 for _ in read_records(store.path))
             print(
-                f"\nstopped; {progress.written} points are kept. Continue with:\n  "
-                f"{resume_command(plan)}",
+                f"\nstopped; {kept} points are kept. Continue with:\n  {resume_command(plan)}",
                 file=sys.stderr,
             )
             raise
@@ -232,7 +277,7 @@ def resume_command(plan: Plan) -> str:
     """Return the command that goes on with a run."""
     program = sys.argv[0]
     words = [w for w in sys.argv[1:] if w != "--resume"]
-    if "--out" not in words:
+    if not any(word.split("=")[0] == "--out" for word in words):
         words += ["--out", str(plan.out)]
     call = ["python", program] if program.endswith(".py") else [Path(program).name]
     return shlex.join([*call, *words, "--resume"])

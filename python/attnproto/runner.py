@@ -24,6 +24,8 @@ from .store import content_key, plain
 
 OPENER = "attnproto:open_device"
 DEVICE_KINDS = ("auto", "cpu", "metal", "cuda")
+# After these a worker is of no more use.
+SPENT = ("timeout", "crashed", "lost")
 # Starting a device may compile its run-time support once; nothing needs longer than this.
 _START_LIMIT_S = 120.0
 
@@ -53,6 +55,11 @@ class Task:
 def row_key(prototype: str, point: Mapping[str, Any], mode: str, device: DeviceRecord) -> str:
     """Name a row by what it is the answer to, so that a resumed run knows it."""
     return content_key([prototype, point, mode, device.kind, device.name])
+
+
+def task_key(prototype: str, point: Mapping[str, Any], mode: str) -> str:
+    """Name a task whatever device takes it: a fleet's devices need not be alike."""
+    return content_key([prototype, point, mode])
 
 
 def replay_command(prototype: str, point: Mapping[str, Any], mode: str, kind: str) -> str:
@@ -100,7 +107,7 @@ class Worker:
             return "crashed", f"the worker process ended with {by}"
 
     def run(self, task: Task) -> tuple[str, Any]:
-        """Run a task; after ``"timeout"`` or ``"crashed"`` this worker is of no more use."""
+        """Run a task; a worker whose answer is one of ``SPENT`` is of no more use."""
         try:
             self._connection.send((task.prototype, dict(task.point)))
         except OSError:
@@ -137,11 +144,18 @@ def _work(connection: Connection, kind: str, mode: str, opener: str, parent: int
         try:
             outcome = load(name).run(point, device, mode)
             answer = (outcome.status, (outcome.reason, plain(outcome.result)))
+        except DeviceUnavailable as error:
+            # This process holds a device that is gone; another process may get it back.
+            answer = ("lost", str(error))
         except AttnprotoError as error:
             answer = ("error", str(error))
         except Exception as error:
             answer = ("error", f"{type(error).__name__}: {error}")
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except OSError:
+            # The parent was interrupted meanwhile and waits for no answer.
+            return
 
 
 def _end_with(parent: int) -> None:
@@ -200,7 +214,7 @@ def run_tasks(
         started: Called before each task that is run.
 
     Yields:
-        Rows with status ok, wrong, error, timeout or crashed.
+        Rows with status ok, wrong, error, timeout, crashed or lost (the device went away).
 
     Raises:
         DeviceUnavailable: The device does not open.
@@ -219,7 +233,7 @@ def run_tasks(
             answer = worker.run(task)
             elapsed_s = time.monotonic() - clock
             yield make_row(task, mode, worker.device, environment, answer, at, elapsed_s)
-            if answer[0] in ("timeout", "crashed"):
+            if answer[0] in SPENT:
                 worker.stop()
                 worker = Worker(kind, mode, opener)
     finally:

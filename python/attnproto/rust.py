@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import DeviceUnavailable
@@ -34,12 +35,43 @@ def missing(*, library: bool = False) -> str:
     if workspace() is None:
         return "found no rust/ folder, needs a checkout; run from its top folder"
     if not program("attnproto-cubecl").exists():
-        return "found the crates not built, needs minutes of cargo; run `make rust-bench`"
-    if library and not os.environ.get("ATTNPROTO_LIBRARY"):
-        return (
-            "found no ATTNPROTO_LIBRARY, needs libattnproto; `make rust-bench` builds and sets it"
-        )
+        return _refused or "found the crates not built, needs minutes of cargo; run make rust-build"
+    if library and library_path() is None:
+        return "found no libattnproto, needs the C ABI's library; install attnproto anew"
     return ""
+
+
+_refused = ""
+
+
+def prepare(say: Callable[[str], None]) -> None:
+    """Build the crates where cargo is and they are not built yet; ``missing`` says if it failed.
+
+    Args:
+        say: Told before minutes pass.
+    """
+    global _refused
+    root = workspace()
+    if shutil.which("cargo") is None or root is None or program("attnproto-cubecl").exists():
+        return
+    say("building the Rust crates, some minutes the first time")
+    target = os.environ.get("CARGO_TARGET_DIR") or str(root.parent / "build" / "rust")
+    command = ["cargo", "build", "--quiet", "--locked", "--release"]
+    try:
+        _checked("cargo", command, {"CARGO_TARGET_DIR": target})
+    except DeviceUnavailable as error:
+        _refused = str(error).removeprefix("[rust] ")
+
+
+def library_path() -> Path | None:
+    """libattnproto: ATTNPROTO_LIBRARY, or the one beside this package's own module."""
+    named = os.environ.get("ATTNPROTO_LIBRARY")
+    if named:
+        return Path(named)
+    from . import _core
+
+    beside = sorted(Path(_core.__file__).parent.glob("libattnproto.*"))
+    return beside[0] if beside else None
 
 
 def program(package: str) -> Path:
@@ -83,7 +115,7 @@ def _checked(package: str, command: list[str], environment: dict[str, str] | Non
         ) from None
     if done.returncode:
         raise DeviceUnavailable(
-            f"[rust] found {package} failing: {done.stderr.strip()[-400:]}; run `make rust-build` "
-            "where crates can be downloaded"
+            f"[rust] found {package} failing: {' '.join(done.stderr.split())[-400:]}; run "
+            "make rust-build where crates can be downloaded"
         )
     return done.stdout

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import stats
+from .crossover import find_crossover
 from .errors import AttnprotoError
 from .gate import Launch, full_gate
-from .measure import Peaks, Protocol, SampleCount, measure
+from .measure import Peaks, Protocol, measure
 from .problem import AttentionProblem
 from .reference import Judgement, softmax_attention
+from .stopping import SampleCount
 from .ulp import UlpError
 
 _PROBLEM = AttentionProblem(1, 2, 1, 24, 40, 16, "f32")
@@ -112,7 +114,7 @@ def _comparison_checks(seed: int) -> Iterator[Check]:
         b = SyntheticKernel(float(size), noise=0.01, seed=seed + 1)
         return stats.compare_paired(a.run, b.run)
 
-    found = stats.find_crossover(pair, 256, 65536, step=64)
+    found = find_crossover(pair, 256, 65536, step=64)
     inside = found.status == "bracketed" and found.low <= 3000 <= found.high
     detail = f"{found.low:g} to {found.high:g} for one at 3000"
     yield Check("a crossover is bracketed", inside, detail)

@@ -20,7 +20,12 @@ _WAYS = {
     "a kernel that writes nothing is caught": 4,
     "a kernel that writes out of bounds is caught": 5,
     "a kernel that caches its answer is caught": 6,
+    "simdgroups that share by a barrier pass": 0,
+    "simdgroups that race for want of a barrier are caught": 7,
 }
+# What runs of a row: one thread, or two simdgroups that share threadgroup memory. That memory
+# starts as NaN on the cpu device, so what is read before it is written shows.
+_ALONE, _SHARED = ("cheat", 1), ("shared", 64)
 
 
 def device_trials(device: Any, problem: AttentionProblem) -> dict[str, Callable[[], str]]:
@@ -36,19 +41,22 @@ def device_trials(device: Any, problem: AttentionProblem) -> dict[str, Callable[
     library = device.library(flatten("selftest/cheats.metal"))
     params = struct.pack("<4if", problem.group, problem.Nq, problem.Nkv, problem.D, problem.scale)
 
-    def trial(way: int) -> Callable[[], str]:
+    def trial(name: str, way: int) -> Callable[[], str]:
+        kernel, threads = _SHARED if name.startswith("simdgroups") else _ALONE
+
         def tried() -> str:
-            pipeline = library.pipeline("cheat", {"way": way})
+            pipeline = library.pipeline(kernel, {"way": way})
             memory = np.zeros(1 + problem.Hq * problem.Nq * problem.D, np.float32)
 
             def launch(q: np.ndarray, k: np.ndarray, v: np.ndarray, output: np.ndarray) -> None:
                 for x in (q, k, v):
                     x.flags.writeable = False
+                buffers = {0: q, 1: k, 2: v, 3: output, 4: params}
                 device.run(
                     pipeline,
                     threadgroups=(problem.Nq, problem.Hq),
-                    threads=(1, 1),
-                    buffers={0: q, 1: k, 2: v, 3: output, 4: params, 5: memory},
+                    threads=(threads, 1),
+                    buffers=buffers if threads > 1 else {**buffers, 5: memory},
                 )
                 memory[0] = 1.0
 
@@ -56,4 +64,4 @@ def device_trials(device: Any, problem: AttentionProblem) -> dict[str, Callable[
 
         return tried
 
-    return {name: trial(way) for name, way in _WAYS.items()}
+    return {name: trial(name, way) for name, way in _WAYS.items()}

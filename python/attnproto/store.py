@@ -111,13 +111,15 @@ def read_records(path: Path | str) -> Iterator[dict[str, Any]]:
     Raises:
         StoreError: A line before the last is not a JSON object.
     """
+    from pydantic_core import from_json
+
     path = Path(path)
     if not path.exists():
         return
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                record = json.loads(line)
+                record = from_json(line)
             except ValueError as error:
                 if not line.endswith(b"\n"):
                     return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,7 +76,7 @@ def condition(text: str) -> Callable[[Mapping[str, Any]], bool]:
                 if node.id not in point:
                     raise SweepError(
                         f"[sweep.condition] found the name {node.id!r} in {text!r}, needs one of "
-                        f"{', '.join(point)}; correct the name"
+                        f"{', '.join(sorted(point))}; correct the name"
                     )
                 return point[node.id]
             case ast.Tuple() | ast.List():
@@ -142,6 +143,84 @@ def keep(points: Iterable[Point], where: Sequence[str]) -> list[Point]:
         if all(test(padded) for test in tests):
             kept.append(point)
     return kept
+
+
+def parse_axis(text: str) -> tuple[str, list[Any]]:
+    """Read an axis of the command line, such as ``D=64,128`` or ``dtype=f16,f32``.
+
+    Values are numbers, ``true``, ``false`` or ``null`` where they read as such, else words.
+
+    Raises:
+        SweepError: There is no name or no value.
+    """
+    name, equals, values = text.partition("=")
+    words = [word.strip() for word in values.split(",")]
+    if not equals or not name.strip() or not all(words):
+        raise SweepError(
+            f"[sweep] found --axis {text!r}, needs a name and values; write --axis D=64,128"
+        )
+    return name.strip(), [_literal(word) for word in words]
+
+
+def _literal(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def vary(points: Iterable[Point], axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """Put every combination of the axes' values into every point; equal results stand once."""
+    combinations = [
+        dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
+    ]
+    varied: dict[str, Point] = {}
+    for point in points:
+        for values in combinations:
+            fresh = {**point, **values}
+            varied.setdefault(json.dumps(fresh, sort_keys=True), fresh)
+    return list(varied.values())
+
+
+def check_points(
+    prototype: str, points: Sequence[Point], own: Sequence[Point], more: Iterable[str]
+) -> None:
+    """See that points have the keys that the prototype's own points of their kind have.
+
+    A misspelt key would otherwise be passed over in silence, and its axis be no axis.
+
+    Args:
+        prototype: Its name, for the message.
+        points: Points to be run.
+        own: The prototype's own points; without kinds there is nothing to check by.
+        more: Keys that a point may have beyond those of its kind.
+
+    Raises:
+        SweepError: A kind is unknown, a key is missing or unknown.
+    """
+    kinds: dict[str, set[str]] = {}
+    for point in own:
+        if "kind" not in point:
+            return
+        kinds.setdefault(point["kind"], set(point)).update(point)
+    known = set(more).union(*kinds.values())
+    for point in points:
+        kind = point.get("kind")
+        if kind not in kinds:
+            raise SweepError(
+                f"[sweep] found a {prototype} point of kind {kind!r}, needs one of "
+                f"{', '.join(kinds)}; set kind"
+            )
+        needed = kinds[kind]
+        for problem, names, good in (
+            ("no", needed - set(point), needed),
+            ("the unknown", set(point) - known, known),
+        ):
+            if names:
+                raise SweepError(
+                    f"[sweep] found {problem} {', '.join(sorted(names))} in a {prototype} point of "
+                    f"kind {kind}, needs names of {', '.join(sorted(good))}; correct it"
+                )
 
 
 class Missing:

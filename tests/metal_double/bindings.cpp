@@ -17,6 +17,14 @@ void bind(nb::module_& m) {
   m.def("warnings", &warnings);
   m.def("live", &live);
   m.def("reset", &reset);
+  m.def("hold", &hold, "held"_a);
+  m.def("in_flight", &in_flight);
+  m.def("last_math", &last_math);
+  nb::enum_<Samples>(m, "Samples")
+      .value("GOOD", Samples::Good)
+      .value("ZERO", Samples::Zero)
+      .value("ERROR", Samples::Error)
+      .value("UNORDERED", Samples::Unordered);
   nb::class_<Behaviour>(m, "Behaviour")
       .def_rw("macos", &Behaviour::macos)
       .def_rw("default_device", &Behaviour::default_device)
@@ -26,7 +34,9 @@ void bind(nb::module_& m) {
       .def_rw("warn_on_compile", &Behaviour::warn_on_compile)
       .def_rw("compiler_crashes", &Behaviour::compiler_crashes)
       .def_rw("counters", &Behaviour::counters)
-      .def_rw("counters_resolve_to_zero", &Behaviour::counters_resolve_to_zero)
+      .def_rw("samples", &Behaviour::samples)
+      .def_rw("no_copy", &Behaviour::no_copy)
+      .def_rw("device_lost", &Behaviour::device_lost)
       .def_rw("fail_next", &Behaviour::fail_next)
       .def_rw("shader_validation", &Behaviour::shader_validation);
   m.def("behaviour", &behaviour, nb::rv_policy::reference);

@@ -10,7 +10,13 @@ namespace metal_double {
 namespace {
 
 constexpr int kMaxAlive = 64;
+constexpr int kDeviceRemoved = 11;
 constexpr const char* kCommandDomain = "MTLCommandBufferErrorDomain";
+
+std::atomic<int> queues_alive{0};
+std::mutex hold_mutex, gpu;
+std::condition_variable hold_changed;
+bool held = false;
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -70,15 +76,34 @@ void shuffle_groups(std::vector<std::shared_ptr<Work>>& work) {
   }
 }
 
+// Queues know nothing of each other: the one that was given work later may run it first.
+void run_across_queues() {
+  static std::mt19937 random(11);
+  static std::mutex mutex;
+  if (queues_alive < 2) return;
+  std::unique_lock<std::mutex> lock(mutex);
+  const bool late = random() % 2 == 0;
+  lock.unlock();
+  if (late) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+}
+
+void wait_while_held() {
+  std::unique_lock<std::mutex> lock(hold_mutex);
+  if (!hold_changed.wait_for(lock, std::chrono::seconds(20), [] { return !held; }))
+    violation("commands were held and nobody let them go: who waits for them blocks the rest");
+}
+
 void execute(CommandBuffer* commands) {
   shuffle_groups(commands->work);
-  const int injected = std::exchange(behaviour().fail_next, 0);
+  const int injected =
+      behaviour().device_lost ? kDeviceRemoved : std::exchange(behaviour().fail_next, 0);
   if (commands->state->poisoned) {
     fail(commands, 4, message_of(4), commands->labels.size());
     return;
   }
   if (injected) {
     commands->state->poisoned = injected == 2;
+    behaviour().device_lost |= injected == kDeviceRemoved;
     fail(commands, injected, message_of(injected), commands->labels.size() - 1);
     return;
   }
@@ -104,6 +129,9 @@ void finish(CommandBuffer* commands) {
     }
   }
   commands->work.clear();
+  // Metal signals no event of commands that failed: who waits for one must look at the status.
+  if (!commands->error)
+    for (auto& [event, value] : commands->signals) event->value = value;
   std::lock_guard<std::mutex> lock(commands->mutex);
   commands->status = commands->error ? kError : kCompleted;
   commands->finished = true;
@@ -169,6 +197,7 @@ struct CommandBufferDescriptor : Object {
 }  // namespace
 
 Queue::~Queue() {
+  --queues_alive;
   {
     std::lock_guard<std::mutex> lock(state->mutex);
     state->stop = true;
@@ -196,9 +225,13 @@ void run_queue(std::shared_ptr<QueueState> state) {
     Object* pool = push_pool();
     if (behaviour().delay_ms)
       std::this_thread::sleep_for(std::chrono::milliseconds(behaviour().delay_ms));
+    wait_while_held();
+    run_across_queues();
     commands->status = kScheduled;
+    std::unique_lock<std::mutex> lock(gpu);
     const double start = seconds();
     execute(commands);
+    lock.unlock();
     commands->start = start;
     commands->end = seconds();
     finish(commands);
@@ -208,8 +241,17 @@ void run_queue(std::shared_ptr<QueueState> state) {
   }
 }
 
+void hold(bool wanted) {
+  {
+    std::lock_guard<std::mutex> lock(hold_mutex);
+    held = wanted;
+  }
+  hold_changed.notify_all();
+}
+
 Object* new_queue() {
   Queue* queue = make<Queue>();
+  ++queues_alive;
   std::thread(run_queue, queue->state).detach();
   return queue;
 }
@@ -245,6 +287,10 @@ void register_commands() {
                                  Sel) { return self->status >= kCompleted ? self->start : 0.0; })
       .method("GPUEndTime",
               [](CommandBuffer* self, Sel) { return self->status >= kCompleted ? self->end : 0.0; })
+      .method("encodeSignalEvent:value:",
+              [](CommandBuffer* self, Sel, SharedEvent* event, uint64_t value) {
+                self->signals.push_back({event, value});
+              })
       .method("commit", commit)
       .method("waitUntilCompleted", wait_until_completed);
 }

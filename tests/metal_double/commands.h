@@ -46,6 +46,10 @@ struct Encoder : Object {
   ~Encoder();
 };
 
+struct SharedEvent : Object {
+  std::atomic<uint64_t> value{0};
+};
+
 struct EncoderInfo : Object {
   Ref<String> label;
   UInt state = 1;
@@ -76,6 +80,7 @@ struct CommandBuffer : Object {
   std::vector<std::string> labels;
   double start = 0, end = 0;
   Ref<ErrorObject> error;
+  std::vector<std::pair<Ref<SharedEvent>, uint64_t>> signals;
   std::mutex mutex;
   std::condition_variable done;
   bool finished = false;

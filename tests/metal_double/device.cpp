@@ -53,6 +53,7 @@ Buffer* borrow(Device* self, Sel, char* pointer, UInt bytes, UInt, void*) {
     violation("newBufferWithBytesNoCopy: pointer and length must be page aligned");
     return nullptr;
   }
+  if (!behaviour().no_copy) return nullptr;
   Buffer* buffer = make<Buffer>();
   buffer->contents = pointer;
   buffer->bytes = bytes;
@@ -74,6 +75,10 @@ SampleBuffer* new_samples(Device*, Sel, SampleDescriptor* descriptor, Object** e
     set_error(error, "MTLCounterErrorDomain", 1, "Cannot allocate sample buffer");
     return nullptr;
   }
+  if (!behaviour().counter_memory) {
+    set_error(error, "MTLCounterErrorDomain", 1, "Cannot allocate sample buffer");
+    return nullptr;
+  }
   SampleBuffer* samples = make<SampleBuffer>();
   samples->samples.resize(descriptor->count);
   return samples;
@@ -85,10 +90,24 @@ Data* resolve(SampleBuffer* self, Sel, Range range) {
     violation("resolveCounterRange: range ends beyond sampleCount(%zu)", self->samples.size());
     return nullptr;
   }
+  std::vector<uint64_t> samples(self->samples.begin() + long(range.location),
+                                self->samples.begin() + long(range.location + range.length));
+  switch (behaviour().samples) {
+    case Samples::Zero:
+      std::fill(samples.begin(), samples.end(), 0);
+      break;
+    case Samples::Error:
+      std::fill(samples.begin(), samples.end(), ~uint64_t(0));
+      break;
+    case Samples::Unordered:
+      std::reverse(samples.begin(), samples.end());
+      break;
+    case Samples::Good:
+      break;
+  }
   Data* data = make<Data>();
-  data->content.assign(reinterpret_cast<const char*>(&self->samples[range.location]),
-                       range.length * sizeof(uint64_t));
-  if (behaviour().counters_resolve_to_zero) data->content.assign(data->content.size(), '\0');
+  data->content.assign(reinterpret_cast<const char*>(samples.data()),
+                       samples.size() * sizeof(uint64_t));
   return pooled(data);
 }
 
@@ -188,6 +207,8 @@ void register_device() {
   Type<Architecture>("MTLArchitecture", root_class()).method("name", [](Architecture*, Sel) {
     return string("applegpu_double");
   });
+  Type<SharedEvent>("_MTLSharedEvent", root_class())
+      .method("signaledValue", [](SharedEvent* self, Sel) { return uint64_t(self->value); });
   Type<Buffer>("_MTLBuffer", root_class())
       .method("contents", contents)
       .method("length", [](Buffer* self, Sel) { return UInt(self->bytes); });
@@ -215,6 +236,7 @@ void register_device() {
       .method("recommendedMaxWorkingSetSize", [](Device*, Sel) { return uint64_t(kMaxBuffer); })
       .method("maximumConcurrentCompilationTaskCount", [](Device*, Sel) { return UInt(2); })
       .method("currentAllocatedSize", [](Device* self, Sel) { return UInt(self->allocated); })
+      .method("newSharedEvent", [](Device*, Sel) { return make<SharedEvent>(); })
       .method("newCommandQueue", [](Device*, Sel) { return new_queue(); })
       .method("newBufferWithLength:options:", new_buffer)
       .method("newBufferWithBytesNoCopy:length:options:deallocator:", borrow)

@@ -12,6 +12,9 @@
 
 namespace metal_double {
 
+// What counters resolve to; the bad ones were seen on real machines.
+enum class Samples { Good, Zero, Error, Unordered };
+
 // How the pretended machine behaves; the defaults are an M4 on a recent macOS.
 struct Behaviour {
   int macos = 26;              // selectors newer than this do not exist
@@ -20,10 +23,13 @@ struct Behaviour {
   uint32_t max_threads = 1024;
   int delay_ms = 0;  // between commit and execution
   bool warn_on_compile = false;
-  int compiler_crashes = 0;  // how many of the next compilations lose the compiler
-  bool counters = true;      // stage-boundary sampling exists
-  bool counters_resolve_to_zero = false;
-  int fail_next = 0;  // error code of the next command buffer
+  int compiler_crashes = 0;    // how many of the next compilations lose the compiler
+  bool counters = true;        // stage-boundary sampling exists
+  bool counter_memory = true;  // a sample buffer can be made
+  Samples samples = Samples::Good;
+  bool no_copy = true;       // memory of the caller can be mapped
+  int fail_next = 0;         // error code of the next command buffer
+  bool device_lost = false;  // set by fault 11, after which every command buffer has it
   bool shader_validation = false;
   int in_flight_wait_ms = 300;  // how long a blocked commandBuffer() waits before it is reported
 };
@@ -32,6 +38,12 @@ Behaviour& behaviour();
 // The device that runs the kernels.
 void use(std::shared_ptr<attnproto::Device> executor);
 std::shared_ptr<attnproto::Device> executor();
+
+// While held, committed commands do not start; how many are committed and not completed.
+void hold(bool held);
+int in_flight();
+// The math that the last library was compiled with: mode, then functions.
+std::string last_math();
 
 std::vector<std::string> violations();  // rules broken
 std::vector<std::string> warnings();    // legal and suspicious

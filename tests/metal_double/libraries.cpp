@@ -7,9 +7,12 @@
 namespace metal_double {
 namespace {
 
+constexpr UInt kSafeMode = 0, kFastMode = 2, kFastFunctions = 0, kPreciseFunctions = 1;
+
 struct CompileOptions : Object {
   UInt language = 0;
   Ref<Dictionary> macros;
+  UInt math_mode = kFastMode, math_functions = kFastFunctions;
 };
 struct ConstantObject : Object {
   Ref<String> name;
@@ -155,7 +158,7 @@ void register_functions() {
       .property<&FunctionDescriptor::specialised_name>("specializedName", "setSpecializedName:")
       .property<&FunctionDescriptor::values>("constantValues", "setConstantValues:");
   Type<Function>("_MTLFunction", root_class())
-      .method("name", [](Function* self, Sel) { return string(self->name); })
+      .method("name", [](Function* self, Sel) { return string(self->symbol()); })
       .method("functionType", [](Function* self, Sel) { return UInt(self->kernel ? 3 : 5); })
       .method("functionConstantsDictionary",
               [](Function* self, Sel) { return constants_dictionary(self); });
@@ -178,10 +181,14 @@ void register_library() {
   Type<CompileOptions>("MTLCompileOptions", root_class())
       .property<&CompileOptions::language>("languageVersion", "setLanguageVersion:")
       .property<&CompileOptions::macros>("preprocessorMacros", "setPreprocessorMacros:")
-      .method("setFastMathEnabled:", [](CompileOptions*, Sel, bool) {})
-      .method(
-          "setMathMode:", [](CompileOptions*, Sel, UInt) {}, 15)
-      .method("setMathFloatingPointFunctions:", [](CompileOptions*, Sel, UInt) {}, 15);
+      .method("setFastMathEnabled:",
+              [](CompileOptions* self, Sel, bool fast) {
+                self->math_mode = fast ? kFastMode : kSafeMode;
+                self->math_functions = fast ? kFastFunctions : kPreciseFunctions;
+              })
+      .property<&CompileOptions::math_mode>("mathMode", "setMathMode:", 15)
+      .property<&CompileOptions::math_functions>("mathFloatingPointFunctions",
+                                                 "setMathFloatingPointFunctions:", 15);
   Type<Library>("_MTLLibrary", root_class())
       .method("functionNames",
               [](Library* self, Sel) {
@@ -282,12 +289,15 @@ struct Writer {
 
 }  // namespace
 
+bool compiler_crashes(Object** error) {
+  if (behaviour().compiler_crashes == 0) return false;
+  --behaviour().compiler_crashes;
+  set_error(error, kLibraryDomain, 2, "Compiler failed with XPC_ERROR_CONNECTION_INTERRUPTED");
+  return true;
+}
+
 Library* compile(const std::string& source, Object** error) {
-  if (behaviour().compiler_crashes > 0) {
-    --behaviour().compiler_crashes;
-    set_error(error, kLibraryDomain, 2, "Compiler failed with XPC_ERROR_CONNECTION_INTERRUPTED");
-    return nullptr;
-  }
+  if (compiler_crashes(error)) return nullptr;
   if (!executor()) {
     violation("the double was given no device to run kernels on");
     return nullptr;
@@ -316,6 +326,7 @@ Library* stitch(Array* graphs, Array* functions, Object** error) {
     violation("newLibraryWithStitchedDescriptor: graphs and functions must not be empty");
     return nullptr;
   }
+  if (compiler_crashes(error)) return nullptr;
   Library* library = make<Library>();
   Writer writer;
   for (auto& item : functions->items) {
@@ -364,6 +375,14 @@ void check_language(const CompileOptions* options) {
     violation("newLibraryWithSource: languageVersion is not set to 3.1, the default differs by OS");
 }
 
+void check_math(const CompileOptions* options) {
+  const bool fast = !options || options->math_mode == kFastMode;
+  const bool fast_functions = !options || options->math_functions == kFastFunctions;
+  note_math(std::string(fast ? "fast" : "safe") + (fast_functions ? ", fast" : ", precise"));
+  if (!fast && fast_functions)
+    violation("newLibraryWithSource: mathMode safe alone leaves the functions fast");
+}
+
 std::string with_macros(const CompileOptions* options, const std::string& source) {
   std::string text_with_macros;
   if (options && options->macros)
@@ -380,6 +399,7 @@ Library* new_library(Device*, Sel, Object* source, Object* options, Object** err
     return nullptr;
   }
   check_language(static_cast<CompileOptions*>(options));
+  check_math(static_cast<CompileOptions*>(options));
   return compile(with_macros(static_cast<CompileOptions*>(options), text(source)), error);
 }
 

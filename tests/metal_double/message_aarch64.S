@@ -36,5 +36,7 @@ objc_msgSend:
         mov x1, #0
         movi d0, #0
         movi d1, #0
+        movi d2, #0
+        movi d3, #0
         ret
         .section .note.GNU-stack,"",%progbits

@@ -53,6 +53,8 @@ struct Function : Object {
   bool unspecialised = false;  // has constants and was made without values
   std::map<unsigned, ConstantValue> constants;
   std::string specialised_name;
+  // What linked code calls it by.
+  const std::string& symbol() const { return specialised_name.empty() ? name : specialised_name; }
 };
 
 struct LinkedFunctions : Object {
@@ -107,6 +109,8 @@ struct PassDescriptor : Object {
   UInt order = 0;
 };
 
+// True, and an error, when this compilation was told to lose its compiler.
+bool compiler_crashes(Object** error);
 Library* compile(const std::string& source, Object** error);
 Library* stitch(Array* graphs, Array* functions, Object** error);
 Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** error);

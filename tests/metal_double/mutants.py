@@ -74,9 +74,9 @@ FAULTS = {
     "results read without waiting": ("submission.cpp", "  commands->waitUntilCompleted();\n", ""),
     "a second encoder while the first is open": (
         "submission.cpp",
-        "  for (const Dispatch& dispatch : dispatches) {\n    if (options.concurrent",
-        "  commands->computeCommandEncoder();\n"
-        "  for (const Dispatch& dispatch : dispatches) {\n    if (options.concurrent",
+        "    if (options.concurrent && dispatch.barrier_before)",
+        "    commands->computeCommandEncoder();\n"
+        "    if (options.concurrent && dispatch.barrier_before)",
     ),
     "the pipeline is never set": (
         "submission.cpp",
@@ -85,7 +85,7 @@ FAULTS = {
     ),
     "the barrier is left out": (
         "submission.cpp",
-        "encoder->memoryBarrier(MTL::BarrierScopeBuffers);",
+        "(*encoder)->memoryBarrier(MTL::BarrierScopeBuffers);",
         "{}",
     ),
     "serial submissions are concurrent": (
@@ -114,6 +114,21 @@ FAULTS = {
         "memory.bytes && begin % page == 0 && memory.bytes % page == 0",
         "memory.bytes > 0",
     ),
+    "memory that Metal does not map is an error": (
+        "submission.cpp",
+        "const bool copied = !buffer;",
+        "const bool copied = begin % page != 0 || memory.bytes % page != 0;",
+    ),
+    "an empty array stands for the one at its address": (
+        "submission.cpp",
+        "place == Place(begin, memory.bytes)",
+        "other == begin",
+    ),
+    "a dispatch keeps the arguments of the one before it": (
+        "submission.cpp",
+        "(held & ~sets).any()",
+        "false",
+    ),
     "a failed command buffer passes for a good one": (
         "submission.cpp",
         "commands->status() != MTL::CommandBufferStatusCompleted",
@@ -138,6 +153,27 @@ FAULTS = {
         "setEndOfEncoderSampleIndex(2 * dispatch + 2)",
     ),
     "zero samples are believed": ("completion.cpp", "start == 0 || ", ""),
+    "invalid samples are believed": (
+        "completion.cpp",
+        "end == MTL::CounterErrorValue || ",
+        "",
+    ),
+    "unordered samples are believed": ("completion.cpp", " || end < start", ""),
+    "a sample buffer that was not made is used": (
+        "internal.h",
+        "return bool(buffer_);",
+        "return samples_ > 0;",
+    ),
+    "a bystander is blamed": (
+        "completion.cpp",
+        'reason.find("InnocentVictim") != std::string::npos',
+        "false",
+    ),
+    "a lost device is a fault like any other": (
+        "completion.cpp",
+        "code == MTL::CommandBufferErrorDeviceRemoved",
+        "false",
+    ),
     "counters used where there are none": (
         "completion.cpp",
         "samples_ == 0 || !device->supportsCounterSampling"
@@ -152,7 +188,7 @@ FAULTS = {
     "warnings are taken for errors": ("device.cpp", "    if (!library)\n", "    if (error)\n"),
     "the library's nil is not noticed": ("device.cpp", "    if (!library)\n", "    if (false)\n"),
     "the lost compiler is not asked again": (
-        "device.cpp",
+        "objc.cpp",
         'find("XPC_ERROR_CONNECTION_INTERRUPTED") != std::string::npos',
         'find("XPC_ERROR_CONNECTION_INTERRUPTED") == 0',
     ),
@@ -161,6 +197,22 @@ FAULTS = {
         "  metal->setLanguageVersion(MTL::LanguageVersion3_1);\n",
         "",
     ),
+    "the functions stay fast where the mode is safe": (
+        "device.cpp",
+        "MTL::MathFloatingPointFunctionsPrecise",
+        "MTL::MathFloatingPointFunctionsFast",
+    ),
+    "fast math is never chosen": (
+        "device.cpp",
+        "options.fast_math ? MTL::MathModeFast : MTL::MathModeSafe",
+        "MTL::MathModeSafe",
+    ),
+    "macOS 14 always has fast math": (
+        "device.cpp",
+        "metal->setFastMathEnabled(options.fast_math);",
+        "metal->setFastMathEnabled(true);",
+    ),
+    "macros are dropped": ("device.cpp", "if (!names.empty())", "if (false)"),
     "newer selectors are called on macOS 14": (
         "device.cpp",
         'if (responds(metal.get(), "setMathMode:") &&',
@@ -196,9 +248,59 @@ FAULTS = {
         "return store_integer<uint32_t>(kernel, constant);",
         "return store_integer<int64_t>(kernel, constant);",
     ),
+    "a constant may be given twice": (
+        "constants.cpp",
+        "if (!given.insert((*found)->index()).second)",
+        "if (false)",
+    ),
+    "a real passes for the integer it equals": (
+        "constants.cpp",
+        'looks_whole ? ".0" : ""',
+        '""',
+    ),
+    "constants of a linked function's text are unknown": (
+        "library.cpp",
+        "texts += one.library->text();",
+        "(void)one;",
+    ),
+    "a linked function is renamed": (
+        "library.cpp",
+        " && function->functionType() == MTL::FunctionTypeKernel",
+        "",
+    ),
+    "linked functions of other types are let through": (
+        "library.cpp",
+        "spell(wants->second) != spell(has->second)",
+        "false",
+    ),
+    "an archive gives up on a lost compiler": (
+        "variants.cpp",
+        "!(lost_compiler(error) && add())",
+        "true",
+    ),
+    "an archive is read under validation": (
+        "variants.cpp",
+        "  refuse_validation();\n  const uint64_t now",
+        "  const uint64_t now",
+    ),
+    "validation switched off refuses archives": (
+        "variants.cpp",
+        ' && std::string(validation) != "0"',
+        "",
+    ),
+    "objects are let go without a pool": (
+        "objc.h",
+        "  Pool pool;\n  ((held",
+        "  ((held",
+    ),
+    "contents are asked for without a pool": (
+        "internal.h",
+        "    Pool pool;\n    return buffer_->contents();",
+        "    return buffer_->contents();",
+    ),
     "unknown constants are ignored": (
         "constants.cpp",
-        "if (declared_in_text(msl_text, constant)) continue;",
+        "if (declared_in(msl_texts, constant)) continue;",
         "continue;",
     ),
     "the archive may be missed": (
@@ -211,6 +313,11 @@ FAULTS = {
         "variants.cpp",
         "loaded.archive && loaded.stamp == now",
         "loaded.archive",
+    ),
+    "an archive written anew is not read again": (
+        "variants.cpp",
+        "    context_->forget_archive(path);\n",
+        "",
     ),
     "input nodes among the graph's nodes": (
         "variants.cpp",
@@ -321,6 +428,10 @@ def main() -> None:
     build = pathlib.Path(sys.argv[1]).resolve()
     chosen = [name for name in FAULTS if len(sys.argv) < 3 or sys.argv[2] in name]
     commands = compile_commands(build)
+    # Where the unbroken device fails, every fault is caught and nothing is known.
+    sound = subprocess.run([build / "metal_device_test"], capture_output=True, text=True)
+    if sound.returncode:
+        raise SystemExit("the device fails its tests unbroken:\n" + sound.stdout)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [pool.submit(inject, build, commands, i, name) for i, name in enumerate(chosen)]
         caught = 0

@@ -1,5 +1,7 @@
 // Pipelines, linking, function tables and archives: rules E2, E5, E13, E14.
 #include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -77,21 +79,53 @@ std::string linked_text(const PipelineDescriptor* descriptor) {
   return source;
 }
 
-std::set<std::string> linked_names(const PipelineDescriptor* descriptor) {
-  std::set<std::string> names;
-  if (!descriptor->linked) return names;
+std::vector<Function*> linked_functions(const PipelineDescriptor* descriptor) {
+  std::vector<Function*> functions;
+  if (!descriptor->linked) return functions;
   for (Array* list :
        {descriptor->linked->functions.object, descriptor->linked->private_functions.object})
     for (size_t i = 0; list && i < list->items.size(); ++i)
-      names.insert(static_cast<Function*>(list->items[i].object)->name);
-  return names;
+      functions.push_back(static_cast<Function*>(list->items[i].object));
+  return functions;
+}
+
+// What is fixed in the kernel and in everything linked to it.
+std::map<unsigned, ConstantValue> all_constants(const PipelineDescriptor* descriptor) {
+  auto constants = descriptor->function->constants;
+  for (Function* function : linked_functions(descriptor))
+    constants.insert(function->constants.begin(), function->constants.end());
+  return constants;
+}
+
+// Metal knows a binary by what the compiler's front end made of the text: comments are gone,
+// and one space is as good as many.
+std::string without_comments(const std::string& source) {
+  std::string kept;
+  for (size_t i = 0; i < source.size();) {
+    size_t end = i + 1;
+    bool blank = std::isspace(static_cast<unsigned char>(source[i]));
+    if (source.compare(i, 2, "//") == 0) {
+      end = std::min(source.find('\n', i), source.size());
+      blank = true;
+    } else if (source.compare(i, 2, "/*") == 0) {
+      const size_t close = source.find("*/", i + 2);
+      end = close == std::string::npos ? source.size() : close + 2;
+      blank = true;
+    }
+    if (!blank) kept += source[i];
+    if (blank && !kept.empty() && kept.back() != ' ') kept += ' ';
+    i = end;
+  }
+  return kept;
 }
 
 std::string archive_key(const PipelineDescriptor* descriptor) {
-  std::string key = descriptor->function->name + "\n" + linked_text(descriptor);
-  for (const auto& [index, value] : descriptor->function->constants)
+  std::string key = descriptor->function->name + "\n" + without_comments(linked_text(descriptor));
+  for (const auto& [index, value] : all_constants(descriptor))
     key += std::to_string(index) + "=" + std::to_string(value.bits) + "\n";
-  return std::to_string(std::hash<std::string>()(key));
+  char digest[20];
+  snprintf(digest, sizeof digest, "%016zx", std::hash<std::string>()(key));
+  return digest;
 }
 
 bool in_archive(const PipelineDescriptor* descriptor) {
@@ -108,7 +142,8 @@ std::string problem_with(const PipelineDescriptor* descriptor, UInt options) {
     return function->name +
            " cannot be used to build a pipeline state. Use newFunctionWithName:constantValues:... "
            "to get the specialized function";
-  const auto linked = linked_names(descriptor);
+  std::set<std::string> linked;
+  for (const Function* one : linked_functions(descriptor)) linked.insert(one->symbol());
   for (const std::string& name : function->library->text->undefined_in(function->name))
     if (!linked.count(name)) return "Undefined symbol: " + name;
   if ((options & kFailOnMiss) && !in_archive(descriptor))
@@ -121,6 +156,7 @@ bool add_functions(Archive* self, Sel, PipelineDescriptor* descriptor, Object** 
     set_error(error, kArchiveDomain, 3, "no compute function");
     return false;
   }
+  if (compiler_crashes(error)) return false;
   const std::string problem = problem_with(descriptor, 0);
   if (!problem.empty()) {
     set_error(error, kArchiveDomain, 3, problem);
@@ -184,6 +220,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
     violation("newComputePipelineState: computeFunction must not be nil");
     return nullptr;
   }
+  if (compiler_crashes(error)) return nullptr;
   const std::string problem = problem_with(descriptor, options);
   if (!problem.empty()) {
     set_error(error, kPipelineDomain, 3, problem);
@@ -191,7 +228,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
   }
   attnproto::PipelineDescriptor wanted;
   wanted.function = descriptor->function->name;
-  for (const auto& [index, value] : descriptor->function->constants)
+  for (const auto& [index, value] : all_constants(descriptor))
     wanted.constants.push_back(as_constant(index, value));
   if (descriptor->linked && descriptor->linked->functions)
     for (auto& item : descriptor->linked->functions->items)
@@ -205,7 +242,7 @@ Pipeline* new_pipeline(PipelineDescriptor* descriptor, UInt options, Object** er
     set_error(error, kPipelineDomain, 3, reason(refused));
     return nullptr;
   }
-  const auto& info = pipeline->executable->info();
+  const auto info = pipeline->executable->info();
   if (info.static_threadgroup_bytes > attnproto::kMaxThreadgroupBytes) {
     release(pipeline);
     set_error(error, kPipelineDomain, 3,

@@ -28,6 +28,7 @@ struct State {
   std::unordered_map<Object*, Class> graves;
   uint32_t serial = 0;
   Behaviour behaviour;
+  std::string math;
   std::shared_ptr<attnproto::Device> executor;
 };
 
@@ -138,6 +139,16 @@ void reset() {
 
 void work_begins() { ++working; }
 void work_ends() { --working; }
+int in_flight() { return working; }
+
+void note_math(const std::string& math) {
+  Lock lock(state().mutex);
+  state().math = math;
+}
+std::string last_math() {
+  Lock lock(state().mutex);
+  return state().math;
+}
 
 void violation(const char* format, ...) {
   va_list arguments;
@@ -278,6 +289,10 @@ void* metal_double_lookup(Object* object, Sel selector) {
     violation("-[%s %s] sent to a deallocated object", describe(object).c_str(), selector);
     return reinterpret_cast<void*>(ignored);
   }
+  // Whatever is autoreleased on the way would leak: each entry of the device opens a pool.
+  if (pools.empty() && strcmp(type->name, "NSAutoreleasePool") != 0 &&
+      strcmp(selector, "retain") != 0)
+    violation("-[%s %s] sent with no pool in place", describe(object).c_str(), selector);
   const Method* method = find_method(type, selector);
   if (!method) {
     violation("-[%s %s]: unrecognized selector", type->name, selector);

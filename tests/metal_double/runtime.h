@@ -60,6 +60,7 @@ void pop_pool(Object* pool);
 // Commands on their way keep objects alive: the ledger waits for them.
 void work_begins();
 void work_ends();
+void note_math(const std::string& math);
 
 // An owning pointer between objects of the double.
 template <class T>

@@ -1,4 +1,4 @@
-"""The flash kernel's variants as files, for hosts that load them through the C ABI."""
+"""The flash kernel's variants as files, for hosts that reach them through the C ABI."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import UnsupportedProblem
 from ..msl.export import export
 from .tile import default_tile
 from .variant import Variant
@@ -16,22 +17,30 @@ INDEX = "flash.tsv"
 _QUERIES = 1024
 
 
-def export_flash(folder: str | os.PathLike[str], dimensions: Sequence[int] = (64,)) -> Path:
+def export_flash(
+    folder: str | os.PathLike[str], dimensions: Sequence[int] = (64,), device: str = "cpu"
+) -> Path:
     """Write float32 variants of the flash kernel, causal and not, for any length.
 
     Args:
-        folder: where; ``flash.tsv`` lists D, causal, Br, threads and the file of each.
+        folder: where; ``flash.tsv`` names the device, then lists D, causal, Br, threads, file,
+            function and function constants of each.
         dimensions: head dimensions.
+        device: ``cpu`` writes shared objects, ``metal`` texts, which its host compiles.
 
     Returns:
         The folder.
 
     Raises:
-        UnsupportedProblem: no kernel covers a dimension.
+        UnsupportedProblem: no kernel covers a dimension, or another device.
         KernelCompileError: a file cannot be written.
     """
+    if device not in ("cpu", "metal"):
+        raise UnsupportedProblem(
+            f"[flash.export] found device {device!r}, needs cpu or metal; pass one of them"
+        )
     folder = Path(folder)
-    lines = []
+    lines = [f"{device}\n"]
     for d in dimensions:
         tile = default_tile(_QUERIES, d, "float32")
         for causal in (False, True):
@@ -40,12 +49,19 @@ def export_flash(folder: str | os.PathLike[str], dimensions: Sequence[int] = (64
                 "aligned_queries": False,
                 "aligned_keys": False,
             }
-            name = f"flash_float32_d{d}{'_causal' if causal else ''}.so"
-            export(tile.source.text, tile.source.name, folder / name, constants)
-            lines.append(f"{d}\t{int(causal)}\t{tile.br}\t{tile.threads}\t{name}\n")
+            name = f"flash_float32_d{d}{'_causal' if causal else ''}"
+            if device == "cpu":
+                name += ".so"
+                export(tile.source.text, tile.source.name, folder / name, constants)
+            else:
+                name += ".metal"
+                (folder / name).write_text(tile.source.text)
+            chosen = ",".join(f"{key}={int(value)}" for key, value in constants.items())
+            fields = (d, int(causal), tile.br, tile.threads, name, tile.source.name, chosen)
+            lines.append("\t".join(map(str, fields)) + "\n")
     (folder / INDEX).write_text("".join(lines))
     return folder
 
 
 if __name__ == "__main__":
-    export_flash(sys.argv[1])
+    export_flash(sys.argv[1], device=sys.argv[2] if len(sys.argv) > 2 else "cpu")

@@ -83,9 +83,10 @@ def problem_of(
     """
     for label, tensor in (("q", q), ("k", k), ("v", v)):
         if not isinstance(tensor, np.ndarray) or tensor.ndim != 4:
-            shape = getattr(tensor, "shape", type(tensor).__name__)
+            shape = getattr(tensor, "shape", None)
+            what = f"type {type(tensor).__name__}" if shape is None else f"shape {shape}"
             raise UnsupportedProblem(
-                f"[flash.launch] found {label} of shape {shape}, needs a numpy array of rank 4; "
+                f"[flash.launch] found {label} of {what}, needs a numpy array of rank 4; "
                 "pass [batch, heads, tokens, D]"
             )
     if not q.dtype == k.dtype == v.dtype:

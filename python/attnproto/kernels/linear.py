@@ -13,7 +13,8 @@ import numpy as np
 
 from attnproto.device import Dispatch
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.host import as_input, opened, pipeline
+from attnproto.kernels import flash
+from attnproto.kernels.host import as_input, opened, pipeline, submit_in_turn
 from attnproto.kernels.registry import KernelSource, TemplateArgument, instantiate
 from attnproto.kernels.tile import MSL_TYPES, dtype_name
 
@@ -24,6 +25,8 @@ HEAD_DIMENSIONS = (32, 64, 96, 128)
 CHUNKS = (32, 64, 128, 256)
 # States of one dispatch: longer sequences go through in several, each carrying on from the last.
 STATES_BYTES = 256 * 2**20
+# chunk_h goes through 8 tokens after 8; at 3 us each this many take 0.4 s.
+SERIAL_TOKENS = 2**20
 _PARAMS = struct.Struct("<5if")
 PARAMS_BYTES = _PARAMS.size
 
@@ -60,8 +63,16 @@ class LinearProblem:
 
     @property
     def chunks_a_dispatch(self) -> int:
-        """Chunks whose states fit in 256 MiB together, at least one."""
-        return max(1, STATES_BYTES // (4 * self.b * self.h * self.d * self.d))
+        """Chunks whose states fit in 256 MiB and whose work fits in one dispatch, at least one."""
+        states = STATES_BYTES // (4 * self.b * self.h * self.d * self.d)
+        work = int(flash.DISPATCH_FLOPS // self.chunk_flops)
+        return max(1, min(states, work, SERIAL_TOKENS // self.chunk))
+
+    @property
+    def chunk_flops(self) -> float:
+        """FLOP of ``chunk_o``, the larger of the two, for one chunk of every head."""
+        token = 2.0 * self.d**2 + 2.0 * self.d * (self.chunk + 8)
+        return self.b * self.h * self.chunk * token
 
     def source(self, function: str) -> KernelSource:
         """Return the text of ``chunk_h``, ``chunk_o`` or ``chunk_gates``."""
@@ -100,7 +111,8 @@ def linear_problem_of(
         The problem.
 
     Raises:
-        UnsupportedProblem: a rank, dimension, type, chunk or decay the kernels do not compute.
+        UnsupportedProblem: a rank, dimension, type, chunk or decay the kernels do not compute, or
+            more heads than one dispatch can take a chunk of.
     """
     for label, tensor in (("q", q), ("k", k), ("v", v)):
         if not isinstance(tensor, np.ndarray) or tensor.ndim != 4 or 0 in tensor.shape:
@@ -135,7 +147,19 @@ def linear_problem_of(
                 f"{(b, h, n, d)}; reshape it"
             )
         gates = forms[shape]
-    return LinearProblem(b, h, n, d, name, int(chunk), gates, bool(normalize))
+        if decay.dtype.kind not in "fiu" or not np.isfinite(decay).all():
+            raise UnsupportedProblem(
+                f"[linear.launch] found decay of {decay.dtype.name} with values that are not "
+                "finite numbers, needs logarithms; pass -1e4 to forget all"
+            )
+    problem = LinearProblem(b, h, n, d, name, int(chunk), gates, bool(normalize))
+    if problem.chunk_flops > flash.DISPATCH_FLOPS:
+        most = int(b * h * flash.DISPATCH_FLOPS / problem.chunk_flops)
+        raise UnsupportedProblem(
+            f"[linear.launch] found {b * h} heads in all, too many for one dispatch with "
+            f"chunk={chunk}, needs at most {most}; pass a smaller chunk or fewer heads"
+        )
+    return problem
 
 
 def launch_linear(
@@ -150,7 +174,9 @@ def launch_linear(
     decay: np.ndarray | None = None,
     normalize: bool = False,
 ) -> Timing:
-    """Compute linear attention into memory of the caller and return the submission's timing.
+    """Compute linear attention into memory of the caller and return the timing.
+
+    Work that would hold the GPU for too long goes out in several submissions, one after another.
 
     Args:
         q: [B, H, N, D].
@@ -192,6 +218,7 @@ def launch_linear(
         device.buffer(at_once * b * h * d * 4),
     )
     sums, todo = _gate_sums(problem, decay, device)
+    state_flops = 2.0 * b * h * d**2  # of chunk_h, a token
     gates = {"none": {}, "token": {0: sums}, "key": {1: sums}}[problem.gates]
     inputs = [as_input(x) for x in (q, k, v)]
     make = pipeline(device, problem.source("chunk_h"), problem.constants)
@@ -200,29 +227,27 @@ def launch_linear(
         count = min(at_once * problem.chunk, n - first)
         params = _PARAMS.pack(h, n, problem.chunk, first, count, d**-0.5)
         common = {8: params}
-        todo.append(
-            Dispatch(
-                make,
-                threadgroups=(d // 32, h, b),
-                threads=(d, 1, 1),
-                buffers=dict(enumerate(inputs[1:]))
-                | {2 + i: x for i, x in gates.items()}
-                | {4: carried, 5: total, 6: states, 7: totals, 9: residue}
-                | common,
-            )
+        update = Dispatch(
+            make,
+            threadgroups=(d // 32, h, b),
+            threads=(d, 1, 1),
+            buffers=dict(enumerate(inputs[1:]))
+            | {2 + i: x for i, x in gates.items()}
+            | {4: carried, 5: total, 6: states, 7: totals, 9: residue}
+            | common,
         )
-        todo.append(
-            Dispatch(
-                use,
-                threadgroups=(-(-count // 32), h, b),
-                threads=(128, 1, 1),
-                buffers=dict(enumerate(inputs))
-                | {3 + i: x for i, x in gates.items()}
-                | {5: states, 6: totals, 7: output}
-                | common,
-            )
+        read = Dispatch(
+            use,
+            threadgroups=(-(-count // 32), h, b),
+            threads=(128, 1, 1),
+            buffers=dict(enumerate(inputs))
+            | {3 + i: x for i, x in gates.items()}
+            | {5: states, 6: totals, 7: output}
+            | common,
         )
-    timing = device.submit(todo)
+        todo.append((update, count * state_flops))
+        todo.append((read, count / problem.chunk * problem.chunk_flops))
+    timing = submit_in_turn(device, todo, flash.DISPATCH_FLOPS)
     state[...] = carried.numpy(np.float32, state.shape)
     return timing
 
@@ -246,7 +271,7 @@ def _gate_sums(problem: LinearProblem, decay: np.ndarray | None, device: Device)
             2: _PARAMS.pack(problem.h, problem.n, problem.chunk, 0, problem.n, 1.0),
         },
     )
-    return sums, [dispatch]
+    return sums, [(dispatch, float(decay.size))]
 
 
 def linear_attention(

@@ -13,9 +13,9 @@ import numpy as np
 
 from attnproto.device import Dispatch
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.flash import PARAMS_BYTES as FLASH_BYTES
+from attnproto.kernels import flash
 from attnproto.kernels.flash import FlashProblem, check_heads, checked_scale, pack_params
-from attnproto.kernels.host import as_input, opened, pipeline
+from attnproto.kernels.host import as_input, opened, pipeline, submit_in_turn
 from attnproto.kernels.registry import KernelSource, TemplateArgument, instantiate
 from attnproto.kernels.tile import (
     MSL_TYPES,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZES = (8, 16, 32, 64, 128)
 _EXTRA = struct.Struct("<4i")
-PARAMS_BYTES = FLASH_BYTES + _EXTRA.size
+PARAMS_BYTES = flash.PARAMS_BYTES + _EXTRA.size
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,9 @@ def launch_paged(
     causal: bool = True,
     tile: FlashTile | None = None,
 ) -> Timing:
-    """Attend to a cache into memory of the caller and return the submission's timing.
+    """Attend to a cache into memory of the caller and return the timing.
+
+    Work that would hold the GPU for too long goes out in several dispatches, one after another.
 
     Args:
         q: [B, Hq, Nq, D], the last Nq tokens of each sequence.
@@ -188,11 +190,11 @@ def launch_paged(
         tile: geometry; its keys are read in place.
 
     Returns:
-        The Timing of both phases together.
+        The Timing of both phases together, one submission unless the work is too long for one.
 
     Raises:
         UnsupportedProblem: as ``check_cache``; a partition, scale, tile or output that does not
-            fit.
+            fit, or a partition too long for one dispatch.
     """
     check_cache(q, cache)
     b, hq, nq, d = q.shape
@@ -223,7 +225,6 @@ def launch_paged(
     problem = FlashProblem(
         b, hq, hkv, nq, 0, d, tile.dtype, checked_scale(scale, d), Variant(causal=causal)
     )
-    params = pack_params(problem) + _EXTRA.pack(hkv, cache.capacity, partition, partitions)
     split = partitions > 1
     table = np.zeros((b, 1), np.int32) if cache.block_table is None else cache.block_table
     constants = {
@@ -232,36 +233,63 @@ def launch_paged(
         "aligned_keys": bool((lengths % tile.bc == 0).all()),
         "split_keys": split,
     }
+    extra = _EXTRA.pack(hkv, cache.capacity, partition, partitions)
     buffers = {
         0: as_input(q),
         1: as_input(cache.k),
         2: as_input(cache.v),
         3: output,
-        4: params,
         5: as_input(table),
         6: as_input(lengths),
     }
     rows = b * hq * nq * partitions
     if split:
         buffers |= {7: device.buffer(rows * d * 4), 8: device.buffer(rows * 8)}
-    todo = [
-        Dispatch(
-            pipeline(device, attend_source(tile, cache.page), constants),
-            threadgroups=(-(-nq // tile.br) * partitions, hq, b),
+    attend = pipeline(device, attend_source(tile, cache.page), constants)
+    todo = []
+    for first, count, flops in slices(problem, tile, partitions, int(partition), lengths):
+        dispatch = Dispatch(
+            attend,
+            threadgroups=(count, hq, b),
             threads=(tile.threads, 1, 1),
-            buffers=buffers,
+            buffers=buffers | {4: pack_params(problem, first) + extra},
         )
-    ]
+        todo.append((dispatch, flops))
     if split:
-        todo.append(
-            Dispatch(
-                pipeline(device, reduce_source(tile)),
-                threadgroups=(nq, hq, b),
-                threads=(32, 1, 1),
-                buffers={0: buffers[7], 1: buffers[8], 2: output, 3: params},
-            )
+        reduce = Dispatch(
+            pipeline(device, reduce_source(tile)),
+            threadgroups=(nq, hq, b),
+            threads=(32, 1, 1),
+            buffers={0: buffers[7], 1: buffers[8], 2: output, 3: pack_params(problem) + extra},
         )
-    return device.submit(todo)
+        todo.append((reduce, 2.0 * rows * d))
+    return submit_in_turn(device, todo, flash.DISPATCH_FLOPS)
+
+
+def slices(
+    problem: FlashProblem, tile: FlashTile, partitions: int, partition: int, lengths: np.ndarray
+) -> list[tuple[int, int, float]]:
+    """Divide pairs of a query tile and a partition over dispatches that stay below a limit.
+
+    Returns:
+        First pair, number of pairs and cost of each dispatch, in FLOP.
+    """
+    longest = min(partition, int(lengths.max()))
+    # Of one pair, for every head and sequence; rows that pad a tile cost as much as others. A few
+    # rows are read for, not computed: at 100 GB/s a byte takes as long as 10 FLOP.
+    each_key = max(4.0 * tile.br, 10.0 * 2 * tile.element_bytes)
+    flops = problem.b * problem.hq * max(1, longest) * problem.d * each_key
+    if flops > flash.DISPATCH_FLOPS:
+        most = int(longest * flash.DISPATCH_FLOPS / flops) // tile.bc * tile.bc
+        raise UnsupportedProblem(
+            f"[paged.launch] found partition={partition}, too long for one dispatch of "
+            f"{problem.b} sequences and {problem.hq} heads, needs at most {most}; pass a shorter "
+            "one or fewer sequences"
+        )
+    count = -(-problem.nq // tile.br) * partitions
+    each = int(flash.DISPATCH_FLOPS // flops)
+    pieces = [(first, min(each, count - first)) for first in range(0, count, each)]
+    return [(first, size, size * flops) for first, size in pieces]
 
 
 def paged_attention(
@@ -291,7 +319,9 @@ def paged_attention(
         block_table: [B, max_pages] int32: token t of sequence b is slot t % page of page
             block_table[b, t // page]. Entries past the context are not read.
         context_lens: [B] int32, tokens of each sequence; 0 gives rows of 0.
-        partition: keys of a partition, a multiple of the tile's Bc.
+        partition: keys of a partition, a multiple of the tile's Bc. Partial results take
+            4 D + 8 bytes a query row, head and partition: many queries want a partition that
+            holds the longest context, which takes none.
         causal: whether query i sees only keys j <= i + (context - Nq).
         scale: factor of the scores; D**-0.5 when None.
         tile: geometry; ``default_tile`` when None.

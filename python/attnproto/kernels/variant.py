@@ -103,6 +103,12 @@ class Variant:
     rope: Rope | None = None
 
     def __post_init__(self):
+        for name in ("causal", "alibi"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise UnsupportedProblem(
+                    f"[flash.launch] found {name}={getattr(self, name)!r}, needs True or False; "
+                    "pass a bool"
+                )
         if self.window is not None:
             if not isinstance(self.window, (int, np.integer)) or not 1 <= self.window < 2**31:
                 raise UnsupportedProblem(
@@ -114,7 +120,8 @@ class Variant:
                     f"[flash.launch] found window={self.window} without causal, needs both; "
                     "pass causal=True"
                 )
-        if self.softcap is not None and not 1e-6 <= self.softcap <= 1e6:
+        number = isinstance(self.softcap, (int, float, np.integer, np.floating))
+        if self.softcap is not None and not (number and 1e-6 <= self.softcap <= 1e6):
             raise UnsupportedProblem(
                 f"[flash.launch] found softcap={self.softcap!r}, needs a number from 1e-6 to 1e6; "
                 "pass softcap=None for none"

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import DeviceUnavailable, KernelCompileError
 
 HERE = Path(__file__).parent
-_SOURCE = "kernel"
+SOURCE = "kernel"  # what the user's text is called in line markers
 _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
@@ -31,6 +31,11 @@ _PREPROCESS = [
     "-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
     "-fno-color-diagnostics",
 ]  # fmt: skip
+_NOTE = re.compile(rf"^{SOURCE}:(?P<line>\d+):\d+: note: ")
+_NARROWING = re.compile(
+    r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: warning: implicit conversion .*'float' to 'bfloat'",
+    re.M,
+)
 _MESSAGE = re.compile(r"^(?:(?P<file>[^:\n]*):(?P<line>\d+):\d+: )?(?:fatal )?error: (?P<text>.*)$")
 
 
@@ -106,6 +111,10 @@ def compiler_version() -> str:
 
 
 def _run(arguments: list[str], text: str) -> str:
+    return _completed(arguments, text).stdout
+
+
+def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
     command = [*compiler(), *arguments]
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True)
@@ -115,35 +124,49 @@ def _run(arguments: list[str], text: str) -> str:
         ) from None
     if done.returncode:
         raise KernelCompileError(_explain(done.stderr))
-    return done.stdout
+    return done
 
 
 def _explain(stderr: str) -> str:
     """The first errors, by the line of the user's text."""
-    found = []
+    found: list[list[str]] = []
     for line in stderr.split("\n"):
-        match = _MESSAGE.match(line)
+        match, note = _MESSAGE.match(line), _NOTE.match(line)
         if match:
-            place = f"line {match['line']}: " if match["file"] == _SOURCE else ""
-            found.append(place + match["text"].replace("__private", "thread"))
+            place = f"line {match['line']}: " if match["file"] == SOURCE else ""
+            found.append([place, match["text"].replace("__private", "thread")])
+        elif note and found and not found[-1][0]:  # an error of a header: who asked for it
+            found[-1][0] = f"line {note['line']}: "
     spaces = (("__global", "device"), ("__local", "threadgroup"), ("__constant", "constant"))
-    message = "; ".join(found) or stderr.strip()[-500:]
+    message = "; ".join(place + text for place, text in found) or stderr.strip()[-500:]
     for ours, theirs in spaces:
         message = message.replace(ours, theirs)
     return f"[msl] {message}"
 
 
-def preprocess(text: str) -> str:
-    """Expand macros and includes; line markers stay."""
-    options = [*_PREPROCESS, "-I", str(HERE / "preprocess"), "-"]
-    return _run(options, f'#line 1 "{_SOURCE}"\n{text}')
+def preprocess(text: str, folder: Path | None = None) -> str:
+    """Expand macros and includes, those of ``folder`` too; line markers stay."""
+    search = ["-I", str(HERE / "preprocess"), *(["-I", str(folder)] if folder else [])]
+    return _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{text}')
 
 
 def to_ir(text: str, target: Target) -> str:
     """C++ for OpenCL to unoptimised LLVM IR, as text."""
-    options = [
+    return _run(_to_ir(target), text)
+
+
+def to_ir_warning(text: str, target: Target) -> tuple[str, list[tuple[str, int]]]:
+    """As ``to_ir``, with file and line of every implicit conversion from float to bfloat."""
+    done = _completed([*_to_ir(target), "-Wimplicit-float-conversion"], text)
+    found = _NARROWING.finditer(done.stderr)
+    # Those of the headers are the headers' own.
+    own = [(m["file"], int(m["line"])) for m in found if not m["file"].startswith(str(HERE))]
+    return done.stdout, own
+
+
+def _to_ir(target: Target) -> list[str]:
+    return [
         *_LANGUAGE, "-target", target.triple, *target.options,
         "-I", str(HERE / "include"), "-O2", "-Xclang", "-disable-llvm-passes",
         "-emit-llvm", "-S", "-o", "-", "-",
     ]  # fmt: skip
-    return _run(options, text)

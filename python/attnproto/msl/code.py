@@ -30,6 +30,7 @@ TABLE = "visible_function_table"
 _BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
+_ASSEMBLY = {"asm", "__asm", "__asm__"}
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
@@ -151,6 +152,8 @@ class CodeRewriter:
                 i = close_of(t, i + 1)
             elif text in self.derived:
                 out.append(made(f"attn_derived_{text}()", token))
+            elif body and text in _ASSEMBLY:
+                raise RewriteError(token.line, "inline assembly is no MSL; write it in MSL")
             elif text in _RESERVED:
                 out.append(made(f"attn_name_{text}", token))
             elif text in _ATOMICS:

@@ -1,46 +1,60 @@
 """Count what a kernel does: the same on any device, because it follows from its code.
 
-The optimised IR of a kernel is instrumented: at the head of every basic block it adds
-what the block does to counters of the cpu engine. A count is therefore dynamic (loops
-count as often as they run) and exact. What Apple's compiler would count differs by its
-own optimisations; the counts are `derived` evidence, never a time.
+A kernel for the counting cpu device is instrumented (instrument.py), run, and what its
+segments hold is multiplied here with how often they were run. What Apple's compiler would
+count differs by its own optimisations; the counts are `derived` evidence, never a time.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from typing import Any
 
 from ..device import Device, Dispatch, cpu_threads
-
-_SIZES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
-_LOAD = re.compile(r"= load (?:volatile )?(?:atomic )?(<(\d+) x (\w+)>|\w+), ptr addrspace\((\d)\)")
-_STORE = re.compile(r"^\s+store (?:volatile )?(<(\d+) x (\w+)>|\w+) .*?, ptr addrspace\((\d)\)")
-_ARITHMETIC = re.compile(
-    r"= (?:fadd|fsub|fmul|fdiv|fneg)(?: \w+)*? (<(\d+) x \w+>|float|half|bfloat) "
-    r"|= (?:tail )?call [^@]*@llvm\.(?:maxnum|minnum|fma|fmuladd|maximum|minimum)\.(v\d+)?"
-)
-_CONVERSION = re.compile(r"= (?:fpext|fptrunc)(?: \w+)*? (<(\d+) x \w+>|float|half|bfloat) ")
-_CALLS = {
-    "matrix_operations": re.compile(r"call [^@]*@attn_matrix_multiply_accumulate_"),
-    "shuffles": re.compile(r"call [^@]*@attn_(?:shuffle|broadcast)_"),
-    "reductions": re.compile(r"call [^@]*@attn_(?:reduce|prefix)_"),
-    "votes": re.compile(r"call [^@]*@attn_ballot\("),
-    "exponentials": re.compile(r"call [^@]*@(?:llvm\.exp2?\.|exp2?f\()"),
-    "threadgroup_barriers": re.compile(r"call [^@]*@attn_threadgroup_barrier\("),
-    "simdgroup_barriers": re.compile(r"call [^@]*@attn_simdgroup_barrier\("),
-}
-_DEVICE_SPACES, _THREADGROUP_SPACE = (1, 2), 3
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Operations of a submission, summed over its threads.
+    """Operations of a submission, summed over its threads unless said otherwise.
 
     A matrix operation is executed once by a simdgroup and counted in each of its 32
     lanes; a vector load is one load of its bytes.
+
+    Attributes:
+        matrix_operations: 8 x 8 x 8 products with accumulation.
+        shuffles: of one value between lanes, broadcasts among them.
+        reductions: sums, extremes and scans over a simdgroup.
+        votes: ballots.
+        exponentials: exp and exp2.
+        float_operations: additions, products, divisions and extremes, by element.
+        conversions: between float types, by element.
+        threadgroup_loads: instructions; ``_bytes`` are theirs, ``_vector`` how many move a
+            vector. Likewise for stores, device and constant memory; an atomic addition is the
+            load and the exchanges that clang makes of it.
+        threadgroup_barriers: as a thread meets them.
+        simdgroup_barriers: as a thread meets them.
+        transcendentals: logarithms, roots, powers, trigonometric functions.
+        integer_operations: arithmetic, logic and comparisons, addresses included, by element.
+        instructions: of the optimised IR.
+        branches: conditional ones.
+        threadgroups: that were run.
+        simdgroups: that were run, partial ones included.
+        threads: that were run.
+        issued_instructions: once a simdgroup, however many of its lanes are active.
+        divergent_branches: once a simdgroup, at which its lanes part.
+        unique_load_bytes: of device memory, each counted once a submission.
+        unique_store_bytes: likewise.
+        issued: accesses once a simdgroup, by name as above.
+        uniform: of these, those at one address for all active lanes.
+        matrix_types: matrix operations by the types of the factors.
+        fragments: simdgroup_load and simdgroup_store, by space, element size, transposed.
+        threadgroup_bytes: of the largest threadgroup.
+        live_registers: estimate of the 32-bit values alive at once in a lane (registers.py).
+        code_instructions: of the unrolled code.
     """
 
     matrix_operations: int = 0
@@ -57,91 +71,113 @@ class Counts:
     device_store_bytes: int = 0
     threadgroup_barriers: int = 0
     simdgroup_barriers: int = 0
+    transcendentals: int = 0
+    integer_operations: int = 0
+    instructions: int = 0
+    branches: int = 0
+    threadgroup_load_bytes: int = 0
+    threadgroup_store_bytes: int = 0
+    threadgroup_loads_vector: int = 0
+    threadgroup_stores_vector: int = 0
+    threadgroup_atomics: int = 0
+    device_stores: int = 0
+    device_loads_vector: int = 0
+    device_stores_vector: int = 0
+    device_atomics: int = 0
+    constant_loads: int = 0
+    constant_load_bytes: int = 0
+    threadgroups: int = 0
+    simdgroups: int = 0
+    threads: int = 0
+    issued_instructions: int = 0
+    divergent_branches: int = 0
+    unique_load_bytes: int = 0
+    unique_store_bytes: int = 0
+    issued: Mapping[str, int] = field(default_factory=dict)
+    uniform: Mapping[str, int] = field(default_factory=dict)
+    matrix_types: Mapping[str, int] = field(default_factory=dict)
+    fragments: Mapping[str, int] = field(default_factory=dict)
+    threadgroup_bytes: int = 0
+    live_registers: int = 0
+    code_instructions: int = 0
 
     def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, n) - getattr(other, n) for n in NAMES))
+        """What is left of sums; of a kernel's own properties, those of the first."""
+        left = {name: getattr(self, name) - getattr(other, name) for name in _SUMS}
+        for name in _TABLES:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            left[name] = {key: n - theirs.get(key, 0) for key, n in mine.items()}
+        return Counts(**left, **{name: getattr(self, name) for name in _PROPERTIES})
+
+    @property
+    def active_lanes(self) -> float:
+        """Share of a simdgroup's lanes that are active, averaged over its instructions."""
+        return self.instructions / (32 * self.issued_instructions or 1)
+
+    @property
+    def matrix_flops(self) -> int:
+        """FLOP of the matrix operations: 2 x 8 x 8 x 8 each, once a simdgroup."""
+        return self.matrix_operations * 1024 // 32
+
+    def uniform_share(self, access: str) -> float:
+        """Share of an access, ``device_loads`` for example, that goes to one address."""
+        return self.uniform.get(access, 0) / (self.issued.get(access, 0) or 1)
 
     def per_thread(self, threads: int) -> dict[str, float]:
-        """Each count divided by a number of threads."""
+        """Each operation divided by a number of threads."""
         return {name: getattr(self, name) / threads for name in NAMES}
 
+    def per_lane(self) -> dict[str, float]:
+        """Each operation divided by the threads that ran."""
+        return self.per_thread(self.threads or 1)
 
-NAMES = tuple(f.name for f in fields(Counts))
+    def per_simdgroup(self) -> dict[str, float]:
+        """Each operation divided by the simdgroups that ran: sums over their lanes."""
+        return self.per_thread(self.simdgroups or 1)
 
-
-def _width(vector: str | None) -> int:
-    return int(vector) if vector else 1
-
-
-def _count_line(line: str, totals: dict[str, int]) -> None:
-    for name, pattern in _CALLS.items():
-        if pattern.search(line):
-            totals[name] += 1
-            return
-    match = _LOAD.search(line)
-    if match:
-        nbytes = _width(match[2]) * _SIZES.get(match[3] or match[1], 8)
-        if int(match[4]) in _DEVICE_SPACES:
-            totals["device_loads"] += 1
-            totals["device_load_bytes"] += nbytes
-        elif int(match[4]) == _THREADGROUP_SPACE:
-            totals["threadgroup_loads"] += 1
-        return
-    match = _STORE.search(line)
-    if match:
-        if int(match[4]) in _DEVICE_SPACES:
-            totals["device_store_bytes"] += _width(match[2]) * _SIZES.get(match[3] or match[1], 8)
-        elif int(match[4]) == _THREADGROUP_SPACE:
-            totals["threadgroup_stores"] += 1
-        return
-    match = _ARITHMETIC.search(line)
-    if match:
-        totals["float_operations"] += _width(match[2] or (match[3] or "")[1:])
-        return
-    match = _CONVERSION.search(line)
-    if match:
-        totals["conversions"] += _width(match[2])
+    def as_row(self) -> dict[str, Any]:
+        """All of it, as plain values for a result row."""
+        shares = {name: self.uniform_share(name) for name in self.issued}
+        return {**asdict(self), "active_lanes": self.active_lanes, "uniform_share": shares}
 
 
-def instrument(text: str) -> str:
-    """Optimised IR with a call to the engine's counter at the head of every block."""
-    out: list[str] = []
-    tables: list[str] = []
-    head, rest, inside = [], [], False
+_TABLES = ("issued", "uniform", "matrix_types", "fragments")
+_PROPERTIES = ("threadgroup_bytes", "live_registers", "code_instructions")
+_SUMS = tuple(f.name for f in fields(Counts) if f.name not in (*_TABLES, *_PROPERTIES))
+# What threads do; the rest says how they were run.
+NAMES = _SUMS[: _SUMS.index("threadgroups")]
 
-    def flush() -> None:
-        totals = dict.fromkeys(NAMES, 0)
-        for line in rest:
-            _count_line(line, totals)
-        out.extend(head)
-        if any(totals.values()):
-            row = ", ".join(f"i32 {totals[name]}" for name in NAMES)
-            table = f"@attn.count.{len(tables)}"
-            kind = f"[{len(NAMES)} x i32]"
-            tables.append(f"{table} = private unnamed_addr constant {kind} [{row}], align 4")
-            out.append(f"  call void @attn_count(ptr {table})")
-        out.extend(rest)
-        head.clear()
-        rest.clear()
 
-    for line in text.split("\n"):
-        if line.startswith("define "):
-            inside = True
-            out.append(line)
-        elif line == "}":
-            flush()
-            inside = False
-            out.append(line)
-        elif not inside:
-            out.append(line)
-        elif re.match(r'^(?:"[^"]+"|[-\w.$]+):', line):
-            flush()
-            head.append(line)
-        elif " = phi " in line and not rest:
-            head.append(line)
-        else:
-            rest.append(line)
-    return "\n".join([*out, *tables, "declare void @attn_count(ptr) nounwind"]) + "\n"
+def _counts(counted: Mapping[str, Any]) -> Counts:
+    """What the engine found, by the description of each kernel, as one sum."""
+    sums: Counter[str] = Counter()
+    tables: dict[str, Counter[str]] = {name: Counter() for name in _TABLES}
+    properties = dict.fromkeys(_PROPERTIES, 0)
+    for description, found in counted.items():
+        told = json.loads(description)
+        for n, (amounts, branches) in enumerate(told["segments"]):
+            for name, amount in amounts.items():
+                kind, _, which = name.partition(" ")
+                if which:
+                    table = {"matrix": "matrix_types", "fragment": "fragments"}[kind]
+                    tables[table][which] += amount * found.lanes[n]
+                else:
+                    sums[name] += amount * found.lanes[n]
+            sums["issued_instructions"] += amounts.get("instructions", 0) * found.issued[n]
+            sums["divergent_branches"] += found.divergent[n] if branches else 0
+        for (segment, space, kind), uniform in zip(told["accesses"], found.uniform, strict=True):
+            name = f"{space}_{kind}s"
+            tables["issued"][name] += found.issued[segment]
+            tables["uniform"][name] += uniform
+        for name in ("threadgroups", "simdgroups", "threads"):
+            sums[name] += getattr(found, name)
+        sums["unique_load_bytes"] += found.loaded_bytes
+        sums["unique_store_bytes"] += found.stored_bytes
+        told["threadgroup_bytes"] = found.threadgroup_bytes
+        for name in _PROPERTIES:
+            properties[name] = max(properties[name], told[name])
+    plain = {name: dict(sorted(table.items())) for name, table in tables.items()}
+    return Counts(**{name: sums[name] for name in _SUMS}, **plain, **properties)
 
 
 def counting_device() -> Device:
@@ -158,7 +194,7 @@ def count(device: Device, dispatches: list[Dispatch]) -> Counts:
 
     _core.take_counts(device._core)
     device.submit(dispatches)
-    return Counts(*_core.take_counts(device._core)[: len(NAMES)])
+    return _counts(_core.take_counts(device._core))
 
 
 def count_launch(launch: Callable[[Device], object]) -> Counts:
@@ -172,7 +208,7 @@ def count_launch(launch: Callable[[Device], object]) -> Counts:
     device = _shared_device()
     _core.take_counts(device._core)
     launch(device)
-    return Counts(*_core.take_counts(device._core)[: len(NAMES)])
+    return _counts(_core.take_counts(device._core))
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .rewrite import Instance, Parameter, Rewritten
+from .interface import Instance, Parameter
+from .rewrite import Rewritten
 
 
 def _axes(value: str) -> str:
@@ -40,6 +41,19 @@ def buffer_index(parameters: tuple[Parameter, ...], position: int) -> int:
     return sum(is_buffer(p) for p in parameters[:position])
 
 
+def threadgroup_index(parameters: tuple[Parameter, ...], position: int) -> int:
+    """Index of the threadgroup memory at ``position``, by the same rule."""
+    explicit = parameters[position].attributes.get("threadgroup")
+    if explicit is not None:
+        return int(explicit, 0)
+    return sum(is_threadgroup(p) for p in parameters[:position])
+
+
+def is_threadgroup(parameter: Parameter) -> bool:
+    """Whether the parameter is threadgroup memory, whose size the host says."""
+    return parameter.space == "threadgroup"
+
+
 def is_table(parameter: Parameter) -> bool:
     """Whether the parameter is a visible function table, which takes a buffer's index."""
     return parameter.table
@@ -58,11 +72,12 @@ def _argument(instance: Instance, position: int) -> str:
     if is_table(parameter):
         index = buffer_index(instance.parameters, position)
         return f"attn_function_table{{g->buffers[{index}]}}"
-    if "threadgroup" in parameter.attributes:
-        index = int(parameter.attributes["threadgroup"], 0)
+    if is_threadgroup(parameter):
+        what = "reference" if parameter.reference else "pointer"
+        index = threadgroup_index(instance.parameters, position)
         offset = f"g->threadgroup_offsets[{index}]"
         address = f"(__local void*)((__local char*)attn_threadgroup_memory() + {offset})"
-        return f"attn_threadgroup_pointer{{{address}}}"
+        return f"attn_threadgroup_{what}{{{address}}}"
     if is_buffer(parameter):
         kind = "constant" if parameter.space == "constant" else "device"
         what = "reference" if parameter.reference else "pointer"

@@ -6,55 +6,113 @@ the engine by name, and a table that describes it.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .. import _core
 from ..errors import DeviceUnavailable, KernelCompileError
-from . import clang
+from . import cache, clang, native
 from .front_end import NativeFrontEnd, ObjectCode
 
 _VERSION = 1  # ATTNPROTO_C_API_VERSION
 
+# The structs of cpp/c_api.h.
 _TABLE = """\
-typedef struct {{ unsigned kind, index, min_bytes; const char* name; }} argument;
-typedef struct {{
-  unsigned version, static_threadgroup_bytes, max_threads, argument_count;
-  const char* function;
-  const argument* arguments;
-  void (*entry)(void);
-}} kernel;
-extern void {symbol}(void);
-static const argument arguments[] = {{{arguments}{{0, 0, 0, ""}}}};
-__attribute__((visibility("default"))) const kernel attnproto_exported = {{
-  {version}, {static_threadgroup_bytes}, {max_threads}, {count}, {function}, arguments, {symbol}}};
+%argument = type {{ i32, i32, i32, ptr }}
+%kernel = type {{ i32, i32, i32, i32, ptr, ptr, ptr }}
+{strings}
+@arguments = internal constant [{count} x %argument] [{arguments}]
+declare void @{symbol}()
+@attnproto_exported = constant %kernel {{ i32 {version}, i32 {static_threadgroup_bytes},
+  i32 {max_threads}, i32 {count}, ptr @string0, ptr @arguments, ptr @{symbol} }}
 """
 
 
 def _table(function: str, code: ObjectCode) -> str:
-    arguments = ""
+    """LLVM IR of the symbol that libattnproto looks for."""
+    strings, arguments = [function], []
     for one in code.arguments:
         kind = 0 if one.kind == _core.ArgumentKind.BUFFER else 1
-        arguments += f"{{{kind}, {one.index}, {one.min_bytes}, {json.dumps(one.name)}}}, "
+        numbers = f"i32 {kind}, i32 {one.index}, i32 {one.min_bytes}"
+        arguments.append(f"%argument {{ {numbers}, ptr @string{len(strings)} }}")
+        strings.append(one.name)
     return _TABLE.format(
+        strings="\n".join(f"@string{i} = internal {_c_string(s)}" for i, s in enumerate(strings)),
+        arguments=", ".join(arguments),
         symbol=code.symbol,
-        arguments=arguments,
         version=_VERSION,
         static_threadgroup_bytes=code.static_threadgroup_bytes,
         max_threads=code.max_threads,
-        count=len(code.arguments),
-        function=json.dumps(function),
+        count=len(arguments),
     )
 
 
-def _linker() -> list[str]:
-    """The C compiler that belongs to the clang in use."""
+def _c_string(text: str) -> str:
+    escaped = "".join(f"\\{byte:02x}" for byte in [*text.encode(), 0])
+    return f'constant [{len(text.encode()) + 1} x i8] c"{escaped}"'
+
+
+def _linking(objects: Iterable[str]) -> list[str]:
+    """The linker that belongs to the clang in use; zig's needs no C library to be built first."""
     command = clang.compiler()
-    return [command[0], "cc"] if command[1:] == ("clang",) else list(command)
+    zig = command[1:] == ("clang",)
+    if zig and clang.host_target().triple.endswith("linux-gnu"):
+        return [command[0], "ld.lld", "-shared", "-o", "kernel.so", *objects]
+    driver = [command[0], "cc"] if zig else command
+    return [*driver, "-shared", "-fPIC", "-o", "kernel.so", *objects, "-lm"]
+
+
+def shared_object(text: str, descriptor: _core.PipelineDescriptor) -> bytes:
+    """Compile one kernel for the cpu device and link it for ``attnproto_load``.
+
+    Args:
+        text: MSL.
+        descriptor: kernel, constants and privately linked functions.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        KernelCompileError: the text is not valid, the kernel calls through a function table, or
+            the linker fails.
+        DeviceUnavailable: there is no compiler.
+    """
+    function = descriptor.function
+    code = NativeFrontEnd(engine="fibers").object_code(text, descriptor)
+    if any(one.kind == _core.ArgumentKind.FUNCTION_TABLE for one in code.arguments):
+        raise KernelCompileError(
+            f"[export] found a function table among the arguments of {function}, needs none: the C "
+            "ABI binds no tables; link the function privately"
+        )
+    table = _table(function, code)
+    objects = {"kernel.o": code.object_file, "table.o": native.assemble(table)}
+    name = cache.key("shared", *(content.hex() for content in objects.values()), *_linking(objects))
+    content = cache.read(name)
+    if content is None:
+        content = _linked(function, objects)
+        cache.write(name, content)
+    return content
+
+
+def _linked(function: str, objects: Mapping[str, bytes]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name, content in objects.items():
+            (place / name).write_bytes(content)
+        try:
+            done = subprocess.run(_linking(objects), cwd=place, capture_output=True, text=True)
+        except OSError as error:
+            raise DeviceUnavailable(
+                f"[export] found {error}, needs a linker; `pip install ziglang`"
+            ) from None
+        if done.returncode:
+            raise KernelCompileError(
+                f"[export] found a linker that refuses {function}: {done.stderr.strip()[-300:]}"
+            )
+        return (place / "kernel.so").read_bytes()
 
 
 def export(
@@ -75,29 +133,20 @@ def export(
         The file's path, for ``attnproto_load``.
 
     Raises:
-        KernelCompileError: the text is not valid, or the file cannot be written.
+        KernelCompileError: as ``shared_object``, or the file cannot be written.
         DeviceUnavailable: there is no compiler.
     """
     given = [_core.Constant(name, value) for name, value in (constants or {}).items()]
-    code = NativeFrontEnd(engine="fibers").object_code(text, _core.PipelineDescriptor(function, given))
+    content = shared_object(text, _core.PipelineDescriptor(function, given))
     path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            place = Path(folder)
-            (place / "kernel.o").write_bytes(code.object_file)
-            (place / "table.c").write_text(_table(function, code))
-            command = [*_linker(), "-shared", "-fPIC", "-O1", "-o", "kernel.so"]
-            command += ["table.c", "kernel.o", "-lm"]
-            done = subprocess.run(command, cwd=place, capture_output=True, text=True)
-            if done.returncode:
-                raise KernelCompileError(
-                    f"[export] found a linker that refuses {function}: {done.stderr.strip()[-300:]}"
-                )
-            (place / "kernel.so").replace(path)
+        partial.write_bytes(content)
+        os.replace(partial, path)
     except OSError as error:
-        raise (DeviceUnavailable if error.filename == _linker()[0] else KernelCompileError)(
-            f"[export] found {error}, needs a folder that can be written and a C compiler; choose "
-            "another folder or `pip install ziglang`"
+        raise KernelCompileError(
+            f"[export] found {path} not writable ({error.strerror}), needs a folder that can be "
+            "written; choose another"
         ) from None
     return path

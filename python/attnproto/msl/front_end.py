@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from .. import _core
 from ..device import CPU_ENGINES
 from ..errors import KernelCompileError
-from . import cache, clang, counts, ir, lockstep, native, shipped
-from .entry import buffer_index, entry_name, is_buffer, is_table
+from . import cache, clang, instrument, ir, lockstep, native, shipped, validation
+from .entry import (
+    buffer_index,
+    entry_name,
+    is_buffer,
+    is_table,
+    is_threadgroup,
+    threadgroup_index,
+)
 from .library import LibraryHead, library_head, own_sources, ship_heads, text_key
 from .linking import present_parameters, specialised, table_symbols
 
@@ -25,9 +32,9 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
     for position, parameter in enumerate(instance.parameters):
         if not present >> position & 1:
             continue
-        if "threadgroup" in parameter.attributes:
+        if is_threadgroup(parameter):
             kind = _core.ArgumentKind.THREADGROUP
-            index = int(parameter.attributes["threadgroup"], 0)
+            index = threadgroup_index(instance.parameters, position)
         elif is_buffer(parameter) or is_table(parameter):
             table = is_table(parameter)
             kind = _core.ArgumentKind.FUNCTION_TABLE if table else _core.ArgumentKind.BUFFER
@@ -35,7 +42,7 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
         else:
             continue
         size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name))
+        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
     return found
 
 
@@ -117,15 +124,22 @@ class NativeFrontEnd(_core.FrontEnd):
 
     Args:
         counting: whether the code counts what it does (counts.py).
+        validate: what the code checks while it runs (validation.py): "memory", "nan" for
+            that and the arithmetic, or nothing.
         engine: ``lockstep``, where a kernel that it does not take gets ``fibers``; or ``fibers``.
+            Code that counts or checks runs on fibers.
     """
 
-    def __init__(self, counting: bool = False, engine: str = "lockstep"):
+    def __init__(
+        self, counting: bool = False, validate: str = "", engine: str = "lockstep"
+    ):
         super().__init__()
-        self._counting = counting
-        self._engine = engine
-        self._fibers = NativeFrontEnd(counting, "fibers") if engine != "fibers" else None
+        self._counting, self._validate = counting, validate
+        self._engine = "fibers" if counting or validate else engine
+        self._fibers = NativeFrontEnd(engine="fibers") if self._engine != "fibers" else None
         self._target = clang.host_target()
+        if validate:
+            self._target = validation.target(self._target)
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
         self._lock = threading.Lock()
 
@@ -171,7 +185,7 @@ class NativeFrontEnd(_core.FrontEnd):
             built.static_bytes,
             instance.max_threads or 1024,
             addresses[0],
-            "",
+            b"",
             list(zip(symbols, addresses[1:], strict=True)),
             (time.perf_counter() - begin) * 1e6,
             function_us,
@@ -181,6 +195,7 @@ class NativeFrontEnd(_core.FrontEnd):
         if built.engine == "lockstep":
             kept = _Described.of(descriptor)
             image.lane_entry = lambda: self._fibers.compile(text, kept).entry_address
+        image.validates = bool(self._validate)
         return image
 
     def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
@@ -248,7 +263,7 @@ class NativeFrontEnd(_core.FrontEnd):
         return cache.key(
             "object", text, descriptor.function, json.dumps(given | values, sort_keys=True),
             *linked, self._target.triple, *self._target.options, clang.compiler_version(),
-            native.host_cpu(), own_sources(), str(self._counting), self._engine,
+            native.host_cpu(), own_sources(), str(self._counting), self._validate, self._engine,
         )  # fmt: skip
 
     def _build(
@@ -256,13 +271,21 @@ class NativeFrontEnd(_core.FrontEnd):
     ) -> tuple[bytes, float]:
         """Object code, and the microseconds that went into constants and linking."""
         begin = time.perf_counter()
-        special = specialised(text, descriptor, self._target)
+        special = specialised(text, descriptor, self._target, marked=self._counting)
         function_us = (time.perf_counter() - begin) * 1e6
+        if self._validate:
+            special = validation.without_promises(special)
         optimised = native.optimise(special)
         _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
-            optimised = counts.instrument(optimised)
-        optimised, static_bytes = ir.place_threadgroup_variables(optimised)
+            optimised = instrument.instrument(optimised)
+        declared = None
+        if self._validate:
+            optimised, declared = validation.instrument(
+                optimised, [text, *(other for other, _ in descriptor.private_functions)],
+                nan=self._validate == "nan",
+            )  # fmt: skip
+        optimised, static_bytes = ir.place_threadgroup_variables(optimised, declared)
         present = present_parameters(text, descriptor, self._target)
         number, _ = library_head(text, self._target).instance(descriptor.function)
         reason, engine, code = "", self._engine, b""

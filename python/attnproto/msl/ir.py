@@ -8,15 +8,17 @@ everything inside functions is left to LLVM.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import KernelCompileError, UnsupportedProblem
-from .rewrite import FunctionConstant
+from .interface import FunctionConstant
 
 _SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
 _SYMBOLS = re.compile(_SYMBOL)
 _FUNCTION = re.compile(rf"^define .*?({_SYMBOL})\(", re.M)
 _GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
+_MARK = "@attn_fragment("
 _VARIABLE = re.compile(
     r"call [^\n]*?@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\("
 )
@@ -242,8 +244,32 @@ def _given(line: str, literal: str) -> str:
     return f"{symbol} = internal {space} constant {ir_type.rstrip(',')} {literal}"
 
 
-def place_threadgroup_variables(text: str) -> tuple[str, int]:
+def drop_marks(module: Module) -> None:
+    """Remove the marks that say where fragments are moved."""
+    for symbol, body in module.functions.items():
+        if _MARK in body:
+            module.functions[symbol] = re.sub(r"\n[^\n]*@attn_fragment\([^\n]*", "", body)
+    module.other = [line for line in module.other if _MARK not in line]
+
+
+def free_marks(module: Module) -> None:
+    """Let code move across the marks: they touch no memory that it knows."""
+    for symbol, body in module.functions.items():
+        if _MARK in body:
+            # The call's own attributes would tie it to its place.
+            module.functions[symbol] = re.sub(r"(@attn_fragment\(i32 [^)]*\))[^\n]*", r"\1", body)
+    declared = f"declare void {_MARK}i32) nounwind willreturn memory(inaccessiblemem: readwrite)"
+    module.other = [declared if _MARK in line else line for line in module.other]
+
+
+def place_threadgroup_variables(
+    text: str, declared: Mapping[str, str] | None = None
+) -> tuple[str, int]:
     """Give every threadgroup variable of an optimised module its offset.
+
+    Args:
+        text: the module.
+        declared: of a module that validates, the site of each variable's declaration.
 
     Called after optimisation, so that a variable used only in branches the function
     constants removed takes no space.
@@ -254,18 +280,28 @@ def place_threadgroup_variables(text: str) -> tuple[str, int]:
     used = {m.group(1): tuple(map(int, m.groups()[1:])) for m in _VARIABLE.finditer(text)}
     offset = 0
     definitions = []
-    for symbol, (_, size, alignment) in sorted(used.items(), key=lambda item: item[1][0]):
+    in_order = sorted(used.items(), key=lambda item: item[1][0])
+    for number, (symbol, (_, size, alignment)) in enumerate(in_order):
         alignment = max(alignment, 16)
         offset = (offset + alignment - 1) // alignment * alignment
         definitions.append(
             f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{\n"
-            "  %base = call ptr addrspace(3) @attn_threadgroup_memory()\n"
-            f"  %at = getelementptr i8, ptr addrspace(3) %base, i64 {offset}\n"
-            "  ret ptr addrspace(3) %at\n}"
+            + (
+                "  %base = call ptr addrspace(3) @attn_threadgroup_memory()\n"
+                f"  %at = getelementptr i8, ptr addrspace(3) %base, i64 {offset}\n"
+                if declared is None
+                else "  %at = call ptr addrspace(3) @attn_threadgroup_array("
+                f"i32 {number}, i32 {offset}, i32 {size}, ptr {declared[symbol]})\n"
+            )
+            + "  ret ptr addrspace(3) %at\n}"
         )
         text = re.sub(rf"^declare [^\n]*@{symbol}\([^\n]*$", "", text, flags=re.M)
         offset += size
-    if definitions and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M):
+    if (
+        definitions
+        and declared is None
+        and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M)
+    ):
         definitions.append("declare ptr addrspace(3) @attn_threadgroup_memory() memory(none)")
     return text + "\n" + "\n".join(definitions) + "\n", offset
 

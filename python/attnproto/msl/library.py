@@ -13,7 +13,8 @@ from .. import _core
 from ..errors import KernelCompileError
 from . import cache, clang, ir
 from .entry import with_entries
-from .rewrite import FunctionConstant, Instance, Parameter, Rewritten, rewrite
+from .interface import FunctionConstant, Instance, Parameter
+from .rewrite import Rewritten, rewrite
 from .tokens import RewriteError
 
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
@@ -23,7 +24,11 @@ _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
 def own_sources() -> str:
     """Hash of this package: a compiled kernel depends on it."""
     here = Path(__file__).parent
-    files = [*here.glob("**/*.py"), *here.glob("include/**/*.h"), *here.glob("preprocess/*")]
+    files = [
+        *here.glob("**/*.py"),
+        *here.glob("include/**/*.h"),
+        *(f for f in here.glob("preprocess/**/*") if f.is_file()),
+    ]
     return cache.key(*(f.read_text() for f in sorted(files)))
 
 
@@ -86,12 +91,17 @@ class LibraryHead:
             strict: whether one that the text does not declare is an error.
 
         Raises:
-            KernelCompileError: a key names no constant of the text.
+            KernelCompileError: a key names no constant of the text, or two name one.
         """
         by_index = {c.index: c.name for c in self.constants.values()}
         values = {}
         for constant in given:
             name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
+            if name in values:
+                raise KernelCompileError(
+                    f"[msl] found two values for function constant '{name}' (index "
+                    f"{self.constants[name].index}), needs one; name it or number it, not both"
+                )
             if name in self.constants:
                 values[name] = constant.value
             elif strict:
@@ -161,13 +171,26 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
+    rewritten, whole = translated(clang.preprocess(text))
+    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
+    cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
+    return made
+
+
+def translated(text: str) -> tuple[Rewritten, str]:
+    """What a preprocessed text holds, and the whole of it for clang, entry points included.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
     try:
-        rewritten = rewrite(clang.preprocess(text))
+        rewritten = rewrite(text)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
     if not rewritten.instances and not rewritten.visible:
         raise KernelCompileError(
-            "[msl] found no kernel and no visible function in the text, needs at least one"
+            "[msl] found no kernel and no visible function in the text, needs at least one; "
+            "write kernel before the function the device shall run"
         )
     try:
         whole = with_entries(rewritten)
@@ -176,9 +199,7 @@ def library_text(text: str, target: clang.Target) -> LibraryText:
             f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
             "device knows"
         ) from None
-    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
-    cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
-    return made
+    return rewritten, whole
 
 
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:

@@ -17,6 +17,8 @@ def specialised(
     descriptor: _core.PipelineDescriptor,
     target: clang.Target,
     symbol: Callable[[int], str] = entry_name,
+    *,
+    marked: bool = False,
 ) -> str:
     """Return the IR of a kernel and all it calls, before optimisation.
 
@@ -25,6 +27,7 @@ def specialised(
         descriptor: kernel, constants and linked functions.
         target: what it is compiled for.
         symbol: name of the function to keep, from the kernel's number.
+        marked: keep the marks that say where fragments are moved.
 
     Raises:
         KernelCompileError: a constant or a linked function is missing or does not fit.
@@ -39,6 +42,8 @@ def specialised(
     for other, function in descriptor.private_functions:
         parts.append(_private(library_text(other, target), function, descriptor))
     _check_all_found(parts, descriptor, [library, *_others(descriptor, target)])
+    for part in parts:
+        (ir.free_marks if marked else ir.drop_marks)(part)
     if len(parts) == 1:
         return module.text()
     whole = ir.split(native.link([part.text() for part in parts]))

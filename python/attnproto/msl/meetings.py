@@ -84,6 +84,48 @@ def _components(nodes: list[str], edges: dict[str, list[str]]) -> list[list[str]
     return found[::-1]
 
 
+def _head(inside: list[str], nodes: list[str], edges: dict[str, list[str]]) -> str:
+    """The block that a loop is entered at."""
+    members = set(inside)
+    entered = {b for a in nodes if a not in members for b in edges[a] if b in members}
+    return next((n for n in inside if n in entered), inside[0])
+
+
+def _turn(inside: list[str], edges: dict[str, list[str]], head: str) -> dict[str, list[str]]:
+    """The edges of one turn of a loop."""
+    members = set(inside)
+    return {n: [m for m in edges[n] if m in members and m != head] for n in inside}
+
+
+def loop_nest(body: list[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """A function's blocks by label, in an order that rises along every path but a loop's.
+
+    Args:
+        body: the function's lines, without the first and the last.
+
+    Returns:
+        Each block with the heads of the loops around it, outermost first.
+    """
+    blocks = _blocks(body)
+    ordered: list[tuple[str, tuple[str, ...]]] = []
+
+    def walk(nodes: list[str], edges: dict[str, list[str]], around: tuple[str, ...]) -> None:
+        for component in _components(nodes, edges):
+            if len(component) == 1 and component[0] not in edges[component[0]]:
+                ordered.append((component[0], around))
+            else:
+                head = _head(component, nodes, edges)
+                walk(component, _turn(component, edges, head), (*around, head))
+
+    walk(list(blocks), {n: b.successors for n, b in blocks.items()}, ())
+    return ordered
+
+
+def successors(body: list[str]) -> dict[str, list[str]]:
+    """Where control may go from each block of a function, by label."""
+    return {name: block.successors for name, block in _blocks(body).items()}
+
+
 def _reached(start: Iterable[str], edges: dict[str, list[str]], without: str) -> set[str]:
     seen: set[str] = set()
     todo = [node for node in start if node != without]
@@ -115,10 +157,8 @@ class _Numbering:
         return ordered
 
     def _loop(self, inside: list[str], nodes: list[str], edges: dict[str, list[str]]) -> list[str]:
-        members = set(inside)
-        entered = {b for a in nodes if a not in members for b in edges[a] if b in members}
-        head = next((n for n in inside if n in entered), inside[0])
-        turn = {n: [m for m in edges[n] if m in members and m != head] for n in inside}
+        head = _head(inside, nodes, edges)
+        turn = _turn(inside, edges, head)
         ends = [n for n in inside if head in edges[n]]
         ordered = self.order(inside, turn)
         if not self._in_step(ordered, head, turn, ends):

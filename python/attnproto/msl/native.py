@@ -111,6 +111,11 @@ def compile_object(text: str) -> bytes:
         return machine.emit_object(module)
 
 
+def assemble(text: str) -> bytes:
+    """IR as it is, to an object file."""
+    _initialise()
+    with _lock:
+        return _machine(0).emit_object(llvm.parse_assembly(text))
 def compile_lockstep(text: str, entry: str) -> bytes:
     """The same to an object file whose entry point runs a whole simdgroup.
 

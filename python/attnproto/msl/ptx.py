@@ -12,12 +12,13 @@ import llvmlite.binding as llvm
 
 from .. import _core
 from ..errors import KernelCompileError
-from . import cache, clang
+from . import cache, clang, shipped, tensor, wide
 from .entry import launch_name
 from .front_end import arguments
-from .library import library_head, own_sources
-from .linking import present_parameters, specialised
+from .library import library_head, own_sources, ship_heads, text_key
+from .linking import present_parameters, specialised, table_symbols
 
+_HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
 _VARIABLE = re.compile(r"@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\(")
@@ -71,39 +72,6 @@ def _in_shared_memory(text: str) -> tuple[str, int]:
     return text + "\n".join(lines) + "\n", sum(sizes.values())
 
 
-_QUESTION = re.compile(
-    r"= (?:tail )?call [^@\n]*@attn_was_(half|bfloat)\(float (?:noundef )?([^)\s]+)\)[^\n]*"
-)
-_DEFINITION = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = (.*)$', re.M)
-_WIDENED = re.compile(r"fpext (?:\w+ )*?(?:<\d+ x )?(half|bfloat)\b")
-
-
-def _answer_widths(text: str) -> str:
-    """Answer every ``attn_was_half(x)`` by how ``x`` is made."""
-
-    def in_function(match: re.Match) -> str:
-        body = match.group()
-        made = dict(_DEFINITION.findall(body))
-
-        def came_from(value: str, kind: str, depth: int = 0) -> bool:
-            definition = made.get(value)
-            if definition is None or depth > 8:
-                return value == "0.000000e+00"
-            widened = _WIDENED.match(definition)
-            if widened:
-                return widened.group(1) == kind
-            element = re.match(r"extractelement <\d+ x float> (%\S+),", definition)
-            return bool(element) and came_from(element.group(1), kind, depth + 1)
-
-        def answer(question: re.Match) -> str:
-            truth = came_from(question.group(2), question.group(1))
-            return f"= or i1 {str(truth).lower()}, false"
-
-        return _QUESTION.sub(answer, body)
-
-    return re.sub(r"^define .*?^}", in_function, text, flags=re.M | re.S)
-
-
 def _optimise(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     module = llvm.parse_assembly(text)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -114,8 +82,13 @@ def _optimise(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     return module
 
 
-def assemble(text: str, architecture: str) -> tuple[str, int]:
+def assemble(text: str, architecture: str, buffer_alignment: int = 1) -> tuple[str, int]:
     """One kernel's IR to PTX.
+
+    Args:
+        text: LLVM IR, not optimised.
+        architecture: the GPU's, such as ``sm_90``.
+        buffer_alignment: bytes that divide the address of every buffer it will be given.
 
     Returns:
         The PTX, and the bytes of static threadgroup memory.
@@ -125,9 +98,19 @@ def assemble(text: str, architecture: str) -> tuple[str, int]:
     text = text.replace("addrspace(4)", "addrspace(1)")
     with _lock:
         machine = _machine(architecture)
-        optimised = _answer_widths(str(_optimise(text, machine)))
+        optimised = tensor.lower_products(str(_optimise(text, machine)), buffer_alignment)
         optimised, static_bytes = _in_shared_memory(optimised)
-        return machine.emit_assembly(_optimise(optimised, machine)), static_bytes
+        optimised = str(_optimise(optimised, machine))
+        module = _optimise(wide.widen_reads(optimised), machine)
+        return machine.emit_assembly(module), static_bytes
+
+
+def _with_table(text: str, symbols: list[str]) -> str:
+    """A module that tells the host where functions are (cpp/cuda/library.cpp)."""
+    if not symbols:
+        return text
+    addresses = ", ".join(f"ptr @{symbol}" for symbol in symbols)
+    return f"{text}\n@attn_table = addrspace(1) constant [{len(symbols)} x ptr] [{addresses}]\n"
 
 
 class PtxFrontEnd(_core.FrontEnd):
@@ -135,11 +118,13 @@ class PtxFrontEnd(_core.FrontEnd):
 
     Args:
         architecture: the GPU's, such as ``sm_90``.
+        buffer_alignment: bytes that divide the address of every buffer its kernels are given.
     """
 
-    def __init__(self, architecture: str):
+    def __init__(self, architecture: str, buffer_alignment: int = 1):
         super().__init__()
         self._architecture = architecture
+        self._buffer_alignment = buffer_alignment
 
     def functions(self, text: str) -> list[str]:
         """Names of the kernels in a text; raises KernelCompileError naming the line."""
@@ -149,35 +134,89 @@ class PtxFrontEnd(_core.FrontEnd):
     def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
         """One kernel with its constants fixed."""
         begin = time.perf_counter()
+        archive = shipped.read(descriptor.archive) if descriptor.archive else None
         chosen = target(self._architecture)
+        if archive:
+            ship_heads(archive.heads)
         head = library_head(text, chosen)
         number, instance = head.instance(descriptor.function)
-        values = head.values(descriptor.constants)
-        if descriptor.linked_functions:
+        name = self._key(text, descriptor)
+        content = archive.objects.get(name) if archive else None
+        if content is None and archive and descriptor.fails_on_archive_miss:
             raise KernelCompileError(
-                "[cuda.link] found functions for a table, needs a device that calls indirectly; "
-                "link them privately or branch on an argument"
+                f"[cuda.archive] found no {descriptor.function} with these constants in "
+                f"{descriptor.archive}, needs it there; add it and build the archive again"
             )
-        private = [word for pair in descriptor.private_functions for word in pair]
-        name = cache.key(
-            "ptx", text, descriptor.function, json.dumps(values, sort_keys=True),
-            *private, *chosen.options, clang.compiler_version(), own_sources(),
-        )  # fmt: skip
-        content = cache.read(name)
-        cached = content is not None
         if content is None:
-            module = specialised(text, descriptor, chosen, launch_name)
-            code, static_bytes = assemble(module, self._architecture)
-            content = static_bytes.to_bytes(8, "little") + code.encode()
-            cache.write(name, content)
+            content = cache.read(name)
+        cached = content is not None
+        function_us = 0.0
+        if content is None:
+            content, function_us = self._build(text, descriptor, name)
+        static_bytes, present = (int.from_bytes(content[at : at + 8], "little") for at in (0, 8))
+        linked = [(name, place) for place, name in enumerate(descriptor.linked_functions)]
         return _core.KernelImage(
-            arguments(head, descriptor.function, present_parameters(text, descriptor, chosen)),
-            int.from_bytes(content[:8], "little"),
+            arguments(head, descriptor.function, present),
+            static_bytes,
             instance.max_threads or 1024,
             number,
-            content[8:].decode(),
-            [],
+            content[_HEAD_BYTES:],
+            linked,
             (time.perf_counter() - begin) * 1e6,
-            0.0,
+            function_us,
             cached,
         )
+
+    def save_archive(
+        self, texts: list[str], descriptors: list[_core.PipelineDescriptor], path: str
+    ) -> None:
+        """Write pipelines to a file as machine code, one of each text.
+
+        Raises:
+            KernelCompileError: there is nothing to write, no place for it, or the driver refuses.
+        """
+        if not texts:
+            raise KernelCompileError(
+                "[cuda.archive] found no pipeline to store, needs at least one; add it first"
+            )
+        chosen = target(self._architecture)
+        heads, objects = {}, {}
+        for text, descriptor in zip(texts, descriptors, strict=True):
+            name = self._key(text, descriptor)
+            content = cache.read(name) or self._build(text, descriptor, name)[0]
+            code = _core.assemble_ptx(content[_HEAD_BYTES:].decode())
+            objects[name] = content[:_HEAD_BYTES] + code
+            for one in (text, *(other for other, _ in descriptor.private_functions)):
+                heads[text_key(one, chosen)] = library_head(one, chosen).pack()
+        shipped.write(path, heads, objects)
+
+    def _key(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
+        chosen = target(self._architecture)
+        values = library_head(text, chosen).values(descriptor.constants)
+        linked = [*descriptor.linked_functions, "private"]
+        for other, function in descriptor.private_functions:
+            linked += [function, other]
+            values |= library_head(other, chosen).values(descriptor.constants, strict=False)
+        return cache.key(
+            "ptx", text, descriptor.function, json.dumps(values, sort_keys=True),
+            *linked, *chosen.options, clang.compiler_version(), own_sources(),
+            str(self._buffer_alignment),
+        )  # fmt: skip
+
+    def _build(
+        self, text: str, descriptor: _core.PipelineDescriptor, name: str
+    ) -> tuple[bytes, float]:
+        """PTX, and the microseconds that went into constants and linking."""
+        begin = time.perf_counter()
+        chosen = target(self._architecture)
+        module = specialised(text, descriptor, chosen, launch_name)
+        function_us = (time.perf_counter() - begin) * 1e6
+        table = list(table_symbols(text, descriptor, chosen).values())
+        code, static_bytes = assemble(
+            _with_table(module, table), self._architecture, self._buffer_alignment
+        )
+        present = present_parameters(text, descriptor, chosen)
+        numbers = b"".join(n.to_bytes(8, "little") for n in (static_bytes, present))
+        content = numbers + code.encode()
+        cache.write(name, content)
+        return content, function_us

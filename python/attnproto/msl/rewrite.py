@@ -1,8 +1,8 @@
 """Rewrite MSL tokens to C++ for OpenCL 2021.
 
 The two languages agree on almost everything. What differs in declarations is here,
-one method each: attributes, kernels and their instantiations, function constants, the
-address space of methods. What differs inside functions is in code.py.
+one method each: attributes, kernels and their instantiations, function constants. What
+differs in methods is in methods.py, and inside functions in code.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .code import SCALARS, SPACES, TABLE, CodeRewriter
+from .code import SPACES, TABLE
+from .declarations import Declaration, check_pointers, find_declaration, is_linkable
+from .interface import FunctionConstant, Instance, Parameter
+from .methods import MethodRewriter
 from .tokens import (
     RewriteError,
     Token,
@@ -23,41 +26,10 @@ from .tokens import (
     untokenize,
 )
 
-_TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
 # The same pragma by clang's name.
 _CONTRACT = re.compile(
     r"(?m)^([ \t]*#[ \t]*pragma[ \t]+)(?:METAL[ \t]+fp|STDC[ \t]+FP)[ \t]+contract", re.I
 )
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A kernel parameter: its name, its attributes as texts, its address space."""
-
-    name: str
-    attributes: dict[str, str]
-    space: str | None
-    reference: bool
-    table: bool = False
-
-
-@dataclass(frozen=True)
-class FunctionConstant:
-    """A ``[[function_constant(index)]]``."""
-
-    name: str
-    index: int
-    type: str
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A kernel that can be asked for by name; ``call`` names it in C++."""
-
-    name: str
-    call: str
-    parameters: tuple[Parameter, ...]
-    max_threads: int | None = None
 
 
 @dataclass
@@ -78,26 +50,12 @@ class _Kernel:
 
 
 @dataclass
-class _Declaration:
-    """One declaration: where it ends, and the landmarks found on the way."""
-
-    kind: str  # namespace, class, function or plain
-    end: int  # index after it
-    head: list[Token]  # up to its body, without attributes
-    attributes: list[list[Token]]
-    body: tuple[int, int] | None = None  # of the braces
-    parameters: tuple[int, int] | None = None  # of the parentheses
-    initialiser: int | None = None  # of a constructor's ':'
-
-
-@dataclass
-class Rewriter(CodeRewriter):
+class Rewriter(MethodRewriter):
     """Rewrites one text; its fields are what was found so far."""
 
     kernels: dict[str, _Kernel] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
-    placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
     pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
@@ -134,70 +92,13 @@ class Rewriter(CodeRewriter):
                 out += self.code(tokens[i:end])
                 i = end
             else:
-                declaration = self._declaration(tokens, i)
+                declaration = find_declaration(tokens, i)
                 out += self._rewrite_declaration(tokens, i, declaration, class_name)
                 i = declaration.end
         return out
 
-    def _declaration(self, t: list[Token], start: int) -> _Declaration:
-        attributes: list[list[Token]] = []
-        head: list[Token] = []
-        parameters = initialiser = None
-        class_key = equals = False
-        j = start
-
-        def found(kind: str, end: int, body: tuple[int, int] | None = None) -> _Declaration:
-            return _Declaration(kind, end, head, attributes, body, parameters, initialiser)
-
-        while j < len(t):
-            token = t[j]
-            if is_attribute(t, j):
-                end = close_of(t, j)
-                attributes.append(t[j + 2 : end - 1])
-                j = end + 1
-                continue
-            end = j
-            if token == "<" and j > start and t[j - 1].kind == "name" and not equals:
-                end = angle_close(t, j) or j
-            elif token == "operator":
-                end = j + 2 if t[j + 1] == "(" else j
-                while t[end + 1] != "(":
-                    end += 1
-            elif token.text in ("(", "["):
-                end = close_of(t, j)
-                before = t[j - 1].text if j > start else ""
-                callable_before = before not in ("alignas", "__attribute__", "decltype", "noexcept")
-                if token == "(" and not equals and initialiser is None and callable_before:
-                    parameters = (j, end)
-            elif token == "=":
-                equals = True
-            elif token.text in ("struct", "class", "union", "enum") and parameters is None:
-                class_key = True
-            elif token == ":" and parameters and not class_key and initialiser is None:
-                initialiser = j
-            elif token == ";":
-                return found("plain", j + 1)
-            elif token == "{":
-                end = close_of(t, j)
-                words = {h.text for h in head}
-                if "namespace" in words or head[:1] == ["extern"]:
-                    return found("namespace", end + 1, (j, end))
-                in_list = initialiser is not None and (t[j - 1].kind == "name" or t[j - 1] == ">")
-                if class_key and parameters is None and not equals:
-                    after = end + 1
-                    while t[after] != ";":
-                        after += 1
-                    return found("class", after + 1, (j, end))
-                if parameters and not equals and not in_list:
-                    return found("function", end + 1, (j, end))
-            elif token == "}":
-                raise RewriteError(token.line, "'}' without its '{'")
-            head += t[j : end + 1]
-            j = end + 1
-        raise RewriteError(t[start].line, "the declaration that begins here never ends")
-
     def _rewrite_declaration(
-        self, t: list[Token], start: int, d: _Declaration, class_name: str | None
+        self, t: list[Token], start: int, d: Declaration, class_name: str | None
     ) -> list[Token]:
         near = t[start]
         if d.kind == "namespace":
@@ -212,18 +113,18 @@ class Rewriter(CodeRewriter):
             if is_kernel or host_name:
                 return self._instantiation(d, host_name, near)
             if class_name is not None and d.parameters:
-                return self._method(t, start, d, class_name)
-            if d.parameters and (_linkable(d) or "extern" in words):
-                self._check_pointers(t, d)
+                return self.method(t, start, d, class_name)
+            if d.parameters and (is_linkable(d) or "extern" in words):
+                check_pointers(t, d)
                 self.declared.append(t[d.parameters[0] - 1].text)
             return self._variable(t, start, d)
         if is_kernel:
             self._kernel(t, d, host_name)
         if class_name is not None:
-            return self._method(t, start, d, class_name)
+            return self.method(t, start, d, class_name)
         return self._function(t, start, d, is_kernel)
 
-    def _class(self, t: list[Token], d: _Declaration) -> list[Token]:
+    def _class(self, t: list[Token], d: Declaration) -> list[Token]:
         begin, end = d.body
         if "enum" in {h.text for h in d.head}:
             return [*self.code(d.head), *t[begin : end + 1], *self.code(t[end + 1 : d.end])]
@@ -240,126 +141,22 @@ class Rewriter(CodeRewriter):
         inside = self._scope(t[begin + 1 : end], name)
         return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
 
-    def _function(
-        self, t: list[Token], start: int, d: _Declaration, is_kernel: bool
-    ) -> list[Token]:
+    def _function(self, t: list[Token], start: int, d: Declaration, is_kernel: bool) -> list[Token]:
         begin, end = d.body
-        self._check_pointers(t, d)
+        check_pointers(t, d)
         out = self.code(t[start:begin])
         if is_kernel and "template" not in {h.text for h in d.head}:
             out = [made("static", t[start]), *out]
-        if _linkable(d):
+        if is_linkable(d):
             self.visible.append(t[d.parameters[0] - 1].text)
             out = [made("__attribute__((used))", t[start]), *out]
         if any(a[-1:] == ["noinline"] for a in d.attributes):
             out = [made("__attribute__((noinline))", t[start]), *out]
         return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
 
-    def _method(self, t: list[Token], start: int, d: _Declaration, class_name: str) -> list[Token]:
-        """In MSL an object is in thread memory unless the method says otherwise."""
-        self._check_pointers(t, d)
-        words = {h.text for h in d.head}
-        close = d.parameters[1]
-        until = d.initialiser or (d.body[0] if d.body else d.end - 1)
-        tail = t[close + 1 : until]
-        name_at = d.parameters[0] - 1
-        special = t[name_at] == class_name and "operator" not in words
-        qualified = any(w.text in SPACES for w in tail)
-        out = self.code(t[start : close + 1])
-        if special:
-            # clang has no constructor for temporaries of a `thread`-qualified one.
-            out += self.code([w for w in tail if w != "thread"])
-        elif qualified or "static" in words or "friend" in words:
-            out += self.code(tail)
-        else:
-            after = 0
-            while after < len(tail) and tail[after].text in ("const", "volatile"):
-                after += 1
-            forwarder = []
-            if d.body and after == len(tail) and class_name not in self.placed:
-                forwarder = self._for_temporaries(t, start, d, class_name)
-            space = made("__private &" if forwarder else "__private", t[close])
-            out = [*forwarder, *out]
-            out += [*self.code(tail[:after]), space, *self.code(tail[after:])]
-        if not d.body:
-            return [*out, *self.code(t[until : d.end])]
-        begin, end = d.body
-        if d.initialiser is None:
-            out += self.code(t[until:begin])
-        else:
-            out += self._initialisers(t[until:begin])
-        return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
-
-    def _initialisers(self, t: list[Token]) -> list[Token]:
-        """``: v(x, y)`` of a constructor; in braces clang takes it for vectors too."""
-        out = [t[0]]
-        for number, part in enumerate(split_commas(t[1:])):
-            begin = next((k for k, w in enumerate(part) if w == "("), None)
-            if begin is not None and len(split_commas(part[begin + 1 : -1])) > 1:
-                inside = self.code(part[begin + 1 : -1])
-                part = [*part[:begin], made("{", part[0]), *inside, made("}", part[-1])]
-            else:
-                part = self.code(part)
-            out += [*([made(",", part[0])] if number else []), *part]
-        return out
-
-    def _for_temporaries(
-        self, t: list[Token], start: int, d: _Declaration, class_name: str
-    ) -> list[Token]:
-        """The same method for a temporary object, which clang puts in no address space."""
-        begin, close = d.parameters
-        near = t[close]
-        name_at = begin - 1
-        for i in range(start, begin):
-            if t[i] == "operator":
-                name_at = i
-                break
-        parameters = split_commas(t[begin + 1 : close])
-        names, declared = [], []
-        for number, parameter in enumerate(parameters):
-            end = next((k for k, w in enumerate(parameter) if w.text in ("=", "[")), len(parameter))
-            name = _parameter_name(parameter[:end])
-            names.append(name or f"attn_argument_{number}")
-            new = [] if name else [made(names[-1], near)]
-            declared += [*([made(",", near)] if number else []), *parameter[:end], *new]
-            declared += parameter[end:]
-        head = t[start:name_at]
-        arguments = ""
-        if head[:1] == ["template"]:
-            for parameter in split_commas(head[2 : angle_close(head, 1)]):
-                words = [w.text for w in parameter]
-                end = words.index("=") if "=" in words else len(words)
-                if end < 2 or parameter[end - 1].kind != "name" or words[end - 2] == "::":
-                    break
-                pack = "..." if "..." in words else ""
-                arguments += (", " if arguments else "") + words[end - 1] + pack
-        called = " ".join(w.text for w in self.code(t[name_at:begin]))
-        if arguments:
-            called = f"template {called}<{arguments}>"
-        const = "const" if "const" in {w.text for w in t[close + 1 : d.body[0]]} else ""
-        body = (
-            f"{const} && {{ return (({const} __private {class_name}*)this)->{called}"
-            f"({', '.join(names)}); }}"
-        )
-        return [
-            *self.code([*t[start : begin + 1], *declared, near]),
-            *[made(body, near)],
-        ]
-
-    def _check_pointers(self, t: list[Token], d: _Declaration) -> None:
-        for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):
-            words = {w.text for w in parameter}
-            stars = [w for w in parameter if w == "*"]
-            if stars and not words & set(SPACES) and "auto" not in words and "=" not in words:
-                raise RewriteError(
-                    stars[0].line,
-                    f"pointer parameter '{parameter[-1].text}' has no address space; write "
-                    "device, constant, threadgroup or thread before its type",
-                )
-
     # -- kernels and constants ----------------------------------------------
 
-    def _kernel(self, t: list[Token], d: _Declaration, host_name: list[Token] | None) -> None:
+    def _kernel(self, t: list[Token], d: Declaration, host_name: list[Token] | None) -> None:
         begin, end = d.parameters
         name = t[begin - 1]
         parameters = tuple(self._parameter(p) for p in split_commas(t[begin + 1 : end]))
@@ -388,10 +185,12 @@ class Rewriter(CodeRewriter):
         words = [w.text for w in plain]
         space = next((w for w in words if w in SPACES), None)
         name = next((w.text for w in reversed(plain) if w.kind == "name"), "")
-        return Parameter(name, attributes, space, "&" in words, TABLE in words)
+        points_at = words[: next((i for i, w in enumerate(words) if w in ("*", "&")), 0)]
+        writes = "device" in points_at and "const" not in points_at
+        return Parameter(name, attributes, space, "&" in words, TABLE in words, writes)
 
     def _instantiation(
-        self, d: _Declaration, host_name: list[Token] | None, near: Token
+        self, d: Declaration, host_name: list[Token] | None, near: Token
     ) -> list[Token]:
         """``template [[host_name("n")]] [[kernel]] decltype(f<...>) f<...>;``."""
         head = [h for h in d.head if h != "kernel"]
@@ -407,7 +206,7 @@ class Rewriter(CodeRewriter):
         self.pending.append((name, call, near.line))
         return []
 
-    def _variable(self, t: list[Token], start: int, d: _Declaration) -> list[Token]:
+    def _variable(self, t: list[Token], start: int, d: Declaration) -> list[Token]:
         near = t[start]
         attribute = next((a for a in d.attributes if a[:1] == ["function_constant"]), None)
         if attribute:
@@ -422,7 +221,7 @@ class Rewriter(CodeRewriter):
         return self.code(t[start : d.end])
 
     def _function_constant(
-        self, d: _Declaration, attribute: list[Token], near: Token
+        self, d: Declaration, attribute: list[Token], near: Token
     ) -> list[Token]:
         skip = (*SPACES, "const", "static")
         declared = [h for h in d.head if h.text not in skip]
@@ -437,7 +236,7 @@ class Rewriter(CodeRewriter):
         )
         return [made(text, near)]
 
-    def _derived_constant(self, d: _Declaration, equals: int, near: Token) -> list[Token]:
+    def _derived_constant(self, d: Declaration, equals: int, near: Token) -> list[Token]:
         skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head[:equals] if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
@@ -448,23 +247,11 @@ class Rewriter(CodeRewriter):
         return [begin, *value, made("; }", near)]
 
 
-def _linkable(d: _Declaration) -> bool:
-    return any(a[:1] in (["visible"], ["stitchable"]) for a in d.attributes)
-
-
 def _joined(attribute: list[Token] | None) -> str | None:
     """The text of ``host_name("a" "b")``."""
     if attribute is None:
         return None
     return "".join(w.text[1:-1] for w in attribute if w.kind == "string")
-
-
-def _parameter_name(tokens: list[Token]) -> str | None:
-    """The name of a parameter; None where it has only a type."""
-    if len(tokens) < 2 or tokens[-1].kind != "name" or tokens[-1].text in _TYPE_WORDS:
-        return None
-    before = [w for w in tokens[:-1] if w.text not in (*SPACES, "const", "volatile", "typename")]
-    return None if not before or before[-1] == "::" else tokens[-1].text
 
 
 def _angle(call: list[Token]) -> int:

@@ -1,4 +1,4 @@
-"""The file behind an archive of the cpu device: compiled kernels by their keys."""
+"""The file behind an archive of the cpu and cuda devices: compiled kernels by their keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import KernelCompileError
 
-_MAGIC = b"attnproto cpu archive 1\n"
+_MAGIC = b"attnproto compiled kernels 1\n"
 _DIGEST_BYTES = 32
 
 
@@ -45,8 +45,7 @@ def write(path: str, heads: Mapping[str, bytes], objects: Mapping[str, bytes]) -
         os.replace(partial, path)
     except OSError as error:
         raise KernelCompileError(
-            f"[cpu.archive] found {path} not writable ({error.strerror}), needs a folder that "
-            "exists"
+            f"[archive] found {path} not writable ({error.strerror}), needs a folder that exists"
         ) from None
 
 
@@ -54,13 +53,13 @@ def read(path: str) -> Shipped:
     """Read a file, once while it stays the same.
 
     Raises:
-        KernelCompileError: it is missing, damaged, or no archive of the cpu device.
+        KernelCompileError: it is missing, damaged, or no archive of these devices.
     """
     try:
         stat = os.stat(path)
     except OSError:
         raise KernelCompileError(
-            f"[cpu.archive] found no file {path}, needs an archive; build it first"
+            f"[archive] found no file {path}, needs an archive; build it first"
         ) from None
     return _read(path, stat.st_mtime_ns, stat.st_size)
 
@@ -72,7 +71,7 @@ def _read(path: str, _time: int, _size: int) -> Shipped:
     digest = data[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES]
     if not data.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
         raise KernelCompileError(
-            f"[cpu.archive] found {path} damaged or of another kind, needs an archive of the cpu "
+            f"[archive] found {path} damaged or of another kind, needs an archive of this "
             "device; delete it and build it again"
         )
     line, _, blobs = body.partition(b"\n")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AttnprotoError
 
 if TYPE_CHECKING:
+    from ..exhibit import SideBySide, Table
     from ..findings import Finding
 
 OK, WRONG = "ok", "wrong"
@@ -66,6 +67,9 @@ class Prototype:
         kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
             from an older text are known to be stale; None when no kernel is behind it.
         missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
+        axes: Keys that a point may have beyond those of the points that ``points`` lists.
+        prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
+        sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
     """
 
     name: str
@@ -74,6 +78,9 @@ class Prototype:
     conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
+    axes: tuple[str, ...] = ()
+    prepare: Callable[[Callable[[str], None]], None] | None = None
+    sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
 
 
 def entry(name: str) -> Entry:
@@ -107,7 +114,13 @@ def load(name: str) -> Prototype:
     """
     if ":" in name:
         module, attribute = name.split(":", 1)
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UnknownPrototype(
+                f"[prototypes] found no prototype {name!r} ({error}), needs module:ATTRIBUTE; "
+                "check the name and PYTHONPATH"
+            ) from error
     if not is_built(name):
         raise UnknownPrototype(
             f"[prototypes] found prototype {name!r} not built yet, needs one that is; "

@@ -9,6 +9,10 @@ from ..findings import Effect, Evidence, Finding
 from .case import Case, keys, right, several, worst
 
 _TAGS = ["burn", "rust"]
+_WHOSE = {
+    "cpu": "it is an emulation, and says nothing about Metal's dispatch",
+    "metal": "what is left holds Metal's encoding, commit and wait",
+}
 
 
 def conclude(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -34,9 +38,11 @@ def _viable(case: Case) -> list[Finding]:
                 f"With {versions}, flash attention reaches prototype 1's kernel through a C ABI "
                 "with no Python in the process, by a direct implementation for NdArray, by a "
                 "newtype that is itself a Backend, and by Burn's own module::attention on that "
-                "newtype, so a model written for any backend uses the kernel unchanged. All "
-                f"{len(rows)} cases agree with FP64; the worst error is {largest:.2g} of what is "
-                "allowed."
+                "newtype, so a model written for any backend uses the kernel unchanged. What no "
+                "variant computes, and causal attention of Nq other than Nkv, whose mask Burn "
+                "counts from the first key and this kernel from the last, is the inner backend's. "
+                f"All {len(rows)} cases agree with FP64; the worst error is {largest:.2g} of what "
+                "is allowed."
             ),
             tags=[*_TAGS, "extension-trait", "correctness"],
             evidence=Evidence(
@@ -120,8 +126,8 @@ def _cost(case: Case) -> list[Finding]:
                     f"that are still shared {_us(got['copies_us'])} on top, since NdArray reads "
                     "those element by element. In all, module::attention on the newtype costs "
                     f"{_us(got['tensor_api_us'])}, with shared tensors "
-                    f"{_us(got['tensor_api_copied_us'])}. The device is an emulation, whose own "
-                    "time is left out, and says nothing about Metal's dispatch."
+                    f"{_us(got['tensor_api_copied_us'])}. The device's own time is left out; "
+                    f"{_WHOSE[case.device.kind]}."
                 ),
                 tags=[*_TAGS, "overhead", "ffi"],
                 evidence=Evidence(

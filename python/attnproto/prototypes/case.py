@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..findings import Device, Finding, make_finding
@@ -25,14 +26,18 @@ class Case:
         self.device = Device(kind=device["kind"], name=device["name"])
         self.tier = device["tier"]
         self.mode = rows[0]["mode"]
+        self._by_kind: dict[str | None, list[tuple[int, Row]]] = {}
+        for place, row in enumerate(rows):
+            self._by_kind.setdefault(row["point"].get("kind"), []).append((place, row))
 
     def of(self, *kinds: str, **values: Any) -> list[Row]:
         """Return the rows whose points are of these kinds and hold these values."""
+        found = [placed for kind in dict.fromkeys(kinds) for placed in self._by_kind.get(kind, ())]
+        # In the run's order, whatever the order of the kinds.
         return [
             row
-            for row in self.rows
-            if row["point"].get("kind") in kinds
-            and all(row["point"].get(name) == value for name, value in values.items())
+            for _, row in sorted(found, key=itemgetter(0))
+            if all(row["point"].get(name) == value for name, value in values.items())
         ]
 
     def finding(self, *, kinds: Sequence[str], tier: str | None = None, **parts: Any) -> Finding:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ BASE_COUNT = len(D) * len(BR) * len(BC) * len(CAUSAL)
 _SWITCHES = tuple(itertools.product((False, True), repeat=3))
 _DTYPE = "float16"
 _FIRST_MAXIMUM = "-1.0e30f"
-_LARGEST_NONCE = 1 << 16
+_NONCE_BITS = 20
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def _variant(d: int, br: int, bc: int, causal: bool, switches: tuple[bool, ...])
     return VariantOfFlash(FlashTile(br, bc, d, _DTYPE), {**variant.constants, **aligned})
 
 
+def new_nonce() -> int:
+    """Draw a nonce that no earlier run is likely to have used."""
+    return secrets.randbits(_NONCE_BITS)
+
+
 def fresh(nonce: int) -> Callable[[str], str]:
     """Return a rewriting of a kernel's text that no cache can have seen, and that stays right.
 
@@ -78,9 +84,9 @@ def fresh(nonce: int) -> Callable[[str], str]:
     the kernel stores, the start of its running maximum.
 
     Args:
-        nonce: 0 to 65535.
+        nonce: From ``new_nonce``; each gives another float.
     """
-    digits = f"-1.{nonce % _LARGEST_NONCE:05d}e30f"
+    digits = f"-1.{nonce % (1 << _NONCE_BITS):07d}e30f"
 
     def rewritten(text: str) -> str:
         if text.count(_FIRST_MAXIMUM) != 1:

@@ -8,7 +8,6 @@ on a miss. Another compiles with several threads.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import tempfile
 import time
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from . import OK, WRONG, Outcome, Prototype
 from .compile_variants import (
     compile_variants,
     in_new_process,
+    new_nonce,
     source,
     variants,
 )
@@ -67,14 +67,14 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     Raises:
         AttnprotoError: A variant does not compile.
     """
-    nonce, count = secrets.randbits(16), point["count"]
+    nonce, count = new_nonce(), point["count"]
     prefix = "emulated_" if device.tier == "emulated" else ""
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point), "compiler": _compiler(device)}
     # What starts once in a process is no part of a variant.
-    compile_variants(device, 1, secrets.randbits(16))
+    compile_variants(device, 1, new_nonce())
     if point["kind"] == "threads":
         made = [
-            compile_variants(device, count, secrets.randbits(16), threads=point["threads"])
+            compile_variants(device, count, new_nonce(), threads=point["threads"])
             for _ in range(3 if mode == "full" else 1)
         ]
         result[f"{prefix}wall_us"] = [one["wall_us"] for one in made]

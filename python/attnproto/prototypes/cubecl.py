@@ -1,201 +1,203 @@
 """Prototype 5: the MSL that CubeCL generates, beside MSL written by hand.
 
-A point is one kernel for S = Q K^T: generated (scalar, or with CubeCL's matrix instructions), or
-ours at the same geometry and at a wider one. Each is judged against FP64; its instructions are
-counted in the same compiler's IR and, as it runs, by the counting engine.
+A point is one kernel, for S = Q K^T or for attention, generated or ours: judged against FP64, its
+instructions counted in the same compilers and, as it runs, by the counting engine. A generated
+text that MSL does not define is run as it is and mended. A pair is two kernels for one task, which
+are timed in turns where times are measured.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import math
-import re
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import rust
-from ..errors import KernelCompileError, WrongResult
-from ..kernels.registry import TemplateArgument, instantiate
-from ..problem import AttentionProblem
+from .. import gate, reference, rust, static_code
+from ..errors import AttnprotoError, DispatchError
+from ..problem import DTYPES, AttentionProblem
 from ..store import content_key
-from . import OK, WRONG, Outcome, Prototype
+from . import OK, WRONG, Outcome, Prototype, pairing
 from .cubecl_findings import conclude
+from .cubecl_kernels import ATTENTION, SCORES, TASKS, THEIRS, Subject, mended, subject_of
+from .cubecl_report import sections
 
-N, D = 64, 64
-MARGIN, MARK = 256, 1024.0
+D = 64
 # FP32 sums of D products of normal values, each element with an error of D rounding steps.
-ATOL, RTOL = 1e-4, 1e-4
-# What a thread reads of its own position, which the counter takes for loads from memory.
-_POSITION_BYTES = {"scalar": 16, "cmma": 8, "matrix": 8}
-_INSTRUCTION = re.compile(r"^  +(?!;|!)\S", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One kernel's text and how it is launched; ``info`` is buffer 3 of CubeCL's."""
-
-    name: str
-    text: str
-    tile: tuple[int, int]
-    threads: tuple[int, int, int]
-    info: bytes
-
-    def buffers(self, q: np.ndarray, k: np.ndarray, scores: np.ndarray) -> dict[int, object]:
-        """Return the buffers by index."""
-        bound: dict[int, object] = {0: q, 1: k, 2: scores}
-        return bound | {3: self.info} if self.info else bound
-
-
-@functools.cache
-def _generated() -> tuple[str, dict[tuple[str, str], Scores]]:
-    """CubeCL's versions, and its kernels by kind and element type."""
-    kernels = {}
-    with tempfile.TemporaryDirectory() as folder:
-        rust.run("attnproto-cubecl", folder)
-        head, *lines = (Path(folder) / "index.tsv").read_text().splitlines()
-        for line in lines:
-            _, name, status, element, n, d, rows, columns, x, y = line.split("\t")
-            text = (Path(folder) / f"{name}.metal").read_text()
-            if status != "ok":
-                raise KernelCompileError(f"[cubecl] found {name} refused by CubeCL: {text[:300]}")
-            # CubeCL's own order: buffer lengths, then lengths, of the three arrays.
-            lengths = [int(n) * int(d), int(n) * int(d), int(n) * int(n)] * 2
-            kernels[name.split("_")[0], element] = Scores(
-                name,
-                text,
-                (int(rows), int(columns)),
-                (int(x), int(y), 1),
-                np.array(lengths, np.uint32).tobytes(),
-            )
-    return head.split("\t")[1], kernels
-
-
-def scores_of(point: Mapping[str, Any]) -> Scores:
-    """Return a point's kernel.
-
-    Raises:
-        DeviceUnavailable: it is CubeCL's, and there is no cargo or no checkout.
-    """
-    problem = _problem(point)
-    if point["side"] == "cubecl":
-        return _generated()[1][point["way"], problem.element_type.name]
-    element = {"float16": "half", "float32": "float"}[problem.element_type.name]
-    columns = point["columns"]
-    arguments = (
-        TemplateArgument(element, element),
-        TemplateArgument(str(columns), f"bc{columns}"),
-        TemplateArgument(str(N), f"n{N}"),
-        TemplateArgument(str(D), f"d{D}"),
-    )
-    source = instantiate("scores/scores.metal", "scores", arguments)
-    return Scores(source.name, source.text, (8, columns), (32, 1, 1), b"")
-
-
-def _problem(point: Mapping[str, Any]) -> AttentionProblem:
-    return AttentionProblem(1, 1, 1, N, N, D, point["dtype"], False)
+_SCORES_ALLOWED = reference.Tolerance(1e-4, 1e-4)
+_SIZES = {"quick": ((2, 128),), "full": ((2, 128), (8, 1024))}
+_PAIRS = (
+    ("cmma", "hand8"),
+    ("cmma", "hand32"),
+    ("cubek", "hand32"),
+    ("scalar-wgsl", "scalar"),
+    ("flash", "hand-flash"),
+)
 
 
 def points(mode: str) -> list[dict[str, Any]]:
-    """List the points; both modes have all of them."""
-    shared = {"kind": "scores", "N": N, "D": D}
-    sides = (
-        {"side": "cubecl", "way": "scalar", "columns": 8},
-        {"side": "cubecl", "way": "cmma", "columns": 8},
-        {"side": "hand", "way": "matrix", "columns": 8},
-        {"side": "hand", "way": "matrix", "columns": 32},
-    )
-    return [
-        {**shared, **side, "dtype": dtype}
-        for side, dtype in itertools.product(sides, ("f16", "f32"))
-    ]
+    """List the points: every kernel and pair, in both element types, at each size."""
+    listed = []
+    for (heads, n), dtype in itertools.product(_SIZES[mode], ("f16", "f32")):
+        shared = {"H": heads, "N": n, "D": D, "dtype": dtype}
+        listed += [{"kind": "kernel", "name": name, **shared} for name in TASKS]
+        listed += [{"kind": "pair", "a": a, "b": b, **shared} for a, b in _PAIRS]
+    return listed
+
+
+def _problem(point: Mapping[str, Any]) -> AttentionProblem:
+    heads, n = point["H"], point["N"]
+    return AttentionProblem(1, heads, heads, n, n, point["D"], point["dtype"], False)
 
 
 def kernel_hash(point: Mapping[str, Any]) -> str:
-    """Hash the text of a point's kernel."""
-    return content_key(scores_of(point).text)
+    """Hash the texts behind a point."""
+    names = [point[key] for key in ("name", "a", "b") if key in point]
+    return content_key("".join(subject_of(name, _problem(point)).text for name in names))
 
 
 def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
-    """Judge one kernel and count what it does.
+    """Judge one kernel and count what it does, or compare two.
 
     Raises:
-        AttnprotoError: CubeCL's side cannot be generated here, or a device refuses the text.
+        AttnprotoError: CubeCL's side cannot be generated here, or a device refuses our text.
     """
-    kernel = scores_of(point)
-    q, k = (x.reshape(N, D) for x in _problem(point).inputs(0, "normal")[:2])
-    expected = q.astype(np.float64) @ k.astype(np.float64).T
-    whole = np.full(N * N + 2 * MARGIN, MARK, np.float32)
-    whole[MARGIN:-MARGIN] = np.nan
-    output = whole[MARGIN:-MARGIN]
-    made = device.library(kernel.text).pipeline(kernel.name)
-    grid = (N // kernel.tile[1], N // kernel.tile[0], 1)
-    device.run(
-        made, threadgroups=grid, threads=kernel.threads, buffers=kernel.buffers(q, k, output)
-    )
-    error = np.abs(output.reshape(N, N) - expected)
-    ratio = float(np.max(error / (ATOL + RTOL * np.abs(expected))))
-    text = kernel.text
-    result: dict[str, Any] = {
-        "worst_ratio": ratio,
-        "text_lines": sum(bool(line.strip()) for line in text.splitlines()),
-        "text_matrix_operations": text.count("simdgroup_multiply_accumulate"),
-        "threadgroup_bytes": int(made.static_threadgroup_bytes),
-        "ir_instructions": _instructions(kernel),
-        "flops": 2 * N * N * D,
-        **_counted(kernel, q, k, grid, _POSITION_BYTES[point["way"]]),
-        "kernel_hash": content_key(text),
+    problem = _problem(point)
+    hashed = {"kernel_hash": kernel_hash(point)}
+    if point["kind"] == "pair":
+        return _pair(point, problem, device, hashed)
+    subject = subject_of(point["name"], problem)
+    if subject.refused:
+        said = {"refused": subject.refused[:400], "versions": subject.versions}
+        return Outcome(OK, "", hashed | said)
+    sound, places = mended(subject)
+    judged, seen = _judged(sound, problem, device)
+    result: dict[str, Any] = hashed | {
+        "worst_ratio": judged.worst_ratio,
+        "max_abs_error": judged.max_abs_error,
+        "text_lines": sum(bool(line.strip()) for line in subject.text.splitlines()),
+        "text_matrix_operations": subject.text.count("simdgroup_multiply_accumulate("),
+        "threadgroup_bytes": seen["static"] + sum(subject.threadgroup_bytes.values()),
+        "threads": int(np.prod(subject.threads)),
+        "device_max_threads": seen["max_threads"],
+        "flops": flops(point["name"], problem),
+        **static_code.counts(sound.text, sound.function, sound.constants),
+        **_counted(sound, problem),
+        "text": subject.text,
+        "rejected": _rejected(subject.text),
     }
-    if point["side"] == "cubecl":
-        result["versions"] = _generated()[0]
-        result["text"] = text
-    if not ratio <= 1 or np.any(np.delete(whole, np.s_[MARGIN:-MARGIN]) != MARK):
-        return Outcome(WRONG, f"error {ratio:.3g} of what is allowed, or a changed margin", result)
+    if subject.name in THEIRS:
+        result |= {"versions": subject.versions, "mends": places}
+        result |= _as_generated(subject, problem, device) if places else {"as_generated": "right"}
+    return Outcome(OK, "", result) if judged.passed else Outcome(WRONG, judged.reason, result)
+
+
+def _rejected(text: str) -> list[str]:
+    """What Apple's MSL 3.1 compiler would reject of a text, as its rules are known."""
+    from ..msl.lint import lint
+    from ..msl.lint_rules import ERROR
+
+    found = (one for one in lint(text) if one.severity == ERROR)
+    return [f"line {one.line}, {one.rule}: {one.message}" for one in found]
+
+
+def flops(name: str, problem: AttentionProblem) -> int:
+    """Operations of a kernel's task: one product of a head, or whole attention."""
+    return problem.flops if TASKS[name] == ATTENTION else 2 * problem.Nq * problem.Nkv * problem.D
+
+
+def _task(name: str, problem: AttentionProblem) -> tuple[Any, ...]:
+    """Inputs, FP64 truth, dtype of the output and tolerance."""
+    q, k, v = problem.inputs(0)
+    if TASKS[name] == SCORES:
+        q, k = (np.ascontiguousarray(x[0, 0]) for x in (q, k))
+        truth = q.astype(np.float64) @ k.astype(np.float64).T
+        return (q, k), truth, "f32", _SCORES_ALLOWED
+    truth = reference.softmax_attention(q, k, v, causal=False)
+    return (q, k, v), truth, problem.dtype, reference.tolerance(problem, q, k, v)
+
+
+def _judged(
+    subject: Subject, problem: AttentionProblem, device: Any
+) -> tuple[reference.Judgement, dict[str, int]]:
+    inputs, truth, dtype, allowed = _task(subject.name, problem)
+    tried = gate.attempt(
+        lambda output: subject.launch(device, inputs, output), truth, dtype, allowed
+    )
+    made = tried.returned
+    seen = {"static": int(made.static_threadgroup_bytes), "max_threads": int(made.max_threads)}
+    return tried.judgement, seen
+
+
+def _as_generated(subject: Subject, problem: AttentionProblem, device: Any) -> dict[str, Any]:
+    """What the text does before it is mended, and what compilers leave of it."""
+    try:
+        judged, _ = _judged(subject, problem, device)
+        said = "right" if judged.passed else f"wrong: {judged.reason}"
+    except AttnprotoError as error:
+        said = f"refused: {error}"
+    counted = static_code.counts(subject.text, subject.function, subject.constants)
+    wanted = ("ir_instructions", "ir_matrix_operations", "sass_matrix_operations")
+    left = {f"as_generated_{name}": counted[name] for name in wanted if name in counted}
+    return {"as_generated": said, **left}
+
+
+def _counted(subject: Subject, problem: AttentionProblem) -> dict[str, Any]:
+    """Dynamic counts of one launch, from the cpu device."""
+    from ..msl.counts import count_launch
+
+    inputs, truth, dtype, _ = _task(subject.name, problem)
+    output = np.zeros(truth.size, DTYPES[dtype])
+    done = count_launch(lambda on: subject.launch(on, inputs, output))
+    if not done.device_store_bytes:
+        raise DispatchError("[cubecl.count] found no stores counted, needs some; check the counter")
+    return {
+        "counts": done.as_row(),
+        # Counted in each lane; executed once a simdgroup.
+        "matrix_operations": done.matrix_operations / 32,
+        "simdgroup_barriers": done.simdgroup_barriers / 32,
+        "barriers_a_thread": done.threadgroup_barriers / done.threads,
+        "device_load_bytes": done.device_load_bytes,
+        "device_store_bytes": done.device_store_bytes,
+        "threadgroup_loads": done.threadgroup_loads,
+        "threadgroup_stores": done.threadgroup_stores,
+        "float_operations": done.float_operations,
+        "conversions": done.conversions,
+        "live_registers": done.live_registers,
+    }
+
+
+def _pair(
+    point: Mapping[str, Any], problem: AttentionProblem, device: Any, result: dict[str, Any]
+) -> Outcome:
+    """Two kernels on the same inputs: the same shapes and the same operations."""
+    kernels = []
+    for name in (point["a"], point["b"]):
+        subject = subject_of(name, problem)
+        if subject.refused:
+            return Outcome(OK, "", {**result, "refused": subject.refused[:400]})
+        sound, _ = mended(subject)
+        judged, _ = _judged(sound, problem, device)
+        if not judged.passed:
+            return Outcome(WRONG, f"{name}: {judged.reason}", result)
+        kernels.append(sound)
+    result |= {f"{side}_flops": flops(point[side], problem) for side in ("a", "b")}
+    if device.tier != "emulated":
+        recordings = [_recorded(kernel, problem, device) for kernel in kernels]
+        result |= pairing.compare(recordings)
+        for side in ("a", "b"):
+            result[f"{side}_tflops"] = result[f"{side}_flops"] / result[f"{side}_us"] / 1e6
     return Outcome(OK, "", result)
 
 
-def _instructions(kernel: Scores) -> int:
-    """Instructions of the optimised kernel, whose matrix operations are one each."""
-    from .. import _core
-    from ..msl.front_end import NativeFrontEnd
-
-    ir = NativeFrontEnd().optimised_ir(kernel.text, _core.PipelineDescriptor(kernel.name, []))
-    bodies = re.findall(r"^define [^\n]*\{\n(.*?)^\}", ir, re.MULTILINE | re.DOTALL)
-    return sum(len(_INSTRUCTION.findall(body)) for body in bodies)
+def _recorded(subject: Subject, problem: AttentionProblem, device: Any) -> Any:
+    inputs, truth, dtype, _ = _task(subject.name, problem)
+    judged, again = (np.full(truth.size, np.nan, DTYPES[dtype]) for _ in range(2))
+    subject.launch(device, inputs, judged)
+    return pairing.recorded(device, lambda on: subject.launch(on, inputs, again), again, judged)
 
 
-def _counted(
-    kernel: Scores,
-    q: np.ndarray,
-    k: np.ndarray,
-    grid: tuple[int, int, int],
-    position_bytes: int,
-) -> dict[str, float]:
-    from ..device import Dispatch
-    from ..msl.counts import count, counting_device
-
-    device = counting_device()
-    made = device.library(kernel.text).pipeline(kernel.name)
-    output = np.zeros(N * N, np.float32)
-    done = count(device, [Dispatch(made, grid, kernel.threads, kernel.buffers(q, k, output))])
-    if not np.all(np.isfinite(output)) or not done.device_store_bytes:
-        raise WrongResult("[cubecl.count] found no stores counted, needs some; check the counter")
-    threads = math.prod(grid) * math.prod(kernel.threads)
-    return {
-        # Counted in each lane; executed once a simdgroup.
-        "matrix_operations": done.matrix_operations / 32,
-        "device_load_bytes": done.device_load_bytes - threads * position_bytes,
-        "device_store_bytes": done.device_store_bytes,
-        "float_operations": done.float_operations,
-        "conversions": done.conversions,
-        "simdgroup_barriers": done.simdgroup_barriers / 32,
-        "threadgroup_barriers": done.threadgroup_barriers,
-    }
-
-
-PROTOTYPE = Prototype("cubecl", points, run, conclude, kernel_hash, rust.missing)
+PROTOTYPE = Prototype(
+    "cubecl", points, run, conclude, kernel_hash, rust.missing, rust.prepare, sections
+)

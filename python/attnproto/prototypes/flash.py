@@ -26,6 +26,8 @@ BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
 
 
+# What a tile leaves open beyond its geometry.
+_AXES = ("rows", "keys", "query", "rescale")
 # The axes that the design leaves open, each choice beside the base tile's.
 PAIRS = (
     ("keys", "lane", "matrix"),
@@ -97,7 +99,7 @@ def tile_of(point: Mapping[str, Any]) -> Any:
     """Return a point's tile geometry."""
     from ..kernels.flash import FlashTile
 
-    options = {name: point[name] for name in ("rows", "keys", "query", "rescale") if name in point}
+    options = {name: point[name] for name in _AXES if name in point}
     problem = problem_of(point)
     return FlashTile(point["Br"], point["Bc"], problem.D, problem.element_type.name, **options)
 
@@ -203,7 +205,8 @@ def _count(point: Mapping[str, Any]) -> Outcome:
         pipe = flash.pipeline(device, todo.source, todo.constants)
         return count(device, [Dispatch(pipe, todo.threadgroups, todo.threads, buffers)])
 
-    more = counted(problem) - counted(fewer)
+    whole = counted(problem)
+    more = whole - counted(fewer)
     threads = tile.threads * -(-problem.Nq // point["Br"]) * problem.Hq * problem.B
     per_lane = {name: getattr(more, name) / threads / _COUNTED_BLOCKS for name in NAMES}
     least = 2 * 8 * (problem.D // 8)
@@ -212,7 +215,8 @@ def _count(point: Mapping[str, Any]) -> Outcome:
             f"[flash.count] found {per_lane['matrix_operations']:g} matrix operations, needs at "
             f"least {least} for 8 rows and 64 keys; check the counter"
         )
-    return Outcome(OK, "", {**per_lane, "kernel_hash": tile.source.digest})
+    row = {**per_lane, "counts": whole.as_row(), "kernel_hash": tile.source.digest}
+    return Outcome(OK, "", row)
 
 
-PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash)
+PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash, axes=_AXES)

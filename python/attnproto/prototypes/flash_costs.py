@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..findings import Effect, Evidence, Finding
-from ..published import mark_to_reach
+from ..published import reached
 from .case import Case, Row, keys, regime, right, several, worst
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _LIMIT_BYTES = 32768
 # A claim about "all tiles" needs more of them than a replay of a few points brings.
@@ -190,13 +190,11 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
     name = f"{best['point']['Br']}x{best['point']['Bc']}"
     others = ", ".join(f"{row['point']['Br']}x{row['point']['Bc']}" for row in tied)
     beside = f" Undecided against it: {others}." if tied else ""
-    mark = mark_to_reach(dtype, d, n) if case.device.is_m4 else None
-    against = ""
-    if mark is not None and mark.tflops:
-        against = (
-            f" That is {_rate(best) / mark.tflops:.2f} of the {mark.tflops:.2f} TFLOP/s that "
-            f"{mark.source} published for M4."
-        )
+    against = "".join(
+        f" That is {met.ratio:.2f} of the {met.mark.tflops:.2f} TFLOP/s that {met.mark.source} "
+        "published for M4."
+        for met in reached([best])
+    )
     return case.finding(
         kinds=["time"],
         domain="gpu-perf",
@@ -213,7 +211,7 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
             compared="median GPU times of the tiles, 95 % intervals",
             regime=f"one head, Nq = Nkv = {n}, D={d}, {dtype}, no mask",
             overturned_by="a tile outside the list, or a run whose interval excludes this one",
-            rows=(best["key"], *keys(tied)),
+            rows=(best["key"], *(key for key in keys(rows) if key != best["key"])),
             effect=Effect(
                 name="throughput",
                 value=_rate(best),
@@ -229,8 +227,8 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
 
 
 def pairs(case: Case) -> list[Finding]:
-    """Conclude which of two choices is faster or equal, where times count."""
-    return [_pair(case, row) for row in standing(case, "pair")]
+    """Conclude which of two choices is faster or equal, or that neither is shown."""
+    return [_pair(case, row) for row in weighed(case, "pair")]
 
 
 def _pair(case: Case, row: Row) -> Finding:

@@ -95,11 +95,24 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
     """Compare two tiles in A-B-B-A blocks until the interval of their ratio decides.
 
     Args:
-        problem: What both compute; both have been found right.
+        problem: What both compute.
         tiles: Two tiles.
         device: An open device whose times are measured.
 
     Returns:
         As ``pairing.compare``.
+
+    Raises:
+        WrongResult: One of them is not right, before or after; no time is reported.
+        ImpossibleTime: A time is below what the device's peaks allow.
     """
-    return compare([on_device(problem, tile, device) for tile in tiles])
+    from ..probe import peaks_of
+
+    kernels = [on_device(problem, tile, device) for tile in tiles]
+    for kernel in kernels:
+        measure.require(judge(problem, kernel, 0)(), "before")
+    found = compare(kernels)
+    for kernel, side in zip(kernels, ("a_us", "b_us"), strict=True):
+        measure.require(judge(problem, kernel, 1)(), "after")
+        measure.check_possible(found[side], problem.flops, problem.bytes, peaks_of(device))
+    return found

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import gate, measure, reference, stats
+from ..crossover import find_crossover
 from ..errors import WrongResult
 from ..kernels.linear import CHUNKS, LinearProblem, launch_linear
 from ..kernels.tile import default_tile
@@ -62,8 +63,9 @@ def points(mode: str) -> list[dict[str, Any]]:
         for decay, normalize in itertools.product(DECAYS, (False, True))
     ]
     listed += [_point("state", decay=decay, state=True, N=100) for decay in DECAYS]
-    lengths = (1, 63, 1000, 4096) if mode == "quick" else (1, 63, 1000, 4096, 65536)
-    listed += [_point("length", N=n, H=1) for n in lengths]
+    listed += [_point("length", N=n, H=1) for n in (1, 63, 1000, 4096)]
+    longest = [(64, 64)] if mode == "quick" else itertools.product((64, 128), CHUNKS)
+    listed += [_point("length", N=65536, H=1, D=d, chunk=chunk) for d, chunk in longest]
     listed += [
         _point("work", D=d, chunk=chunk, N=n, H=1)
         for d, chunk, n in itertools.product((64, 128), CHUNKS, _WORK_LENGTHS)
@@ -207,6 +209,17 @@ def flops(point: Mapping[str, Any]) -> int:
     return 4 * point["B"] * point["H"] * point["N"] * point["D"] ** 2
 
 
+def kernel_flops(point: Mapping[str, Any]) -> tuple[int, int]:
+    """Return what the kernels do in FLOP: linear attention in chunks, and causal softmax.
+
+    The state costs ``4 D**2`` a token, the causal part within a chunk ``2 D (C + 8)``
+    (metal/linear/README.md); exponentials are not counted.
+    """
+    b, h, n, d = (point[name] for name in ("B", "H", "N", "D"))
+    softmax = AttentionProblem(b, h, h, n, n, d, point["dtype"], True).flops
+    return b * h * n * (4 * d * d + 2 * d * (point["chunk"] + 8)), softmax
+
+
 def _timed(
     point: Mapping[str, Any],
     drawn: Mapping[str, Any],
@@ -264,8 +277,11 @@ def _crossover(point: Mapping[str, Any], device: Any) -> dict[str, Any]:
             kernels.append(recorded(device, make(sized, drawn, again), again, output))
         return ratio_of(kernels)
 
-    found = stats.find_crossover(ratio, point["N"], point["longest"], step=64)
+    found = find_crossover(ratio, point["N"], point["longest"], step=64)
+    linear_flops, softmax_flops = kernel_flops({**point, "N": int(found.high)})
     return {
+        "linear_flops": linear_flops,
+        "softmax_flops": softmax_flops,
         "status": found.status,
         "crossover_low": found.low,
         "crossover_high": found.high,
@@ -289,6 +305,7 @@ def _work(point: Mapping[str, Any]) -> Outcome:
         # Each of a simdgroup's 32 lanes counts the 2 x 8 x 8 x 8 FLOP that they do together.
         flop = counted.matrix_operations * 1024 // 32 + counted.float_operations
         result |= {
+            f"{name}_counts": counted.as_row(),
             f"{name}_flop": flop / tokens,
             f"{name}_matrix_flop": counted.matrix_operations * 32 / tokens,
             f"{name}_exponentials": counted.exponentials / tokens,

@@ -318,7 +318,10 @@ def _crossover(case: Case) -> list[Finding]:
                 content=(
                     "Searched by bisection over paired A-B-B-A comparisons with causal flash; "
                     f"sizes inside the interval are undecided or equal. Probed: N "
-                    f"{', '.join(str(probe['N']) for probe in result['probes'])}."
+                    f"{', '.join(str(probe['N']) for probe in result['probes'])}. The work "
+                    f"differs: at N = {high:.0f} softmax attention does "
+                    f"{result['softmax_flops']:.3g} FLOP and linear attention "
+                    f"{result['linear_flops']:.3g}."
                 ),
                 tags=[*_TAGS, "softmax", "crossover", point["dtype"]],
                 evidence=Evidence(

@@ -238,8 +238,10 @@ def _count(point: Mapping[str, Any]) -> Outcome:
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}
     for side in ("paged", "contiguous"):
-        more = counted(point, side) - counted(fewer, side)
+        whole_run = counted(point, side)
+        more = whole_run - counted(fewer, side)
         lanes = 32 * _COUNTED_BLOCKS
+        result[f"{side}_counts"] = whole_run.as_row()
         result |= {f"{side}_{name}": getattr(more, name) / lanes for name in NAMES}
     return Outcome(OK, "", result)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..findings import Effect, Evidence, Finding
 from .case import Case, Row, concluding, keys, right, several, worst
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _LIMIT_BYTES = 32768
 _RUN = ("decode", "prefill", "partition")
@@ -185,6 +185,10 @@ def _budget(case: Case) -> list[Finding]:
         point = row["point"]
         size = point["page"] * point["D"]
         smallest[point["dtype"]] = min(size, smallest.get(point["dtype"], size))
+    mapped = ", ".join(
+        f"{max(sizes)} for D {d} {dtype} Br {br}"
+        for (br, d, dtype), sizes in sorted(by_tile.items())
+    )
     begins = " and ".join(f"{size} ({dtype})" for dtype, size in sorted(smallest.items()))
     parts = {
         "kinds": ["decode", "prefill"],
@@ -205,8 +209,9 @@ def _budget(case: Case) -> list[Finding]:
             title="Paged attention fits 32 KB: page size does not enter its threadgroup memory",
             content=(
                 f"Read from the pipelines of {len(rows)} cases of page x D x dtype, threadgroup "
-                f"memory is the same for every page size and at most {largest} of {_LIMIT_BYTES} "
-                "bytes: only Q lies there, Br x D elements, and pages are read in place."
+                f"memory is the same for every page size ({several(rows, 'page')}) and at most "
+                f"{largest} of {_LIMIT_BYTES} bytes: {mapped}. Only Q lies there, Br x D elements, "
+                "and pages are read in place."
             ),
             evidence=Evidence(
                 **evidence,
@@ -304,7 +309,7 @@ def _counts(case: Case) -> list[Finding]:
 
 def _pairs(case: Case) -> list[Finding]:
     found = []
-    for row in standing(case, "pair"):
+    for row in weighed(case, "pair"):
         point, percent = row["point"], 100 * (float(row["result"]["ratio"]) - 1)
         act = "decoding" if point["Nq"] == 1 else f"prefill of {point['Nq']}"
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}, {act}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -35,6 +34,7 @@ def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]
         Ratio A / B of times, its interval, verdict, blocks, p-value, and the median times.
     """
     ratio, times, repeats = _compared(kernels, margin)
+    protocol = measure.QUICK
     return {
         "ratio": ratio.ratio,
         "ratio_low": ratio.low,
@@ -46,6 +46,11 @@ def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]
         "repeats": repeats,
         "a_us": float(np.median(times[0])),
         "b_us": float(np.median(times[1])),
+        "protocol": (
+            f"A-B-B-A blocks until decided, at most {stats.LOOKS[-1]}; each side "
+            f"{protocol.throwaway} dispatches and {protocol.warmup_us / 1e3:g} ms thrown away, "
+            f"samples of at least {protocol.sample_us / 1e3:g} ms"
+        ),
     }
 
 
@@ -56,22 +61,13 @@ def ratio_of(kernels: Sequence[Kernel]) -> stats.Ratio:
 
 def _compared(
     kernels: Sequence[Kernel], margin: float
-) -> tuple[stats.Ratio, list[list[float]], int]:
-    protocol = measure.QUICK
-    for kernel in kernels:
-        # The first dispatches after idle are slow on both sides; none of them counts.
-        warm_us = 0.0
-        while warm_us < protocol.warmup_us:
-            warm_us += kernel.run(4)
-    once_us = max(kernel.run(4) / 4 for kernel in kernels)
-    repeats = max(
-        1, min(math.ceil(protocol.sample_us / once_us), int(protocol.longest_us / once_us))
-    )
+) -> tuple[stats.Ratio, list[list[float]], list[int]]:
+    repeats = [measure.warm_up(kernel.run, measure.QUICK)[0] for kernel in kernels]
     times: list[list[float]] = [[], []]
 
     def side(i: int) -> Callable[[], float]:
         def run() -> float:
-            times[i].append(kernels[i].run(repeats) / repeats)
+            times[i].append(kernels[i].run(repeats[i]) / repeats[i])
             return times[i][-1]
 
         return run
@@ -101,8 +97,8 @@ def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray
     return recording
 
 
-def standing(case: Case, *kinds: str) -> list[Row]:
-    """Return the timed pairs that say something.
+def weighed(case: Case, *kinds: str) -> list[Row]:
+    """Return the timed pairs, each with the verdict that stands.
 
     Over all pairs of the run only those differences stand that survive the false-discovery
     correction; the others count as undecided.
@@ -112,20 +108,36 @@ def standing(case: Case, *kinds: str) -> list[Row]:
         return []
     stands = stats.benjamini_hochberg([float(row["result"]["p_value"]) for row in rows])
     return [
-        row
+        row if stand or row["result"]["verdict"] == stats.EQUAL else _undecided(row)
         for row, stand in zip(rows, stands, strict=True)
-        if row["result"]["verdict"] == stats.EQUAL
-        or (stand and row["result"]["verdict"] in (stats.FASTER, stats.SLOWER))
     ]
 
 
+def _undecided(row: Row) -> Row:
+    return {**row, "result": {**row["result"], "verdict": stats.UNDECIDED}}
+
+
 def verdict_in_words(row: Row, other: str) -> str:
-    """Say what a decided comparison found of A beside B."""
+    """Say what a comparison found of A beside B."""
     return {
         stats.EQUAL: f"as fast as {other} within {100 * MARGIN:g} %",
         stats.FASTER: f"faster than {other}",
         stats.SLOWER: f"slower than {other}",
+        stats.UNDECIDED: f"not told apart from {other} in time",
     }[row["result"]["verdict"]]
+
+
+def _meaning(row: Row, more: str) -> str:
+    """Say what follows from the ratio; of an undecided one only what it excludes."""
+    result = row["result"]
+    if result["verdict"] != stats.UNDECIDED:
+        return more
+    largest = max(float(result["ratio_high"]), 1.0 / float(result["ratio_low"])) - 1.0
+    return (
+        " No difference is claimed: neither is one shown that chance among this run's comparisons "
+        f"does not explain, nor is it below {100 * MARGIN:g} %. One of more than "
+        f"{100 * largest:.2g} % is excluded."
+    )
 
 
 def pair_finding(
@@ -139,17 +151,17 @@ def pair_finding(
     tags: Sequence[str],
     more: str = "",
 ) -> Finding:
-    """Make the finding of one decided comparison.
+    """Make the finding of one comparison; of an undecided one, that nothing was found.
 
     Args:
         case: The row's case.
-        row: One of ``standing``.
+        row: One of ``weighed``.
         names: Of A and B.
         where: The size, in few words.
         regime: The size and everything else that was held.
         topic: Stable name.
         tags: Of the finding.
-        more: Sentences after the ratio.
+        more: Sentences after a decided ratio.
     """
     result = row["result"]
     a, b = names
@@ -161,9 +173,9 @@ def pair_finding(
         title=f"{where}: {a} is {verdict_in_words(row, b)} on {case.device.name}",
         content=(
             f"Time with {a} divided by time with {b} is {ratio:.3f} ({low:.3f} to {high:.3f}), "
-            f"both right against FP64, over {result['blocks']} A-B-B-A blocks.{more}"
+            f"both right against FP64, over {result['blocks']} A-B-B-A blocks.{_meaning(row, more)}"
         ),
-        tags=tags,
+        tags=[*tags, *(["non-finding"] if result["verdict"] == stats.UNDECIDED else [])],
         evidence=Evidence(
             kind="performance",
             compared=f"GPU times of {a} and {b}, all else equal",

@@ -214,8 +214,9 @@ def _costs(case: Case) -> list[Finding]:
                 content=(
                     f"Chosen by {point['way']}, the modification {point['modification']} takes "
                     f"{result['ratio']:.4g} of the time of inline code "
-                    f"({result['verdict']} at a margin of 1 %), {result['ns_per_call']:.3g} ns of "
-                    f"the dispatch for each of {result['calls']} calls. {paid}."
+                    f"({result['verdict']} at a margin of 1 %), {result['ns_per_call']:.3g} ns "
+                    f"({result['ns_per_call_low']:.3g} to {result['ns_per_call_high']:.3g}) of the "
+                    f"dispatch for each of {result['calls']} calls. {paid}."
                 ),
                 tags=[*_TAGS, point["way"]],
                 evidence=Evidence(

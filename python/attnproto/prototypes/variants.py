@@ -101,13 +101,20 @@ def points(mode: str) -> list[dict[str, Any]]:
         for name in ("rope-interleaved", "gqa")
     ]
     n, heads = (512, 2) if mode == "quick" else (4096, 8)
+    pair = {"dtype": "f16", "Hq": heads, "Nq": n, "Nkv": n}
+    grouped = {name: heads // 2 for name in ("gqa", "rope-alibi-gqa")} | {"mqa": 1}
     listed += [
-        _point("pair", name, dtype="f16", Hq=heads, Hkv=heads, Nq=n, Nkv=n, against="base")
-        for name in ("rope-interleaved", "rope-half-split", "alibi", "softcap")
+        _point("pair", name, Hkv=grouped.get(name, heads), first="fused", against="base", **pair)
+        for name in ("rope-interleaved", "rope-half-split", "alibi", "softcap", *grouped)
     ]
     listed += [
-        _point("pair", name, dtype="f16", Hq=heads, Hkv=keys, Nq=n, Nkv=n, against="alone")
-        for name, keys in (("rope-interleaved", heads), ("gqa", heads // 2))
+        _point("pair", name, Hkv=grouped.get(name, heads), first=first, against=against, **pair)
+        for name in ("rope-interleaved", "gqa")
+        for first, against in (("alone", "base"), ("fused", "alone"))
+    ]
+    listed += [
+        _point("pair", name, Hkv=heads, first="alone", against="base", **pair)
+        for name in ("alibi", "softcap")
     ]
     return listed
 
@@ -188,7 +195,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     }
     if not tried.judgement.passed:
         return Outcome(WRONG, tried.judgement.reason, result)
-    if point["kind"] == "alone" or point.get("against") == "alone":
+    if point["kind"] == "alone" or "alone" in (point.get("first"), point.get("against")):
         make = _alone_scores if _on_scores(point) else _alone
         other, watched = _judged(point, tensors, make, expected, device)
         gap = np.abs(other.output.astype(np.float64) - tried.output.astype(np.float64))
@@ -275,14 +282,40 @@ def _alone_scores(
     return launch
 
 
+def _pass_over_scores(
+    point: Mapping[str, Any], tensors: tuple[np.ndarray, ...], output: np.ndarray
+) -> Launch:
+    """Return the standalone kernel over a stored score matrix, followed by the base kernel.
+
+    What it costs to store the scores and to read them again is not among it.
+    """
+    q, k, _ = tensors
+    scores = np.zeros((*q.shape[:3], k.shape[2]), q.dtype)
+
+    def launch(device: Any) -> Any:
+        launch_scores(scores, variant_of(point), device=device)
+        return _base(point, tensors, output)(device)
+
+    return launch
+
+
+def _whole_heads(tensors: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Give every query head a KV head of its own."""
+    q, k, v = tensors
+    return q, *(np.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
+
+
 def _paired(
     point: Mapping[str, Any], tensors: tuple[np.ndarray, ...], device: Any
 ) -> dict[str, Any]:
+    alone = _pass_over_scores if _on_scores(point) else _alone
+    makes = {"fused": _fused, "alone": alone, "base": _base}
     kernels = []
-    for make in (_fused, _alone if point["against"] == "alone" else _base):
+    for side in (point["first"], point["against"]):
+        given = _whole_heads(tensors) if side == "base" else tensors
         output, again = (np.zeros_like(tensors[0]) for _ in range(2))
-        make(point, tensors, output)(device)
-        kernels.append(recorded(device, make(point, tensors, again), again, output))
+        makes[side](point, given, output)(device)
+        kernels.append(recorded(device, makes[side](point, given, again), again, output))
     return compare(kernels)
 
 
@@ -299,8 +332,10 @@ def _count(point: Mapping[str, Any]) -> Outcome:
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}
     for side, make in (("variant", _fused), ("base", _base)):
-        more = counted(point, make) - counted(fewer, make)
+        whole = counted(point, make)
+        more = whole - counted(fewer, make)
         lanes = 32 * _COUNTED_BLOCKS
+        result[f"{side}_counts"] = whole.as_row()
         result |= {f"{side}_{name}": getattr(more, name) / lanes for name in NAMES}
     return Outcome(OK, "", result)
 
@@ -312,7 +347,7 @@ def _traffic(point: Mapping[str, Any]) -> Outcome:
     result["key_bytes"] = tensors[1].nbytes + tensors[2].nbytes
     for side, make in (("base", _base), ("fused", _fused), ("alone", _alone)):
         counts = count_launch(make(point, tensors, np.empty_like(tensors[0])))
-        result[f"{side}_load_bytes"] = counts.device_load_bytes  # parameters included
+        result[f"{side}_load_bytes"] = counts.device_load_bytes
         result[f"{side}_store_bytes"] = counts.device_store_bytes
         result[f"{side}_float_operations"] = counts.float_operations
     return Outcome(OK, "", result)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..findings import Effect, Evidence, Finding
 from .case import Case, Row, concluding, keys, regime, right, several, worst
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _TAGS = ("flash-attention", "function-constants")
 # A claim about the variants together needs most of them.
@@ -283,23 +283,25 @@ def _rotations(case: Case) -> list[Finding]:
 
 def _pairs(case: Case) -> list[Finding]:
     found = []
-    for row in standing(case, "pair"):
+    for row in weighed(case, "pair"):
         point, result = row["point"], row["result"]
         name = point["variant"]
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}"
-        alone = point["against"] == "alone"
+        sides = {
+            "fused": f"{name} fused",
+            "alone": f"{name} by a standalone kernel before the base kernel",
+            "base": "the base kernel",
+        }
         extra = (float(result["a_us"]) - float(result["b_us"])) / point["Nq"]
         found.append(
             pair_finding(
                 case,
                 row,
-                names=(f"{name} fused", f"{name} by a standalone kernel first")
-                if alone
-                else (f"flash with {name}", "the base kernel"),
+                names=(sides[point["first"]], sides[point["against"]]),
                 where=where,
                 regime=f"tile {point['Br']}x{point['Bc']}, {point['Hq']} query heads on "
                 f"{point['Hkv']}, {where}, no mask",
-                topic=f"pair-{name}-{point['against']}-{point['dtype']}",
+                topic=f"pair-{name}-{point['first']}-{point['against']}-{point['dtype']}",
                 tags=[*_TAGS, "paired-comparison", "overhead", name],
                 more=f" That is {extra:+.3g} us a query token, by the medians, or "
                 f"{100 * (float(result['ratio']) - 1):+.1f} %.",

@@ -72,6 +72,26 @@ impl Problem {
         })
     }
 
+    /// Check an explicit mask, which the backend's own attention reads.
+    pub fn check_mask(&self, mask: &[usize]) -> Result<(), Error> {
+        let refuse = |needs: &str| {
+            Err(Error(format!(
+                "[burn.flash] found a mask {mask:?} for {self:?}, needs {needs}"
+            )))
+        };
+        if mask != [self.b, self.hq, self.nq, self.nkv] {
+            return refuse("[B, Hq, Nq, Nkv]");
+        }
+        if self.hq != self.hkv {
+            return refuse("as many KV heads as query heads; repeat them");
+        }
+        // Burn counts causal positions from the first key, the kernel from the last.
+        if self.causal && self.nq != self.nkv {
+            return refuse("Nq = Nkv where it is causal too; put the causal part into the mask");
+        }
+        Ok(())
+    }
+
     // metal/flash/params.h
     fn params(&self) -> Vec<u8> {
         let integers = [self.hq, self.hq / self.hkv, self.nq, self.nkv].map(|n| n as i32);
@@ -98,10 +118,9 @@ pub struct Flash {
 }
 
 impl Flash {
-    /// Open a library and the folder that `attnproto.prototypes.burn_export` wrote.
+    /// Open a library and the folder that `attnproto.kernels.exported` wrote.
     pub fn open(library: &Path, folder: &Path) -> Result<Self, Error> {
         let library = Library::open(library)?;
-        let device = Device::open(&library, "cpu", 0)?;
         let place = folder.join("flash.tsv");
         let index = fs::read_to_string(&place).map_err(|error| {
             Error(format!(
@@ -109,22 +128,22 @@ impl Flash {
                 place.display()
             ))
         })?;
+        let mut lines = index.lines();
+        let device = Device::open(&library, lines.next().unwrap_or_default(), 0)?;
         let mut variants = HashMap::new();
-        for line in index.lines() {
-            let (key, br, threads, file) = parse(line).ok_or_else(|| {
+        for line in lines {
+            let found = parse(line).ok_or_else(|| {
                 Error(format!(
-                    "[burn.flash] found line {line:?}, needs D, causal, Br, threads, file"
+                    "[burn.flash] found line {line:?}, needs D, causal, Br, threads, file, \
+                     function, constants"
                 ))
             })?;
-            let kernel = device.load(&folder.join(file))?;
-            variants.insert(
-                key,
-                Variant {
-                    kernel,
-                    br,
-                    threads,
-                },
-            );
+            let variant = Variant {
+                kernel: open_kernel(&device, folder, &found)?,
+                br: found.br,
+                threads: found.threads,
+            };
+            variants.insert(found.key, variant);
         }
         Ok(Self {
             library,
@@ -202,13 +221,51 @@ fn aligned(data: &[f32]) -> std::borrow::Cow<'_, [f32]> {
     }
 }
 
-fn parse(line: &str) -> Option<((usize, bool), usize, u32, &str)> {
-    let mut fields = line.split('\t');
-    let d = fields.next()?.parse().ok()?;
-    let causal = fields.next()? == "1";
-    let br = fields.next()?.parse().ok()?;
-    let threads = fields.next()?.parse().ok()?;
-    Some(((d, causal), br, threads, fields.next()?))
+/// A line of the folder's index.
+struct Exported<'a> {
+    key: (usize, bool),
+    br: usize,
+    threads: u32,
+    file: &'a str,
+    function: &'a str,
+    constants: Vec<(&'a str, bool)>,
+}
+
+fn parse(line: &str) -> Option<Exported<'_>> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let &[d, causal, br, threads, file, function, constants] = fields.as_slice() else {
+        return None;
+    };
+    let constants = constants
+        .split(',')
+        .map(|pair| {
+            pair.split_once('=')
+                .map(|(name, value)| (name, value == "1"))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(Exported {
+        key: (d.parse().ok()?, causal == "1"),
+        br: br.parse().ok()?,
+        threads: threads.parse().ok()?,
+        file,
+        function,
+        constants,
+    })
+}
+
+/// A shared object for the cpu device, a text for one with a compiler.
+fn open_kernel(device: &Arc<Device>, folder: &Path, found: &Exported) -> Result<Kernel, Error> {
+    let place = folder.join(found.file);
+    if place.extension().is_none_or(|kind| kind != "metal") {
+        return device.load(&place);
+    }
+    let text = fs::read_to_string(&place).map_err(|error| {
+        Error(format!(
+            "[burn.flash] found {}: {error}, needs a kernel's text; export them again",
+            place.display()
+        ))
+    })?;
+    device.compile(&text, found.function, &found.constants)
 }
 
 /// The kernels that ATTNPROTO_LIBRARY and ATTNPROTO_KERNELS name, opened once.

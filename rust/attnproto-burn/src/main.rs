@@ -29,7 +29,7 @@ fn by_trait<B: AttentionBackend>(
     options: FlashOptions,
 ) -> Result<Tensor<B, 4>, attnproto_sys::Error> {
     let [q, k, v] = tensors.map(|tensor| tensor.into_primitive().tensor());
-    let output = B::flash_attention(q, k, v, options)?;
+    let output = B::flash_attention(q, k, v, None, options)?;
     Ok(Tensor::from_primitive(TensorPrimitive::Float(output)))
 }
 

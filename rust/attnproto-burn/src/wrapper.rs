@@ -13,8 +13,9 @@ use crate::{FlashOptions, Problem, attend, shared};
 
 /// `B`, whose `burn::tensor::module::attention` runs our kernel where it can.
 ///
-/// What the kernel does not compute (a mask, a bias, a soft cap, another element type, a head
-/// dimension it has no variant for) and what fails is left to `B`.
+/// What the kernel does not compute (a mask, a bias, a soft cap, causal attention of other lengths
+/// than Nq = Nkv, another element type, a head dimension it has no variant for) and what fails is
+/// left to `B`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetalAttentionBackend<B>(PhantomData<B>);
 
@@ -81,13 +82,17 @@ pub(crate) fn attention<B: Backend>(
     attn_bias: Option<FloatTensor<B>>,
     options: AttentionModuleOptions,
 ) -> FloatTensor<B> {
-    let plain = mask.is_none() && attn_bias.is_none() && options.softcap.is_none();
+    let (queries, keys) = (query.shape(), key.shape());
+    // Burn counts causal positions from the first key, the kernel from the last.
+    let square = queries.num_dims() == 4 && keys.num_dims() == 4 && queries[2] == keys[2];
+    let aligned = !options.is_causal || square;
+    let plain = mask.is_none() && attn_bias.is_none() && options.softcap.is_none() && aligned;
     let ours = FlashOptions {
         causal: options.is_causal,
         scale: options.scale,
     };
     let float = [&query, &key, &value].map(|tensor| tensor.dtype() == DType::F32);
-    let problem = Problem::new(&query.shape(), &key.shape(), &value.shape(), ours).ok();
+    let problem = Problem::new(&queries, &keys, &value.shape(), ours).ok();
     let problem = problem.filter(|p| shared().is_ok_and(|flash| flash.covers(p)));
     let Some(problem) = problem.filter(|_| plain && float == [true; 3]) else {
         return B::attention(query, key, value, mask, attn_bias, options);

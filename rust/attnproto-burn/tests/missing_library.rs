@@ -28,7 +28,7 @@ fn a_library_that_is_not_there_is_an_error_and_the_inner_backend_takes_over() {
     let ones = || Tensor::<NdArray, 4>::ones([1, 1, 8, 64], &device);
     let primitive = || ones().into_primitive().tensor();
     let options = FlashOptions::default();
-    let failed = NdArray::flash_attention(primitive(), primitive(), primitive(), options);
+    let failed = NdArray::flash_attention(primitive(), primitive(), primitive(), None, options);
     assert!(
         failed
             .expect_err("an error")

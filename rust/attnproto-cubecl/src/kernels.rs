@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 /// One score a thread.
-#[cube]
+#[cube(launch_unchecked)]
 pub fn scalar_scores<F: Float>(
     q: &Array<F>,
     k: &Array<F>,
@@ -23,7 +23,7 @@ pub fn scalar_scores<F: Float>(
 }
 
 /// An 8 x 8 tile of scores a plane (a simdgroup), by matrix instructions.
-#[cube]
+#[cube(launch_unchecked)]
 pub fn matrix_scores<F: Float>(
     q: &Array<F>,
     k: &Array<F>,

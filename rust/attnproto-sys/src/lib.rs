@@ -38,7 +38,17 @@ struct RawDispatch {
     binding_count: usize,
 }
 
+#[repr(C)]
+struct RawConstant {
+    name: *const c_char,
+    kind: i32,
+    integer: i64,
+    real: f64,
+}
+
 type Handle = *mut c_void;
+type Compile =
+    unsafe extern "C" fn(Handle, *const c_char, *const c_char, *const RawConstant, usize) -> Handle;
 
 /// The functions of libattnproto.
 pub struct Library {
@@ -48,6 +58,7 @@ pub struct Library {
     close: unsafe extern "C" fn(Handle),
     tier: unsafe extern "C" fn(Handle) -> *const c_char,
     load: unsafe extern "C" fn(Handle, *const c_char) -> Handle,
+    compile: Compile,
     release_kernel: unsafe extern "C" fn(Handle),
     run: unsafe extern "C" fn(Handle, Handle, *const RawDispatch, *mut f64) -> c_int,
     // Declared last: the pointers above are into it.
@@ -70,8 +81,8 @@ impl Library {
         unsafe {
             let library = libloading::Library::new(path).map_err(|error| {
                 Error(format!(
-                    "[sys] found no library at {} ({error}), needs libattnproto; build it with \
-                     -DATTNPROTO_C_API=ON",
+                    "[sys] found no library at {} ({error}), needs libattnproto; pip install \
+                     attnproto puts it beside the module",
                     path.display()
                 ))
             })?;
@@ -93,6 +104,7 @@ impl Library {
                 close: function!("close"),
                 tier: function!("tier"),
                 load: function!("load"),
+                compile: function!("compile"),
                 release_kernel: function!("release_kernel"),
                 run: function!("run"),
                 _library: library,
@@ -164,6 +176,47 @@ impl Device {
         let path = c_text(&path.to_string_lossy())?;
         // SAFETY: the handle is open, the text outlives the call.
         let handle = unsafe { (self.library.load)(self.handle.as_ptr(), path.as_ptr()) };
+        self.kernel(handle)
+    }
+
+    /// Compile a kernel from its text, on a device that has a compiler of its own.
+    pub fn compile(
+        self: &Arc<Self>,
+        text: &str,
+        function: &str,
+        constants: &[(&str, bool)],
+    ) -> Result<Kernel, Error> {
+        let (text, function) = (c_text(text)?, c_text(function)?);
+        let names = constants
+            .iter()
+            .map(|(name, _)| c_text(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let raw: Vec<RawConstant> = names
+            .iter()
+            .zip(constants)
+            .map(|(name, &(_, value))| RawConstant {
+                name: name.as_ptr(),
+                kind: 0,
+                integer: value.into(),
+                real: 0.0,
+            })
+            .collect();
+        // SAFETY: the handle is open; the texts, and the names that `raw` points to, outlive the
+        // call.
+        let handle = unsafe {
+            let (text, function) = (text.as_ptr(), function.as_ptr());
+            (self.library.compile)(
+                self.handle.as_ptr(),
+                text,
+                function,
+                raw.as_ptr(),
+                raw.len(),
+            )
+        };
+        self.kernel(handle)
+    }
+
+    fn kernel(self: &Arc<Self>, handle: Handle) -> Result<Kernel, Error> {
         let handle = NonNull::new(handle).ok_or_else(|| self.library.failure())?;
         Ok(Kernel {
             device: self.clone(),

@@ -35,10 +35,6 @@ def emit(w: Writer, made: Instruction, mask: str | None) -> None:
     elif name == "matrix_batch":
         w.declare("void", "@attn_lockstep_batch", "ptr")
         w.say(f"call void @attn_lockstep_batch(ptr {made.operands[0][1]})")
-    elif name == "count":
-        w.declare("void", "@attn_lockstep_count", "ptr, i32")
-        word = mask_word(w, mask)
-        w.say(f"call void @attn_lockstep_count(ptr {made.operands[0][1]}, i32 {word})")
     elif name.startswith("shuffle_"):
         _shuffle(w, made)
     elif name == "broadcast_first_u32":

@@ -52,7 +52,7 @@ def _touches(made: Instruction) -> set[int]:
     if made.callee.startswith("@attn_matrix_batch"):
         return {0}
     pure = ("@attn_reduce", "@attn_prefix", "@attn_shuffle", "@attn_broadcast", "@attn_ballot",
-            "@attn_lane", "@attn_threadgroup_memory", "@attn_matrix_slots", "@attn_count")  # fmt: skip
+            "@attn_lane", "@attn_threadgroup_memory", "@attn_matrix_slots")  # fmt: skip
     if made.callee.startswith(pure):
         return set()
     if made.callee.startswith("@llvm.") and not made.callee.startswith("@llvm.mem"):

@@ -99,102 +99,7 @@ ATTN_REDUCTION(i64, long)
 ATTN_REDUCTION(u64, ulong)
 #undef ATTN_REDUCTION
 
-// ---- 8x8 products on the tensor core. It multiplies 16x8 by 8x8; rows 8 to 15 are
-// zero, or carry the low part of A where A is float.
-ATTN_INLINE uint attn_transposed(uint pair) {
-  uint d;
-  __asm__ volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(d) : "r"(pair));
-  return d;
-}
-ATTN_INLINE uint attn_select_bytes(uint a, uint b, uint s) { return __nvvm_prmt(a, b, s); }
-ATTN_INLINE void attn_transpose_float(uint x, uint y, __private uint& top, __private uint& bottom) {
-  uint high = attn_transposed(attn_select_bytes(x, y, 0x7632u));
-  uint low = attn_transposed(attn_select_bytes(x, y, 0x5410u));
-  top = attn_select_bytes(low, high, 0x5410u);
-  bottom = attn_select_bytes(low, high, 0x7632u);
-}
-// The tensor core's accumulator truncates; adding outside it rounds.
-ATTN_INLINE attn_pair attn_tensor_half(uint a, uint b, float c0, float c1) {
-  float d0, d1, d2, d3;
-  __asm__ volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%7,%7,%7,%7};"
-      : "=f"(d0), "=f"(d1), "=f"(d2), "=f"(d3)
-      : "r"(a), "r"(0u), "r"(b), "f"(0.0f));
-  return {c0 + d0, c1 + d1};
-}
-ATTN_INLINE attn_pair attn_tensor_bfloat(uint a, uint b, float c0, float c1) {
-  float d0, d1, d2, d3;
-  __asm__ volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%7,%7,%7,%7};"
-      : "=f"(d0), "=f"(d1), "=f"(d2), "=f"(d3)
-      : "r"(a), "r"(0u), "r"(b), "f"(0.0f));
-  return {c0 + d0, c1 + d1};
-}
-ATTN_INLINE void attn_tensor_tf32(__private float (&d)[4], const __private uint (&a)[4], uint b0,
-                                  uint b1) {
-  __asm__ volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-      "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-template <class T>
-ATTN_INLINE uint attn_packed(T x, T y) {
-  return (uint)__builtin_bit_cast(ushort, x) | (uint)__builtin_bit_cast(ushort, y) << 16;
-}
-// Whether a value came from the narrower type, so that nothing is lost in going back.
-// Answered when the code is optimised (msl/ptx.py).
-extern "C" __attribute__((const, nothrow)) bool attn_was_half(float value);
-extern "C" __attribute__((const, nothrow)) bool attn_was_bfloat(float value);
-
-// A float is the sum of two tf32 to 2^-22: rows 0-7 take A's high parts, rows 8-15 its low.
-ATTN_INLINE attn_pair attn_tensor_float(float a0, float a1, float b0, float b1, float c0,
-                                        float c1) {
-  const bool half_b = attn_was_half(b0) && attn_was_half(b1);
-  const bool bfloat_b = attn_was_bfloat(b0) && attn_was_bfloat(b1);
-  if (half_b && attn_was_half(a0) && attn_was_half(a1))
-    return attn_tensor_half(attn_packed((half)a0, (half)a1),
-                            attn_transposed(attn_packed((half)b0, (half)b1)), c0, c1);
-  if (bfloat_b && attn_was_bfloat(a0) && attn_was_bfloat(a1))
-    return attn_tensor_bfloat(attn_packed((bfloat)a0, (bfloat)a1),
-                              attn_transposed(attn_packed((bfloat)b0, (bfloat)b1)), c0, c1);
-  const uint mask = 0xffffe000u;
-  uint a[4];
-  a[0] = as_type<uint>(a0) & mask;
-  a[2] = as_type<uint>(a1) & mask;
-  a[1] = as_type<uint>(a0 - as_type<float>(a[0]));
-  a[3] = as_type<uint>(a1 - as_type<float>(a[2]));
-  uint top, bottom;
-  attn_transpose_float(as_type<uint>(b0), as_type<uint>(b1), top, bottom);
-  uint high0 = top & mask, high1 = bottom & mask;
-  float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  if (!half_b && !bfloat_b)  // those are tf32 already
-    attn_tensor_tf32(d, a, as_type<uint>(as_type<float>(top) - as_type<float>(high0)),
-                     as_type<uint>(as_type<float>(bottom) - as_type<float>(high1)));
-  attn_tensor_tf32(d, a, high0, high1);
-  return {c0 + (d[0] + d[2]), c1 + (d[1] + d[3])};
-}
-ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_half_half(half a0, half a1, half b0, half b1,
-                                                                float c0, float c1) {
-  return attn_tensor_half(attn_packed(a0, a1), attn_transposed(attn_packed(b0, b1)), c0, c1);
-}
-ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_bfloat_bfloat(bfloat a0, bfloat a1, bfloat b0,
-                                                                    bfloat b1, float c0, float c1) {
-  return attn_tensor_bfloat(attn_packed(a0, a1), attn_transposed(attn_packed(b0, b1)), c0, c1);
-}
-#define ATTN_MIXED(A, B)                                                                      \
-  ATTN_ENGINE attn_pair attn_matrix_multiply_accumulate_##A##_##B(A a0, A a1, B b0, B b1,     \
-                                                                  float c0, float c1) {       \
-    return attn_tensor_float((float)a0, (float)a1, (float)b0, (float)b1, c0, c1);             \
-  }
-ATTN_MIXED(float, float)
-ATTN_MIXED(float, half)
-ATTN_MIXED(float, bfloat)
-ATTN_MIXED(half, float)
-ATTN_MIXED(half, bfloat)
-ATTN_MIXED(bfloat, float)
-ATTN_MIXED(bfloat, half)
-#undef ATTN_MIXED
+// 8x8 products stay calls until the kernel is optimised (msl/tensor.py).
 
 // ---- the launch: one kernel parameter holds what the host knows (cpp/cuda).
 struct attn_launch {
@@ -206,6 +111,8 @@ struct attn_launch {
 // False for lanes that a smaller threadgroup at the grid's edge does not have.
 ATTN_INLINE bool attn_place(const __private attn_launch& launch, __private attn_group& group,
                             __private attn_lane& lane) {
+  // Unrolled at once, so that addresses are parameters and not memory to the passes after.
+#pragma unroll
   for (int i = 0; i < ATTN_MAX_BUFFERS; i++) {
     group.buffers[i] = (__global void*)launch.buffers[i];
     group.threadgroup_offsets[i] = launch.threadgroup_offsets[i];

@@ -27,6 +27,11 @@ struct attn_threadgroup_pointer {
   template <class U>
   ATTN_INLINE operator U*() const __private { return (U*)address; }
 };
+struct attn_threadgroup_reference {
+  __local void* address;
+  template <class U>
+  ATTN_INLINE operator U&() const __private { return *(U*)address; }
+};
 
 // Position and size arguments: uint or ushort, of one to three components.
 template <class T>

@@ -32,11 +32,24 @@ enum class mem_flags {
 ATTN_INLINE constexpr mem_flags operator|(mem_flags a, mem_flags b) {
   return (mem_flags)((int)a | (int)b);
 }
-ATTN_INLINE void threadgroup_barrier(mem_flags) { attn_threadgroup_barrier(); }
+#ifdef ATTN_VALIDATE
+// Says which memory the barrier that follows orders (msl/validation.py).
+ATTN_BARRIER void attn_arrive_threadgroup(uint flags);
+ATTN_BARRIER void attn_arrive_simdgroup(uint flags);
+#else
+ATTN_INLINE void attn_arrive_threadgroup(uint) {}
+ATTN_INLINE void attn_arrive_simdgroup(uint) {}
+#endif
+ATTN_INLINE void threadgroup_barrier(mem_flags flags) {
+  attn_arrive_threadgroup((uint)flags);
+  attn_threadgroup_barrier();
+}
 // Without memory to order, a simdgroup whose lanes meet at every collective has
 // nothing to wait for.
 ATTN_INLINE void simdgroup_barrier(mem_flags flags) {
-  if (flags != mem_flags::mem_none) attn_simdgroup_barrier();
+  if (flags == mem_flags::mem_none) return;
+  attn_arrive_simdgroup((uint)flags);
+  attn_simdgroup_barrier();
 }
 
 

@@ -21,8 +21,17 @@ ATTN_PRODUCT(bfloat, half)
 ATTN_PRODUCT(bfloat, bfloat)
 #undef ATTN_PRODUCT
 
+// Says to those who count (msl/instrument.py) that a fragment is moved; nothing to others.
+extern "C" __attribute__((nothrow)) void attn_fragment(uint space_store_transposed_bytes);
+#define ATTN_FRAGMENT_device 100
+#define ATTN_FRAGMENT_threadgroup 200
+
 namespace metal {
 
+ATTN_INLINE void attn_fragment_moved(uint space, bool store, bool transposed, uint bytes) {
+  uint kind = space + 10 * store;
+  transposed ? attn_fragment(1000 * bytes + kind + 1) : attn_fragment(1000 * bytes + kind);
+}
 ATTN_INLINE uint attn_matrix_row() {
   uint lane = attn_lane_index();
   return ((lane / 4) & 4) + (lane / 2) % 4;
@@ -62,11 +71,12 @@ ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_diagonal_simdgroup_matrix(T 
   return simdgroup_matrix<T, Rows, Columns>(value);
 }
 
-#define ATTN_MATRIX_MEMORY(space)                                                                 \
+#define ATTN_MATRIX_MEMORY(space, name)                                                           \
   template <class T>                                                                              \
   ATTN_INLINE void simdgroup_load(__private simdgroup_matrix<T, 8, 8>& m, const space T* from,    \
                                   ulong elements_per_row = 8, ulong2 origin = (ulong2)(0, 0),     \
                                   bool transpose = false) {                                       \
+    attn_fragment_moved(ATTN_FRAGMENT_##name, false, transpose, sizeof(T));                       \
     uint row = attn_matrix_row(), column = attn_matrix_column();                                  \
     from += origin.y * elements_per_row + origin.x;                                               \
     if (transpose) {                                                                              \
@@ -81,6 +91,7 @@ ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_diagonal_simdgroup_matrix(T 
   ATTN_INLINE void simdgroup_store(simdgroup_matrix<T, 8, 8> m, space T* to,                      \
                                    ulong elements_per_row = 8, ulong2 origin = (ulong2)(0, 0),    \
                                    bool transpose = false) {                                      \
+    attn_fragment_moved(ATTN_FRAGMENT_##name, true, transpose, sizeof(T));                        \
     uint row = attn_matrix_row(), column = attn_matrix_column();                                  \
     to += origin.y * elements_per_row + origin.x;                                                 \
     if (transpose) {                                                                              \
@@ -91,8 +102,8 @@ ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_diagonal_simdgroup_matrix(T 
       to[row * elements_per_row + column + 1] = m.elements.y;                                     \
     }                                                                                             \
   }
-ATTN_MATRIX_MEMORY(__global)
-ATTN_MATRIX_MEMORY(__local)
+ATTN_MATRIX_MEMORY(__global, device)
+ATTN_MATRIX_MEMORY(__local, threadgroup)
 #undef ATTN_MATRIX_MEMORY
 
 // d = a b + c

@@ -48,6 +48,23 @@ namespace metal {
 
 typedef ::uint uint;
 typedef ::size_t size_t;
+#define ATTN_VECTORS(T) \
+  using ::T##2;         \
+  using ::T##3;         \
+  using ::T##4;
+ATTN_VECTORS(char)
+ATTN_VECTORS(uchar)
+ATTN_VECTORS(short)
+ATTN_VECTORS(ushort)
+ATTN_VECTORS(int)
+ATTN_VECTORS(uint)
+ATTN_VECTORS(long)
+ATTN_VECTORS(ulong)
+ATTN_VECTORS(half)
+ATTN_VECTORS(float)
+ATTN_VECTORS(bfloat)
+ATTN_VECTORS(bool)
+#undef ATTN_VECTORS
 
 template <class T, int N>
 using vec = T __attribute__((ext_vector_type(N)));

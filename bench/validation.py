@@ -1,0 +1,71 @@
+"""What validation costs: the same kernels on the plain cpu device and on a validating one.
+
+Mark: at most 30 times slower, both on one thread of one machine in one run. Emulation:
+nothing here speaks about a GPU.
+Run: python bench/validation.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import attnproto
+from attnproto import _core
+from attnproto.device import Device
+from attnproto.kernels import flash
+from attnproto.msl.front_end import NativeFrontEnd
+from third_party import mlx
+
+N, D, REPEATS = 512, 64, 5
+MARK = 30
+
+
+def steel(device: Device, dtype: str) -> list[float]:
+    """Times of MLX's steel_attention, in microseconds."""
+    kernel = mlx.SteelAttention({"float32": "float", "float16": "half"}[dtype], D)
+    dispatch = kernel.dispatch(device, tensors(dtype))
+    return [device.submit([dispatch]).gpu_us for _ in range(REPEATS)]
+
+
+def in_place(device: Device, dtype: str, keys: str = "lane") -> list[float]:
+    """Times of the flash kernel reading keys where they are, in microseconds."""
+    q, k, v, out = tensors(dtype)
+    tile = flash.FlashTile(32, 64, D, dtype, keys=keys)
+    return [flash.launch(q, k, v, out, device=device, tile=tile).gpu_us for _ in range(REPEATS)]
+
+
+def staged(device: Device, dtype: str) -> list[float]:
+    """Times of the flash kernel with keys staged in threadgroup memory, in microseconds."""
+    return in_place(device, dtype, "staged16")
+
+
+def tensors(dtype: str) -> list[np.ndarray]:
+    """q, k, v and room for the output."""
+    random = np.random.default_rng(0)
+    made = [random.standard_normal((1, 1, N, D)).astype(dtype) for _ in range(3)]
+    return [*made, np.empty((1, 1, N, D), dtype)]
+
+
+def main() -> None:
+    """Print milliseconds on both devices, and their ratio."""
+    plain = Device(_core.open_cpu(NativeFrontEnd(), 1))
+    watching = attnproto.open_device("cpu", validate=True)
+    print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, D={D}, one thread")
+    print(f"{'kernel':32}{'plain':>10}{'validated':>11}{'ratio':>8}   ms; mark: <= {MARK}")
+    kernels = ("flash", in_place), ("flash, staged keys", staged), ("MLX steel_attention", steel)
+    for label, kernel in kernels:
+        for dtype in ("float32", "float16"):
+            # The least of a few: what else the machine does only adds.
+            plain_ms, watched_ms = (min(kernel(d, dtype)) / 1e3 for d in (plain, watching))
+            print(
+                f"{label + ' ' + dtype:32}{plain_ms:10.2f}{watched_ms:11.2f}"
+                f"{watched_ms / plain_ms:8.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+#include "archive.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "error.h"
+#include "host.h"
+#include "sha256.h"
+
+namespace attnproto {
+namespace {
+
+const std::string kMagic = "attnproto archive 2\n";
+const char* kCure = "; build it again (archive.load_or_build does)";
+
+[[noreturn]] void refuse(const std::string& found) {
+  throw Error(ErrorKind::KernelCompileError, "[archive.load] found " + found + kCure);
+}
+
+[[noreturn]] void refuse_damaged(const std::string& path) {
+  refuse(path + " damaged, truncated or no archive, needs every byte as written");
+}
+
+// Fields parted by tabs, empty ones too; none of an empty line.
+std::vector<std::string> split(const std::string& line) {
+  std::vector<std::string> fields;
+  if (line.empty()) return fields;
+  std::istringstream stream(line + "\t");
+  for (std::string field; std::getline(stream, field, '\t');) fields.push_back(field);
+  return fields;
+}
+
+// The next `bytes` of what is left.
+std::string take(const std::string& from, size_t& at, const std::string& bytes,
+                 const std::string& path) {
+  const size_t count = std::strtoull(bytes.c_str(), nullptr, 10);
+  if (count > from.size() - at) refuse_damaged(path);
+  at += count;
+  return from.substr(at - count, count);
+}
+
+double number(const std::string& text) {
+  if (text == "true") return 1;
+  return text == "false" ? 0 : std::strtod(text.c_str(), nullptr);
+}
+
+double number(const Constant& constant) {
+  return std::visit([](auto value) { return double(value); }, constant.value);
+}
+
+bool agrees(const ArchivedPipeline& pipeline, const std::vector<Constant>& constants) {
+  if (pipeline.constants.size() != constants.size()) return false;
+  for (const Constant& given : constants) {
+    const auto* name = std::get_if<std::string>(&given.key);
+    bool found = false;
+    for (const auto& [stored, value] : pipeline.constants)
+      // A float constant holds what is left of a double.
+      found = found || (name && stored == *name && float(number(value)) == float(number(given)));
+    if (!found) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+ArchiveFile read_archive(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) refuse("no archive at " + path + " (" + std::strerror(errno) + "), needs one");
+  const std::string data{std::istreambuf_iterator<char>(file), {}};
+  const size_t digest_end = kMagic.size() + 64;
+  if (data.size() <= digest_end || data.compare(0, kMagic.size(), kMagic) != 0 ||
+      data[digest_end] != '\n' ||
+      sha256(std::string_view(data).substr(digest_end + 1)) != data.substr(kMagic.size(), 64))
+    refuse_damaged(path);
+
+  ArchiveFile archive;
+  std::string payload_bytes;
+  std::vector<std::string> code_bytes;
+  size_t at = digest_end + 1;
+  while (true) {
+    const size_t end = data.find('\n', at);
+    if (end == std::string::npos) refuse_damaged(path);
+    const std::vector<std::string> fields = split(data.substr(at, end - at));
+    at = end + 1;
+    if (fields.empty()) break;
+    if (fields[0] == "payload" && fields.size() == 2) {
+      payload_bytes = fields[1];
+    } else if (fields[0] == "pipeline" && fields.size() >= 6) {
+      ArchivedPipeline pipeline{fields[1], fields[2], fields[4], fields[5], {}, ""};
+      for (size_t i = 6; i < fields.size(); i++) {
+        const size_t equals = fields[i].find('=');
+        if (equals == std::string::npos) refuse_damaged(path);
+        pipeline.constants.emplace_back(fields[i].substr(0, equals), fields[i].substr(equals + 1));
+      }
+      archive.pipelines.push_back(pipeline);
+      code_bytes.push_back(fields[3]);
+    } else if (fields.size() == 2) {
+      archive.device[fields[0]] = fields[1];
+    } else {
+      refuse_damaged(path);
+    }
+  }
+  archive.payload = take(data, at, payload_bytes, path);
+  for (size_t i = 0; i < code_bytes.size(); i++)
+    archive.pipelines[i].code = take(data, at, code_bytes[i], path);
+  return archive;
+}
+
+void check_archive(const ArchiveFile& archive, const std::string& path, Device& device) {
+  std::map<std::string, std::string> here = {{"kind", device.info().kind}};
+  if (device.info().kind == "cpu") {
+    here["processor"] = host_processor();
+    here["os"] = host_system();
+  } else {
+    std::map<std::string, std::string> facts;
+    for (const auto& [name, value] : device.properties()) facts[name] = value;
+    here["processor"] = device.info().name + " " + facts["architecture"];
+    here["os"] = facts["os"];
+  }
+  for (const char* name : {"kind", "processor", "os"}) {
+    const auto found = archive.device.find(name);
+    std::string built_for = found == archive.device.end() ? "" : found->second;
+    // What follows is the compiler's own name for the processor.
+    if (here["kind"] == "cpu" && std::string(name) == "processor")
+      built_for = built_for.substr(0, built_for.find(' '));
+    if (built_for != here[name])
+      refuse(path + " built for " + name + " '" + built_for + "', needs '" + here[name] + "'");
+  }
+}
+
+const ArchivedPipeline& find_pipeline(const ArchiveFile& archive, const std::string& text,
+                                      const std::string& function,
+                                      const std::vector<Constant>& constants) {
+  const ArchivedPipeline* chosen = nullptr;
+  for (const ArchivedPipeline& pipeline : archive.pipelines) {
+    if (pipeline.function != function || !agrees(pipeline, constants)) continue;
+    if (!text.empty() && pipeline.text != sha256(text).substr(0, 16)) continue;
+    if (chosen)
+      refuse("two pipelines of " + function + " with these constants, needs one: pass its text");
+    chosen = &pipeline;
+  }
+  if (!chosen)
+    refuse("no " + function + " with these constants and this text in the archive, needs it there");
+  return *chosen;
+}
+
+TemporaryFile::TemporaryFile(const std::string& content) {
+  if (content.empty()) return;
+  const char* chosen = std::getenv("TMPDIR");
+  path_ = std::string(chosen && *chosen ? chosen : "/tmp") + "/attnproto-XXXXXX";
+  const int file = mkstemp(path_.data());
+  const bool written =
+      file >= 0 && write(file, content.data(), content.size()) == ssize_t(content.size());
+  if (file >= 0) close(file);
+  if (!written)
+    throw Error(ErrorKind::KernelCompileError, "[archive.load] found " + path_ +
+                                                   " not writable, needs a folder for temporary "
+                                                   "files; set TMPDIR to one");
+}
+
+TemporaryFile::~TemporaryFile() {
+  if (!path_.empty()) unlink(path_.c_str());
+}
+
+}  // namespace attnproto

@@ -1,0 +1,477 @@
+#include "validation.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "check.h"
+#include "runtime.h"
+
+namespace attnproto::cpu {
+namespace {
+
+// A pointer: 16 bits of tag, then for a binding its offset from the middle of 48 bits,
+// for threadgroup memory 8 bits of array and its offset from the middle of 24.
+constexpr uint64_t kThreadgroupTag = 0x7f;
+constexpr uint32_t kTagShift = 48, kArrayShift = 24;
+constexpr int64_t kMiddle = int64_t(1) << 46, kArrayMiddle = 1 << 23;
+constexpr uint32_t kStaticArrays = 32;  // arrays below are [[threadgroup(i)]] arguments
+constexpr uint32_t kMemDevice = 1, kMemThreadgroup = 2;  // metal::mem_flags
+
+uint64_t buffer_pointer(uint32_t index) {
+  return (uint64_t(index) + 1) << kTagShift | uint64_t(kMiddle);
+}
+
+uint32_t array_offset(uint32_t number) { return number << kArrayShift | uint32_t(kArrayMiddle); }
+
+}  // namespace
+
+Validation::Validation() : lanes_(kMaxThreads), threadgroup_cells_(kMaxThreadgroupBytes) {
+  nowhere_.name = "memory that nothing is bound to";
+  constant_table_.name = "a constant table";
+}
+
+Validation::~Validation() {
+  for (auto& allocation : allocations_) std::free(allocation->cells);
+}
+
+void Validation::bind_memory(uint32_t index, void* base, size_t bytes, bool writable,
+                             std::string name, attn_group& group) {
+  Memory& memory = buffers_[index];
+  memory.base = static_cast<unsigned char*>(base);
+  memory.bytes = int64_t(bytes);
+  memory.writable = writable;
+  memory.binding = uint8_t(index);
+  memory.name = "buffer " + std::to_string(index) + (name.empty() ? "" : " (" + name + ")");
+  group.buffers[index] = reinterpret_cast<void*>(buffer_pointer(index));
+}
+
+void Validation::bind(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
+                      attn_group& group) {
+  for (Memory& memory : buffers_) memory = Memory();
+  for (Memory& memory : arrays_) memory = Memory();
+  for (const Binding& binding : dispatch.bindings) {
+    auto* host = std::get_if<HostMemory>(&binding.source);
+    bool writable = host ? host->writable : std::holds_alternative<DeviceMemory>(binding.source);
+    std::string name;
+    for (const KernelArgument& argument : arguments)
+      if (argument.kind == KernelArgument::Kind::Buffer && argument.index == binding.index)
+        name = argument.name;
+    bind_memory(binding.index, group.buffers[binding.index], binding_bytes(binding), writable, name,
+                group);
+  }
+  for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
+    Memory& array = arrays_[memory.index];
+    uint32_t& offset = group.threadgroup_offsets[memory.index];
+    array.base = reinterpret_cast<unsigned char*>(uintptr_t(offset));  // begin() adds the rest
+    array.bytes = memory.bytes;
+    array.name = "threadgroup memory " + std::to_string(memory.index);
+    offset = array_offset(memory.index);
+  }
+  share_allocations();
+}
+
+void Validation::bind_table(uint32_t index, const uint64_t* words, size_t count,
+                            attn_group& group) {
+  bind_memory(index, const_cast<uint64_t*>(words), count * sizeof(uint64_t), false, "", group);
+}
+
+void Validation::share_allocations() {
+  for (auto& allocation : allocations_) std::free(allocation->cells);
+  allocations_.clear();
+  std::vector<Memory*> bound;
+  for (Memory& memory : buffers_)
+    if (memory.base && memory.bytes) bound.push_back(&memory);
+  std::sort(bound.begin(), bound.end(), [](auto* a, auto* b) { return a->base < b->base; });
+  for (Memory* memory : bound) {
+    auto begin = reinterpret_cast<uintptr_t>(memory->base), end = begin + uintptr_t(memory->bytes);
+    if (allocations_.empty() || begin >= allocations_.back()->end)
+      allocations_.push_back(
+          std::make_unique<Allocation>(Allocation{begin & ~uintptr_t(15), end, false, nullptr}));
+    Allocation& allocation = *allocations_.back();
+    allocation.end = std::max(allocation.end, end);
+    allocation.written |= memory->writable;
+    memory->allocation = &allocation;
+  }
+}
+
+void Validation::begin(Threadgroup& group) {
+  group_ = &group;
+  const attn_group& shared = group.shared;
+  const uint32_t (&at)[3] = shared.threadgroup_position;
+  const uint32_t (&n)[3] = shared.threadgroups;
+  group_number_ = 1 + at[0] + n[0] * (at[1] + n[1] * at[2]);
+  if (clock_ > 0xf0000000u) {
+    clock_ = 1;
+    std::fill(threadgroup_cells_.begin(), threadgroup_cells_.end(), Cell{});
+  }
+  begun_ = ++clock_;
+  for (uint32_t& since : since_group_) since = begun_;
+  for (auto& since : since_simdgroup_) since[0] = since[1] = begun_;
+  std::fill(lanes_.begin(), lanes_.end(), Lane());
+}
+
+void* Validation::threadgroup_memory() {
+  return reinterpret_cast<void*>(kThreadgroupTag << kTagShift);
+}
+
+uint64_t Validation::threadgroup_array(uint32_t number, uint32_t offset, uint32_t bytes,
+                                       const Site* site) {
+  Memory& array = arrays_[kStaticArrays + number];
+  array.base = reinterpret_cast<unsigned char*>(uintptr_t(offset));
+  array.bytes = bytes;
+  array.declared = site;
+  return kThreadgroupTag << kTagShift | array_offset(kStaticArrays + number);
+}
+
+void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site) {
+  uint64_t tag = pointer >> kTagShift;
+  // The engine's own, or a constant table.
+  if (tag == 0) return reinterpret_cast<void*>(pointer);
+  if (!settle()) abandon(lane);
+  if (site.bytes) bytes = site.bytes;
+  bool in_threadgroup = tag == kThreadgroupTag;
+  if (!in_threadgroup && tag > kMaxBufferIndex)
+    refuse(lane, "out-of-bounds", nowhere_, 0, bytes, site);
+  const Memory& memory =
+      in_threadgroup ? arrays_[(pointer >> kArrayShift) & 0xff] : buffers_[tag - 1];
+  int64_t offset = in_threadgroup ? int64_t(pointer & ((1u << kArrayShift) - 1)) - kArrayMiddle
+                                  : int64_t(pointer & ((uint64_t(1) << kTagShift) - 1)) - kMiddle;
+  if (offset < 0 || offset + int64_t(bytes) > memory.bytes)
+    refuse(lane, "out-of-bounds", memory, offset, bytes, site);
+  auto begin = reinterpret_cast<uintptr_t>(memory.base);
+  if (in_threadgroup) begin += reinterpret_cast<uintptr_t>(group_->shared.threadgroup_memory);
+  uintptr_t address = begin + uint64_t(offset);
+  if (address & (site.alignment - 1)) refuse(lane, "misaligned", memory, offset, bytes, site);
+  if ((site.kind & kWrite) && !memory.writable)
+    refuse(lane, "read-only", memory, offset, bytes, site);
+  if (in_threadgroup) {
+    uint64_t at = reinterpret_cast<uintptr_t>(memory.base) + uint64_t(offset);
+    touch<kThreadgroup>(lane, memory, threadgroup_cells_.data(), at, offset, bytes,
+                        reinterpret_cast<unsigned char*>(address), site);
+  } else if (memory.allocation && memory.allocation->written) {
+    Allocation& all = *memory.allocation;
+    if (!all.cells)
+      all.cells =
+          static_cast<Cell*>(std::calloc(((all.end - all.begin) >> site.shift) + 1, sizeof(Cell)));
+    if (!all.cells) throw std::bad_alloc();
+    touch<kDevice>(lane, memory, all.cells, address - all.begin, offset, bytes,
+                   reinterpret_cast<unsigned char*>(address), site);
+  }
+  return reinterpret_cast<void*>(address);
+}
+
+template <Validation::Space space>
+bool Validation::is_set(const Stamp& stamp) const {
+  return space == kDevice ? stamp.clock != 0 : stamp.clock >= begun_;
+}
+
+// Whether everything the stamp's thread did then is visible to `thread` now.
+template <Validation::Space space>
+bool Validation::ordered(const Stamp& stamp, uint32_t thread) const {
+  if (!is_set<space>(stamp)) return true;
+  if (space == kDevice && stamp.group != group_number_) return false;
+  if (stamp.thread == thread || stamp.clock < since_group_[space]) return true;
+  uint32_t simdgroup = thread / kLanes;
+  return stamp.thread / kLanes == simdgroup && stamp.clock < since_simdgroup_[simdgroup][space];
+}
+
+// Keeps two readers, of two threadgroups or else two simdgroups if there are, so that a
+// later write finds one that is not ordered before it whenever one exists.
+template <Validation::Space space>
+void Validation::remember_read(Cell& cell, const Stamp& now) {
+  auto distance = [&](const Stamp& stamp) {
+    if (!is_set<space>(stamp)) return -1;
+    if (space == kDevice && stamp.group != now.group) return 4;
+    if (stamp.clock < since_group_[space]) return 0;
+    if (stamp.thread / kLanes != now.thread / kLanes) return 3;
+    return stamp.thread != now.thread ? 2 : 1;
+  };
+  if (distance(cell.read) >= distance(cell.other_read)) cell.other_read = cell.read;
+  cell.read = now;
+}
+
+template <Validation::Space space>
+void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t at, int64_t offset,
+                       uint64_t bytes, const unsigned char* address, const Site& site) {
+  const uint32_t thread = lane.public_state.index;
+  const bool atomic = site.kind & kAtomic;
+  const Stamp now = {clock_,         group_number_,  uint16_t(thread), uint16_t(site.index),
+                     memory.binding, uint8_t(atomic)};
+  auto races = [&](const Stamp& earlier) {
+    return !ordered<space>(earlier, thread) && !(atomic && earlier.atomic);
+  };
+  auto aliases = [&](const Stamp& earlier) {
+    return space == kDevice && is_set<space>(earlier) && earlier.binding != memory.binding;
+  };
+  const uint64_t last = (at + bytes - 1) >> site.shift;
+  for (uint64_t i = at >> site.shift; i <= last; i++) {
+    Cell& cell = cells[i];
+    int64_t here = std::max(offset, offset + int64_t((i << site.shift) - at));
+    if (races(cell.write)) {
+      if (site.kind != kWrite || bytes > sizeof suspect_.before)
+        refuse(lane, "race", memory, here, bytes, site, &cell.write, true);
+      suspect(lane, memory, offset, bytes, address, site, cell.write);
+    }
+    if (aliases(cell.write)) refuse(lane, "alias", memory, here, bytes, site, &cell.write, true);
+    if (site.kind & kRead) {
+      if (space == kThreadgroup && !is_set<space>(cell.write))
+        refuse(lane, "uninitialised", memory, here, bytes, site);
+      remember_read<space>(cell, now);
+    }
+    if (site.kind & kWrite) {
+      for (const Stamp* earlier : {&cell.read, &cell.other_read}) {
+        if (races(*earlier)) refuse(lane, "race", memory, here, bytes, site, earlier);
+        if (aliases(*earlier)) refuse(lane, "alias", memory, here, bytes, site, earlier);
+      }
+      cell.write = now;
+    }
+  }
+}
+
+void Validation::suspect(const Fiber& lane, const Memory& memory, int64_t offset, size_t bytes,
+                         const unsigned char* address, const Site& site, const Stamp& earlier) {
+  suspect_ = {true, &lane, &memory, &site, earlier, offset, bytes, address, {}};
+  std::memcpy(suspect_.before, address, bytes);
+}
+
+bool Validation::settle() {
+  if (!suspect_.open) return true;
+  const Suspect& s = suspect_;
+  suspect_.open = false;
+  if (std::memcmp(s.before, s.address, s.bytes) == 0 || finding_) return true;
+  find("race", *s.lane, *s.memory, s.offset, s.bytes, *s.site, &s.earlier, true);
+  return false;
+}
+
+void Validation::arrive(Fiber& lane, uint32_t flags, const Site& site) {
+  Lane& state = lanes_[lane.public_state.index];
+  state.at = &site;
+  state.flags = flags;
+}
+
+void Validation::about_to_multiply(Fiber& lane, const Site& site) {
+  lanes_[lane.public_state.index].matrix = &site;
+}
+
+void Validation::made_nan(Fiber& lane, const Site& site) {
+  find("nan", {party(lane, &site, "computes")});
+  abandon(lane);
+}
+
+void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t size, const Site& site) {
+  if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
+  constant_table_.bytes = int64_t(size);
+  refuse(lane, "out-of-bounds", constant_table_, offset, site.bytes, site);
+}
+
+uint32_t Validation::lanes_of(uint32_t simdgroup) const {
+  const uint32_t (&size)[3] = group_->shared.threads;
+  uint32_t left = size[0] * size[1] * size[2] - simdgroup * kLanes;
+  return left >= kLanes ? ~0u : (1u << left) - 1;
+}
+
+bool Validation::meet(Simdgroup& simdgroup, uint32_t active, bool shuffle, bool matrix) {
+  if (!settle()) return false;
+  uint32_t number = uint32_t(&simdgroup - group_->simdgroups);
+  Lane* lanes = &lanes_[number * kLanes];
+  const uint32_t first = uint32_t(__builtin_ctz(active)), all = lanes_of(number);
+  auto missing = [&](uint32_t absent) {
+    uint32_t lane = absent ? uint32_t(__builtin_ctz(absent)) : kLanes - 1;
+    const Fiber& fiber = simdgroup.fibers[lane];
+    if (!(all >> lane & 1)) return Party{"does not exist", 0, "", {}, number * kLanes + lane};
+    if (!(simdgroup.alive >> lane & 1)) return party(fiber, nullptr, "has returned");
+    return party(fiber, lanes[lane].at, "is elsewhere");
+  };
+  if (matrix) {
+    if (active != ~0u)
+      find("divergent-collective", {party(simdgroup.fibers[first], lanes[first].matrix,
+                                          "needs all 32 lanes for the matrix operation of"),
+                                    missing(~active)});
+    return !finding_;
+  }
+  const Site* at = lanes[first].at;
+  if (at && (at->kind & kSimdgroupBarrier)) {
+    if (active != all)
+      find("divergent-barrier",
+           {party(simdgroup.fibers[first], at, "waits in"), missing(all & ~active)});
+    uint32_t flags = ~0u;
+    for (uint32_t rest = active; rest; rest &= rest - 1) flags &= lanes[__builtin_ctz(rest)].flags;
+    clock_++;
+    if (flags & kMemDevice) since_simdgroup_[number][kDevice] = clock_;
+    if (flags & kMemThreadgroup) since_simdgroup_[number][kThreadgroup] = clock_;
+  }
+  for (uint32_t rest = shuffle ? active : 0; rest; rest &= rest - 1) {
+    uint32_t lane = uint32_t(__builtin_ctz(rest)), source = simdgroup.source[lane] % kLanes;
+    if (active >> source & 1) continue;
+    find("divergent-collective", {party(simdgroup.fibers[lane], lanes[lane].at,
+                                        "takes the value of a lane that takes no part in"),
+                                  missing(1u << source)});
+    break;
+  }
+  for (uint32_t rest = active; rest; rest &= rest - 1) lanes[__builtin_ctz(rest)].at = nullptr;
+  return !finding_;
+}
+
+bool Validation::open_barrier() {
+  if (!settle()) return false;
+  const Fiber* first = nullptr;
+  uint32_t flags = ~0u;
+  for (uint32_t i = 0; i < group_->simdgroup_count; i++) {
+    Simdgroup& simdgroup = group_->simdgroups[i];
+    for (uint32_t rest = simdgroup.alive; rest; rest &= rest - 1) {
+      uint32_t lane = uint32_t(__builtin_ctz(rest));
+      const Fiber& fiber = simdgroup.fibers[lane];
+      Lane& state = lanes_[fiber.public_state.index];
+      if (!first) first = &fiber;
+      if (simdgroup.place[lane] != first->simdgroup->place[first->public_state.lane]) {
+        find("divergent-barrier", {party(*first, lanes_[first->public_state.index].at, "waits in"),
+                                   party(fiber, state.at, "waits in")});
+        return false;
+      }
+      flags &= state.flags;
+    }
+  }
+  if (!first) return true;
+  for (uint32_t i = 0; i < group_->simdgroup_count; i++) {
+    Simdgroup& simdgroup = group_->simdgroups[i];
+    uint32_t ended = lanes_of(i) & ~simdgroup.alive;
+    if (!ended) continue;
+    find("divergent-barrier",
+         {party(*first, lanes_[first->public_state.index].at, "waits in"),
+          party(simdgroup.fibers[__builtin_ctz(ended)], nullptr, "has returned")});
+    return false;
+  }
+  clock_++;
+  if (flags & kMemDevice) since_group_[kDevice] = clock_;
+  if (flags & kMemThreadgroup) since_group_[kThreadgroup] = clock_;
+  return true;
+}
+
+Party Validation::party(const Fiber& lane, const Site* site, const char* action) const {
+  Party party;
+  party.action = action;
+  if (site) party.line = site->line, party.source = site->source;
+  std::copy_n(group_->shared.threadgroup_position, 3, party.threadgroup);
+  party.thread = lane.public_state.index;
+  return party;
+}
+
+// `near`: any site of the same kernel, which knows where their table is.
+Party Validation::party(const Stamp& stamp, const Site& near, bool write) const {
+  const Site& site = *(&near - near.index + stamp.site);
+  Party party;
+  party.action = write ? "wrote" : "read";
+  if (stamp.atomic) party.action += " atomically";
+  party.line = site.line;
+  party.source = site.source;
+  const uint32_t (&n)[3] = group_->shared.threadgroups;
+  uint32_t linear = stamp.group - 1;
+  party.threadgroup[0] = linear % n[0];
+  party.threadgroup[1] = linear / n[0] % n[1];
+  party.threadgroup[2] = linear / (n[0] * n[1]);
+  party.thread = stamp.thread;
+  return party;
+}
+
+std::string Validation::describe(const Memory& memory) const {
+  if (memory.declared)
+    return "the threadgroup memory of line " + std::to_string(memory.declared->line) + " `" +
+           memory.declared->source + "`";
+  return memory.name.empty() ? nowhere_.name : memory.name;
+}
+
+void Validation::find(const char* kind, std::vector<Party> parties) {
+  finding_ = std::make_unique<Finding>();
+  finding_->kind = kind;
+  finding_->parties = std::move(parties);
+  group_->fault = finding_->kind;
+}
+
+void Validation::find(const char* kind, const Fiber& lane, const Memory& memory, int64_t offset,
+                      uint64_t bytes, const Site& site, const Stamp* earlier, bool earlier_writes) {
+  const char* action = site.kind & kAtomic  ? "accesses atomically"
+                       : site.kind & kWrite ? "writes"
+                                            : "reads";
+  find(kind, {party(lane, &site, action)});
+  if (earlier) finding_->parties.push_back(party(*earlier, site, earlier_writes));
+  finding_->memory = describe(memory);
+  finding_->offset = offset;
+  finding_->memory_bytes = uint64_t(memory.bytes);
+  finding_->bytes = uint32_t(bytes);
+}
+
+void Validation::refuse(Fiber& lane, const char* kind, const Memory& memory, int64_t offset,
+                        uint64_t bytes, const Site& site, const Stamp* earlier,
+                        bool earlier_writes) {
+  find(kind, lane, memory, offset, bytes, site, earlier, earlier_writes);
+  abandon(lane);
+}
+
+Finding Validation::take_finding() {
+  Finding finding = std::move(*finding_);
+  finding_.reset();
+  return finding;
+}
+
+}  // namespace attnproto::cpu
+
+#define ATTN_RUNTIME extern "C" __attribute__((used))
+using namespace attnproto::cpu;
+
+namespace {
+Validation& validation(Fiber& lane) { return *lane.simdgroup->threadgroup->validation; }
+}  // namespace
+
+ATTN_RUNTIME void* attn_access(uint64_t pointer, const Site* site) {
+  Fiber& lane = self();
+  return validation(lane).access(lane, pointer, 0, *site);
+}
+ATTN_RUNTIME void* attn_access_range(uint64_t pointer, uint64_t bytes, const Site* site) {
+  Fiber& lane = self();
+  if (bytes == 0) return nullptr;
+  return validation(lane).access(lane, pointer, bytes, *site);
+}
+ATTN_RUNTIME uint64_t attn_threadgroup_array(uint32_t number, uint32_t offset, uint32_t bytes,
+                                             const Site* site) {
+  return validation(self()).threadgroup_array(number, offset, bytes, site);
+}
+ATTN_RUNTIME void attn_arrive(uint32_t flags, const Site* site) {
+  Fiber& lane = self();
+  validation(lane).arrive(lane, flags, *site);
+}
+ATTN_RUNTIME void attn_about_to_multiply(const Site* site) {
+  Fiber& lane = self();
+  validation(lane).about_to_multiply(lane, *site);
+}
+ATTN_RUNTIME void attn_made_nan(uint32_t nan, const Site* site) {
+  Fiber& lane = self();
+  if (nan) validation(lane).made_nan(lane, *site);
+}
+ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t size, const Site* site) {
+  Fiber& lane = self();
+  validation(lane).check_constant(lane, offset, size, *site);
+}
+
+namespace attnproto::cpu {
+
+std::vector<std::pair<const char*, uint64_t>> validation_symbols() {
+  auto address = [](auto* function) { return reinterpret_cast<uint64_t>(function); };
+  std::vector<std::pair<const char*, uint64_t>> symbols = {
+      {"attn_threadgroup_array", address(&attn_threadgroup_array)},
+      {"attn_arrive", address(&attn_arrive)},
+      {"attn_about_to_multiply", address(&attn_about_to_multiply)},
+      {"attn_made_nan", address(&attn_made_nan)},
+      {"attn_check_constant", address(&attn_check_constant)},
+  };
+  // One name for each address space, whose pointers are types of their own.
+  for (const char* name : {"attn_access_1", "attn_access_2", "attn_access_3", "attn_access_4"})
+    symbols.emplace_back(name, address(&attn_access));
+  for (const char* name :
+       {"attn_access_range_1", "attn_access_range_2", "attn_access_range_3", "attn_access_range_4"})
+    symbols.emplace_back(name, address(&attn_access_range));
+  return symbols;
+}
+
+}  // namespace attnproto::cpu

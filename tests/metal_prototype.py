@@ -1,0 +1,38 @@
+"""A prototype on the Metal device, and the software double opened inside a runner's worker."""
+
+import numpy as np
+from attnproto import _core
+from attnproto import device as devices
+from attnproto.prototypes import Outcome, Prototype
+
+TEXT = """
+#include <metal_stdlib>
+using namespace metal;
+kernel void add_one(device float* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  y[i] += 1;
+}
+"""
+
+
+def open_device(kind):
+    """Open the device; a worker is a fresh process, so the double is given its executor here."""
+    from attnproto.msl.front_end import NativeFrontEnd
+
+    _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), 1))
+    return devices.open_device(kind)
+
+
+def run(point, device, mode):
+    behaviour = _core.metal_double.behaviour()
+    if "fault" in point:
+        behaviour.fail_next = point["fault"]
+    if point.get("hangs"):
+        behaviour.delay_ms = 600_000
+    y = np.zeros(32, np.float32)
+    device.run(device.library(TEXT).pipeline("add_one"), threadgroups=1, threads=32, buffers={0: y})
+    return Outcome("ok" if (y == 1).all() else "wrong", "", {"sum": float(y.sum())})
+
+
+NAME = "metal_prototype:PROTOTYPE"
+OPENER = "metal_prototype:open_device"
+PROTOTYPE = Prototype(NAME, lambda mode: [], run, lambda rows: [], lambda point: "text")

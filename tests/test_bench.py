@@ -1,0 +1,35 @@
+"""The benchmark scripts still run against the package; what they print is not judged here."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from attnproto import _core
+from attnproto.device import Device
+from attnproto.msl.front_end import NativeFrontEnd
+
+FOLDER = Path(__file__).parent.parent / "bench"
+
+
+def script(name):
+    """A script of bench/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_compiler_benchmark_times_an_import_a_process_and_a_kernel(tmp_path):
+    compiler = script("compiler")
+    times = compiler.run(str(tmp_path), compiler.KERNELS[:1])
+    assert len(times) == 3
+    assert min(times) > 0
+
+
+def test_the_engine_benchmark_times_the_flash_kernel(monkeypatch):
+    engine = script("engine")
+    monkeypatch.setattr(engine, "N", 64)
+    monkeypatch.setattr(engine, "REPEATS", 1)
+    device = Device(_core.open_cpu(NativeFrontEnd(), 1))
+    assert engine.ours(device, 64, "float32")[0] > 0

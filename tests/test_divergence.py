@@ -1,0 +1,292 @@
+"""Which lanes take part in a collective: branches, loops, returns, partial simdgroups."""
+
+from __future__ import annotations
+
+import attnproto
+import numpy as np
+import pytest
+from divergent_program import LANE, LANES, Divergent
+
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+OUT = f"device int* out [[buffer(0)]], constant int& n [[buffer(1)]], {LANES}"
+TEXT = f"""{HEAD}
+kernel void votes({OUT}) {{
+  bool even = lane % 2 == 0;
+  simd_vote ballot = simd_ballot(even);
+  ulong mask = static_cast<ulong>(static_cast<simd_vote::vote_t>(ballot));
+  out[lane] = int(mask);
+  out[32 + lane] = ballot.all() + 2 * ballot.any() + 4 * simd_all(even) + 8 * simd_any(even);
+  out[64 + lane] = simd_all(lane < 32) + 2 * simd_any(lane > 40) + 4 * simd_is_first();
+  out[96 + lane] = int((simd_vote::vote_t)simd_active_threads_mask());
+  if (lane >= 5 && even) {{
+    out[128 + lane] = int((simd_vote::vote_t)simd_active_threads_mask());
+    out[160 + lane] = simd_is_first() + 2 * simd_all(even) + 4 * simd_any(lane == 4);
+    out[192 + lane] = simd_ballot(true).all() + 2 * simd_ballot(lane > 10).all();
+  }}
+}}
+kernel void branches({OUT}) {{
+  int found;
+  if (lane < 7) found = simd_sum(1);
+  else if (lane % 2) {{
+    found = 100 * simd_sum(1);
+    if (lane > 20) found += simd_broadcast_first(int(lane));
+  }} else found = simd_max(int(lane));
+  out[lane] = found + 10000 * simd_sum(1);
+}}
+kernel void same_in_both({OUT}) {{
+  int x = 1;
+  if (lane % 4 == 0) out[lane] = simd_sum(x);
+  else out[lane] = simd_sum(x);
+  int y;
+  if (lane < 20) y = simd_prefix_inclusive_sum(x); else y = simd_prefix_inclusive_sum(x);
+  out[32 + lane] = y;
+  out[64 + lane] = simd_sum(x);
+}}
+kernel void early({OUT}) {{
+  out[lane] = simd_sum(1);
+  if (lane % 3 == 1) return;
+  out[32 + lane] = simd_sum(1);
+  if (lane > 20) return;
+  out[64 + lane] = simd_sum(1);
+}}
+kernel void trips({OUT}) {{
+  int seen = 0;
+  for (int k = 0; k < int(lane % 5) * n; k++) seen = seen * 3 + simd_sum(1);
+  out[lane] = seen;
+  out[32 + lane] = simd_sum(1);
+}}
+kernel void branch_in_loop({OUT}) {{
+  int seen = 0;
+  for (int k = 0; k < n; k++) {{
+    seen += simd_sum(1);
+    if ((lane + k) % 3 == 0) seen += 1000 * simd_sum(1);
+  }}
+  out[lane] = seen;
+}}
+kernel void skip_in_loop({OUT}) {{
+  int seen = 0;
+  for (int k = 0; k < n; k++) {{
+    if ((lane + k) % 4 == 0) continue;
+    seen += simd_sum(1);
+    if ((lane + k) % 4 == 1) continue;
+    seen += 100 * simd_sum(1);
+    if (lane == 9 && k == 2) break;
+  }}
+  out[lane] = seen;
+}}
+kernel void nested_loops({OUT}) {{
+  int seen = 0;
+  for (int i = 0; i < n; i++)
+    for (int k = 0; k < int(lane + i) % 3; k++) {{
+      seen += simd_sum(1);
+      if (lane & 1) seen += 1000 * simd_sum(1);
+    }}
+  out[lane] = seen;
+}}
+kernel void while_voting({OUT}) {{
+  int turns = 0, mine = int(lane % 7) * n;
+  while (simd_any(mine > 0)) {{
+    mine--;
+    turns++;
+  }}
+  out[lane] = turns;
+  mine = int(lane % 7) * n, turns = 0;
+  do {{
+    turns += simd_sum(1);
+  }} while (--mine > 0);
+  out[32 + lane] = turns;
+}}
+int sum_of_active(int x) {{ return simd_sum(x); }}
+kernel void switched({OUT}) {{
+  int found = 0;
+  switch (lane % 4) {{
+    case 0: found = sum_of_active(1); break;
+    case 1: found = 10 * sum_of_active(int(lane)); break;
+    case 2: found = 7;  // and on into the next
+    default: found += 100 * sum_of_active(1);
+  }}
+  out[lane] = found;
+}}
+kernel void partial(device int* out [[buffer(0)]], uint i [[thread_position_in_grid]], {LANES},
+                    uint simdgroup [[simdgroup_index_in_threadgroup]],
+                    uint simdgroups [[simdgroups_per_threadgroup]],
+                    uint width [[threads_per_simdgroup]]) {{
+  out[8 * i] = simd_sum(1);
+  out[8 * i + 1] = int((simd_vote::vote_t)simd_ballot(true));
+  out[8 * i + 2] = simd_all(true) + 2 * simd_ballot(true).all() + 4 * simd_is_first();
+  out[8 * i + 3] = simd_prefix_exclusive_sum(2);
+  out[8 * i + 4] = simd_max(-int(lane)) + simd_min(int(lane) + 1);
+  out[8 * i + 5] = lane;
+  out[8 * i + 6] = simdgroup * 100 + simdgroups;
+  out[8 * i + 7] = width;
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("auto")
+
+
+@pytest.fixture(scope="module")
+def library(device):
+    return device.library(TEXT)
+
+
+def integers(device, library, name, rows, n=1, threads=32):
+    out = np.full((rows, 32), -1, np.int32)
+    device.run(
+        library.pipeline(name), threadgroups=1, threads=threads, buffers={0: out, 1: np.int32(n)}
+    )
+    return out
+
+
+def test_votes_count_the_lanes_that_are_active(device, library):
+    found = integers(device, library, "votes", 7)
+    even = 0x55555555
+    assert (found[0] == even).all()
+    assert (found[1] == 2 + 8).all()
+    np.testing.assert_array_equal(found[2], 1 + 4 * (LANE == 0))
+    assert (found[3] == -1).all()
+    inside = (LANE >= 5) & (LANE % 2 == 0)
+    active = sum(1 << int(lane) for lane in LANE[inside])
+    assert (found[4][inside] == active).all()
+    np.testing.assert_array_equal(found[5][inside], 2 + (LANE[inside] == 6))
+    assert (found[6][inside] == 1).all()
+    assert (found[4:, ~inside] == -1).all()
+
+
+def test_a_collective_in_a_branch_is_for_the_lanes_in_it(device, library):
+    found = integers(device, library, "branches", 1)[0]
+    low, odd = LANE < 7, (LANE >= 7) & (LANE % 2 == 1)
+    # Odd lanes 7..31 are 13; of those above 20 the first is 21; the greatest even lane is 30.
+    expected = np.where(low, 7, np.where(odd, 1300 + 21 * (LANE > 20), 30)) + 320000
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_same_call_in_both_branches_is_two_calls(device, library):
+    found = integers(device, library, "same_in_both", 3)
+    np.testing.assert_array_equal(found[0], np.where(LANE % 4 == 0, 8, 24))
+    np.testing.assert_array_equal(found[1], np.where(LANE < 20, LANE + 1, LANE - 19))
+    assert (found[2] == 32).all()
+
+
+def test_lanes_that_have_returned_take_no_part(device, library):
+    found = integers(device, library, "early", 3)
+    stay = LANE % 3 != 1
+    assert (found[0] == 32).all()
+    np.testing.assert_array_equal(found[1], np.where(stay, 21, -1))
+    last = stay & (LANE <= 20)
+    np.testing.assert_array_equal(found[2], np.where(last, last.sum(), -1))
+
+
+def simulate(turn_of, turns):
+    """Sums over the lanes active at each collective of each turn, in lockstep.
+
+    `turn_of(k)` yields (mask, weight) for the collectives of turn `k`.
+    """
+    seen = np.zeros(32, np.int64)
+    for k in range(turns):
+        for mask, weight in turn_of(k):
+            seen[mask] += weight * mask.sum()
+    return seen
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_lanes_leave_a_loop_at_different_turns_and_meet_after_it(device, library, n):
+    found = integers(device, library, "trips", 2, n)
+    expected = np.zeros(32, np.int64)
+    for k in range(4 * n):
+        mask = LANE % 5 * n > k
+        expected[mask] = expected[mask] * 3 + mask.sum()
+    np.testing.assert_array_equal(found[0], expected)
+    assert (found[1] == 32).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 9])
+def test_lanes_that_skip_a_branch_wait_for_the_others_before_the_next_turn(device, library, n):
+    found = integers(device, library, "branch_in_loop", 1, n)[0]
+    everyone = np.ones(32, bool)
+    expected = simulate(lambda k: [(everyone, 1), ((LANE + k) % 3 == 0, 1000)], n)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+def test_continue_and_break_do_not_mix_turns(device, library, n):
+    found = integers(device, library, "skip_in_loop", 1, n)[0]
+
+    def turn(k):
+        here = (LANE + k) % 4 != 0
+        here &= ~((LANE == 9) & (k > 2))
+        return [(here, 1), (here & ((LANE + k) % 4 != 1), 100)]
+
+    np.testing.assert_array_equal(found, simulate(turn, n))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_turns_of_an_inner_loop_belong_to_one_turn_of_the_outer(device, library, n):
+    found = integers(device, library, "nested_loops", 1, n)[0]
+
+    def turn(ik):
+        here = (LANE + ik // 2) % 3 > ik % 2
+        return [(here, 1), (here & (LANE % 2 == 1), 1000)]
+
+    np.testing.assert_array_equal(found, simulate(turn, 2 * n))
+
+
+def test_a_loop_may_be_governed_by_a_vote(device, library):
+    found = integers(device, library, "while_voting", 2, 2)
+    assert (found[0] == 12).all()
+    # The body runs max(1, 2 (lane % 7)) times, for those lanes that are still in the loop.
+    turns = np.maximum(1, 2 * (LANE % 7))
+    expected = [sum((turns > k).sum() for k in range(t)) for t in turns]
+    np.testing.assert_array_equal(found[1], expected)
+
+
+def test_a_function_called_in_each_case_of_a_switch_sees_its_own_lanes(device, library):
+    found = integers(device, library, "switched", 1)[0]
+    by_case = [np.full(32, 8), np.full(32, 10 * LANE[1::4].sum())]
+    # Case 2 falls through to default, which case 3 enters too: 16 lanes meet there.
+    by_case += [np.full(32, 7 + 1600), np.full(32, 1600)]
+    np.testing.assert_array_equal(found, np.choose(LANE % 4, by_case))
+
+
+@pytest.mark.parametrize("threads", [1, 5, 33, 63])
+def test_the_last_simdgroup_may_be_partial(device, library, threads):
+    out = np.full((threads + 1, 8), -9, np.int32)
+    device.run(library.pipeline("partial"), threadgroups=1, threads=threads, buffers={0: out})
+    assert (out[threads] == -9).all()
+    i = np.arange(threads)
+    lane, group = i % 32, i // 32
+    here = np.minimum(32, threads - 32 * group)
+    mask = np.where(here == 32, -1, (1 << here.astype(np.int64)) - 1).astype(np.int32)
+    expected = np.stack(
+        [
+            here,
+            mask,
+            3 + 4 * (lane == 0),
+            2 * lane,
+            np.ones(threads),
+            lane,
+            100 * group + (threads + 31) // 32,
+            np.full(threads, 32),
+        ],
+        axis=1,
+    )
+    np.testing.assert_array_equal(out[:threads], expected.astype(np.int32))
+
+
+DIVERGENT = {seed: Divergent(seed) for seed in range(40)}
+
+
+@pytest.fixture(scope="module")
+def divergent(device):
+    return device.library(HEAD + "".join(p.text() for p in DIVERGENT.values()))
+
+
+@pytest.mark.parametrize("seed", DIVERGENT)
+def test_a_random_program_that_diverges_runs_as_in_lockstep(device, divergent, seed):
+    for n in (0, 2):
+        found = integers(device, divergent, f"divergent_{seed}", 2, n)
+        np.testing.assert_array_equal(found[0].view(np.uint32), DIVERGENT[seed].run(n))
+        assert (found[1] == 32).all()

@@ -1,0 +1,295 @@
+"""What Apple's compiler would reject: each rule on a text that breaks it and one that does not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import FrozenInstanceError
+
+import attnproto
+import pytest
+from attnproto.cli import app
+from attnproto.kernels.flash import FlashTile
+from attnproto.kernels.registry import flatten, metal_root
+from third_party import mlx
+
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+OUT, AT = "device float* o [[buffer(0)]]", "uint i [[thread_position_in_grid]]"
+N = "constant int n [[function_constant(0)]];"
+
+
+def kernel(body, *before, arguments=(OUT, AT)):
+    """A text of one kernel; what stands before it is on line 3."""
+    return f"{HEAD}{' '.join(before)}\nkernel void k({', '.join(arguments)}) {{ {body} }}\n"
+
+
+def given(argument, body="o[0] = 1;", *before):
+    return kernel(body, *before, arguments=(OUT, argument))
+
+
+def method(text):
+    return kernel("o[i] = 1;", f"struct A {{ {text} }};")
+
+
+# By rule: the line and the severity, a text that breaks it, and the nearest that does not.
+RULES_BROKEN = {
+    "lambda": (
+        4, "error", kernel("auto f = [](float x) { return x; }; o[i] = f(1);"),
+        kernel("float a[2] = {1, 2}; o[i] = a[i % 2] + (a)[1];"),
+    ),
+    "goto": (
+        4, "error", kernel("if (i > 3) goto end; o[i] = 1; end: ;"),
+        kernel("for (;;) { if (i > 3) break; o[i] = 1; break; }"),
+    ),
+    "virtual": (3, "error", method("virtual float f() { return 1; }"), method("float f();")),
+    "exceptions": (4, "error", kernel("if (i > 3) throw 1;"), kernel("if (i > 3) return;")),
+    "dynamic-cast": (
+        4, "error", kernel("o[i] = dynamic_cast<thread A&>(a).x;", "struct A { float x; } a;"),
+        kernel("o[i] = static_cast<float>(i);"),
+    ),
+    "typeid": (
+        4, "error", kernel("o[i] = sizeof(typeid(float));"), kernel("o[i] = sizeof(decltype(i));"),
+    ),
+    "new-delete": (
+        4, "error", kernel("thread float* p = new float; delete p;"),
+        kernel("float x = 1; thread float* p = &x; o[i] = *p;", "struct A { A() = delete; };"),
+    ),
+    "noexcept-operator": (
+        4, "error", kernel("o[i] = noexcept(o[i]);"),
+        kernel("o[i] = f();", "float f() noexcept { return 1; }"),
+    ),
+    "thread-local": (4, "error", kernel("thread_local int x = 1;"), kernel("thread int x = 1;")),
+    "register": (4, "error", kernel("register int x = 1; o[i] = x;"), kernel("int registers = 1;")),
+    "double": (
+        4, "error", kernel("double x = 1; o[i] = x;"), kernel("float x = 1.0; o[i] = x;"),
+    ),
+    "std": (4, "error", kernel("o[i] = std::min(1, 2);"), kernel("o[i] = metal::min(1, 2);")),
+    "main": (
+        3, "error", kernel("o[i] = main();", "int main() { return 1; }"),
+        kernel("o[i] = mainly();", "int mainly() { return 1; }"),
+    ),
+    "c++17": (
+        4, "warning", kernel("if constexpr (sizeof(float) == 4) o[i] = 1;"),
+        kernel("constexpr int n = 4; if (n == 4) o[i] = 1;"),
+    ),
+    "derived-class": (
+        3, "warning", kernel("B b; o[i] = b.x;", "struct A { float x = 2; }; struct B : A {};"),
+        kernel("B b; o[i] = b.a.x;", "struct A { float x = 2; }; struct B { A a; };"),
+    ),
+    "recursion": (
+        3, "warning", kernel("o[i] = f(i);", "int f(int n) { return n < 2 ? n : f(n - 1); }"),
+        kernel(
+            "o[i] = f(i) + P<3>::f(2);",
+            "float f(float x) { return x; } int f(uint n) { return f(float(n)); }"
+            "template <int N> struct P { static int f(int x) { return x * P<N - 1>::f(x); } };"
+            "template <> struct P<0> { static int f(int x) { return 1; } };",
+        ),
+    ),
+    "address-space": (
+        3, "error", kernel("o[i] = 1;", "void f(float& x) { x = 2; }"),
+        kernel(
+            "auto p = o + 1; device auto& q = *p; o[i] = *p * q; int a = i, b = a * a & i;",
+            "void f(thread float& x) { x = 2; } template <typename T> T g(const device T* p);",
+        ),
+    ),
+    "kernel-pointer": (
+        4, "error", given("thread float* x"), given("device float* x [[buffer(1)]]"),
+    ),
+    "size_t-argument": (
+        4, "warning", given("constant size_t& n [[buffer(1)]]"),
+        given("constant ulong& n [[buffer(1)]]"),
+    ),
+    "kernel-return": (
+        3, "error", f"{HEAD}kernel int k({OUT}) {{ return 1; }}", kernel("return;"),
+    ),
+    "kernel-overload": (
+        4, "error", kernel("o[i] = 1;", "kernel void k(device int* o [[buffer(0)]]) {}"),
+        kernel("o[i] = 1;", "kernel void k2(device int* o [[buffer(0)]]) {}"),
+    ),
+    "kernel-call": (
+        4, "error", kernel("a(o);", "kernel void a(device float* o [[buffer(0)]]) { o[0] = 1; }"),
+        kernel("a(o);", "void a(device float* o) { o[0] = 1; }"),
+    ),
+    "program-scope": (
+        3, "error", kernel("o[i] = x;", "constexpr float x = 1;"),
+        kernel(
+            "o[i] = x + A::y;", "constant float x = 1;",
+            "struct A { static constexpr constant int y = 2; };",
+        ),
+    ),
+    "constant-initialiser": (
+        3, "error", kernel("o[i] = x;", "float f() { return 2; } constant float x = f();"),
+        kernel("o[i] = x;", N, "constant int x = n + 1;", "constant float2 y = float2(1, 2);"),
+    ),
+    "threadgroup-variable": (
+        3, "error", kernel("f(o);", "void f(device int* o) { threadgroup int a[4]; a[0] = *o; }"),
+        kernel(
+            "threadgroup float a[4]; f(a); o[i] = a[0];",
+            "void f(threadgroup float* a) { threadgroup float* b = a; b[0] = 1; }",
+        ),
+    ),
+    "threadgroup-initialiser": (
+        4, "error", kernel("threadgroup float a = 1; o[i] = a;"),
+        kernel("threadgroup float a; a = 1; o[i] = a;"),
+    ),
+    "function-constant": (
+        3, "error", kernel("o[i] = n;", "constant int n [[function_constant(0)]] = 3;"),
+        kernel("o[i] = n;", "constant int n [[function_constant(65535)]];"),
+    ),
+    "duplicate-index": (
+        4, "error", given("device int* p [[buffer(0)]]"),
+        kernel(
+            "o[0] = 1;", "constant bool a [[function_constant(0)]]; constant bool b = !a;",
+            arguments=(
+                OUT, "device int* p [[buffer(1), function_constant(a)]]",
+                "device float* q [[buffer(1), function_constant(b)]]",
+                "threadgroup int* s [[threadgroup(0)]]",
+            ),
+        ),
+    ),
+    "buffer-index": (
+        4, "error", given("device int* p [[buffer(31)]]"), given("device int* p [[buffer(30)]]"),
+    ),
+    "attribute-type": (
+        4, "error", given("float i [[thread_position_in_grid]]"),
+        given("vec<ushort, 3> i [[thread_position_in_grid]]"),
+    ),
+    "bfloat-conversion": (
+        4, "error", kernel("bfloat x = o[i]; o[i] = x;"),
+        kernel("bfloat x = bfloat(o[i]); o[i] = x;"),
+    ),
+    "compile": (
+        4, "error", kernel("o[i] = as_type<float>(half(1));"),
+        kernel("o[i] = as_type<half2>(float(1)).x;"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES_BROKEN)
+def test_a_rule_finds_what_breaks_it_and_nothing_else(rule):
+    line, severity, broken, kept = RULES_BROKEN[rule]
+    found = [(f.line, f.severity) for f in attnproto.lint(broken) if f.rule == rule]
+    assert set(found) == {(line, severity)}
+    assert not attnproto.lint(kept)
+
+
+# More of what a rule must see, by the rule.
+ALSO = [
+    ("exceptions", kernel("try { o[i] = 1; } catch (int) {}")),
+    ("virtual", kernel("o[i] = 1;", "struct A {}; struct B : virtual A {};")),
+    ("new-delete", kernel("delete o;")),
+    ("double", kernel("long double x = 1; o[i] = x;")),
+    ("c++17", kernel("auto [a, b] = p; o[i] = a;", "struct P { int x, y; } constant p = {1, 2};")),
+    ("derived-class", given("constant B& b [[buffer(1)]]", "", "struct A {}; struct B : A {};")),
+    ("recursion", HEAD + "[[visible]] int f(int n) { return n < 2 ? n : f(n - 1); }"),
+    ("recursion", kernel("o[i] = f(i);", "int f(int n); int g(int n) { return f(n - 1); }"
+                         "int f(int n) { return n < 2 ? n : g(n); }")),
+    ("address-space", kernel("float x = 1; float* p = &x; o[i] = *p;")),
+    ("address-space", kernel("float x = 1; const float& p = x; o[i] = p;")),
+    ("address-space", kernel("o[i] = *reinterpret_cast<float*>(o);")),
+    ("address-space", kernel("o[i] = *(float*)o;")),
+    ("address-space", kernel("vec<float, 4>* p; o[i] = 1;")),
+    ("address-space", method("float* p;")),
+    ("address-space", kernel("o[i] = 1;", "float* f() { return nullptr; }")),
+    ("address-space", kernel("o[i] = 1;", "template <typename T> void f(device T* a, T* b);")),
+    ("size_t-argument", given("constant P& p [[buffer(1)]]", "", "struct P { int a; size_t n; };")),
+    ("program-scope", kernel("o[i] = 1;", "device float x;")),
+    ("program-scope", kernel("o[i] = 1;", "threadgroup float x[4];")),
+    ("program-scope", kernel("o[i] = A::x;", "struct A { static constexpr int x = 1; };")),
+    ("threadgroup-initialiser", kernel("threadgroup float a[2] = {1, 2}; o[i] = a[0];")),
+    ("function-constant", kernel("o[i] = n.x;", "struct P { int x; }; constant P n "
+                                 "[[function_constant(0)]];")),
+    ("function-constant", kernel("o[i] = n;", "constant int n [[function_constant(65536)]];")),
+    ("duplicate-index", kernel("", arguments=("threadgroup int* a [[threadgroup(0)]]",
+                                              "threadgroup int* b [[threadgroup(0)]]"))),
+    ("attribute-type", given("uint2 i [[thread_index_in_simdgroup]]")),
+    ("attribute-type", given("uint4 i [[thread_position_in_grid]]")),
+    ("attribute-type", kernel("", arguments=(AT, "ushort n [[threads_per_grid]]"))),
+    ("attribute-type", kernel("", arguments=(AT, "uint3 n [[thread_position_in_threadgroup]]"))),
+    ("attribute-type", kernel("", arguments=("uint a [[thread_position_in_threadgroup]]",
+                                             "ushort b [[thread_index_in_threadgroup]]"))),
+    ("attribute-type", kernel("", arguments=("uint a [[thread_index_in_simdgroup]]",
+                                             "ushort b [[simdgroup_index_in_threadgroup]]"))),
+    ("bfloat-conversion", kernel("o[i] = f(o[i]);", "float f(bfloat x) { return x; }")),
+    ("compile", kernel("float4 x = 1; int4 y = x; o[i] = y.x;")),
+    ("compile", kernel("threadgroup_barrier(mem_flags::none);")),
+    ("compile", kernel("float a[n]; a[0] = 1; o[i] = a[0];", N)),
+    ("compile", kernel("o[i] = f<n>();", N, "template <int N> int f() { return N; }")),
+    ("compile", kernel('asm("nop");')),
+    ("compile", kernel("if (i > 3) {")),
+    ("compile", '#include "missing.h"\n' + kernel("")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "text"), ALSO, ids=[f"{r}-{n}" for n, (r, _) in enumerate(ALSO)])
+def test_a_rule_sees_every_form_of_what_it_forbids(rule, text):
+    assert rule in {f.rule for f in attnproto.lint(text)}
+
+
+def test_recursion_that_no_kernel_reaches_is_an_error():
+    text = HEAD + "[[visible]] int f(int n) { return n < 2 ? n : f(n - 1); }"
+    assert [(f.rule, f.severity) for f in attnproto.lint(text)] == [("recursion", "error")]
+
+
+def test_findings_are_frozen_and_in_order():
+    found = attnproto.lint(kernel("goto a; a: goto b; b: ;", "double x();"))
+    assert [(f.line, f.rule) for f in found] == [(3, "double"), (4, "goto")]
+    with pytest.raises(FrozenInstanceError):
+        found[0].line = 1
+
+
+def test_a_macro_is_judged_where_it_is_used():
+    text = "#define LEAVE goto end\n" + kernel("LEAVE; end: ;")
+    assert [(f.line, f.rule) for f in attnproto.lint(text)] == [(5, "goto")]
+
+
+def test_words_in_comments_and_strings_are_not_code():
+    assert not attnproto.lint(kernel("/* goto */ o[i] = 1; // new double\n", "// std::"))
+
+
+FILES = sorted(p.relative_to(metal_root()).as_posix() for p in metal_root().glob("*/*.metal"))
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_projects_kernels_pass(path):
+    assert not attnproto.lint(flatten(path))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_an_instance_of_the_flash_kernel_passes(dtype):
+    assert not attnproto.lint(FlashTile(16, 64, 64, dtype).source.text)
+
+
+MLX = {
+    "steel": lambda: mlx.SteelAttention("bfloat", 64).text,
+    "sdpa_vector": lambda: mlx.flattened("utils.h", "sdpa_vector.h"),
+    "softmax": lambda: mlx.flattened("utils.h", "softmax.h"),
+    "logsumexp": lambda: mlx.flattened("utils.h", "logsumexp.h"),
+    "gemv": lambda: mlx.flattened("gemv.h"),
+}
+
+
+@pytest.mark.parametrize("name", MLX)
+def test_kernels_that_apples_compiler_takes_are_not_rejected(name):
+    try:
+        text = MLX[name]()
+    except mlx.FetchError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"MLX's kernels could not be fetched: {error}")
+    found = attnproto.lint(text)
+    assert [f for f in found if f.severity == "error"] == []
+    expected = {"steel": {"c++17", "derived-class"}, "sdpa_vector": {"size_t-argument"}}
+    assert {f.rule for f in found} == expected.get(name, set())
+
+
+def test_the_command_names_file_and_line_of_an_include(tmp_path, capsys):
+    (tmp_path / "part.h").write_text("\nvoid f(thread int& x) { goto end; end: x = 1; }\n")
+    whole = tmp_path / "whole.metal"
+    whole.write_text('#include "part.h"\nkernel void k() { int x; f(x); }\n')
+    assert app(["lint", str(whole)]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{tmp_path / 'part.h'}:2: error: found a goto")
+    assert printed[0].endswith("[goto]")
+    assert printed[-1] == "1 errors, 0 warnings"
+    whole.write_text("kernel void k() {}\n")
+    assert app(["lint", str(whole)]) == 0

@@ -1,0 +1,38 @@
+"""Faults of the Metal device inside a sweep: each costs its row, and the sweep goes on."""
+
+import metal_prototype
+import pytest
+from attnproto import _core
+from attnproto.runner import Task, run_tasks
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(_core, "metal_double"), reason="only the software double can be told to fail"
+)
+
+
+def rows(*points, limit_s=60.0):
+    tasks = [
+        Task(metal_prototype.NAME, {"n": n, **point}, 2.0 if point.get("hangs") else limit_s)
+        for n, point in enumerate(points)
+    ]
+    options = {"kind": "metal", "mode": "quick", "environment": {}}
+    return list(run_tasks(tasks, opener=metal_prototype.OPENER, **options))
+
+
+def test_a_device_lost_in_a_sweep_is_a_row_and_the_next_point_has_it_back():
+    found = rows({}, {"fault": 11}, {})
+    assert [row["status"] for row in found] == ["ok", "lost", "ok"]
+    assert "device removed (code 11) running add_one" in found[1]["reason"]
+    assert all(row["device"]["kind"] == "metal" for row in found)
+
+
+def test_faults_are_rows_and_the_worker_lives_on():
+    found = rows({"fault": 2}, {"fault": 3}, {"fault": 8}, {})
+    assert [row["status"] for row in found] == ["error", "error", "error", "ok"]
+    for row, words in zip(found, ("timeout", "page fault", "out of memory"), strict=False):
+        assert f"{words} (code {row['point']['fault']}) running add_one" in row["reason"]
+
+
+def test_a_submission_that_never_ends_costs_its_limit():
+    found = rows({"hangs": True}, {})
+    assert [row["status"] for row in found] == ["timeout", "ok"]

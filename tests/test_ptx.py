@@ -1,0 +1,252 @@
+"""PTX for an NVIDIA GPU, made and assembled where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import attnproto
+import ml_dtypes
+import numpy as np
+import pytest
+from attnproto import _core
+from attnproto.device import Device, Timing
+from attnproto.kernels import flash, score_ways
+from attnproto.kernels.flash import FlashTile
+from attnproto.kernels.gqa import expand_heads
+from attnproto.kernels.rope import apply_rope
+from attnproto.kernels.variant import Rope
+from attnproto.msl import ptx
+from third_party import mlx
+
+SM = "sm_90"
+
+
+class Recorder(ptx.PtxFrontEnd):
+    """Keeps the code of every kernel it compiles."""
+
+    def __init__(self, alignment: int = 16):
+        super().__init__(SM, alignment)
+        self.codes: list[tuple[str, str]] = []  # names and PTX
+
+    def compile(self, text, descriptor):
+        image = super().compile(text, descriptor)
+        name = f"{descriptor.function} {[c.value for c in descriptor.constants]}"
+        self.codes.append((name, image.code.decode()))
+        return image
+
+
+class CompilingDevice(Device):
+    """Compiles for the GPU and runs nothing."""
+
+    def __init__(self, alignment: int = 16):
+        self.front_end = Recorder(alignment)
+        super().__init__(_core.open_cpu(self.front_end, 1))
+
+    def submit(self, dispatches):
+        return Timing(0.0, 0.0)
+
+
+@pytest.fixture
+def device():
+    return CompilingDevice()
+
+
+def code_of(text: str, function: str, constants=None, alignment: int = 16) -> str:
+    device = CompilingDevice(alignment)
+    device.library(text).pipeline(function, constants or {})
+    return device.front_end.codes[0][1]
+
+
+def count(code: str, instruction: str) -> int:
+    return len(re.findall(rf"^\s+(?:@%p\d+ )?{re.escape(instruction)}", code, re.M))
+
+
+def flash_code(d: int, dtype: str, alignment: int = 16, **tile) -> str:
+    shape = (1, 2, 256, d)
+    tensors = [np.zeros(shape, dtype)] * 3
+    plan = flash.plan(flash.problem_of(*tensors), FlashTile(d=d, dtype=dtype, **tile))
+    return code_of(plan.source.text, plan.source.name, plan.constants, alignment)
+
+
+@pytest.fixture(scope="session")
+def ptxas():
+    spec = (
+        importlib.util.find_spec("nvidia.cuda_nvcc") if importlib.util.find_spec("nvidia") else None
+    )
+    places = list(spec.submodule_search_locations or []) if spec else []
+    found = [Path(place) / "bin" / "ptxas" for place in places]
+    if not found or not found[0].exists():
+        pytest.skip("needs ptxas: pip install nvidia-cuda-nvcc-cu12 (Linux, x86-64)")
+    return found[0]
+
+
+def assembled(ptxas: Path, code: str, folder: Path) -> tuple[int, int, int]:
+    """Registers, bytes spilled and bytes of shared memory of one kernel."""
+    source = folder / "kernel.ptx"
+    source.write_text(code)
+    command = [ptxas, "-v", f"-arch={SM}", source, "-o", folder / "kernel.cubin"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", done.stderr))
+    shared = re.search(r"(\d+) bytes smem", done.stderr)
+    return (
+        int(re.search(r"Used (\d+) registers", done.stderr)[1]),
+        spilled,
+        int(shared[1]) if shared else 0,
+    )
+
+
+def tensors(n: int, d: int, dtype, hq: int = 4, hkv: int = 2):
+    return [np.ones((1, heads, n, d), dtype) for heads in (hq, hkv, hkv)]
+
+
+def run_flash(device, dtype, d, **options):
+    attnproto.flash_attention(*tensors(77, d, dtype), device=device, **options)
+
+
+def run_paged(device, dtype):
+    pages = np.ones((20, 2, 16, 64), dtype)
+    table, lengths = np.arange(20, dtype=np.int32).reshape(1, 20), np.array([300], np.int32)
+    for n in (1, 32):
+        q = np.ones((1, 4, n, 64), dtype)
+        attnproto.paged_attention(q, pages, pages, table, lengths, partition=128, device=device)
+
+
+def run_linear(device, dtype):
+    q = np.ones((1, 2, 200, 64), dtype)
+    for decay in (None, np.full((1, 2, 200), 0.9, np.float32)):
+        attnproto.linear_attention(q, q, q, chunk=64, decay=decay, device=device)
+
+
+def run_variants(device, dtype):
+    q, k, v = tensors(77, 64, dtype)
+    attnproto.flash_attention(
+        q, k, v, rope=Rope(interleaved=True), alibi=True, softcap=30.0, window=40, causal=True,
+        device=device,
+    )  # fmt: skip
+    apply_rope(q, Rope(interleaved=True), device=device)
+    expand_heads(k, 4, device=device)
+
+
+# Bytes that ptxas spills where a kernel holds more than 255 registers' worth; a change that
+# spills more, or elsewhere, is seen.
+SPILLED = {"chunk_o_half_d64": 640, "chunk_o_float_d64": 640, "all variants": 160}
+
+CASES = {
+    **{
+        f"flash-D{d}-{np.dtype(t).name}{'-causal' if causal else ''}": (run_flash, t, d, causal)
+        for d in (64, 128, 256)
+        for t in (np.float16, np.float32)
+        for causal in (False, True)
+    },
+    **{
+        f"{run.__name__[4:]}-{np.dtype(t).name}": (run, t)
+        for run in (run_paged, run_linear, run_variants)
+        for t in (np.float16, np.float32)
+    },
+    "flash-D64-bfloat16": (run_flash, ml_dtypes.bfloat16, 64, False),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_kernels_keep_to_registers_and_shared_memory(device, ptxas, tmp_path, case):
+    run, dtype, *rest = case
+    options = {"d": rest[0], "causal": rest[1]} if rest else {}
+    run(device, dtype, **options)
+    assert device.front_end.codes
+    for name, code in device.front_end.codes:
+        registers, spilled, shared = assembled(ptxas, code, tmp_path)
+        assert registers <= 255, name
+        known = "all variants" if run is run_variants else name.split()[0]
+        assert spilled <= SPILLED.get(known, 0), name
+        assert shared <= 32768, name
+
+
+def test_two_products_on_one_accumulator_are_one_instruction():
+    code = flash_code(64, "float16", br=16, bc=64)
+    # Of 8 rows: 8 x 8 fragments for Q K^T and as many for P V, two by two.
+    assert count(code, "mma.sync.aligned.m16n8k16.row.col.f32.f16") == 64
+    assert count(code, "mma.sync.aligned.m16n8k8.row.col.f32.f16") == 0
+
+
+def test_two_blocks_of_rows_share_an_instruction():
+    one = flash_code(64, "float16", br=16, bc=64, rows=8)
+    two = flash_code(64, "float16", br=16, bc=64, rows=16)
+    name = "mma.sync.aligned.m16n8k16.row.col.f32.f16"
+    assert count(two, name) == count(one, name) == 64  # for twice the rows
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_right_operands_are_read_where_they_lie(dtype):
+    code = flash_code(64, dtype, br=16, bc=64)
+    assert count(code, "movmatrix") == 0
+
+
+def test_buffers_that_may_lie_anywhere_are_transposed_by_the_hardware():
+    code = flash_code(64, "float16", alignment=1, br=16, bc=64)
+    assert count(code, "movmatrix") == 128  # one a fragment of K and of V
+
+
+def test_right_operands_in_threadgroup_memory_are_read_by_matrices():
+    kernel = mlx.SteelAttention("half", 64)
+    constants = {200: True, 201: True, 300: False, 301: False, 302: False, 303: False}
+    code = code_of(kernel.text, "steel", constants)
+    assert count(code, "movmatrix") == 0
+    # 4 x 8 fragments of K^T and of V in a step of 32 keys, four a read.
+    assert count(code, "ldmatrix.sync.aligned.m8n8.x4.trans") == 16
+    # Its element by element copies are tried 16 bytes at a time.
+    assert count(code, "ld.global.v4.b32") >= 6
+
+
+ODD_ROOT = """#include <metal_stdlib>
+using namespace metal;
+kernel void odd(device const half* in [[buffer(0)]], device float* out [[buffer(1)]],
+                device const int* rows [[buffer(2)]], uint lane [[thread_index_in_simdgroup]]) {
+  simdgroup_half8x8 a, b;
+  simdgroup_float8x8 c(0.0f);
+  simdgroup_load(a, in);
+  b.thread_elements().x = in[rows[lane]];
+  b.thread_elements().y = in[rows[lane] + 1];
+  simdgroup_multiply_accumulate(c, a, b, c);
+  simdgroup_store(c, out);
+}
+"""
+
+
+def test_an_address_of_which_nothing_is_known_is_left_alone():
+    code = code_of(ODD_ROOT, "odd")
+    assert count(code, "movmatrix") == 1
+
+
+DIVERGED = """#include <metal_stdlib>
+using namespace metal;
+kernel void diverged(device const half* in [[buffer(0)]], device float* out [[buffer(1)]],
+                     device const int* steps [[buffer(2)]],
+                     uint lane [[thread_index_in_simdgroup]]) {
+  simdgroup_half8x8 a, b;
+  simdgroup_float8x8 c(0.0f);
+  simdgroup_load(a, in);
+  device const half* at = in;
+  for (int i = 0; i < steps[lane]; i++) at += 64;  // each lane ends elsewhere
+  simdgroup_load(b, at);
+  simdgroup_multiply_accumulate(c, a, b, c);
+  simdgroup_store(c, out);
+}
+"""
+
+
+def test_an_address_that_lanes_reach_on_ways_of_their_own_is_left_alone():
+    assert count(code_of(DIVERGED, "diverged"), "movmatrix") == 1
+
+
+def test_every_way_to_dispatch_compiles(device):
+    problem = flash.problem_of(*[np.zeros((1, 1, 16, 64), np.float32)] * 3)
+    tile = FlashTile(br=16, bc=64, d=64, dtype="float32")
+    modification = score_ways.Modification("custom")
+    for way in score_ways.WAYS:
+        score_ways.prepare(device, problem, tile, way, modification)
+    tables = [code for _, code in device.front_end.codes if "attn_table" in code]
+    assert len(tables) == 1

@@ -1,0 +1,258 @@
+"""What a validating device finds, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+
+import attnproto
+import numpy as np
+import pytest
+import seeded_faults as seeded
+from attnproto.errors import DispatchError, ValidationError
+
+GROUPS, THREADS = 2, 64
+N = GROUPS * THREADS
+
+
+@pytest.fixture(scope="module")
+def memory():
+    device = attnproto.open_device("cpu", validate=True)
+    return device, device.library(seeded.TEXT)
+
+
+@pytest.fixture(scope="module")
+def arithmetic():
+    device = attnproto.open_device("cpu", validate="nan")
+    return device, device.library(seeded.TEXT)
+
+
+def readonly(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def launch(on, kernel: str, **bound: np.ndarray) -> np.ndarray:
+    device, library = on
+    out = bound.get("out", np.full(N, np.nan, np.float32))
+    tail = bound.get("tail", np.full(100, np.nan, np.float32))
+    device.run(
+        library.pipeline(kernel),
+        threadgroups=GROUPS,
+        threads=THREADS,
+        buffers={
+            0: out,
+            1: readonly(np.arange(N, dtype=np.float32)),
+            2: np.uint32(100),
+            3: np.zeros(4, np.uint32),
+            4: readonly(np.arange(N, dtype=np.int32)),
+            5: readonly(np.ones(N, np.float16)),
+            6: readonly(np.ones(8, np.float32)),
+            7: tail,
+        },
+        threadgroup_bytes={0: THREADS * 4},
+    )
+    return out
+
+
+@pytest.mark.parametrize("fault", seeded.ALWAYS, ids=lambda f: f.name)
+def test_a_seeded_fault_is_found_and_its_correction_passes(memory, fault):
+    with pytest.raises(ValidationError) as raised:
+        launch(memory, fault.name)
+    found = raised.value
+    assert found.kind == fault.kind
+    assert found.kernel == fault.name
+    begins = seeded.TEXT[: seeded.TEXT.index(f"kernel void {fault.name}(")].count("\n") + 1
+    assert begins < found.parties[0].line <= begins + fault.kernel(True).count("\n")
+    launch(memory, f"{fault.name}_corrected")
+
+
+@pytest.mark.parametrize("fault", seeded.ALIASES, ids=lambda f: f.name)
+def test_overlapping_arguments_are_found_where_one_is_written(memory, fault):
+    out = np.zeros(N, np.float32)
+    with pytest.raises(ValidationError) as raised:
+        launch(memory, fault.name, out=out, tail=out[:100])
+    assert raised.value.kind == "alias"
+    launch(memory, fault.name)
+    # Behind each other in one allocation they do not overlap.
+    whole = np.zeros(N + 100, np.float32)
+    launch(memory, fault.name, out=whole[:N], tail=whole[N:])
+
+
+@pytest.mark.parametrize("fault", seeded.NANS, ids=lambda f: f.name)
+def test_an_instruction_that_makes_a_nan_is_found_on_request(memory, arithmetic, fault):
+    with pytest.raises(ValidationError) as raised:
+        launch(arithmetic, fault.name)
+    assert raised.value.kind == "nan"
+    launch(arithmetic, f"{fault.name}_corrected")
+    launch(memory, fault.name)
+
+
+TWO_LINES = """#include <metal_stdlib>
+using namespace metal;
+inline void put(threadgroup float* to, float x) {
+  *to = x;
+}
+kernel void reverse(device float* out [[buffer(0)]],
+                    uint t [[thread_position_in_threadgroup]],
+                    uint group [[threadgroup_position_in_grid]]) {
+  threadgroup float tile[64];
+  put(tile + t, group);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (group == 1 && t == 40) put(tile + 3, 7);
+  if (group == 1 && t == 41) out[t] = tile[3];
+}
+"""
+
+
+def test_a_finding_names_kernel_line_threadgroup_threads_and_both_accesses(memory):
+    device, _ = memory
+    pipeline = device.library(TWO_LINES).pipeline("reverse")
+    with pytest.raises(ValidationError) as raised:
+        device.run(pipeline, threadgroups=2, threads=64, buffers={0: np.zeros(64, np.float32)})
+    found = raised.value
+    reader, writer = found.parties
+    assert (found.kernel, found.kind, found.offset, found.nbytes) == ("reverse", "race", 12, 4)
+    assert found.memory_bytes == 256
+    assert "line 9 `threadgroup float tile[64];`" in found.memory
+    assert (reader.line, reader.source, reader.callers) == (
+        13, "if (group == 1 && t == 41) out[t] = tile[3];", (),
+    )  # fmt: skip
+    assert (reader.thread, reader.simdgroup, reader.lane) == (41, 1, 9)
+    assert (writer.line, writer.source, writer.callers) == (4, "*to = x;", (12,))
+    assert (writer.thread, writer.threadgroup) == (40, (1, 0, 0))
+    assert str(found) == (
+        "[validate reverse] found race at byte 12 of the threadgroup memory of line 9 "
+        "`threadgroup float tile[64];` (256 bytes): thread 41 (simdgroup 1, lane 9) of threadgroup "
+        "(1, 0, 0) reads in line 13 `if (group == 1 && t == 41) out[t] = tile[3];`; thread 40 "
+        "(simdgroup 1, lane 8) of threadgroup (1, 0, 0) wrote in line 4 `*to = x;` (called from "
+        "line 12); needs a barrier between them that orders this memory for both threads, or "
+        "atomics"
+    )
+
+
+SAME_VALUE = """#include <metal_stdlib>
+using namespace metal;
+kernel void same(device float* out [[buffer(0)]], constant float& differ [[buffer(1)]],
+                 uint g [[thread_position_in_grid]]) {
+  out[0] = 3.0f + g * differ;
+}
+"""
+
+
+def test_writes_of_one_value_pass_and_of_two_values_do_not(memory):
+    device, _ = memory
+    pipeline = device.library(SAME_VALUE).pipeline("same")
+    out = np.zeros(1, np.float32)
+    device.run(pipeline, threadgroups=2, threads=64, buffers={0: out, 1: np.float32(0)})
+    assert out[0] == 3
+    for threadgroups, threads in ((1, 2), (2, 1)):
+        with pytest.raises(ValidationError, match="race"):
+            device.run(
+                pipeline, threadgroups=threadgroups, threads=threads,
+                buffers={0: out, 1: np.float32(1)},
+            )  # fmt: skip
+
+
+def test_dispatches_of_one_submission_are_ordered(memory):
+    device, library = memory
+    out, buffers = np.zeros(N, np.float32), {}
+    kernel = "stencil_in_place_corrected"
+    for _ in range(2):
+        launch(memory, kernel, out=out)
+    buffers = {0: out, 1: out.copy(), 2: np.uint32(1), 3: np.zeros(4, np.uint32)}
+    buffers |= {4: np.zeros(N, np.int32), 5: np.ones(N, np.float16), 6: np.ones(8, np.float32)}
+    dispatch = attnproto.Dispatch(
+        library.pipeline(kernel), GROUPS, THREADS, buffers | {7: np.zeros(100, np.float32)},
+        {0: 256},
+    )  # fmt: skip
+    swapped = attnproto.Dispatch(
+        dispatch.pipeline, GROUPS, THREADS,
+        dispatch.buffers | {0: buffers[1], 1: buffers[0]}, {0: 256},
+    )  # fmt: skip
+    device.submit([dispatch, swapped, dispatch])
+
+
+def test_results_are_those_of_the_plain_device(memory):
+    plain = attnproto.open_device("cpu", validate=False)
+    found = launch(memory, "double_buffer_not_swapped_corrected")
+    wanted = launch((plain, plain.library(seeded.TEXT)), "double_buffer_not_swapped_corrected")
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_device_refuses_a_pipeline_compiled_for_the_other_mode(memory):
+    device, _ = memory
+    plain = attnproto.open_device("cpu", validate=False)
+    for ours, theirs in ((device, plain.library(SAME_VALUE)), (plain, device.library(SAME_VALUE))):
+        with pytest.raises(DispatchError, match="needs one of this device"):
+            ours.run(
+                theirs.pipeline("same"), threadgroups=1, threads=1,
+                buffers={0: np.zeros(1, np.float32), 1: np.float32(0)},
+            )  # fmt: skip
+
+
+def test_the_environment_validates_where_the_caller_says_nothing(monkeypatch):
+    monkeypatch.setenv("ATTNPROTO_VALIDATE", "1")
+    watching = attnproto.open_device("cpu")
+    assert watching is attnproto.open_device("cpu", validate=True)
+    assert watching is not attnproto.open_device("cpu", validate=False)
+    monkeypatch.setenv("ATTNPROTO_VALIDATE", "nan")
+    assert attnproto.open_device("cpu") is attnproto.open_device("cpu", validate="nan")
+    monkeypatch.setenv("ATTNPROTO_VALIDATE", "yes")
+    with pytest.raises(attnproto.DeviceUnavailable, match="found validate='yes'"):
+        attnproto.open_device("cpu")
+    with pytest.raises(attnproto.DeviceUnavailable, match="needs the cpu device"):
+        attnproto.open_device("cuda", validate=True)
+
+
+UNASSIGNED = """#include <metal_stdlib>
+#include <metal_simdgroup_matrix>
+using namespace metal;
+kernel void unassigned(device float* out [[buffer(0)]], uint t [[thread_position_in_grid]]) {
+  simdgroup_float8x8 sum;
+  float last[4];
+  if (t > 99) last[0] = last[1] = 1;
+  out[t] = sum.thread_elements().x;
+  out[32 + t] = last[t % 4];
+}
+"""
+
+
+def test_variables_that_nothing_was_assigned_to_hold_nans(memory):
+    device, _ = memory
+    out = np.zeros(64, np.float32)
+    pipeline = device.library(UNASSIGNED).pipeline("unassigned")
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: out})
+    assert np.isnan(out).all()
+
+
+@pytest.fixture
+def published(memory):
+    """A validating device, and MLX's kernels (test_third_party.py)."""
+    import test_third_party
+
+    try:
+        test_third_party.mlx.wheel()
+    except test_third_party.mlx.FetchError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"MLX's kernels could not be fetched: {error}")
+    return memory[0], test_third_party
+
+
+def test_published_kernels_pass(published):
+    device, kernels = published
+    kernels.test_steel_attention_agrees_with_fp64(device, "float", 64, 77, 77, True)
+    kernels.test_steel_attention_agrees_with_fp64(device, "half", 64, 100, 131, False)
+    kernels.test_sdpa_vector_agrees_with_fp64(device, "float", 64, True)
+    kernels.test_softmax_agrees_with_fp64(device, "half")
+    kernels.test_logsumexp_agrees_with_fp64(device, "float")
+    kernels.gemv(device, "float", 1)
+
+
+def test_a_barrier_of_mlx_that_one_lane_in_32_comes_by_is_found(published):
+    # gemv.h, where simdgroups share a row: the barrier stands inside `if (thrN == 0)`.
+    device, kernels = published
+    with pytest.raises(ValidationError) as raised:
+        kernels.gemv(device, "float", 4)
+    assert raised.value.kind == "divergent-barrier"
+    assert raised.value.parties[0].source == "threadgroup_barrier(mem_flags::mem_none);"
