@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import attnproto
+import ml_dtypes
 import numpy as np
 import pytest
 from attnproto.errors import DeviceUnavailable
+from attnproto.kernels import flash, gqa, linear, paged, rope, score_mod, score_ways
+from attnproto.kernels.variant import Rope, Variant
 
 from random_kernels import HEAD, kernel
 
@@ -35,6 +38,71 @@ def test_random_kernels_give_the_same_bits_on_both_engines(engines, seed):
         np.testing.assert_array_equal(out, other_out)
         np.testing.assert_array_equal(total, other_total)
         assert np.any(out[0] != np.float32(np.nan).view(np.uint32))
+
+
+def normal(*shape, dtype=np.float32):
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
+
+
+def attention(device, dtype=np.float32, nq=37, nkv=70, d=64, **variant):
+    q, k, v = (normal(1, heads, n, d, dtype=dtype) for heads, n in ((2, nq), (1, nkv), (1, nkv)))
+    out = np.empty_like(q)
+    flash.launch(q, k, v, out, device=device, variant=Variant(**variant))
+    return out
+
+
+def pages(device, nq):
+    k, v = normal(5, 1, 32, 64), normal(5, 1, 32, 64) + 1
+    table = np.array([[3, 0, 4], [1, 2, 2]], np.int32)
+    lengths = np.array([70, 41], np.int32)
+    return paged.paged_attention(
+        normal(2, 2, nq, 64), k, v, table, lengths, partition=64, device=device
+    )
+
+
+def way(device, name):
+    q, k, v = normal(1, 2, 37, 40), normal(1, 1, 70, 40), normal(1, 1, 70, 40)
+    ready = score_ways.prepare(
+        device,
+        flash.problem_of(q, k, v),
+        flash.FlashTile(16, 32, 40, "float32"),
+        name,
+        score_ways.Modification(score_ways.MODIFICATIONS[1]),
+    )
+    return score_ways.run(device, ready, q, k, v)[0]
+
+
+PROJECT = {
+    "flash-f32": attention,
+    "flash-f16-causal": lambda d: attention(d, np.float16, causal=True),
+    "flash-bf16": lambda d: attention(d, ml_dtypes.bfloat16, nq=32, nkv=64),
+    "flash-window-alibi": lambda d: attention(d, causal=True, window=20, alibi=True),
+    "flash-softcap-rope": lambda d: attention(d, softcap=20.0, rope=Rope()),
+    "flash-D40": lambda d: attention(d, np.float16, d=40),
+    "paged-decode": lambda d: pages(d, 1),
+    "paged-prefill": lambda d: pages(d, 9),
+    "linear": lambda d: linear.linear_attention(*(normal(1, 2, 100, 64),) * 3, device=d),
+    "rope": lambda d: rope.apply_rope(normal(1, 2, 9, 64), Rope(), device=d),
+    "gqa": lambda d: gqa.expand_heads(normal(1, 2, 9, 64), 6, device=d),
+    "scores": lambda d: score_mod.shape_scores(
+        normal(1, 2, 9, 33), Variant(causal=True, softcap=5.0), device=d
+    ),
+    **{f"way-{name}": lambda d, name=name: way(d, name) for name in score_ways.WAYS},
+}
+
+
+@pytest.mark.parametrize("name", PROJECT)
+def test_the_kernels_of_the_project_give_the_same_bits_on_both_engines(engines, name):
+    fibers, lockstep = (PROJECT[name](device) for device in engines)
+    assert np.isfinite(fibers.astype(np.float32)).all()
+    np.testing.assert_array_equal(fibers.view(np.uint8), lockstep.view(np.uint8))
+
+
+def test_the_flash_kernel_runs_in_lockstep(engines):
+    x = normal(1, 1, 64, 64)
+    plan = flash.plan(flash.problem_of(x, x, x), flash.FlashTile(32, 64, 64, "float32"))
+    pipeline = engines[1].library(plan.source.text).pipeline(plan.source.name, plan.constants)
+    assert (pipeline.engine, pipeline.engine_reason) == ("lockstep", "")
 
 
 def test_a_kernel_that_lockstep_does_not_take_says_why(engines):
