@@ -69,7 +69,10 @@ def main() -> None:
     except opencl_attention.Missing as missing:
         pocl = None
         print(f"no comparison with PoCL: {missing}")
-    print(f"{'GFLOP/s a core':30}{'fibers':>9}{'lockstep':>9}{'ratio':>7}{'by PoCL':>9}{'by float':>9}")
+    print(
+        f"{'GFLOP/s a core':30}{'fibers':>9}{'lockstep':>9}{'ratio':>7}"
+        f"{'by PoCL':>9}{'by float':>9}"
+    )
     for label, kernel in (("flash", ours), ("MLX steel_attention", steel)):
         floats = 0.0
         for d, dtype in CASES:

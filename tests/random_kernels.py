@@ -109,7 +109,8 @@ def kernel(seed: int) -> str:
         "  for (int k = 0; k < 8; k++) table[k] = f0 * float(k);\n"
         "  shared[t] = f0;\n"
         "  threadgroup_barrier(mem_flags::mem_threadgroup);\n"
-        "  f1 += shared[(t + 9) % size] + simd_shuffle_xor(f0, 5) + simd_shuffle(f2, ushort(i1 & 7));\n"
+        "  f1 += shared[(t + 9) % size] + simd_shuffle_xor(f0, 5);\n"
+        "  f1 += simd_shuffle(f2, ushort(i1 & 7));\n"
         f"{body}{WRITE}}}\n"
     )
 

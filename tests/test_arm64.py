@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 
 import llvmlite.binding as llvm
 import pytest
@@ -59,6 +60,8 @@ def test_kernels_compile_to_arm64_code(monkeypatch, system):
         module = linking.specialised(TEXT, _core.PipelineDescriptor(name, []), target)
         text, _ = ir.place_threadgroup_variables(native._optimise(module, machine, 2))
         kept.append(llvm.parse_assembly(text))
+        entry = re.search(r"@(attn_entry_\d+)\(", text)[1]
+        assert machine.emit_object(native.lockstep_module(text, entry, machine))
         text = batch.batch_matrix_operations(text)
         assert batch.FUNCTION not in text
         text = meetings.number_places(native._optimise(text, machine, 1))

@@ -9,7 +9,6 @@ import pytest
 from attnproto.errors import DeviceUnavailable
 from attnproto.kernels import flash, gqa, linear, paged, rope, score_mod, score_ways
 from attnproto.kernels.variant import Rope, Variant
-
 from random_kernels import HEAD, kernel
 
 SEEDS = range(16)

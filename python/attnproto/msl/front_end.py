@@ -130,9 +130,7 @@ class NativeFrontEnd(_core.FrontEnd):
             Code that counts or checks runs on fibers.
     """
 
-    def __init__(
-        self, counting: bool = False, validate: str = "", engine: str = "lockstep"
-    ):
+    def __init__(self, counting: bool = False, validate: str = "", engine: str = "lockstep"):
         super().__init__()
         self._counting, self._validate = counting, validate
         self._engine = "fibers" if counting or validate else engine

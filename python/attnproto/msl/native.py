@@ -116,6 +116,8 @@ def assemble(text: str) -> bytes:
     _initialise()
     with _lock:
         return _machine(0).emit_object(llvm.parse_assembly(text))
+
+
 def compile_lockstep(text: str, entry: str) -> bytes:
     """The same to an object file whose entry point runs a whole simdgroup.
 
@@ -125,20 +127,24 @@ def compile_lockstep(text: str, entry: str) -> bytes:
     _initialise()
     with _lock:
         machine = _machine(2)
-        text = batch.batch_matrix_operations(_settled(text))
-        text = _optimise(text, machine, 1)
-        text = lockstep.vectorise(_regular(text, machine), entry)
-        try:
-            module = llvm.parse_assembly(text)
-        except RuntimeError as error:
-            reason = f"code that LLVM refuses ({str(error).splitlines()[-1]})"
-            raise lockstep.Unsupported(reason) from error
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
-        return machine.emit_object(module)
+        return machine.emit_object(lockstep_module(text, entry, machine))
+
+
+def lockstep_module(text: str, entry: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """What ``compile_lockstep`` makes, before it is machine code; raises alike."""
+    text = _optimise(batch.batch_matrix_operations(_settled(text)), machine, 1)
+    text = lockstep.vectorise(_regular(text, machine), entry)
+    try:
+        module = llvm.parse_assembly(text)
+    except RuntimeError as error:
+        reason = f"code that LLVM refuses ({str(error).splitlines()[-1]})"
+        raise lockstep.Unsupported(reason) from error
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+    return module
 
 
 def _regular(text: str, machine: llvm.TargetMachine) -> str:

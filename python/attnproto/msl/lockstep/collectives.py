@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .offsets import literal
 from .parse import Instruction, Unsupported
+from .steps import literal
 from .values import ALL, Writer, constants, vector
 
 _BITS = vector("i1")

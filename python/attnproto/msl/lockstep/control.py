@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from . import memory
+from . import memory, together
 from .divergence import Divergence
 from .emit import emit
 from .flow import Flow
@@ -112,10 +112,10 @@ class Control:
         return sorted(heads, key=lambda h: len(self.flow.loops[h]))
 
     def _body(self, block: Block, mask: str | None) -> None:
-        together = memory.plan(self.w, block) if mask is None else None
+        plan = together.plan(self.w, block) if mask is None else None
         for made in block.body:
-            if made.op in ("load", "store") and together:
-                memory.emit(self.w, made, mask, together)
+            if made.op in ("load", "store") and plan:
+                memory.emit(self.w, made, mask, plan)
             else:
                 emit(self.w, made, mask)
 

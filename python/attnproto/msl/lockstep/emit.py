@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 
-from . import collectives, memory
+from . import collectives, memory, serial
 from .divergence import each_calls
-from .offsets import literal
 from .parse import BINARY, CASTS, Instruction, Unsupported, element_of
+from .steps import literal
 from .values import Writer, joined, keep_lanes, parted, parts_of, vector
 
 _NO_WRAP = ("nuw", "nsw", "disjoint", "exact", "nneg", "samesign", "inbounds", "nusw")
 # Intrinsics that exist for vectors and have one type in their name.
-_VECTOR_INTRINSICS = frozenset(
-    "fma fmuladd sqrt exp exp2 exp10 log log2 log10 sin cos tan asin acos atan sinh cosh tanh pow "
-    "atan2 fabs floor ceil trunc rint round nearbyint roundeven copysign minnum maxnum minimum "
-    "maximum minimumnum maximumnum umin umax smin smax ctpop bswap bitreverse fshl fshr "
-    "uadd.sat sadd.sat usub.sat ssub.sat canonicalize abs ctlz cttz is.fpclass".split()
-)
+_VECTOR_INTRINSICS = frozenset((
+    "fma", "fmuladd", "sqrt", "exp", "exp2", "exp10", "log", "log2", "log10", "sin", "cos", "tan",
+    "asin", "acos", "atan", "sinh", "cosh", "tanh", "pow", "atan2", "fabs", "floor", "ceil",
+    "trunc", "rint", "round", "nearbyint", "roundeven", "copysign", "minnum", "maxnum", "minimum",
+    "maximum", "minimumnum", "maximumnum", "umin", "umax", "smin", "smax", "ctpop", "bswap",
+    "bitreverse", "fshl", "fshr", "uadd.sat", "sadd.sat", "usub.sat", "ssub.sat", "canonicalize",
+    "abs", "ctlz", "cttz", "is.fpclass",
+))  # fmt: skip
 _LAST_IS_CONSTANT = frozenset(("abs", "ctlz", "cttz", "is.fpclass"))
 _NOTHING = ("@llvm.lifetime.", "@llvm.assume", "@llvm.experimental.noalias", "@llvm.dbg.")
 
@@ -105,9 +107,7 @@ def _vectors(w: Writer, made: Instruction, mask: str | None) -> list[str]:
         kind = vector(element_of(made.type))
         if made.op in ("udiv", "sdiv", "urem", "srem") and mask is not None:
             one = f"splat ({element_of(made.type)} 1)"
-            b = [
-                w.let(f"select {vector('i1')} {mask}, {kind} {y}, {kind} {one}") for y in b
-            ]
+            b = [w.let(f"select {vector('i1')} {mask}, {kind} {y}, {kind} {one}") for y in b]
         return [w.let(f"{made.op} {flags}{kind} {x}, {y}") for x, y in zip(a, b, strict=True)]
     if made.op in ("fneg", "freeze"):
         kinds = parts_of(made.type, w.types)
@@ -229,7 +229,7 @@ def _call(w: Writer, made: Instruction, mask: str | None) -> None:
     """A call whose arguments vary."""
     match = re.fullmatch(r"@llvm\.([a-z0-9.]+?)\.(?:v\d+)?([fi]\d+|bf16)", made.callee)
     if not match or match[1] not in _VECTOR_INTRINSICS:
-        memory.one_by_one(w, made, mask)
+        serial.one_by_one(w, made, mask)
         return
     function = f"@llvm.{match[1]}.v32{match[2]}"
     kind = vector(element_of(made.type))
@@ -245,4 +245,3 @@ def _call(w: Writer, made: Instruction, mask: str | None) -> None:
         arguments = [f"{k} {v}" for k, v in zip(kinds, row, strict=True)]
         found.append(w.let(f"call {flags}{kind} {function}({', '.join([*arguments, *last])})"))
     keep_lanes(w, made, found)
-

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from .parse import Block, Unsupported
 
 
-def _dominators(
-    nodes: list[str], entry: str, before: dict[str, list[str]]
-) -> dict[str, set[str]]:
+def _dominators(nodes: list[str], entry: str, before: dict[str, list[str]]) -> dict[str, set[str]]:
     """Which nodes every path from the entry to a node passes."""
     found = {n: set(nodes) for n in nodes}
     found[entry] = {entry}

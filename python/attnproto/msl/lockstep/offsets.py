@@ -6,105 +6,32 @@ knows the rest when it compiles, so that memory is read in runs instead of lane 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from .divergence import INDEX, LANE, POSITION, SIMDGROUP, Divergence
 from .flow import Flow
 from .parse import Instruction, Unsupported, size_of
+from .steps import (
+    LANES,
+    UNIFORM,
+    ZERO,
+    Offset,
+    Steps,
+    added,
+    bits_of,
+    compare,
+    is_whole,
+    literal,
+    pure_binary,
+    scaled,
+    wrap,
+)  # fmt: skip
 
-LANES = 32
 LANE_BYTES = 48  # from one lane's state to the next (cpp/cpu/fiber.h)
-Steps = tuple[int, ...]
-_ZERO: Steps = (0,) * LANES
 _MAX_SIMDGROUPS = 32
 _ROWS = tuple((lane // 4 & 4) + lane // 2 % 4 for lane in range(LANES))
 _COLUMNS = tuple((lane // 4 & 2) * 2 + lane % 2 * 2 for lane in range(LANES))
 MATRIX_STEPS = tuple(
     32 * row + 4 * column for row, column in zip(_ROWS, _COLUMNS, strict=True)
 )  # bytes
-
-
-@dataclass(frozen=True)
-class Offset:
-    """base + sum of factor * steps + steps, for each lane; ``pure``: the base is zero.
-
-    A factor is an expression over uniform values: a name, or (cast, type, from, expression).
-    """
-
-    steps: Steps
-    terms: tuple[tuple[object, Steps], ...] = ()
-    pure: bool = False
-
-
-UNIFORM = Offset(_ZERO)
-
-
-def bits_of(kind: str) -> int:
-    """Width of an integer or a pointer."""
-    return 64 if kind.startswith("ptr") else int(kind[1:])
-
-
-def is_whole(kind: str) -> bool:
-    """Whether values of the type are integers or pointers."""
-    return kind.startswith("ptr") or (kind[0] == "i" and kind[1:].isdigit())
-
-
-def literal(value: str) -> int | None:
-    """An operand as a number, if it is one."""
-    if value in ("true", "false"):
-        return int(value == "true")
-    if value in ("null", "zeroinitializer"):
-        return 0
-    try:
-        return int(value)
-    except ValueError:
-        return None
-
-
-def wrap(n: int, bits: int) -> int:
-    """A number as a signed one of so many bits."""
-    n &= (1 << bits) - 1
-    return n - (1 << bits) if n >> (bits - 1) and bits > 1 else n
-
-
-def _quotient(a: int, b: int) -> int:
-    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-
-
-def _pure_binary(op: str, a: int, b: int, bits: int) -> int:
-    full = (1 << bits) - 1
-    ua, ub = a & full, b & full
-    if op in ("udiv", "urem", "sdiv", "srem") and b == 0:
-        return 0
-    if op in ("shl", "lshr", "ashr") and ub >= bits:
-        return 0
-    table: dict[str, Callable[[], int]] = {
-        "add": lambda: a + b,
-        "sub": lambda: a - b,
-        "mul": lambda: a * b,
-        "and": lambda: a & b,
-        "or": lambda: a | b,
-        "xor": lambda: a ^ b,
-        "shl": lambda: a << ub,
-        "lshr": lambda: ua >> ub,
-        "ashr": lambda: a >> ub,
-        "udiv": lambda: ua // ub,
-        "urem": lambda: ua % ub,
-        "sdiv": lambda: _quotient(a, b),
-        "srem": lambda: a - _quotient(a, b) * b,
-    }
-    return wrap(table[op](), bits)
-
-
-def _compare(predicate: str, a: int, b: int, bits: int) -> int:
-    full = (1 << bits) - 1
-    if predicate[0] == "u":
-        a, b, predicate = a & full, b & full, predicate[1:]
-    elif predicate[0] == "s":
-        predicate = predicate[1:]
-    table = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}
-    return int(table[predicate])
 
 
 class Offsets:
@@ -219,7 +146,7 @@ class Offsets:
             return None
         bits = bits_of(kind)
         if made.op == "icmp":
-            steps = tuple(_compare(made.predicate, a, b, bits) for a, b in zip(*values, strict=True))
+            steps = tuple(compare(made.predicate, a, b, bits) for a, b in zip(*values, strict=True))
         elif made.op == "zext":
             steps = tuple(a & ((1 << bits) - 1) for a in values[0])
         elif made.op == "sext":
@@ -227,7 +154,7 @@ class Offsets:
         elif made.op == "trunc":
             steps = tuple(wrap(a, bits_of(made.type)) for a in values[0])
         elif len(values) == 2 and made.op != "cmpxchg":
-            steps = tuple(_pure_binary(made.op, a, b, bits) for a, b in zip(*values, strict=True))
+            steps = tuple(pure_binary(made.op, a, b, bits) for a, b in zip(*values, strict=True))
         else:
             return None
         return Offset(steps, pure=True)
@@ -262,7 +189,7 @@ class Offsets:
                 if other is UNIFORM and number is not None:
                     return scaled(this, number, bits)
                 if other is UNIFORM and not this.terms:
-                    return Offset(_ZERO, ((v, this.steps),))
+                    return Offset(ZERO, ((v, this.steps),))
             return None
         if number is None or a.terms:
             return None
@@ -284,7 +211,7 @@ class Offsets:
             return None
         low = number & ((1 << width) - 1)
         bits = bits_of(made.type)
-        steps = tuple(_pure_binary(made.op, n, low, bits) for n in a.steps)
+        steps = tuple(pure_binary(made.op, n, low, bits) for n in a.steps)
         return Offset(steps, pure=made.op == "and" and number >> width == 0)
 
     def _divided(self, made: Instruction, a: Offset, number: int) -> Offset | None:
@@ -368,7 +295,7 @@ class Offsets:
                     number &= (1 << bits_of(kind)) - 1
                 return scaled(this, number, bits)
             if other is UNIFORM and not this.terms:
-                return Offset(_ZERO, (((cast, to, kind, v), this.steps),))
+                return Offset(ZERO, (((cast, to, kind, v), this.steps),))
         return None
 
     def _resized(self, kind: str, value: str, to: str) -> Offset | None:
@@ -516,21 +443,3 @@ def index_sizes(made: Instruction) -> list[int]:
             kind = kind[kind.index(" x ") + 3 : -1]
         sizes.append(size_of(kind))
     return sizes
-
-
-def added(a: Offset, b: Offset, bits: int) -> Offset:
-    """Offset of a sum."""
-    steps = tuple(wrap(x + y, bits) for x, y in zip(a.steps, b.steps, strict=True))
-    terms = dict(a.terms)
-    for factor, other in b.terms:
-        mine = terms.get(factor, _ZERO)
-        terms[factor] = tuple(wrap(x + y, bits) for x, y in zip(mine, other, strict=True))
-    return Offset(steps, tuple((f, s) for f, s in terms.items() if any(s)), a.pure and b.pure)
-
-
-def scaled(a: Offset | None, number: int, bits: int) -> Offset | None:
-    """Offset of a multiple."""
-    if a is None or a is UNIFORM:
-        return a
-    terms = tuple((f, tuple(wrap(n * number, bits) for n in s)) for f, s in a.terms)
-    return Offset(tuple(wrap(n * number, bits) for n in a.steps), terms, a.pure)

@@ -15,17 +15,19 @@ _LABEL = re.compile(r'^("[^"]+"|[-\w.$]+):')
 _METADATA = re.compile(r", ![\w.]+ !\d+|, !\w+ !\{\}")
 _TYPE = re.compile(rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|half|bfloat|float|double|void|{NAME})")
 _SIZES = {"half": 2, "bfloat": 2, "float": 4, "double": 8}
-BINARY = frozenset(
-    "add sub mul udiv sdiv urem srem shl lshr ashr and or xor fadd fsub fmul fdiv frem".split()
-)
-CASTS = frozenset(
-    "zext sext trunc fpext fptrunc sitofp uitofp fptosi fptoui bitcast ptrtoint inttoptr "
-    "addrspacecast".split()
-)
-_FLAGS = frozenset(
-    "nuw nsw exact fast contract reassoc nnan ninf nsz arcp afn disjoint nneg samesign inbounds "
-    "nusw volatile atomic weak tail notail fastcc ccc".split()
-)
+BINARY = frozenset((
+    "add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "shl", "lshr", "ashr", "and", "or",
+    "xor", "fadd", "fsub", "fmul", "fdiv", "frem",
+))  # fmt: skip
+CASTS = frozenset((
+    "zext", "sext", "trunc", "fpext", "fptrunc", "sitofp", "uitofp", "fptosi", "fptoui",
+    "bitcast", "ptrtoint", "inttoptr", "addrspacecast",
+))  # fmt: skip
+_FLAGS = frozenset((
+    "nuw", "nsw", "exact", "fast", "contract", "reassoc", "nnan", "ninf", "nsz", "arcp", "afn",
+    "disjoint", "nneg", "samesign", "inbounds", "nusw", "volatile", "atomic", "weak", "tail",
+    "notail", "fastcc", "ccc",
+))  # fmt: skip
 _ARGUMENT_WORDS = re.compile(
     r"(?:noundef|nonnull|zeroext|signext|nocapture|readonly|writeonly|readnone|immarg|inreg|noalias"
     r"|nofree|returned|dead_on_unwind|writable|align \d+|dereferenceable(?:_or_null)?\(\d+\)"
@@ -108,9 +110,7 @@ def take_value(text: str, at: int) -> int:
             if depth == 0:
                 return i
             depth -= 1
-        elif depth == 0 and c == ",":
-            return i
-        elif depth == 0 and c == " " and not text.startswith(" (", i):
+        elif depth == 0 and (c == "," or (c == " " and not text.startswith(" (", i))):
             return i
         i += 1
     return i

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .offsets import LANES
 from .parse import size_of
+from .steps import LANES
 from .values import Writer
 
 _BYTES = 64

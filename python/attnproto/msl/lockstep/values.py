@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .offsets import LANES, Offset, Offsets, bits_of, literal
+from .offsets import Offsets
 from .parse import Instruction, take_type, take_value
+from .steps import LANES, Offset, bits_of, literal
 
 ALL = "splat (i1 true)"
 
@@ -71,14 +72,17 @@ class Writer:
     _serial: int = 0
 
     def fresh(self) -> str:
+        """A name that nothing has."""
         self._serial += 1
         return f"%t{self._serial}"
 
     def label(self, what: str) -> str:
+        """A label that no block has."""
         self._serial += 1
         return f"{what}{self._serial}"
 
     def say(self, line: str) -> None:
+        """Write a line."""
         self.lines.append("  " + line)
 
     def let(self, text: str) -> str:
@@ -93,6 +97,7 @@ class Writer:
         self.known.clear()
 
     def declare(self, result: str, function: str, arguments: str) -> None:
+        """Note that the module calls a function."""
         self.declared[function] = f"declare {result} {function}({arguments})"
 
     def buffer(self, kind: str, number: int = 0) -> str:
@@ -111,13 +116,16 @@ class Writer:
 
     def head(self) -> list[str]:
         """Memory that the function has."""
-        lines = [f"  {s} = alloca {t}, align 64" for s, t in self.slots.items() if s in self._wanted]
+        lines = [
+            f"  {s} = alloca {t}, align 64" for s, t in self.slots.items() if s in self._wanted
+        ]
         lines += [
             f"  {b} = alloca [{LANES} x {kind}], align 64" for b, kind in self.buffers.items()
         ]
         return lines
 
     def slot(self, value: str, part: str, kind: str) -> str:
+        """Memory for a part of a value between blocks."""
         number = self._numbers.setdefault(value, len(self._numbers))
         name = f"%keep.{part}.{number}"
         self.slots[name] = kind
@@ -139,6 +147,7 @@ class Writer:
         return self.known[key]
 
     def want(self, slot: str) -> None:
+        """Note that some block reads a slot."""
         self._wanted.add(slot)
 
     # One for all lanes
@@ -298,7 +307,6 @@ def _splat_constant(kind: str, value: str) -> str:
     return "<" + ", ".join(f"{kind} {value}" for _ in range(LANES)) + ">"
 
 
-
 def keep_lanes(w: Writer, made: Instruction, found: list[str]) -> None:
     """Remember the parts of a result."""
     kinds = parts_of(made.type, w.types)
@@ -332,7 +340,8 @@ def _padded(w: Writer, kind: str, value: str, width: int, to: int) -> str:
         return value
     order = ", ".join(f"i32 {i}" if i < width else "i32 poison" for i in range(to))
     return w.let(
-        f"shufflevector <{width} x {kind}> {value}, <{width} x {kind}> poison, <{to} x i32> <{order}>"
+        f"shufflevector <{width} x {kind}> {value}, <{width} x {kind}> poison, "
+        f"<{to} x i32> <{order}>"
     )
 
 
