@@ -25,7 +25,7 @@ from attnproto.kernels import flash
 from attnproto.msl.front_end import NativeFrontEnd
 from third_party import mlx
 
-N, REPEATS = 1024, 7
+N, ROUNDS = 1024, 12
 CASES = ((64, "float32"), (64, "float16"), (128, "float16"))
 
 
@@ -49,45 +49,56 @@ def tensors(d: int, dtype: str) -> list[np.ndarray]:
     return [*made, np.empty((1, 1, N, d), dtype)]
 
 
-def rate(run: Callable[[], object], d: int) -> float:
-    """GFLOP/s by processor time, of the fastest run."""
-    times = []
-    for _ in range(REPEATS + 1):
-        begin = time.process_time()
-        run()
-        times.append(time.process_time() - begin)
-    return 4 * N * N * d / min(times[1:]) / 1e9
+def fastest(runs: dict[tuple, Callable[[], object]]) -> dict[tuple, float]:
+    """Processor seconds of each, the least of several rounds; all take turns in a round."""
+    seconds = dict.fromkeys(runs, float("inf"))
+    for round_ in range(ROUNDS + 1):
+        for key, run in runs.items():
+            begin = time.process_time()
+            run()
+            spent = time.process_time() - begin
+            if round_:
+                seconds[key] = min(seconds[key], spent)
+    return seconds
 
 
 def main() -> None:
     """Print GFLOP/s a core of both engines and of PoCL, and their ratios."""
     print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, one head")
-    try:
-        q, k, v = (x[0, 0] for x in tensors(64, "float32")[:3])
-        pocl = 4 * N * N * 64 / opencl_attention.seconds(q, k, v, REPEATS) / 1e9
-        print(f"PoCL, one row a work-item, float32 D64: {pocl:.2f} GFLOP/s a core")
-    except opencl_attention.Missing as missing:
-        pocl = None
-        print(f"no comparison with PoCL: {missing}")
-    print(
-        f"{'GFLOP/s a core':30}{'fibers':>9}{'lockstep':>9}{'ratio':>7}"
-        f"{'by PoCL':>9}{'by float':>9}"
-    )
-    for label, kernel in (("flash", ours), ("MLX steel_attention", steel)):
-        floats = 0.0
+    runs: dict[tuple, Callable[[], object]] = {}
+    for label, kernel in KERNELS.items():
         for d, dtype in CASES:
-            rates = {}
             for engine in CPU_ENGINES:
                 device = Device(_core.open_cpu(NativeFrontEnd(engine=engine), 1))
-                rates[engine] = rate(kernel(device, d, dtype), d)
-            fibers, lockstep = rates["fibers"], rates["lockstep"]
-            floats = floats or lockstep
-            by_pocl = f"{lockstep / pocl:9.1f}" if pocl and (d, dtype) == CASES[0] else f"{'':9}"
-            print(
-                f"{label + f' {dtype} D{d}':30}{fibers:9.2f}{lockstep:9.2f}"
-                f"{lockstep / fibers:7.1f}{by_pocl}{lockstep / floats:9.2f}"
-            )
+                runs[label, d, dtype, engine] = kernel(device, d, dtype)
+    try:
+        runs[POCL] = opencl_attention.prepare(*(x[0, 0] for x in tensors(64, "float32")[:3]))
+    except opencl_attention.Missing as missing:
+        print(f"no comparison with PoCL: {missing}")
+    seconds = fastest(runs)
+    if POCL in seconds:
+        found = rate(seconds[POCL], 64)
+        print(f"PoCL, one row a work-item, float32 D64: {found:.2f} GFLOP/s a core")
+    heads = ("fibers", "lockstep", "ratio", "by float", "by PoCL")
+    print(f"{'GFLOP/s a core':30}" + "".join(f"{head:>10}" for head in heads))
+    for label in KERNELS:
+        for d, dtype in CASES:
+            lockstep, fibers = (rate(seconds[label, d, dtype, e], d) for e in CPU_ENGINES)
+            by_float = lockstep / rate(seconds[label, 64, "float32", "lockstep"], 64)
+            row = f"{label + f' {dtype} D{d}':30}{fibers:10.2f}{lockstep:10.2f}"
+            row += f"{lockstep / fibers:10.1f}{by_float:10.2f}"
+            if POCL in seconds and (d, dtype) == CASES[0]:
+                row += f"{lockstep / rate(seconds[POCL], d):10.1f}"
+            print(row)
 
+
+def rate(seconds: float, d: int) -> float:
+    """GFLOP/s of one attention."""
+    return 4 * N * N * d / seconds / 1e9
+
+
+KERNELS = {"flash": ours, "MLX steel_attention": steel}
+POCL = ("PoCL",)
 
 if __name__ == "__main__":
     main()

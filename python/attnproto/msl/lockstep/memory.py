@@ -137,11 +137,18 @@ def _load(w: Writer, group: list[Access]) -> None:
     runs, numbers = _runs(cells.values(), width)
     addresses = _addresses(w, kind, pointer, offset, lane_of)
     align = min(made.align, width)
+    held, whole = parts[0], _whole_word(runs, width)
+    if whole:  # short runs of small elements are carried as one number each
+        held = f"i{8 * width * whole}"
     pieces = []
     for run in runs:
         at = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {run.begin}")
-        pieces.append(w.let(f"load <{run.count} x {parts[0]}>, {kind} {at}, align {align}"))
-    chunks, places = shuffles.pack(w, parts[0], pieces, [run.count for run in runs])
+        count = 1 if whole else run.count
+        pieces.append(w.let(f"load <{count} x {held}>, {kind} {at}, align {align}"))
+    chunks, places = shuffles.pack(w, held, pieces, [1 if whole else run.count for run in runs])
+    if whole:
+        chunks = [shuffles.recast(w, held, parts[0], c) for c in chunks]
+        places = [(c, at * whole + i) for c, at in places for i in range(whole)]
     size = shuffles.chunk(parts[0])
     for number, access in enumerate(group):
         found = []
@@ -153,6 +160,14 @@ def _load(w: Writer, group: list[Access]) -> None:
             ]
             found.append(shuffles.join(w, parts[0], made_of))
         keep_lanes(w, access.made, found)
+
+
+def _whole_word(runs: list[_Run], width: int) -> int:
+    """Elements of a run where all runs are of 4 or 8 bytes, else 0."""
+    counts = {run.count for run in runs}
+    count = counts.pop()
+    small = not counts and count > 1 and width > 1
+    return count if small and count * width in (4, 8) else 0
 
 
 def _store(w: Writer, group: list[Access]) -> None:

@@ -101,6 +101,11 @@ def compose(w: Writer, kind: str, chunks: list[str], wanted: list[tuple[int, int
     return parts[0][0]
 
 
+def recast(w: Writer, kind: str, to: str, whole: str) -> str:
+    """A chunk's bits as elements of another type."""
+    return w.let(f"bitcast <{chunk(kind)} x {kind}> {whole} to <{chunk(to)} x {to}>")
+
+
 def split(w: Writer, kind: str, lanes: str) -> list[str]:
     """A vector of lanes as chunks."""
     size = chunk(kind)
