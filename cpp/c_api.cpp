@@ -157,7 +157,13 @@ attnproto_kernel* attnproto_compile(attnproto_device* device, const char* msl_te
     PipelineDescriptor wanted;
     wanted.function = given(function, "the name of a function");
     wanted.constants = ::constants(constants, constant_count);
-    return new attnproto_kernel{on.library(given(msl_text, "a text"))->pipeline(wanted)};
+    given(msl_text, "a text");
+    if (on.info().kind == "cpu")
+      throw Error(ErrorKind::KernelCompileError,
+                  "[c_api.compile] found device cpu for " + wanted.function + " with " +
+                      std::to_string(wanted.constants.size()) +
+                      " constants, needs one with a compiler of its own; load an exported kernel");
+    return new attnproto_kernel{on.library(msl_text)->pipeline(wanted)};
   });
 }
 

@@ -153,4 +153,4 @@ def _cost(n: int, mode: str, device: str) -> dict[str, Any]:
     return result
 
 
-PROTOTYPE = Prototype("burn", points, run, conclude, kernel_hash, missing, rust.prepare)
+PROTOTYPE = Prototype("burn", points, run, conclude, kernel_hash, missing, prepare=rust.prepare)

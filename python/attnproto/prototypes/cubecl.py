@@ -199,5 +199,12 @@ def _recorded(subject: Subject, problem: AttentionProblem, device: Any) -> Any:
 
 
 PROTOTYPE = Prototype(
-    "cubecl", points, run, conclude, kernel_hash, rust.missing, rust.prepare, sections
+    "cubecl",
+    points,
+    run,
+    conclude,
+    kernel_hash,
+    rust.missing,
+    prepare=rust.prepare,
+    sections=sections,
 )

@@ -10,7 +10,7 @@ from ..static_code import NVIDIA_ARCHITECTURE
 from .case import Case, Row, concluding, keys, right, several, worst
 from .cubecl_kernels import MENDS, THEIRS
 from .cubecl_viability import beside, generated, ratios, verdicts
-from .pairing import pair_finding, standing
+from .pairing import pair_finding, weighed
 
 _TAGS = ("cubecl", "code-generation")
 _MATRIX = ("cmma", "cubek", "flash")
@@ -299,14 +299,14 @@ def _timed(case: Case) -> list[Finding]:
             regime=_regime([row]),
             topic=f"time-{row['point']['a']}-{row['point']['b']}-{row['point']['dtype']}"
             f"-n{row['point']['N']}",
-            tags=[*_TAGS, "paired"],
+            tags=[*_TAGS, "paired-comparison"],
             more=(
                 f" That is {row['result']['a_tflops']:.3g} and {row['result']['b_tflops']:.3g} "
                 "TFLOP/s for the same operations; generated texts are mended where MSL leaves them "
                 "undefined."
             ),
         )
-        for row in standing(case, "pair")
+        for row in weighed(case, "pair")
     ]
 
 
