@@ -158,6 +158,10 @@ def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, bc=32, **options) -> Ca
     return case
 
 
+def late_maximum(device):
+    test_paged.test_the_largest_score_may_lie_in_the_last_of_many_partitions(device)
+
+
 def one_paged(*, nq=1, partition=512, hq=2, hkv=2) -> Case:
     def friendly(device):
         sequences = test_paged.Sequences([128], nq=nq, page=16, hq=hq, hkv=hkv)
@@ -406,6 +410,7 @@ FAMILIES = {
             paged([131, 70, 200], partition=64),
             paged([100, 3, 70], nq=3, partition=32, page=8),
             paged([64 * 33 - 7, 5], page=32, partition=64),
+            late_maximum,
             paged([200, 0], nq=2, d=40, partition=32),
             paged([97, 40], nq=19, partition=32),
         ],
