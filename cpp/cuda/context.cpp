@@ -8,6 +8,12 @@ namespace {
 // CUdevice_attribute
 constexpr int kMajor = 75, kMinor = 76;
 
+// CUresult of a kernel that ran too long, or outside its memory.
+constexpr Result kIllegalAddress = 700, kTimedOut = 702;
+// What attnproto.errors.FAULTS calls them, by Metal's numbers.
+constexpr int kOtherFault = 1, kTimeoutFault = 2, kPageFault = 3, kOutOfMemoryFault = 8,
+              kLostFault = 11;
+
 size_t rounded(size_t bytes) { return (bytes + 511) / 512 * 512 + (bytes == 0) * 512; }
 
 }  // namespace
@@ -52,16 +58,25 @@ void Context::make_current() { driver().CtxSetCurrent(handle_); }
 void Context::check(Result result, const std::string& where) {
   if (result == kSuccess) return;
   std::string message = "[cuda " + where + "] found " + describe(result);
+  // "dispatch NAME" is where kernels run; other places run none.
+  const std::string ran = where.rfind("dispatch ", 0) == 0 ? where.substr(9) : "";
   if (result == kOutOfMemory)
-    throw Error(ErrorKind::DispatchError, message + "; free buffers or use a smaller problem");
+    throw Fault(ErrorKind::DispatchError, message + "; free buffers or use a smaller problem",
+                kOutOfMemoryFault, ran);
   // Errors of a running kernel stay with the context and fail every later call.
   if (driver().CtxSynchronize() != kSuccess) {
     try {
       renew();
       message += "; the device was opened again, and buffers made before are lost";
     } catch (const Error&) {
-      message += "; this process can use the GPU no more, start a new one";
+      throw Fault(ErrorKind::DispatchError,
+                  message + "; this process can use the GPU no more, start a new one", kLostFault,
+                  ran);
     }
+    const int fault = result == kIllegalAddress ? kPageFault
+                      : kTimedOut == result     ? kTimeoutFault
+                                                : kOtherFault;
+    throw Fault(ErrorKind::DispatchError, message, fault, ran);
   }
   throw Error(ErrorKind::DispatchError, message);
 }

@@ -23,7 +23,7 @@ class Context {
   uint64_t allocated_bytes() const { return allocated_; }  // handed out and not released
 
   void make_current();
-  // Throws DispatchError; resets the context when the error poisons it.
+  // Throws a Fault where a kernel did not complete, and then opens another context; else an Error.
   void check(Result result, const std::string& where);
 
   // Memory is kept for the next allocation of its size.

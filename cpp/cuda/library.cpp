@@ -153,11 +153,14 @@ DevicePointer CudaTable::address() const {
   return words_;
 }
 
-CudaLibrary::CudaLibrary(std::shared_ptr<Context> context, FrontEnds front_ends, std::string text)
+CudaLibrary::CudaLibrary(std::shared_ptr<Context> context, FrontEnds front_ends, std::string text,
+                         std::vector<std::string> functions)
     : context_(std::move(context)),
       front_ends_(std::move(front_ends)),
       text_(std::move(text)),
-      functions_(front_ends_.aligned->functions(text_)) {}
+      functions_(front_ends_.aligned->functions(text_)) {
+  if (!functions.empty()) functions_ = std::move(functions);
+}
 
 std::shared_ptr<Pipeline> CudaLibrary::pipeline(const PipelineDescriptor& descriptor) {
   check_linked(descriptor);
@@ -165,8 +168,10 @@ std::shared_ptr<Pipeline> CudaLibrary::pipeline(const PipelineDescriptor& descri
 }
 
 std::shared_ptr<Library> CudaLibrary::stitch(const std::vector<StitchedFunction>& functions) {
+  std::vector<std::string> names;
+  for (const StitchedFunction& function : functions) names.push_back(function.name);
   return std::make_shared<CudaLibrary>(context_, front_ends_,
-                                       text_ + stitched_source(text_, functions));
+                                       text_ + stitched_source(text_, functions), names);
 }
 
 void CudaArchive::add(Library& library, const PipelineDescriptor& descriptor) {

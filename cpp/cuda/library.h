@@ -69,7 +69,9 @@ class CudaTable final : public FunctionTable {
 
 class CudaLibrary final : public Library {
  public:
-  CudaLibrary(std::shared_ptr<Context> context, FrontEnds front_ends, std::string text);
+  // `functions` are those of the text, unless it was put together for some of them.
+  CudaLibrary(std::shared_ptr<Context> context, FrontEnds front_ends, std::string text,
+              std::vector<std::string> functions = {});
   std::vector<std::string> functions() const override { return functions_; }
   std::string text() const override { return text_; }
   std::shared_ptr<Pipeline> pipeline(const PipelineDescriptor& descriptor) override;

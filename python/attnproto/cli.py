@@ -37,6 +37,7 @@ def run(
     sweep: Path | None = None,
     point: str | None = None,
     limit_s: float | None = None,
+    protocol: str | None = None,
     fleet: str | None = None,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
@@ -54,6 +55,7 @@ def run(
         sweep: A TOML file of sweeps, in place of the prototypes' own points.
         point: One point as JSON.
         limit_s: Seconds one point may take.
+        protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
     """
     if list_:
@@ -75,6 +77,7 @@ def run(
         sweep_text=_read(sweep) if sweep else None,
         point=point,
         limit_s=limit_s,
+        protocol=protocol,
         fleet=fleet,
     )
     finished = run_plan(plan)

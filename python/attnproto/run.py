@@ -63,6 +63,7 @@ def make_plan(
     sweep_text: str | None = None,
     point: str | None = None,
     limit_s: float | None = None,
+    protocol: str | None = None,
     opener: str = OPENER,
     fleet: str | None = None,
 ) -> Plan:
@@ -79,6 +80,7 @@ def make_plan(
         sweep_text: TOML with sweeps, in place of the prototypes' own points.
         point: One point as JSON, in place of the prototype's own.
         limit_s: Seconds a point may take.
+        protocol: The mode whose protocol times the points; ``mode`` itself when None.
         opener: ``"module:function"`` that opens the device.
         fleet: Address of a dask scheduler whose workers run the points; None for here.
 
@@ -93,7 +95,12 @@ def make_plan(
             f"[run] found device {device!r}, needs one of {', '.join(DEVICE_KINDS)}; "
             "pass --device cpu"
         )
-    limit_s = _LIMITS_S[mode] if limit_s is None else limit_s
+    protocol = mode if protocol is None else protocol
+    if protocol not in _LIMITS_S:
+        raise UsageError(
+            f"[run] found protocol {protocol!r}, needs quick or full; pass --protocol quick"
+        )
+    limit_s = _LIMITS_S[protocol] if limit_s is None else limit_s
     if not limit_s > 0.0:
         raise UsageError(
             f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
@@ -124,7 +131,7 @@ def make_plan(
             "[run] found no point that meets the conditions, needs one at least; loosen --where"
         )
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
-    return Plan(tasks, mode, device, _folder(out, resume), resume, skipped, opener, fleet)
+    return Plan(tasks, protocol, device, _folder(out, resume), resume, skipped, opener, fleet)
 
 
 def _chosen(
