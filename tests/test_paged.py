@@ -121,6 +121,14 @@ def test_any_number_of_partitions_joins_to_the_same_result(device, partitions):
     sequences.check(sequences.paged(device, partition=64))
 
 
+def test_the_largest_score_may_lie_in_the_last_of_many_partitions(device):
+    # 200 above the others: taken for no maximum, its exponential is infinite.
+    sequences = Sequences([64 * 33 - 7])
+    sequences.q[...], sequences.k[..., 0] = 0.0, 0.0
+    sequences.q[..., 0], sequences.k[..., -1, 0] = 16.0, 100.0
+    sequences.check(sequences.contiguous(device, partition=64))
+
+
 @pytest.mark.parametrize("bc", [64, 80, 128])
 @pytest.mark.parametrize("page", [16, 64])
 def test_steps_that_pages_do_not_divide_agree_with_fp64(device, bc, page):

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "check.h"
-#include "runtime.h"
 
 namespace attnproto::cpu {
 namespace {
@@ -17,7 +16,6 @@ constexpr uint64_t kThreadgroupTag = 0x7f;
 constexpr uint32_t kTagShift = 48, kArrayShift = 24;
 constexpr int64_t kMiddle = int64_t(1) << 46, kArrayMiddle = 1 << 23;
 constexpr uint32_t kStaticArrays = 32;  // arrays below are [[threadgroup(i)]] arguments
-constexpr uint32_t kMemDevice = 1, kMemThreadgroup = 2;  // metal::mem_flags
 
 uint64_t buffer_pointer(uint32_t index) {
   return (uint64_t(index) + 1) << kTagShift | uint64_t(kMiddle);
@@ -245,16 +243,6 @@ bool Validation::settle() {
   return false;
 }
 
-void Validation::arrive(Fiber& lane, uint32_t flags, const Site& site) {
-  Lane& state = lanes_[lane.public_state.index];
-  state.at = &site;
-  state.flags = flags;
-}
-
-void Validation::about_to_multiply(Fiber& lane, const Site& site) {
-  lanes_[lane.public_state.index].matrix = &site;
-}
-
 void Validation::made_nan(Fiber& lane, const Site& site) {
   find("nan", {party(lane, &site, "computes")});
   abandon(lane);
@@ -264,89 +252,6 @@ void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t size, cons
   if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
   constant_table_.bytes = int64_t(size);
   refuse(lane, "out-of-bounds", constant_table_, offset, site.bytes, site);
-}
-
-uint32_t Validation::lanes_of(uint32_t simdgroup) const {
-  const uint32_t (&size)[3] = group_->shared.threads;
-  uint32_t left = size[0] * size[1] * size[2] - simdgroup * kLanes;
-  return left >= kLanes ? ~0u : (1u << left) - 1;
-}
-
-bool Validation::meet(Simdgroup& simdgroup, uint32_t active, bool shuffle, bool matrix) {
-  if (!settle()) return false;
-  uint32_t number = uint32_t(&simdgroup - group_->simdgroups);
-  Lane* lanes = &lanes_[number * kLanes];
-  const uint32_t first = uint32_t(__builtin_ctz(active)), all = lanes_of(number);
-  auto missing = [&](uint32_t absent) {
-    uint32_t lane = absent ? uint32_t(__builtin_ctz(absent)) : kLanes - 1;
-    const Fiber& fiber = simdgroup.fibers[lane];
-    if (!(all >> lane & 1)) return Party{"does not exist", 0, "", {}, number * kLanes + lane};
-    if (!(simdgroup.alive >> lane & 1)) return party(fiber, nullptr, "has returned");
-    return party(fiber, lanes[lane].at, "is elsewhere");
-  };
-  if (matrix) {
-    if (active != ~0u)
-      find("divergent-collective", {party(simdgroup.fibers[first], lanes[first].matrix,
-                                          "needs all 32 lanes for the matrix operation of"),
-                                    missing(~active)});
-    return !finding_;
-  }
-  const Site* at = lanes[first].at;
-  if (at && (at->kind & kSimdgroupBarrier)) {
-    if (active != all)
-      find("divergent-barrier",
-           {party(simdgroup.fibers[first], at, "waits in"), missing(all & ~active)});
-    uint32_t flags = ~0u;
-    for (uint32_t rest = active; rest; rest &= rest - 1) flags &= lanes[__builtin_ctz(rest)].flags;
-    clock_++;
-    if (flags & kMemDevice) since_simdgroup_[number][kDevice] = clock_;
-    if (flags & kMemThreadgroup) since_simdgroup_[number][kThreadgroup] = clock_;
-  }
-  for (uint32_t rest = shuffle ? active : 0; rest; rest &= rest - 1) {
-    uint32_t lane = uint32_t(__builtin_ctz(rest)), source = simdgroup.source[lane] % kLanes;
-    if (active >> source & 1) continue;
-    find("divergent-collective", {party(simdgroup.fibers[lane], lanes[lane].at,
-                                        "takes the value of a lane that takes no part in"),
-                                  missing(1u << source)});
-    break;
-  }
-  for (uint32_t rest = active; rest; rest &= rest - 1) lanes[__builtin_ctz(rest)].at = nullptr;
-  return !finding_;
-}
-
-bool Validation::open_barrier() {
-  if (!settle()) return false;
-  const Fiber* first = nullptr;
-  uint32_t flags = ~0u;
-  for (uint32_t i = 0; i < group_->simdgroup_count; i++) {
-    Simdgroup& simdgroup = group_->simdgroups[i];
-    for (uint32_t rest = simdgroup.alive; rest; rest &= rest - 1) {
-      uint32_t lane = uint32_t(__builtin_ctz(rest));
-      const Fiber& fiber = simdgroup.fibers[lane];
-      Lane& state = lanes_[fiber.public_state.index];
-      if (!first) first = &fiber;
-      if (simdgroup.place[lane] != first->simdgroup->place[first->public_state.lane]) {
-        find("divergent-barrier", {party(*first, lanes_[first->public_state.index].at, "waits in"),
-                                   party(fiber, state.at, "waits in")});
-        return false;
-      }
-      flags &= state.flags;
-    }
-  }
-  if (!first) return true;
-  for (uint32_t i = 0; i < group_->simdgroup_count; i++) {
-    Simdgroup& simdgroup = group_->simdgroups[i];
-    uint32_t ended = lanes_of(i) & ~simdgroup.alive;
-    if (!ended) continue;
-    find("divergent-barrier",
-         {party(*first, lanes_[first->public_state.index].at, "waits in"),
-          party(simdgroup.fibers[__builtin_ctz(ended)], nullptr, "has returned")});
-    return false;
-  }
-  clock_++;
-  if (flags & kMemDevice) since_group_[kDevice] = clock_;
-  if (flags & kMemThreadgroup) since_group_[kThreadgroup] = clock_;
-  return true;
 }
 
 Party Validation::party(const Fiber& lane, const Site* site, const char* action) const {
@@ -413,65 +318,6 @@ Finding Validation::take_finding() {
   Finding finding = std::move(*finding_);
   finding_.reset();
   return finding;
-}
-
-}  // namespace attnproto::cpu
-
-#define ATTN_RUNTIME extern "C" __attribute__((used))
-using namespace attnproto::cpu;
-
-namespace {
-Validation& validation(Fiber& lane) { return *lane.simdgroup->threadgroup->validation; }
-}  // namespace
-
-ATTN_RUNTIME void* attn_access(uint64_t pointer, const Site* site) {
-  Fiber& lane = self();
-  return validation(lane).access(lane, pointer, 0, *site);
-}
-ATTN_RUNTIME void* attn_access_range(uint64_t pointer, uint64_t bytes, const Site* site) {
-  Fiber& lane = self();
-  if (bytes == 0) return nullptr;
-  return validation(lane).access(lane, pointer, bytes, *site);
-}
-ATTN_RUNTIME uint64_t attn_threadgroup_array(uint32_t number, uint32_t offset, uint32_t bytes,
-                                             const Site* site) {
-  return validation(self()).threadgroup_array(number, offset, bytes, site);
-}
-ATTN_RUNTIME void attn_arrive(uint32_t flags, const Site* site) {
-  Fiber& lane = self();
-  validation(lane).arrive(lane, flags, *site);
-}
-ATTN_RUNTIME void attn_about_to_multiply(const Site* site) {
-  Fiber& lane = self();
-  validation(lane).about_to_multiply(lane, *site);
-}
-ATTN_RUNTIME void attn_made_nan(uint32_t nan, const Site* site) {
-  Fiber& lane = self();
-  if (nan) validation(lane).made_nan(lane, *site);
-}
-ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t size, const Site* site) {
-  Fiber& lane = self();
-  validation(lane).check_constant(lane, offset, size, *site);
-}
-
-namespace attnproto::cpu {
-
-std::vector<std::pair<const char*, uint64_t>> validation_symbols() {
-  auto address = [](auto* function) { return reinterpret_cast<uint64_t>(function); };
-  std::vector<std::pair<const char*, uint64_t>> symbols = {
-      {"attn_threadgroup_array", address(&attn_threadgroup_array)},
-      {"attn_arrive", address(&attn_arrive)},
-      {"attn_about_to_multiply", address(&attn_about_to_multiply)},
-      {"attn_made_nan", address(&attn_made_nan)},
-      {"attn_check_constant", address(&attn_check_constant)},
-  };
-  // One name for each address space, whose pointers are types of their own.
-  for (const char* name : {"attn_access_1", "attn_access_2", "attn_access_3", "attn_access_4"})
-    symbols.emplace_back(name, address(&attn_access));
-  for (const char* name :
-       {"attn_access_range_1", "attn_access_range_2", "attn_access_range_3", "attn_access_range_4"})
-    symbols.emplace_back(name, address(&attn_access_range));
-  return symbols;
 }
 
 }  // namespace attnproto::cpu

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import ValidationError
 from .gate import full_gate
 from .kernels.registry import flatten
 from .problem import AttentionProblem
@@ -60,7 +61,10 @@ def device_trials(device: Any, problem: AttentionProblem) -> dict[str, Callable[
                 )
                 memory[0] = 1.0
 
-            return full_gate(launch, problem).judgement.reason
+            try:
+                return full_gate(launch, problem).judgement.reason
+            except ValidationError as error:  # a device that validates is a gate of its own
+                return str(error)
 
         return tried
 

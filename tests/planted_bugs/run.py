@@ -87,7 +87,9 @@ def _child(bug: Bug, checks: str, validate: bool, cache: str, to: Connection) ->
     os.environ |= {"ATTNPROTO_CACHE_DIR": cache, "ATTNPROTO_CPU_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         planted(bug, Path(folder))
-        to.send(_outcome(bug, checks, attnproto.open_device("cpu", validate=validate)))
+        # Fibers compile fastest; the engines give the same bits (tests/test_lockstep.py).
+        device = attnproto.open_device("cpu", validate=validate, engine="fibers")
+        to.send(_outcome(bug, checks, device))
 
 
 def outcome(bug: Bug, checks: str, *, validate: bool = False) -> tuple[str, str]:

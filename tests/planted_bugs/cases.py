@@ -1,0 +1,256 @@
+"""Checks of kernels on small shapes: those of the tests, and the usual one of one input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attnproto
+import numpy as np
+import test_flash
+import test_linear
+import test_paged
+import test_variants
+from attnproto.kernels import flash, score_ways
+from attnproto.kernels.gqa import expand_heads
+from attnproto.kernels.linear import linear_attention
+from attnproto.kernels.registry import TemplateArgument, instantiate
+from attnproto.kernels.rope import apply_rope
+from attnproto.kernels.score_mod import shape_scores
+from attnproto.kernels.tile import FlashTile
+from attnproto.kernels.variant import Rope, Variant
+
+Case = Callable[[attnproto.Device], None]
+
+
+def usual(found: np.ndarray, expected: np.ndarray) -> None:
+    """The check of one input."""
+    assert np.allclose(found.astype(np.float64), expected, rtol=1e-3, atol=1e-3)
+
+
+def tile(d: int = 64, dtype: str = "float32", br: int = 16, bc: int = 32, **axes) -> FlashTile:
+    return FlashTile(br, bc, d, dtype, **axes)
+
+
+def attention(nq, nkv, d=64, *, b=1, hq=1, hkv=1, dtype=np.float32, spread=1.0, **options) -> Case:
+    """test_flash's check of one shape."""
+    axes = options.pop("axes", {})
+
+    def case(device):
+        tensors = test_flash.tensors(dtype, nq, nkv, d, b=b, hq=hq, hkv=hkv, spread=spread)
+        chosen = tile(d, np.dtype(dtype).name, **axes)
+        test_flash.check(device, *tensors, tile=chosen, **options)
+
+    return case
+
+
+def one_attention(*, nkv=64, hq=2, hkv=2, dtype=np.float32, axes=(), **variant) -> Case:
+    """The one-input check of attention: 64 queries, 64 keys."""
+
+    def friendly(device):
+        rng = np.random.default_rng(0)
+        shapes = (1, hq, 64, 64), (1, hkv, nkv, 64), (1, hkv, nkv, 64)
+        q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+        chosen = tile(64, np.dtype(dtype).name, **dict(axes))
+        found = flash.flash_attention(q, k, v, device=device, tile=chosen, **variant)
+        usual(found, test_variants.truth(q, k, v, Variant(**variant)))
+
+    return friendly
+
+
+def varied(nq, nkv, d=64, *, hq=2, hkv=1, axes=(), **variant) -> Case:
+    """test_variants' check of one shape."""
+
+    def case(device):
+        tensors = test_variants.tensors(nq, nkv, d, hq=hq, hkv=hkv)
+        test_variants.check_fused(device, *tensors, tile=tile(d, **dict(axes)), **variant)
+
+    return case
+
+
+def growing(rescale: str, step: float = 1.0) -> Case:
+    """test_flash's keys that raise the maximum with every step, and then fall again."""
+
+    def case(device):
+        q = np.zeros((1, 1, 16, 64), np.float32)
+        q[..., 0] = 1.0
+        k = np.zeros((1, 1, 300, 64), np.float32)
+        k[..., 0] = step * np.minimum(np.arange(300), 290 - np.arange(300) // 2)
+        v = test_flash.tensors(np.float32, 1, 300, 64)[2]
+        test_flash.check(device, q, k, v, scale=1.0, tile=tile(rescale=rescale))
+
+    return case
+
+
+def exact_scores(device):
+    test_flash.test_scores_of_ten_thousand_keep_their_digits(device)
+
+
+def nan_stays(place: str) -> Case:
+    return lambda device: test_flash.test_nan_reaches_the_rows_it_should_and_no_other(device, place)
+
+
+def keyless_rows(device):
+    q, k, v = test_flash.tensors(np.float32, 75, 40, 64, hq=2)
+    found = test_flash.run(device, q, k, v, causal=True, tile=tile())
+    assert (found[:, :, : 75 - 40] == 0.0).all()
+    assert test_flash.worst_ratio(found, test_flash.truth(q, k, v, causal=True)) <= 1.0
+
+
+def large_score(device):
+    for place in (33, 36):
+        test_flash.test_one_large_score_anywhere_in_a_step_is_the_maximum(device, place - 32)
+
+
+def small_scores(device):
+    test_flash.test_scores_far_below_zero_are_weighed_against_each_other(device, 77)
+
+
+def in_pieces(device):
+    q, k, v = test_flash.tensors(np.float32, 70, 70, 64, hq=2)
+    budget, flash.DISPATCH_FLOPS = flash.DISPATCH_FLOPS, 1e6
+    try:
+        test_flash.check(device, q, k, v, causal=True, tile=tile())
+    finally:
+        flash.DISPATCH_FLOPS = budget
+
+
+def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, bc=32, **options) -> Case:
+    def case(device):
+        sequences = test_paged.Sequences(contexts, nq=nq, page=page, d=d, hq=hq, hkv=hkv)
+        chosen = tile(d, bc=bc)
+        found = sequences.paged(device, tile=chosen, **options)
+        sequences.check(found, causal=options.get("causal", True))
+        twin = sequences.contiguous(device, tile=chosen, **options)
+        np.testing.assert_array_equal(found, twin)
+
+    return case
+
+
+def late_maximum(device):
+    test_paged.test_the_largest_score_may_lie_in_the_last_of_many_partitions(device)
+
+
+def one_paged(*, nq=1, partition=512, hq=2, hkv=2) -> Case:
+    def friendly(device):
+        sequences = test_paged.Sequences([128], nq=nq, page=16, hq=hq, hkv=hkv)
+        found = sequences.paged(device, tile=tile(), partition=partition)
+        expected = test_paged.truth(sequences.q[0], sequences.k[0], sequences.v[0], 128)
+        usual(found[0], expected)
+
+    return friendly
+
+
+def recurrent(n, d=64, *, decay="none", chunk=64, normalize=False, initial=False) -> Case:
+    def case(device):
+        q, k, v, logs = test_linear.tensors(n, d, decay=decay, positive=normalize)
+        options = {"chunk": chunk, "normalize": normalize}
+        if initial:
+            rng = np.random.default_rng(1)
+            options["initial_state"] = rng.standard_normal((2, 2, d, d)).astype(np.float32)
+        test_linear.check(device, q, k, v, logs, **options)
+
+    return case
+
+
+def forgetting(decay: str) -> Case:
+    return lambda device: test_linear.test_decay_that_forgets_at_once_stays_finite(device, decay)
+
+
+def one_recurrent(*, decay="none", normalize=False) -> Case:
+    def friendly(device):
+        q, k, v, logs = test_linear.tensors(64, 32, b=1, decay=decay, positive=normalize)
+        found = linear_attention(q, k, v, decay=logs, chunk=64, normalize=normalize, device=device)
+        usual(found, test_linear.by_token(q, k, v, decay=logs, normalize=normalize)[0])
+
+    return friendly
+
+
+def rotated(n, d, *, interleaved, position=5) -> Case:
+    def case(device):
+        x = np.random.default_rng(n).standard_normal((2, 3, n, d)).astype(np.float32)
+        rope = Rope(interleaved=interleaved, offset=100)
+        found = apply_rope(x, rope, position=position, device=device)
+        test_variants.close(found, test_variants.turned(x, rope, position))
+
+    return case
+
+
+def one_rotated(interleaved: bool) -> Case:
+    def friendly(device):
+        x = np.random.default_rng(0).standard_normal((1, 1, 64, 64)).astype(np.float32)
+        rope = Rope(interleaved=interleaved)
+        usual(apply_rope(x, rope, device=device), test_variants.turned(x, rope))
+
+    return friendly
+
+
+def expanded(hkv, hq, dtype=np.float16, b=2, n=7, d=24) -> Case:
+    def case(device):
+        x = np.random.default_rng(0).standard_normal((b, hkv, n, d)).astype(dtype)
+        found = expand_heads(x, hq, device=device)
+        np.testing.assert_array_equal(found, np.repeat(x, hq // hkv, 1))
+
+    return case
+
+
+def scored(nkv, heads=3, nq=77, **variant) -> Case:
+    return lambda device: test_variants.test_separate_scores_agree_with_fp64(
+        device, Variant(**variant), nkv
+    )
+
+
+def one_scored(**variant) -> Case:
+    def friendly(device):
+        scores = np.random.default_rng(0).standard_normal((1, 4, 64, 64)).astype(np.float32)
+        expected = test_variants.shaped(scores.astype(np.float64), Variant(**variant))
+        found = shape_scores(scores, Variant(**variant), device=device)
+        usual(
+            np.where(np.isneginf(expected), 0, found), np.where(np.isneginf(expected), 0, expected)
+        )
+
+    return friendly
+
+
+def way(name: str, modification: str, nq=37, nkv=70, hq=2, hkv=1, close=(1e-5, 1e-4)) -> Case:
+    """test_score_ways' check of one modification, by one way of choosing it."""
+
+    def case(device):
+        random = np.random.default_rng(6)
+        shapes = ((1, hq, nq, 40), (1, hkv, nkv, 40), (1, hkv, nkv, 40))
+        tensors = tuple(random.standard_normal(s).astype(np.float32) for s in shapes)
+        chosen = score_ways.Modification(modification)
+        ready = score_ways.prepare(
+            device, flash.problem_of(*tensors), tile(40), name, chosen, contract=False
+        )
+        found = score_ways.run(device, ready, *tensors)[0]
+        atol, rtol = close
+        np.testing.assert_allclose(found, score_ways.reference(*tensors, chosen), rtol, atol)
+
+    return case
+
+
+def products(n: int, d: int, columns: int, name: str = "float") -> Case:
+    """The hand-written product of scores/ against FP64, beside a margin."""
+
+    def case(device):
+        labels = name, str(columns), str(n), str(d)
+        source = instantiate(
+            "scores/scores.metal", "scores", tuple(TemplateArgument(x, x) for x in labels)
+        )
+        dtype = {"float": np.float32, "half": np.float16}[name]
+        rng = np.random.default_rng(n)
+        q, k = (rng.standard_normal((n, d)).astype(dtype) for _ in range(2))
+        q.flags.writeable = k.flags.writeable = False
+        field = np.full(n * n + 64, np.nan, np.float32)
+        device.run(
+            device.library(source.text).pipeline(source.name),
+            threadgroups=(n // columns, n // 8),
+            threads=32,
+            buffers={0: q, 1: k, 2: field},
+        )
+        assert np.isnan(field[n * n :]).all()
+        expected = q.astype(np.float64) @ k.astype(np.float64).T
+        atol, rtol = test_flash.TOLERANCE[np.dtype(dtype).name]
+        np.testing.assert_allclose(field[: n * n].reshape(n, n), expected, rtol, atol)
+
+    return case
