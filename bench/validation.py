@@ -59,9 +59,7 @@ def main() -> None:
     )
     watching = attnproto.open_device("cpu", validate=True)
     print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, D={D}, one thread")
-    print(
-        f"{'kernel':30}{'lockstep':>10}{'fibers':>9}{'validated':>11}{'/ fibers':>10}  <= {MARK}"
-    )
+    print(f"{'kernel':30}{'lockstep':>10}{'fibers':>9}{'validated':>11}{'/ fibers':>10}  <= {MARK}")
     kernels = ("flash", in_place), ("flash, staged keys", staged), ("MLX steel_attention", steel)
     for label, kernel in kernels:
         for dtype in ("float32", "float16"):

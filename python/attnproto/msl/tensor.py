@@ -339,7 +339,9 @@ class _Kernel:
         return value if kind == "float" else self._name(f"fpext {kind} {value} to float")
 
     def _masked(self, value: str) -> str:
-        return self._name(f"and i32 {self._bits(value)}, {-8192}")
+        # Rounded, not cut: what cutting leaves has the value's sign, and sums of it grow with N.
+        halfway = self._name(f"add i32 {self._bits(value)}, {1 << 12}")
+        return self._name(f"and i32 {halfway}, {-(1 << 13)}")
 
     def _bits(self, value: str) -> str:
         return self._name(f"bitcast float {value} to i32")
