@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from attnproto import _core
@@ -10,6 +11,8 @@ from attnproto.device import Device
 from attnproto.msl.front_end import NativeFrontEnd
 
 FOLDER = Path(__file__).parent.parent / "bench"
+# As Python does for a script, so that one may import another.
+sys.path.insert(0, str(FOLDER))
 
 
 def script(name):
