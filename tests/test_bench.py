@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from attnproto import _core
-from attnproto.device import Device
+from attnproto.device import CPU_ENGINES, Device
 from attnproto.msl.front_end import NativeFrontEnd
 
 FOLDER = Path(__file__).parent.parent / "bench"
@@ -30,9 +30,12 @@ def test_the_compiler_benchmark_times_an_import_a_process_and_a_kernel(tmp_path)
     assert min(times) > 0
 
 
-def test_the_engine_benchmark_times_the_flash_kernel(monkeypatch):
+def test_the_engine_benchmark_times_the_flash_kernel_on_each_engine(monkeypatch):
     engine = script("engine")
     monkeypatch.setattr(engine, "N", 64)
-    monkeypatch.setattr(engine, "REPEATS", 1)
-    device = Device(_core.open_cpu(NativeFrontEnd(), 1))
-    assert engine.ours(device, 64, "float32")[0] > 0
+    monkeypatch.setattr(engine, "ROUNDS", 1)
+    runs = {
+        (name,): engine.ours(Device(_core.open_cpu(NativeFrontEnd(engine=name), 1)), 64, "float32")
+        for name in CPU_ENGINES
+    }
+    assert all(seconds > 0 for seconds in engine.fastest(runs).values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -11,8 +10,9 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from attnproto import _core
+from attnproto import _core, static_code
 from attnproto.device import Device, Timing
+from attnproto.errors import DeviceUnavailable
 from attnproto.kernels import flash, score_ways
 from attnproto.kernels.flash import FlashTile
 from attnproto.kernels.gqa import expand_heads
@@ -73,14 +73,10 @@ def flash_code(d: int, dtype: str, alignment: int = 16, **tile) -> str:
 
 @pytest.fixture(scope="session")
 def ptxas():
-    spec = (
-        importlib.util.find_spec("nvidia.cuda_nvcc") if importlib.util.find_spec("nvidia") else None
-    )
-    places = list(spec.submodule_search_locations or []) if spec else []
-    found = [Path(place) / "bin" / "ptxas" for place in places]
-    if not found or not found[0].exists():
-        pytest.skip("needs ptxas: pip install nvidia-cuda-nvcc-cu12 (Linux, x86-64)")
-    return found[0]
+    try:
+        return static_code.nvidia_tool("ptxas")
+    except DeviceUnavailable as missing:
+        pytest.skip(str(missing))
 
 
 def assembled(ptxas: Path, code: str, folder: Path) -> tuple[int, int, int]:
@@ -133,7 +129,7 @@ def run_variants(device, dtype):
 
 # Bytes that ptxas spills where a kernel holds more than 255 registers' worth; a change that
 # spills more, or elsewhere, is seen.
-SPILLED = {"chunk_o_half_d64": 640, "chunk_o_float_d64": 640, "all variants": 160}
+SPILLED = {"chunk_o_half_d64": 500, "chunk_o_float_d64": 800, "all variants": 160}
 
 CASES = {
     **{

@@ -49,9 +49,9 @@ def test_constants_written_into_a_text_give_the_code_of_constants_given() -> Non
 def test_a_compiler_that_is_not_here_is_named_and_the_others_still_count(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(static_code.importlib.util, "find_spec", lambda name: None)
-    static_code._nvidia_tool.cache_clear()
+    static_code.nvidia_tool.cache_clear()
     found = static_code.counts(TEXT, "product", {"twice": False})
-    static_code._nvidia_tool.cache_clear()
+    static_code.nvidia_tool.cache_clear()
     assert found["ir_instructions"] > 0
     assert [why.split("]")[0] for why in found["not_counted"]] == [
         "[static.nvidia", "[static.air", "[static.agx"

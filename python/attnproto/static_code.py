@@ -83,7 +83,7 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     from .msl.entry import launch_name
     from .msl.linking import specialised
 
-    ptxas, nvdisasm = _nvidia_tool("ptxas"), _nvidia_tool("nvdisasm")
+    ptxas, nvdisasm = nvidia_tool("ptxas"), nvidia_tool("nvdisasm")
     module = specialised(
         text, describe(function, constants), ptx.target(NVIDIA_ARCHITECTURE), launch_name
     )
@@ -183,7 +183,7 @@ def with_constants(text: str, constants: Constants | None) -> str:
 
 
 @functools.cache
-def _nvidia_tool(name: str) -> str:
+def nvidia_tool(name: str) -> str:
     """A tool on the path, or one of NVIDIA's packages for Python."""
     found = shutil.which(name)
     spec = importlib.util.find_spec("nvidia")
