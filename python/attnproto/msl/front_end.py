@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import _core
@@ -78,6 +79,13 @@ class _Built:
         rest = content[4 * _NUMBER_BYTES :]
         reason = rest[:length].decode()
         return cls(static_bytes, present, reason, CPU_ENGINES[engine], rest[length:])
+
+
+def one_a_pipeline(contents: Iterable[bytes]) -> list[bytes]:
+    """Object code of an archive's pipelines, without what lies beside it for the other engine."""
+    built = [_Built.unpack(content) for content in contents]
+    own = [one for one in built if one.engine == "lockstep" or one.reason]
+    return [one.object_file for one in own or built]
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,9 @@ def _store(device: Any, count: int, nonce: int, path: Path) -> archives.Archive:
 
 def _distinct(stored: archives.Archive) -> int:
     """How many different object codes there are."""
-    from ..msl import shipped
+    from ..msl import front_end, shipped
 
-    objects = shipped.read(str(stored.payload)).objects.values()
+    objects = front_end.one_a_pipeline(shipped.read(str(stored.payload)).objects.values())
     return len({hashlib.sha256(code).digest() for code in objects})
 
 
