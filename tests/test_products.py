@@ -6,6 +6,7 @@ import attnproto
 import numpy as np
 import pytest
 from product_program import Program
+from test_matrix import blank, close, launch, matrices
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 
@@ -144,29 +145,6 @@ kernel void branch(device const float* in [[buffer(0)]], device float* out [[buf
 @pytest.fixture(scope="module")
 def library(device):
     return device.library(TEXT)
-
-
-def launch(device, library, name, buffers, threads=32, **options):
-    device.run(
-        library.pipeline(name),
-        threadgroups=1,
-        threads=threads,
-        buffers=dict(enumerate(buffers)),
-        **options,
-    )
-
-
-def matrices(count, seed=0, dtype=np.float32):
-    return np.random.default_rng(seed).standard_normal((count, 8, 8)).astype(dtype)
-
-
-def blank(count, dtype=np.float32):
-    return np.full((count, 8, 8), np.nan, dtype)
-
-
-def close(found, expected, tolerance=1e-5):
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 10)
 
 
 def test_the_result_may_be_any_of_the_operands(device, library):
