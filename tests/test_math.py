@@ -6,6 +6,7 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from test_language import launch
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 BFLOAT = ml_dtypes.bfloat16
@@ -185,15 +186,6 @@ def device():
 @pytest.fixture(scope="module")
 def library(device):
     return device.library(TEXT)
-
-
-def launch(device, library, name, *buffers, threads=1, constants=None):
-    device.run(
-        library.pipeline(name, constants),
-        threadgroups=1,
-        threads=threads,
-        buffers={k: b for k, b in enumerate(buffers) if b is not None},
-    )
 
 
 def ulps(found, exact):
