@@ -16,51 +16,53 @@ struct ChunkRows {
   const device T* v;
   Gates<D> gates;
   LanePlace place;
-  int token;                     // the lane's row; the last token again past it
-  Fragment<float> query[D / 8];  // the lane's dimensions 32 g + 4 column .. + 7
+  int token;                           // the lane's row; the last token again past it
+  FragmentGroup<float> query[D / 32];  // the lane's dimensions 32 g + 4 column .. + 7
   Fragment<float> output[D / 8];
   float weight;  // the lane's share of its row's weights
 
-  // Q of the rows times 2^(G_t - G_from); G before the chunk is 0.
-  METAL_FUNC void read_queries(int from) {
-    ATTN_UNROLL for (short g = 0; g < D / 32; g++) {
-      const int d = g * 32 + place.column * 4;
-      const device T* at = q + long(token) * D + d;
-      float4 low = float4(read4(at)), high = float4(read4(at + 4));
-      if (decays()) {
-        const float4 before = from < 0 ? float4(0.0f) : gates.at(from, d);
-        const float4 after = from < 0 ? float4(0.0f) : gates.at(from, d + 4);
-        low *= power(gates.at(token, d) - before);
-        high *= power(gates.at(token, d + 4) - after);
-      }
-      FragmentGroup<float> group;
-      query_group(group, low, high);
-      ATTN_UNROLL for (short j = 0; j < 4; j++)
-        query[g * 4 + j] = group.part[j];
+  // Dimensions 32 g .. 32 g + 31 of Q of the rows, times 2^(G_t - G_from); G before the chunk is 0.
+  METAL_FUNC void read_queries(thread FragmentGroup<float>& group, short g, int from) {
+    const int d = g * 32 + place.column * 4;
+    const device T* at = q + long(token) * D + d;
+    float4 low = float4(read4(at)), high = float4(read4(at + 4));
+    if (decays()) {
+      const float4 before = from < 0 ? float4(0.0f) : gates.at(from, d);
+      const float4 after = from < 0 ? float4(0.0f) : gates.at(from, d + 4);
+      low *= power(gates.at(token, d) - before);
+      high *= power(gates.at(token, d + 4) - after);
     }
+    query_group(group, low, high);
+  }
+
+  METAL_FUNC void read_queries(int from) {
+    ATTN_UNROLL for (short g = 0; g < D / 32; g++) read_queries(query[g], g, from);
   }
 
   // What came before the chunk.  h: [D, D], z: [D]
   // Each 8 terms are summed apart: added to a sum of D terms one by one, they would be rounded at
-  // its size.
+  // its size. The loop stays a loop: unrolled, a compiler moves the additions, which only rows
+  // before `end` need, past the last product, and every part waits in registers until then.
   METAL_FUNC void add_state(const device float* h, const device float* z) {
-    ATTN_UNROLL for (short f = 0; f < D / 8; f++) {
-      const device float* row = h + (f / 4 * 32 + place.row * 4 + f % 4) * D + place.column * 4;
-      ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
-        FragmentGroup<float> right;
-        value_group(right, read4(row + w * 32), read4(row + w * 32 + 4));
-        ATTN_UNROLL for (short j = 0; j < 4; j++) {
-          Fragment<float> part;
-          simdgroup_multiply(part, query[f], right.part[j]);
-          lane_pair(output[w * 4 + j]) += lane_pair(part);
+    ATTN_ROLL for (short g = 0; g < D / 32; g++) {
+      FragmentGroup<float> left;
+      read_queries(left, g, -1);
+      ATTN_UNROLL for (short i = 0; i < 4; i++) {
+        const device float* row = h + (g * 32 + place.row * 4 + i) * D + place.column * 4;
+        ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
+          FragmentGroup<float> right;
+          value_group(right, read4(row + w * 32), read4(row + w * 32 + 4));
+          ATTN_UNROLL for (short j = 0; j < 4; j++) {
+            Fragment<float> part;
+            simdgroup_multiply(part, left.part[i], right.part[j]);
+            lane_pair(output[w * 4 + j]) += lane_pair(part);
+          }
         }
+        if (!normalized) continue;
+        const device float* dimension = z + g * 32 + place.column * 4 + i;
+        const float2 pair = lane_pair(left.part[i]);
+        weight += pair.x * dimension[0] + pair.y * dimension[4];
       }
-    }
-    if (!normalized) return;
-    ATTN_UNROLL for (short f = 0; f < D / 8; f++) {
-      const int d = f / 4 * 32 + place.column * 4 + f % 4;
-      const float2 pair = lane_pair(query[f]);
-      weight += pair.x * z[d] + pair.y * z[d + 4];
     }
   }
 
@@ -80,7 +82,7 @@ struct ChunkRows {
       FragmentGroup<float> right;
       key_group(right, one, two);
       ATTN_UNROLL for (short j = 0; j < 4; j++) {
-        simdgroup_multiply_accumulate(out, query[g * 4 + j], right.part[j], out);
+        simdgroup_multiply_accumulate(out, query[g].part[j], right.part[j], out);
       }
     }
   }

@@ -132,7 +132,6 @@ template <typename T, int D>
   }
   rows.own_scores(score, row, end);
   rows.add_values(score, row, end - 1);
-  if (decays() && row > begin) rows.read_queries(-1);
   rows.add_state(states + chunk * D * D, totals + chunk * D);
 
   const float weight = row_sum(rows.weight);

@@ -129,6 +129,9 @@ def judge(bug: Bug) -> Verdict:
 def main(prefixes: list[str]) -> int:
     """Print a line a bug and the sums."""
     bugs = [b for b in corpus() if not prefixes or b.family.startswith(tuple(prefixes))]
+    if not bugs:
+        families = ", ".join(sorted({b.family for b in corpus()}))
+        sys.exit(f"[planted-bugs] found no family that begins {prefixes}, needs one of {families}")
     begin = time.perf_counter()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     verdicts = []
