@@ -1,6 +1,6 @@
 """What compiling costs on the cpu device: first, and from the cache.
 
-Marks: a kernel's first compile <= 3 s, a cached one <= 20 ms, `import attnproto` <= 0.3 s.
+Marks: a kernel's first compile <= 1.5 s, a cached one <= 20 ms, `import attnproto` <= 0.3 s.
 Run: python bench/compiler.py
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
     print(f"{'a process and its first kernel':34}{first[1]:10.1f}{middle[1]:10.1f}")
     for name, a, b in zip(KERNELS, first[2:], middle[2:], strict=True):
         label = "flash {3} Br{0} Bc{1} D{2}".format(*name)
-        print(f"{label + ' (3000, 20)':34}{a:10.1f}{b:10.1f}")
+        print(f"{label + ' (1500, 20)':34}{a:10.1f}{b:10.1f}")
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def test_kernels_compile_to_arm64_code(monkeypatch, system):
         text, _ = ir.place_threadgroup_variables(native._optimise(module, machine, 2))
         kept.append(llvm.parse_assembly(text))
         entry = re.search(r"@(attn_entry_\d+)\(", text)[1]
-        assert machine.emit_object(native.lockstep_module(text, entry, machine))
-        text = batch.batch_matrix_operations(text)
+        text = native.gathered(text, machine)
         assert batch.FUNCTION not in text
-        text = meetings.number_places(native._optimise(text, machine, 1))
+        assert machine.emit_object(native.lockstep_module(text, entry, machine))
+        text = meetings.number_places(text)
         assert "@attn_matrix_batch(i32 " in text
         kept.append(llvm.parse_assembly(text))
         assert machine.emit_object(kept[-1])

@@ -11,6 +11,7 @@ and the products run once (cpp/cpu/matrix.cpp).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 FUNCTION = "@attn_matrix_multiply_accumulate_"
@@ -199,38 +200,26 @@ def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
     return products, levels
 
 
-def _mark_reads(block: _Block, products: dict[str, _Product], whole: str) -> None:
+def _mark_reads(block: _Block, products: dict[str, _Product], uses: Counter[str]) -> None:
     """Which results something other than a continued accumulator reads."""
-    chained = {(p.chained, v) for p in products.values() if p.chained for v in p.operands[4:]}
-    counts: dict[str, int] = {}
-    for name in _NAME.findall(whole):
-        counts[name] = counts.get(name, 0) + 1
-    chain_uses: dict[str, int] = {}
-    for _, value in chained:
-        for p in products.values():
-            if p.chained and value in p.operands[4:]:
-                chain_uses[value] = chain_uses.get(value, 0) + p.operands[4:].count(value)
+    continued = Counter(value for p in products.values() if p.chained for value in p.operands[4:])
+    extracts: Counter[str] = Counter()
     for line in block.lines:
         extract = _EXTRACT.search(line)
         source = extract and (extract.group(1) or extract.group(3))
         if source in products:
+            extracts[source] += 1
             value = _DEFINED.match(line).group(1)
-            if counts[value] - 1 > chain_uses.get(value, 0):
+            if uses[value] > continued[value]:
                 products[source].read = True
-    extracts_of = {}
-    for line in block.lines:
-        extract = _EXTRACT.search(line)
-        source = extract and (extract.group(1) or extract.group(3))
-        if source in products:
-            extracts_of[source] = extracts_of.get(source, 0) + 1
     for product in products.values():
-        if counts[product.name] - 1 > extracts_of.get(product.name, 0):
+        if uses[product.name] > extracts[product.name]:
             product.read = True
 
 
-def _rewrite_block(block: _Block, emitter: _Emitter, whole: str) -> list[str]:
+def _rewrite_block(block: _Block, emitter: _Emitter, uses: Counter[str]) -> list[str]:
     products, levels = _levels(block)
-    _mark_reads(block, products, whole)
+    _mark_reads(block, products, uses)
     out: list[str] = []
     by_position = {p.position: p for p in products.values()}
     order = sorted(range(len(block.lines)), key=lambda i: levels[i])
@@ -348,13 +337,15 @@ def batch_matrix_operations(text: str) -> str:
             body = whole.split("\n")
             if not _LABEL.match(body[0]):
                 body.insert(0, f"v{arguments}:")
+            uses = Counter(_NAME.findall(whole))
+            uses.subtract(uses.keys())  # where it is defined
             for number, block in enumerate(_blocks(body)):
                 if number == 0:
                     out += block.head
                     block.head = []
                     out.append("  %attn.slots = call ptr @attn_matrix_slots()")
                 if any(FUNCTION in code for code in block.lines):
-                    out += _rewrite_block(block, emitter, whole)
+                    out += _rewrite_block(block, emitter, uses)
                 else:
                     out += [*block.head, *block.lines, *block.tail]
         else:

@@ -294,13 +294,14 @@ class NativeFrontEnd(_core.FrontEnd):
         optimised, static_bytes = ir.place_threadgroup_variables(optimised, declared)
         present = present_parameters(text, descriptor, self._target)
         number, _ = library_head(text, self._target).instance(descriptor.function)
+        gathered = native.gather(optimised)
         reason, engine, code = "", self._engine, b""
         if engine == "lockstep":
             try:
-                code = native.compile_lockstep(optimised, entry_name(number))
+                code = native.compile_lockstep(gathered, entry_name(number))
             except lockstep.Unsupported as found:
                 reason, engine = str(found), "fibers"
-        code = code or native.compile_object(optimised)
+        code = code or native.compile_object(gathered)
         content = _Built(static_bytes, present, reason, engine, code).pack()
         cache.write(name, content)
         return content, function_us

@@ -16,6 +16,14 @@ from . import batch, contraction, exponential, lockstep, meetings
 # code generator spills and for the engine.
 MAX_FRAME_BYTES = 48 * 1024
 
+# Vector instructions that the code generator optimises within a second. More take several, and
+# would run at most a third faster for it.
+MAX_TUNED = 12_000
+
+# Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
+# and kernels run no faster for them: the order of a kernel's text is a good one.
+_NO_SCHEDULING = ("--enable-misched=0", "--post-RA-scheduler=0")
+
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 _lock = threading.Lock()
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
@@ -25,6 +33,8 @@ _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines liv
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    for option in _NO_SCHEDULING:
+        llvm.set_option("attnproto", option)
     for library in ("m", "c"):
         found = ctypes.util.find_library(library)
         if found:
@@ -100,15 +110,27 @@ def frame_bytes(text: str) -> int:
         return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
 
 
-def compile_object(text: str) -> bytes:
-    """Optimised IR, with its threadgroup variables placed, to an object file."""
+def gather(text: str) -> str:
+    """An optimised module, its threadgroup variables placed, with its matrix operations in batches.
+
+    Rounding no longer depends on the engine: ``compile_object`` and ``compile_lockstep`` both take
+    what this returns.
+    """
     _initialise()
     with _lock:
-        machine = _machine(2)
-        text = batch.batch_matrix_operations(_settled(text))
-        text = meetings.number_places(_optimise(text, machine, 1))
-        module = llvm.parse_assembly(text)
-        return machine.emit_object(module)
+        return gathered(text, _machine(2))
+
+
+def gathered(text: str, machine: llvm.TargetMachine) -> str:
+    """What ``gather`` makes, for the machine given."""
+    return _optimise(batch.batch_matrix_operations(_settled(text)), machine, 1)
+
+
+def compile_object(text: str) -> bytes:
+    """A gathered module to an object file whose entry point runs a lane."""
+    _initialise()
+    with _lock:
+        return _machine(2).emit_object(llvm.parse_assembly(meetings.number_places(text)))
 
 
 def assemble(text: str) -> bytes:
@@ -119,20 +141,20 @@ def assemble(text: str) -> bytes:
 
 
 def compile_lockstep(text: str, entry: str) -> bytes:
-    """The same to an object file whose entry point runs a whole simdgroup.
+    """A gathered module to an object file whose entry point runs a whole simdgroup.
 
     Raises:
         lockstep.Unsupported: the kernel has something that takes a fiber a lane.
     """
     _initialise()
     with _lock:
-        machine = _machine(2)
-        return machine.emit_object(lockstep_module(text, entry, machine))
+        module = lockstep_module(text, entry, _machine(2))
+        instructions = sum(len(list(b.instructions)) for f in module.functions for b in f.blocks)
+        return _machine(2 if instructions <= MAX_TUNED else 0).emit_object(module)
 
 
 def lockstep_module(text: str, entry: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     """What ``compile_lockstep`` makes, before it is machine code; raises alike."""
-    text = _optimise(batch.batch_matrix_operations(_settled(text)), machine, 1)
     text = lockstep.vectorise(_regular(text, machine), entry)
     try:
         module = llvm.parse_assembly(text)

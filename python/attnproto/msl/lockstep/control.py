@@ -17,7 +17,7 @@ from .parse import Block, Instruction, Unsupported
 from .values import ALL, Writer, parts_of, vector
 
 # Compiling more takes longer than 3 s.
-MAX_LINES = 16_000
+MAX_LINES = 37_000
 _BITS = vector("i1")
 
 
