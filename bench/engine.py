@@ -26,7 +26,7 @@ from attnproto.msl.front_end import NativeFrontEnd
 from third_party import mlx
 
 N, ROUNDS = 1024, 12
-CASES = ((64, "float32"), (64, "float16"), (128, "float16"))
+CASES = ((64, "float32"), (64, "float16"), (128, "float32"), (128, "float16"))
 
 
 def steel(device: Device, d: int, dtype: str) -> Callable[[], object]:
@@ -84,7 +84,7 @@ def main() -> None:
     for label in KERNELS:
         for d, dtype in CASES:
             lockstep, fibers = (rate(seconds[label, d, dtype, e], d) for e in CPU_ENGINES)
-            by_float = lockstep / rate(seconds[label, 64, "float32", "lockstep"], 64)
+            by_float = lockstep / rate(seconds[label, d, "float32", "lockstep"], d)
             row = f"{label + f' {dtype} D{d}':30}{fibers:10.2f}{lockstep:10.2f}"
             row += f"{lockstep / fibers:10.1f}{by_float:10.2f}"
             if POCL in seconds and (d, dtype) == CASES[0]:
