@@ -39,3 +39,4 @@ clean:
 
 -include metal.mk
 -include rust.mk
+-include arm64.mk

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define ATTNPROTO_C_API_VERSION 1
+#define ATTNPROTO_C_API_VERSION 2
 
 typedef struct attnproto_device attnproto_device;
 typedef struct attnproto_kernel attnproto_kernel;
@@ -105,7 +105,8 @@ typedef struct {
   uint32_t argument_count;
   const char* function;
   const attnproto_exported_argument* arguments;
-  void (*entry)(void);
+  void (*entry)(void);           /* runs a lane */
+  void (*simdgroup_entry)(void); /* runs a simdgroup along the first axis; NULL: there is none */
 } attnproto_exported_kernel;
 
 #ifdef __cplusplus

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import platform
+
 import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from attnproto import _core
+from attnproto.device import Device
 from attnproto.errors import DeviceUnavailable
 from attnproto.kernels import flash, gqa, linear, paged, rope, score_mod, score_ways
 from attnproto.kernels.variant import Rope, Variant
+from attnproto.msl import clang
+from attnproto.msl.front_end import NativeFrontEnd
 from random_kernels import HEAD, kernel
 
 SEEDS = range(16)
@@ -95,6 +101,18 @@ def test_the_kernels_of_the_project_give_the_same_bits_on_both_engines(engines, 
     fibers, lockstep = (PROJECT[name](device) for device in engines)
     assert np.isfinite(fibers.astype(np.float32)).all()
     np.testing.assert_array_equal(fibers.view(np.uint8), lockstep.view(np.uint8))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86-64 alone has AVX2")
+@pytest.mark.parametrize("name", ["flash-f32", "flash-f16-causal", "flash-bf16", "linear"])
+def test_code_for_avx2_gives_the_same_bits(engines, name):
+    target = clang.target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+    front_end = NativeFrontEnd(target=target)
+    here, there = engines[1], Device(_core.open_cpu(front_end, 2))
+    np.testing.assert_array_equal(
+        PROJECT[name](here).view(np.uint8), PROJECT[name](there).view(np.uint8)
+    )
+    assert {built.engine for built, _ in front_end._loaded.values()} == {"lockstep"}
 
 
 def test_the_flash_kernel_runs_in_lockstep(engines):

@@ -20,6 +20,10 @@ void publish_engine() {
   void* address = reinterpret_cast<void*>(cpu::runtime_symbols().front().second);
   if (!dladdr(address, &self) || !dlopen(self.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD))
     refuse("an engine that cannot show its functions", "libattnproto as a shared library");
+#if defined(__linux__)
+  // glibc keeps expf and its like apart, and nothing else of the process may need them.
+  dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL);
+#endif
 }
 
 const attnproto_exported_kernel& open(const std::string& path) {
@@ -51,7 +55,14 @@ class ExportedKernels final : public FrontEnd {
     }
     image.static_threadgroup_bytes = kernel.static_threadgroup_bytes;
     image.max_threads = kernel.max_threads;
-    image.entry_address = reinterpret_cast<uint64_t>(kernel.entry);
+    const auto lane = reinterpret_cast<uint64_t>(kernel.entry);
+    image.entry_address = lane;
+    image.engine = "fibers";
+    if (kernel.simdgroup_entry) {
+      image.entry_address = reinterpret_cast<uint64_t>(kernel.simdgroup_entry);
+      image.lane_entry = [lane] { return lane; };
+      image.engine = "lockstep";
+    }
     image.cached = true;
     return image;
   }

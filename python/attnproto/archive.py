@@ -49,7 +49,7 @@ def identity(device: Device) -> dict[str, str]:
 
         return {
             "kind": "cpu",
-            "processor": f"{_core.host_processor()} {native.host_cpu()}",
+            "processor": f"{_core.host_processor()} {native.processor(clang.host_target())}",
             "os": _core.host_system(),
             "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
         }

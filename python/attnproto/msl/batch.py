@@ -24,12 +24,12 @@ ZERO = 0xFFFF  # an addend that is all zero takes no slot
 _NAME = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
 _DEFINED = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = ')
 _CALL = re.compile(
-    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair(?:\.\d+)?)[^@]*"
+    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair(?:\.\d+)*)[^@]*"
     rf"{FUNCTION}\w+\((.*?)\)"
 )
 _EXTRACT = re.compile(
     r"= (?:extractelement <2 x float> (%[^,]+), i64 ([01])"
-    r"|extractvalue (?:\{ float, float \}|%struct\.attn_pair(?:\.\d+)?) (%[^,]+), ([01]))"
+    r"|extractvalue (?:\{ float, float \}|%struct\.attn_pair(?:\.\d+)*) (%[^,]+), ([01]))"
 )
 _TERMINATOR = re.compile(r"^  (?:br|ret|switch|unreachable|indirectbr)\b")
 _PURE_CALL = re.compile(r"call [^@]*@(?:attn_(?:reduce|prefix|shuffle|broadcast|ballot|lane)"

@@ -1,11 +1,12 @@
 """Kernels as files that the C ABI loads without Python (cpp/c_api.h).
 
-A file is a shared object for this machine's processor: the kernel's object code, which calls
-the engine by name, and a table that describes it.
+A file is a shared object: the kernel's object code for both engines, which it calls by name, and
+a table that describes it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import tempfile
@@ -17,21 +18,23 @@ from ..errors import DeviceUnavailable, KernelCompileError
 from . import cache, clang, native
 from .front_end import NativeFrontEnd, ObjectCode
 
-_VERSION = 1  # ATTNPROTO_C_API_VERSION
+_VERSION = 2  # ATTNPROTO_C_API_VERSION
 
 # The structs of cpp/c_api.h.
 _TABLE = """\
 %argument = type {{ i32, i32, i32, ptr }}
-%kernel = type {{ i32, i32, i32, i32, ptr, ptr, ptr }}
+%kernel = type {{ i32, i32, i32, i32, ptr, ptr, ptr, ptr }}
 {strings}
 @arguments = internal constant [{count} x %argument] [{arguments}]
 declare void @{symbol}()
+{simdgroup_declared}
 @attnproto_exported = constant %kernel {{ i32 {version}, i32 {static_threadgroup_bytes},
-  i32 {max_threads}, i32 {count}, ptr @string0, ptr @arguments, ptr @{symbol} }}
+  i32 {max_threads}, i32 {count}, ptr @string0, ptr @arguments, ptr @{symbol},
+  ptr {simdgroup_symbol} }}
 """
 
 
-def _table(function: str, code: ObjectCode) -> str:
+def _table(function: str, code: ObjectCode, whole: ObjectCode) -> str:
     """LLVM IR of the symbol that libattnproto looks for."""
     strings, arguments = [function], []
     for one in code.arguments:
@@ -43,6 +46,8 @@ def _table(function: str, code: ObjectCode) -> str:
         strings="\n".join(f"@string{i} = internal {_c_string(s)}" for i, s in enumerate(strings)),
         arguments=", ".join(arguments),
         symbol=code.symbol,
+        simdgroup_declared=f"declare void @{whole.symbol}()" if whole is not code else "",
+        simdgroup_symbol=f"@{whole.symbol}" if whole is not code else "null",
         version=_VERSION,
         static_threadgroup_bytes=code.static_threadgroup_bytes,
         max_threads=code.max_threads,
@@ -55,22 +60,29 @@ def _c_string(text: str) -> str:
     return f'constant [{len(text.encode()) + 1} x i8] c"{escaped}"'
 
 
-def _linking(objects: Iterable[str]) -> list[str]:
+def _linking(objects: Iterable[str], target: clang.Target) -> list[str]:
     """The linker that belongs to the clang in use; zig's needs no C library to be built first."""
     command = clang.compiler()
     zig = command[1:] == ("clang",)
-    if zig and clang.host_target().triple.endswith("linux-gnu"):
+    if zig and target.triple.endswith("linux-gnu"):
         return [command[0], "ld.lld", "-shared", "-o", "kernel.so", *objects]
     driver = [command[0], "cc"] if zig else command
     return [*driver, "-shared", "-fPIC", "-o", "kernel.so", *objects, "-lm"]
 
 
-def shared_object(text: str, descriptor: _core.PipelineDescriptor) -> bytes:
+def shared_object(
+    text: str,
+    descriptor: _core.PipelineDescriptor,
+    target: clang.Target | None = None,
+    engine: str = "lockstep",
+) -> bytes:
     """Compile one kernel for the cpu device and link it for ``attnproto_load``.
 
     Args:
         text: MSL.
         descriptor: kernel, constants and privately linked functions.
+        target: what the code is for: this machine, unless given.
+        engine: ``fibers`` leaves out what ``lockstep`` would run.
 
     Returns:
         The file's content.
@@ -81,29 +93,36 @@ def shared_object(text: str, descriptor: _core.PipelineDescriptor) -> bytes:
         DeviceUnavailable: there is no compiler.
     """
     function = descriptor.function
-    code = NativeFrontEnd(engine="fibers").object_code(text, descriptor)
+    target = dataclasses.replace(target or clang.host_target(), linked=True)
+    code = NativeFrontEnd(engine="fibers", target=target).object_code(text, descriptor)
     if any(one.kind == _core.ArgumentKind.FUNCTION_TABLE for one in code.arguments):
         raise KernelCompileError(
             f"[export] found a function table among the arguments of {function}, needs none: the C "
             "ABI binds no tables; link the function privately"
         )
-    table = _table(function, code)
-    objects = {"kernel.o": code.object_file, "table.o": native.assemble(table)}
-    name = cache.key("shared", *(content.hex() for content in objects.values()), *_linking(objects))
+    objects = {"lane.o": code.object_file}
+    whole = NativeFrontEnd(engine=engine, target=target).object_code(text, descriptor)
+    if whole.engine == "lockstep":
+        objects["simdgroup.o"] = whole.object_file
+    else:
+        whole = code
+    objects["table.o"] = native.assemble(_table(function, code, whole), target)
+    linking = _linking(objects, target)
+    name = cache.key("shared", *(content.hex() for content in objects.values()), *linking)
     content = cache.read(name)
     if content is None:
-        content = _linked(function, objects)
+        content = _linked(function, objects, linking)
         cache.write(name, content)
     return content
 
 
-def _linked(function: str, objects: Mapping[str, bytes]) -> bytes:
+def _linked(function: str, objects: Mapping[str, bytes], linking: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, content in objects.items():
             (place / name).write_bytes(content)
         try:
-            done = subprocess.run(_linking(objects), cwd=place, capture_output=True, text=True)
+            done = subprocess.run(linking, cwd=place, capture_output=True, text=True)
         except OSError as error:
             raise DeviceUnavailable(
                 f"[export] found {error}, needs a linker; `pip install ziglang`"

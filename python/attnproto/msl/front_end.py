@@ -71,6 +71,11 @@ class _Built:
         head = b"".join(n.to_bytes(_NUMBER_BYTES, "little") for n in numbers)
         return head + reason + self.object_file
 
+    def symbol(self, number: int) -> str:
+        """The entry point of the text's kernel of that number."""
+        name = entry_name(number)
+        return lockstep.symbol(name) if self.engine == "lockstep" else name
+
     @classmethod
     def unpack(cls, content: bytes) -> _Built:
         at = range(0, 4 * _NUMBER_BYTES, _NUMBER_BYTES)
@@ -116,7 +121,7 @@ class _Described:
 class ObjectCode:
     """A kernel's machine code before it is loaded, and what a host needs to call it.
 
-    ``symbol`` is the entry point in the object file.
+    ``symbol`` is the entry point in the object file, and ``engine`` what runs it.
     """
 
     arguments: tuple[_core.KernelArgument, ...]
@@ -124,6 +129,7 @@ class ObjectCode:
     max_threads: int
     object_file: bytes
     symbol: str
+    engine: str
     cached: bool
 
 
@@ -136,14 +142,23 @@ class NativeFrontEnd(_core.FrontEnd):
             that and the arithmetic, or nothing.
         engine: ``lockstep``, where a kernel that it does not take gets ``fibers``; or ``fibers``.
             Code that counts or checks runs on fibers.
+        target: what the code is for: this machine, unless given.
     """
 
-    def __init__(self, counting: bool = False, validate: str = "", engine: str = "lockstep"):
+    def __init__(
+        self,
+        counting: bool = False,
+        validate: str = "",
+        engine: str = "lockstep",
+        target: clang.Target | None = None,
+    ):
         super().__init__()
         self._counting, self._validate = counting, validate
         self._engine = "fibers" if counting or validate else engine
-        self._fibers = NativeFrontEnd(engine="fibers") if self._engine != "fibers" else None
-        self._target = clang.host_target()
+        self._target = target or clang.host_target()
+        self._fibers = None
+        if self._engine != "fibers":
+            self._fibers = NativeFrontEnd(engine="fibers", target=self._target)
         if validate:
             self._target = validation.target(self._target)
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
@@ -181,7 +196,7 @@ class NativeFrontEnd(_core.FrontEnd):
             content, function_us = self._build(text, descriptor, name)
         if loaded is None:
             built = _Built.unpack(content)
-            wanted = [entry_name(number), *symbols.values()]
+            wanted = [built.symbol(number), *symbols.values()]
             loaded = (built, native.load(built.object_file, wanted))
             with self._lock:
                 self._loaded[name] = loaded
@@ -206,7 +221,8 @@ class NativeFrontEnd(_core.FrontEnd):
 
     def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
         """One kernel's LLVM IR after optimisation, where matrix operations are still calls."""
-        return native.optimise(specialised(text, descriptor, self._target))
+        special = specialised(text, descriptor, self._target)
+        return native.optimise(special, self._target)
 
     def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
         """One kernel with its constants fixed, as an object file that nothing has loaded."""
@@ -223,7 +239,8 @@ class NativeFrontEnd(_core.FrontEnd):
             built.static_bytes,
             instance.max_threads or 1024,
             built.object_file,
-            entry_name(number),
+            built.symbol(number),
+            built.engine,
             cached,
         )
 
@@ -269,7 +286,8 @@ class NativeFrontEnd(_core.FrontEnd):
         return cache.key(
             "object", text, descriptor.function, json.dumps(given | values, sort_keys=True),
             *linked, self._target.triple, *self._target.options, clang.compiler_version(),
-            native.host_cpu(), own_sources(), str(self._counting), self._validate, self._engine,
+            native.processor(self._target), str(self._target.linked), own_sources(),
+            str(self._counting), self._validate, self._engine,
         )  # fmt: skip
 
     def _build(
@@ -281,7 +299,7 @@ class NativeFrontEnd(_core.FrontEnd):
         function_us = (time.perf_counter() - begin) * 1e6
         if self._validate:
             special = validation.without_promises(special)
-        optimised = native.optimise(special)
+        optimised = native.optimise(special, self._target)
         _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
             optimised = instrument.instrument(optimised)
@@ -294,14 +312,14 @@ class NativeFrontEnd(_core.FrontEnd):
         optimised, static_bytes = ir.place_threadgroup_variables(optimised, declared)
         present = present_parameters(text, descriptor, self._target)
         number, _ = library_head(text, self._target).instance(descriptor.function)
-        gathered = native.gather(optimised)
+        gathered = native.gather(optimised, self._target)
         reason, engine, code = "", self._engine, b""
         if engine == "lockstep":
             try:
-                code = native.compile_lockstep(gathered, entry_name(number))
+                code = native.compile_lockstep(gathered, entry_name(number), self._target)
             except lockstep.Unsupported as found:
                 reason, engine = str(found), "fibers"
-        code = code or native.compile_object(gathered)
+        code = code or native.compile_object(gathered, self._target)
         content = _Built(static_bytes, present, reason, engine, code).pack()
         cache.write(name, content)
         return content, function_us

@@ -138,7 +138,7 @@ def _processor(target: clang.Target) -> str:
         return ""
     from . import native
 
-    return native.host_cpu()
+    return native.processor(target)
 
 
 _shipped: dict[str, bytes] = {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes.util
 import functools
-import platform
 import re
 import threading
 
 import llvmlite.binding as llvm
 
-from . import batch, contraction, exponential, lockstep, meetings
+from . import batch, bfloat, clang, contraction, exponential, lockstep, meetings
+from .entry import is_entry
 
 # Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
 # code generator spills and for the engine.
@@ -45,29 +45,38 @@ def _initialise() -> None:
         llvm.add_symbol(name, address)
 
 
-def host_cpu() -> str:
-    """The processor's name, part of what compiled code depends on."""
-    return llvm.get_host_cpu_name()
+def processor(target: clang.Target) -> str:
+    """Name of the processor that code is for, part of what compiled code depends on."""
+    return target.processor or llvm.get_host_cpu_name()
 
 
-def _fuses() -> bool:
-    """Whether the processor multiplies and adds in one operation."""
-    return llvm.get_host_cpu_features().get("fma", platform.machine() in ("arm64", "aarch64"))
+def _fuses(target: clang.Target) -> bool:
+    """Whether the processor multiplies and adds in one operation; one with a name is taken to."""
+    arm = target.triple.startswith("aarch64")
+    return arm or bool(target.processor) or llvm.get_host_cpu_features().get("fma", False)
 
 
-def _settled(text: str) -> str:
+def _settled(text: str, target: clang.Target) -> str:
     """Optimised IR whose rounding does not depend on the engine."""
-    return exponential.expand(contraction.contract(text, _fuses()), _fuses())
+    return exponential.expand(contraction.contract(text, _fuses(target)), _fuses(target))
 
 
-def _machine(opt: int) -> llvm.TargetMachine:
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+def _machine(opt: int, target: clang.Target | None = None) -> llvm.TargetMachine:
+    """The code generator of a target, for this process where none is given."""
+    named = target.processor if target else ""
+    linked = target is not None and target.linked
+    if named:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    back_end = llvm.Target.from_triple(target.triple if named else llvm.get_default_triple())
+    return back_end.create_target_machine(
+        cpu=named or llvm.get_host_cpu_name(),
+        features="" if named else llvm.get_host_cpu_features().flatten(),
         opt=opt,
         reloc="pic",
-        codemodel="jitdefault",
-        jit=True,
+        # Loaded code may lie anywhere; what a linker takes keeps to the system's own model.
+        codemodel="default" if linked else "jitdefault",
+        jit=not linked,
     )
 
 
@@ -91,11 +100,11 @@ def link(texts: list[str]) -> str:
         return str(whole)
 
 
-def optimise(text: str) -> str:
+def optimise(text: str, target: clang.Target | None = None) -> str:
     """Inline everything and simplify; matrix operations are still calls."""
     _initialise()
     with _lock:
-        return _optimise(text, _machine(2), 2)
+        return _optimise(text, _machine(2, target), 2)
 
 
 def frame_bytes(text: str) -> int:
@@ -110,7 +119,7 @@ def frame_bytes(text: str) -> int:
         return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
 
 
-def gather(text: str) -> str:
+def gather(text: str, target: clang.Target) -> str:
     """An optimised module, its threadgroup variables placed, with its matrix operations in batches.
 
     Rounding no longer depends on the engine: ``compile_object`` and ``compile_lockstep`` both take
@@ -118,39 +127,48 @@ def gather(text: str) -> str:
     """
     _initialise()
     with _lock:
-        return gathered(text, _machine(2))
+        batched = batch.batch_matrix_operations(_settled(text, target))
+        # Last: LLVM would take vectors of integers apart, which lockstep reads as they are.
+        return bfloat.lower(_optimise(batched, _machine(2, target), 1))
 
 
-def gathered(text: str, machine: llvm.TargetMachine) -> str:
-    """What ``gather`` makes, for the machine given."""
-    return _optimise(batch.batch_matrix_operations(_settled(text)), machine, 1)
-
-
-def compile_object(text: str) -> bytes:
+def compile_object(text: str, target: clang.Target) -> bytes:
     """A gathered module to an object file whose entry point runs a lane."""
     _initialise()
     with _lock:
-        return _machine(2).emit_object(llvm.parse_assembly(meetings.number_places(text)))
+        module = llvm.parse_assembly(meetings.number_places(text))
+        return _emit(module, _machine(2, target), target)
 
 
-def assemble(text: str) -> bytes:
+def _emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, target: clang.Target) -> bytes:
+    """An object file. Those of both engines may be linked to one file: only entries are seen."""
+    if target.linked:
+        for value in [*module.global_variables, *module.functions]:
+            if not value.is_declaration and not is_entry(value.name):
+                value.linkage = "internal"
+    return machine.emit_object(module)
+
+
+def assemble(text: str, target: clang.Target) -> bytes:
     """IR as it is, to an object file."""
     _initialise()
     with _lock:
-        return _machine(0).emit_object(llvm.parse_assembly(text))
+        return _machine(0, target).emit_object(llvm.parse_assembly(text))
 
 
-def compile_lockstep(text: str, entry: str) -> bytes:
+def compile_lockstep(text: str, entry: str, target: clang.Target) -> bytes:
     """A gathered module to an object file whose entry point runs a whole simdgroup.
+
+    The entry point's name is ``lockstep.symbol(entry)``.
 
     Raises:
         lockstep.Unsupported: the kernel has something that takes a fiber a lane.
     """
     _initialise()
     with _lock:
-        module = lockstep_module(text, entry, _machine(2))
+        module = lockstep_module(text, entry, _machine(2, target))
         instructions = sum(len(list(b.instructions)) for f in module.functions for b in f.blocks)
-        return _machine(2 if instructions <= MAX_TUNED else 0).emit_object(module)
+        return _emit(module, _machine(2 if instructions <= MAX_TUNED else 0, target), target)
 
 
 def lockstep_module(text: str, entry: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:

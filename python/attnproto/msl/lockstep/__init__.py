@@ -18,10 +18,15 @@ from .offsets import Offsets
 from .parse import Unsupported, read_function
 from .values import Writer
 
-__all__ = ["Unsupported", "vectorise"]
+__all__ = ["Unsupported", "symbol", "vectorise"]
 
 _TYPE = re.compile(r"^(%\S+|%\"[^\"]+\") = type (.*)$", re.M)
 _ARGUMENT = re.compile(r"\(ptr [^%]*?(%[-\w.$]+)\)")
+
+
+def symbol(entry: str) -> str:
+    """Name of the entry point that runs a simdgroup; one file may hold the lane's own too."""
+    return f"{entry}_simdgroup"
 
 
 def vectorise(text: str, entry: str) -> str:
@@ -30,7 +35,7 @@ def vectorise(text: str, entry: str) -> str:
     Args:
         text: an optimised module; every value has a name, loops are in LCSSA form and
             there is no switch.
-        entry: symbol of the kernel, which then takes its first lane's state; all 32 lanes
+        entry: symbol of the kernel. The new one takes its first lane's state; all 32 lanes
             are there, side by side on the first axis of the threadgroup.
 
     Raises:
@@ -44,11 +49,11 @@ def vectorise(text: str, entry: str) -> str:
 
 def _vectorised(text: str, entry: str) -> str:
     module = ir.split(text)
-    symbol = f"@{entry}"
+    kernel = f"@{entry}"
     for other, body in module.functions.items():
-        if other != symbol and "@attn_" in body:
+        if other != kernel and "@attn_" in body:
             raise Unsupported("a function that is called and meets other lanes")
-    source = module.functions.pop(symbol)
+    source = module.functions.pop(kernel)
     types = dict(_TYPE.findall("\n".join(module.other)))
     argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
     blocks = read_function(source)
@@ -58,7 +63,7 @@ def _vectorised(text: str, entry: str) -> str:
     w = Writer(types, offsets, found.values, set(module.functions))
     lines = Control(w, way, found).write()
     module.other = [o for o in module.other if not _declares(o, w.declared)]
-    head = f"define void {symbol}(ptr {argument}) nounwind {{"
+    head = f"define void @{symbol(entry)}(ptr {argument}) nounwind {{"
     return module.text() + "\n".join([*w.declared.values(), head, *lines, "}"])
 
 

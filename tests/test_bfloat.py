@@ -1,0 +1,102 @@
+"""bfloat on the cpu device, which has no such number: the same bits on every processor."""
+
+from __future__ import annotations
+
+import platform
+
+import ml_dtypes
+import numpy as np
+import pytest
+from attnproto import _core
+from attnproto.device import CPU_ENGINES, Device
+from attnproto.msl import bfloat, clang
+from attnproto.msl.front_end import NativeFrontEnd
+
+BFLOAT = ml_dtypes.bfloat16
+X86 = platform.machine() in ("x86_64", "AMD64")
+TEXT = """#include <metal_stdlib>
+using namespace metal;
+kernel void every(device const float* x [[buffer(0)]], device bfloat* out [[buffer(1)]],
+                  device int* whole [[buffer(2)]], uint i [[thread_position_in_grid]]) {
+  bfloat a = bfloat(x[i]), b = bfloat(x[(i + 7) % 256]);
+  device bfloat* o = out + 12 * i;
+  o[0] = a;
+  o[1] = a + b;
+  o[2] = a - b;
+  o[3] = a * b;
+  o[4] = a / b;
+  o[5] = -a;
+  o[6] = a < b ? a : b;
+  o[7] = bfloat(int(i) * 1000 - 70000);
+  o[8] = bfloat(i * 1000u);
+  o[9] = fabs(a);
+  bfloat4 v = bfloat4(a, b, a, b) * bfloat4(b) + bfloat4(1.0f);
+  o[10] = v.x;
+  o[11] = v.w;
+  whole[i] = abs(float(a)) < 1e6f ? int(a) : 0;
+}
+"""
+
+
+def inputs() -> np.ndarray:
+    """Numbers of every size: ties between two bfloats, denormal ones, infinities and a NaN."""
+    random = np.random.default_rng(0)
+    bits = random.integers(0, 2**32, 128, np.uint32)
+    bits[:32] = bits[:32] & 0xFFFF0000 | 0x8000
+    bits[32:48] = bits[32:48] & 0x807FFFFF
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 3.3895e38, 1.0, 1e-40], np.float32)
+    plain = random.standard_normal(120).astype(np.float32)
+    return np.concatenate([bits.view(np.float32), special, plain])
+
+
+def device(engine: str, processor: str) -> Device:
+    target = clang.target("x86_64", "unknown-linux-gnu", processor) if processor else None
+    return Device(_core.open_cpu(NativeFrontEnd(engine=engine, target=target), 1))
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+@pytest.mark.parametrize("processor", ["", *(["x86-64-v3"] if X86 else [])])
+def test_every_operation_rounds_to_nearest_even(engine, processor):
+    x = inputs()
+    on = device(engine, processor)
+    pipeline = on.library(TEXT).pipeline("every")
+    assert (pipeline.engine, pipeline.engine_reason) == (engine, "")
+    out, whole = np.zeros((256, 12), BFLOAT), np.zeros(256, np.int32)
+    on.run(pipeline, threadgroups=2, threads=128, buffers={0: x, 1: out, 2: whole})
+    a, n = x.astype(BFLOAT), np.arange(256)
+    b = np.roll(a, -7)
+    with np.errstate(all="ignore"):
+        wanted = [
+            a, a + b, a - b, a * b, a / b, -a, np.where(a < b, a, b),
+            (n * 1000 - 70000).astype(np.float32).astype(BFLOAT),
+            (n * 1000).astype(np.float32).astype(BFLOAT), np.abs(a),
+        ]  # fmt: skip
+        wanted += [a * b + BFLOAT(1), b * b + BFLOAT(1)]
+        whole_wanted = np.where(np.abs(a.astype(np.float32)) < 1e6, a.astype(np.float32), 0)
+    for number, column in enumerate(wanted):
+        found = out[:, number]
+        nan = np.isnan(column)
+        np.testing.assert_array_equal(np.isnan(found), nan, str(number))
+        np.testing.assert_array_equal(
+            found[~nan].view(np.uint16), column[~nan].view(np.uint16), str(number)
+        )
+    np.testing.assert_array_equal(whole, whole_wanted.astype(np.int32))
+
+
+def test_a_module_without_the_type_stays_as_it_is():
+    text = "define void @attn_to_bfloat_like(ptr %bfloat) {\n  ret void\n}\n"
+    assert bfloat.lower(text) is text
+
+
+def test_an_intrinsic_is_computed_in_float():
+    text = (
+        "declare <2 x bfloat> @llvm.fabs.v2bf16(<2 x bfloat>)\n"
+        "define <2 x bfloat> @f(<2 x bfloat> %0) {\n"
+        "  %2 = tail call <2 x bfloat> @llvm.fabs.v2bf16(<2 x bfloat> %0)\n"
+        "  ret <2 x bfloat> %2\n}\n"
+    )
+    lowered = bfloat.lower(text)
+    assert "bf16" not in lowered
+    assert "bfloat>" not in lowered
+    assert "declare <2 x float> @llvm.fabs.v2f32(<2 x float>)" in lowered
+    assert "ret <2 x i16> %2" in lowered
