@@ -20,7 +20,7 @@ from .store import FINDINGS, POINTS, Store, read_records
 from .sweep import check_points, keep, parse_axis, parse_sweep, vary
 
 # Seconds one point may take before its worker is ended.
-_LIMITS_S = {"quick": 60.0, "full": 900.0}
+_LIMITS_S = {"quick": 60.0, "full": 1800.0}
 
 
 class UsageError(AttnprotoError, ValueError):
