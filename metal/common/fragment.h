@@ -12,7 +12,6 @@
 using namespace metal;
 
 #define ATTN_UNROLL _Pragma("clang loop unroll(full)")
-#define ATTN_ROLL _Pragma("clang loop unroll(disable)")
 
 template <typename T>
 using Fragment = simdgroup_matrix<T, 8, 8>;

@@ -44,7 +44,7 @@ struct ChunkRows {
   // its size. The loop stays a loop: unrolled, a compiler moves the additions, which only rows
   // before `end` need, past the last product, and every part waits in registers until then.
   METAL_FUNC void add_state(const device float* h, const device float* z) {
-    ATTN_ROLL for (short g = 0; g < D / 32; g++) {
+    _Pragma("clang loop unroll(disable)") for (short g = 0; g < D / 32; g++) {
       FragmentGroup<float> left;
       read_queries(left, g, -1);
       ATTN_UNROLL for (short i = 0; i < 4; i++) {
