@@ -9,6 +9,8 @@ Run: python bench/engine.py
 
 from __future__ import annotations
 
+import math
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +24,7 @@ import opencl_attention
 from attnproto import _core
 from attnproto.device import CPU_ENGINES, Device
 from attnproto.kernels import flash
+from attnproto.msl import clang
 from attnproto.msl.front_end import NativeFrontEnd
 from third_party import mlx
 
@@ -62,15 +65,26 @@ def fastest(runs: dict[tuple, Callable[[], object]]) -> dict[tuple, float]:
     return seconds
 
 
+def front_ends() -> dict[str, NativeFrontEnd]:
+    """Both engines, and lockstep for a processor that has AVX2 at most."""
+    found = {engine: NativeFrontEnd(engine=engine) for engine in CPU_ENGINES}
+    if platform.machine() in ("x86_64", "AMD64"):
+        found["avx2"] = NativeFrontEnd(
+            target=clang.target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+        )
+    return found
+
+
 def main() -> None:
     """Print GFLOP/s a core of both engines and of PoCL, and their ratios."""
     print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, one head")
     runs: dict[tuple, Callable[[], object]] = {}
     for label, kernel in KERNELS.items():
         for d, dtype in CASES:
-            for engine in CPU_ENGINES:
-                device = Device(_core.open_cpu(NativeFrontEnd(engine=engine), 1))
-                runs[label, d, dtype, engine] = kernel(device, d, dtype)
+            for engine, front_end in front_ends().items():
+                runs[label, d, dtype, engine] = kernel(
+                    Device(_core.open_cpu(front_end, 1)), d, dtype
+                )
     try:
         runs[POCL] = opencl_attention.prepare(*(x[0, 0] for x in tensors(64, "float32")[:3]))
     except opencl_attention.Missing as missing:
@@ -79,14 +93,16 @@ def main() -> None:
     if POCL in seconds:
         found = rate(seconds[POCL], 64)
         print(f"PoCL, one row a work-item, float32 D64: {found:.2f} GFLOP/s a core")
-    heads = ("fibers", "lockstep", "ratio", "by float", "by PoCL")
+    heads = ("fibers", "lockstep", "ratio", "avx2", "by float", "by PoCL")
     print(f"{'GFLOP/s a core':30}" + "".join(f"{head:>10}" for head in heads))
     for label in KERNELS:
         for d, dtype in CASES:
             lockstep, fibers = (rate(seconds[label, d, dtype, e], d) for e in CPU_ENGINES)
             by_float = lockstep / rate(seconds[label, d, "float32", "lockstep"], d)
             row = f"{label + f' {dtype} D{d}':30}{fibers:10.2f}{lockstep:10.2f}"
-            row += f"{lockstep / fibers:10.1f}{by_float:10.2f}"
+            narrow = seconds.get((label, d, dtype, "avx2"))
+            row += f"{lockstep / fibers:10.1f}{rate(narrow, d) if narrow else math.nan:10.2f}"
+            row += f"{by_float:10.2f}"
             if POCL in seconds and (d, dtype) == CASES[0]:
                 row += f"{lockstep / rate(seconds[POCL], d):10.1f}"
             print(row)
