@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,16 @@ from test_findings import made
 BENCH = Path(__file__).parent.parent / "bench" / "run_all.py"
 
 
+# Without cargo, which would build the crates for minutes where they are not built yet.
+PATH = os.pathsep.join(
+    folder
+    for folder in os.environ["PATH"].split(os.pathsep)
+    if shutil.which("cargo", path=folder) is None
+)
+
+
 def call(*words, **options):
+    options = {"env": {**os.environ, "PATH": PATH}, **options}
     return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, check=False, **options
     )

@@ -11,7 +11,7 @@ from typing import Any
 import attnproto
 import pytest
 from attnproto import report, run, rust
-from attnproto.errors import DeviceUnavailable, UnsupportedProblem
+from attnproto.errors import AttnprotoError, DeviceUnavailable, UnsupportedProblem
 from attnproto.kernels.exported import export_flash
 from attnproto.problem import AttentionProblem
 from attnproto.prototypes import (
@@ -113,12 +113,18 @@ def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, mon
     monkeypatch.setattr(rust, "program", lambda package: tmp_path / package)
     monkeypatch.setattr(rust, "_checked", failing)
     monkeypatch.setattr(rust, "_refused", "")
-    run.prepare(("cubecl",), said.append)
+    # A mistyped option is answered before anything is built.
+    for mistake in ({"point": "{"}, {"where": ("D =",)}, {"device": "tpu"}, {"axis": ("D",)}):
+        options = {"mode": "quick", "device": "cpu", "only": ("cubecl",), **mistake}
+        with pytest.raises(AttnprotoError):
+            run.make_plan(**options, say=said.append)
+    assert (commands, said) == ([], [])
+    run.make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
     assert commands == [["cargo", "build", "--quiet", "--locked", "--release"]]
     assert len(said) == 1
     assert rust.missing().startswith("found cargo failing: no network")
     (tmp_path / "attnproto-cubecl").touch()
-    run.prepare(("cubecl", "burn"), said.append)
+    run.make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), say=said.append)
     assert (len(commands), rust.missing()) == (1, "")
 
 

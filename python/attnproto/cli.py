@@ -60,12 +60,11 @@ def run(
     """
     if list_:
         return _list()
-    from .run import UsageError, make_plan, prepare, run_plan
+    from .run import UsageError, make_plan, run_plan
 
     if quick and full:
         raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
     chosen = tuple(name.strip() for name in only.split(",") if name.strip())
-    prepare(chosen, print)
     plan = make_plan(
         mode="full" if full else "quick",
         device=device,
@@ -79,6 +78,7 @@ def run(
         limit_s=limit_s,
         protocol=protocol,
         fleet=fleet,
+        say=print,
     )
     finished = run_plan(plan)
     print(f"\n{finished.rows} points ({finished.not_ok} not ok), {len(finished.findings)} findings")

@@ -66,8 +66,9 @@ def make_plan(
     protocol: str | None = None,
     opener: str = OPENER,
     fleet: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Plan:
-    """Check the options and list the points.
+    """Check the options, build what prototypes need that can be built, and list the points.
 
     Args:
         mode: ``"quick"`` or ``"full"``.
@@ -83,6 +84,7 @@ def make_plan(
         protocol: The mode whose protocol times the points; ``mode`` itself when None.
         opener: ``"module:function"`` that opens the device.
         fleet: Address of a dask scheduler whose workers run the points; None for here.
+        say: Told what takes long; where None, nothing is built.
 
     Raises:
         UsageError: An unknown device, a folder in use, options that exclude each other, or no
@@ -111,27 +113,33 @@ def make_plan(
     for name in only:
         if name not in own:
             entry(name)
-    skipped = tuple((line, why) for line in entries if (why := _missing(line.name)))
     built = [*(line.name for line in entries if is_built(line.name)), *own]
+    if point is not None and len(built) != 1:
+        raise UsageError(
+            f"[run] found --point with {len(built)} prototypes, needs exactly one; add --only NAME"
+        )
+    axes = dict(map(parse_axis, axis))
+    keep((), where)  # a condition that is none is said now
+    folder = _folder(out, resume)
+    points: list[tuple[str, dict[str, Any]]] = []
     if sweep_text is not None:
         points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
-        if len(built) != 1:
-            raise UsageError(
-                f"[run] found --point with {len(built)} prototypes, needs exactly one; "
-                "add --only NAME"
-            )
         points = [(built[0], _parse_point(point))]
-    else:
+    if say:
+        # Not before the options are known to be good: it may take minutes.
+        _prepare(only, say)
+    skipped = tuple((line, why) for line in entries if (why := _missing(line.name)))
+    if sweep_text is None and point is None:
         runnable = (name for name in built if not _missing(name))
         points = [(name, p) for name in runnable for p in load(name).points(mode)]
-    points = _chosen(points, mode, dict(map(parse_axis, axis)), where)
+    points = _chosen(points, mode, axes, where)
     if not points and (where or not skipped):
         raise UsageError(
             "[run] found no point that meets the conditions, needs one at least; loosen --where"
         )
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
-    return Plan(tasks, protocol, device, _folder(out, resume), resume, skipped, opener, fleet)
+    return Plan(tasks, protocol, device, folder, resume, skipped, opener, fleet)
 
 
 def _chosen(
@@ -153,13 +161,8 @@ def _chosen(
     return [(name, p) for name, p in chosen if id(p) in wanted]
 
 
-def prepare(only: Sequence[str], say: Callable[[str], None]) -> None:
-    """Let prototypes get what they lack here, such as programs that can be built.
-
-    Args:
-        only: Prototypes; all of them when empty.
-        say: Told what takes long.
-    """
+def _prepare(only: Sequence[str], say: Callable[[str], None]) -> None:
+    """Let prototypes get what they lack here, such as programs that can be built."""
     names = [line.name for line in REGISTRY if not only or line.name in only]
     for name in names:
         ready = load(name).prepare if is_built(name) else None

@@ -99,11 +99,13 @@ def run(package: str, *arguments: str | Path, environment: dict[str, str] | None
 
 
 def _checked(package: str, command: list[str], environment: dict[str, str] | None = None) -> str:
+    # A sanitizer that is preloaded for this process is not meant for the compiler.
+    own = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     try:
         done = subprocess.run(
             command,
             cwd=workspace(),
-            env={**os.environ, **(environment or {})},
+            env={**own, **(environment or {})},
             capture_output=True,
             text=True,
             timeout=_LIMIT_S,

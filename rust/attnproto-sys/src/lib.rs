@@ -6,7 +6,7 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a call failed, as `[where] found X, needs Y; cure`.
 #[derive(Clone, Debug, PartialEq, Eq)]
