@@ -212,5 +212,8 @@ fn what_the_kernel_cannot_take_is_an_error() {
             .to_string()
             .contains("needs F32")
     );
-    assert_eq!(shared().expect("opened").library().version(), 1);
+    assert_eq!(
+        shared().expect("opened").library().version(),
+        attnproto_sys::VERSION
+    );
 }

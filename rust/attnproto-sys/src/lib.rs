@@ -6,7 +6,8 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-const VERSION: u32 = 2;
+/// Of the C ABI, ATTNPROTO_C_API_VERSION of cpp/c_api.h.
+pub const VERSION: u32 = 2;
 
 /// Why a call failed, as `[where] found X, needs Y; cure`.
 #[derive(Clone, Debug, PartialEq, Eq)]

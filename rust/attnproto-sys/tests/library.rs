@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use attnproto_sys::{Binding, Device, Kernel, Library};
+use attnproto_sys::{Binding, Device, Kernel, Library, VERSION};
 
 fn place(name: &str) -> PathBuf {
     std::env::var_os(name)
@@ -114,7 +114,7 @@ fn what_is_wrong_is_an_error_that_says_so() {
     assert!(other.to_string().contains("attnproto_version"), "{other}");
 
     let library = library();
-    assert_eq!(library.version(), 1);
+    assert_eq!(library.version(), VERSION);
     let refused = |kind| {
         Device::open(&library, kind, 0)
             .err()
