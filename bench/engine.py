@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 import opencl_attention
 from attnproto import _core
-from attnproto.device import CPU_ENGINES, Device
+from attnproto.device import Device
 from attnproto.kernels import flash
 from attnproto.msl import clang
 from attnproto.msl.front_end import NativeFrontEnd
+from attnproto.opening import CPU_ENGINES
 from third_party import mlx
 
 N, ROUNDS = 1024, 12

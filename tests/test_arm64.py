@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from arm64.device import Arm64Device, tools
 from attnproto import _core
-from attnproto.device import CPU_ENGINES
 from attnproto.msl import clang
 from attnproto.msl.front_end import NativeFrontEnd
+from attnproto.opening import CPU_ENGINES
 from random_kernels import HEAD, kernel
 from test_lockstep import PROJECT
 from third_party import mlx

@@ -8,9 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
-from attnproto.device import CPU_ENGINES, Device
+from attnproto.device import Device
 from attnproto.msl import bfloat, clang
 from attnproto.msl.front_end import NativeFrontEnd
+from attnproto.opening import CPU_ENGINES
 
 BFLOAT = ml_dtypes.bfloat16
 X86 = platform.machine() in ("x86_64", "AMD64")

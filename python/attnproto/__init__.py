@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING
 from .device import (
     Buffer,
     Device,
-    DeviceSummary,
     Dispatch,
     Timing,
-    devices,
-    open_device,
 )
 from .errors import (
     ArchiveRefused,
@@ -38,6 +35,7 @@ from .errors import (
     WrongResult,
 )
 from .library import Call, FunctionTable, Input, Library, Pipeline
+from .opening import DeviceSummary, devices, open_device
 
 if TYPE_CHECKING:
     from . import archive

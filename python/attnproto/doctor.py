@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import __version__
-from .device import Device, DeviceSummary, cpu_threads, devices, open_device
+from .device import Device
 from .errors import AttnprotoError
+from .opening import DeviceSummary, cpu_threads, devices, open_device
 
 _PACKAGES = ("numpy", "ml-dtypes", "scipy", "pydantic", "matplotlib", "ziglang", "llvmlite")
 

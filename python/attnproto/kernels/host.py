@@ -27,7 +27,8 @@ def opened(device: Device | str | None) -> Device:
     Raises:
         DeviceUnavailable: the device is not on this machine, or what was passed is none.
     """
-    from attnproto.device import Device, open_device
+    from attnproto.device import Device
+    from attnproto.opening import open_device
 
     return (
         device if isinstance(device, Device) else open_device("auto" if device is None else device)

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any
 
-from ..device import Device, Dispatch, cpu_threads
+from ..device import Device, Dispatch
+from ..opening import cpu_threads
 
 
 @dataclass(frozen=True)

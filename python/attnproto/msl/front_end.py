@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import _core
-from ..device import CPU_ENGINES
 from ..errors import KernelCompileError
+from ..opening import CPU_ENGINES
 from . import cache, clang, instrument, ir, lockstep, native, shipped, validation
 from .entry import (
     buffer_index,

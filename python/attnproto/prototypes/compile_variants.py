@@ -191,7 +191,7 @@ def in_new_process(
 
 def _answer(request: Sequence[Any]) -> dict[str, Any]:
     from .. import archive as archives
-    from ..device import open_device
+    from ..opening import open_device
 
     kind, count, nonce, archive, forbid_compilers = request
     device = open_device(kind)

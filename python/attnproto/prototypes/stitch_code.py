@@ -46,9 +46,9 @@ def code_of_ways(
 
 
 def _optimised(problem: FlashProblem, tile: FlashTile, way: str, modification: Modification) -> str:
-    from ..device import open_device
     from ..library import describe
     from ..msl import clang, linking, native
+    from ..opening import open_device
 
     ready = score_ways.prepare(open_device("cpu"), problem, tile, way, modification)
     described = describe(tile.source.name, ready.constants, **ready.linked)

@@ -6,9 +6,10 @@ knows the rest when it compiles, so that memory is read in runs instead of lane 
 
 from __future__ import annotations
 
-from .divergence import INDEX, LANE, POSITION, SIMDGROUP, Divergence
+from .divergence import INDEX, LANE, POSITION, Divergence
 from .flow import Flow
 from .parse import Instruction, Unsupported, size_of
+from .ranges import Ranges
 from .steps import (
     LANES,
     UNIFORM,
@@ -26,7 +27,6 @@ from .steps import (
 )  # fmt: skip
 
 LANE_BYTES = 48  # from one lane's state to the next (cpp/cpu/fiber.h)
-_MAX_SIMDGROUPS = 32
 _ROWS = tuple((lane // 4 & 4) + lane // 2 % 4 for lane in range(LANES))
 _COLUMNS = tuple((lane // 4 & 2) * 2 + lane % 2 * 2 for lane in range(LANES))
 MATRIX_STEPS = tuple(
@@ -41,11 +41,11 @@ class Offsets:
         self._flow = flow
         self._divergence = divergence
         self._found: dict[str, Offset | None] = {}
-        self._ranges: dict[str, tuple[int, int]] = {}
         self.made: dict[str, Instruction] = {}
         for name in flow.order:
             block = flow.blocks[name]
             self.made |= {i.name: i for i in (*block.phis, *block.body) if i.name}
+        self.ranges = Ranges(divergence, self.made, self.of)
         self._refuted: set[str] = set()
         while not self._settle():
             pass
@@ -203,7 +203,7 @@ class Offsets:
         if a is None or a.terms or min(a.steps) < 0:
             return None
         width = max(a.steps).bit_length()
-        return width if self.base_zeros(made.operands[0][1]) >= width else None
+        return width if self.ranges.base_zeros(made.operands[0][1]) >= width else None
 
     def _masked(self, made: Instruction, a: Offset, number: int) -> Offset | None:
         width = self.fields(made)
@@ -218,11 +218,11 @@ class Offsets:
         """Where the base is a multiple of the divisor, only the steps are divided."""
         value = made.operands[0][1]
         power = 1 << number if made.op in ("lshr", "ashr") else number
-        if power & (power - 1) or self.base_zeros(value) < power.bit_length() - 1:
+        if power & (power - 1) or self.ranges.base_zeros(value) < power.bit_length() - 1:
             return None
         if min(a.steps) < 0:
             return None
-        low, _ = self.range(value, made.type)
+        low, _ = self.ranges.of(value, made.type)
         if low < 0 or min(a.steps) != 0:
             return None
         if made.op in ("urem", "srem"):
@@ -313,7 +313,7 @@ class Offsets:
         The sum of the operands made wider is right where the operation cannot overflow. A
         base that some lane has as its value can be made wider as it is.
         """
-        low, high = self.range(value, kind)
+        low, high = self.ranges.of(value, kind)
         proven = -(1 << (bits_of(kind) - 1)) < low and high < (1 << (bits_of(kind) - 1)) - 1
         if nonnegative or (proven and low >= 0):
             cast = "sext"
@@ -330,102 +330,13 @@ class Offsets:
             return cast
         if made and made.op == "trunc" and proven and cast == "sext":
             inner_kind, inner = made.operands[0]
-            a, b = self.range(inner, inner_kind)
+            a, b = self.ranges.of(inner, inner_kind)
             half = 1 << (bits_of(kind) - 1)
             if "nsw" in made.flags or (-half <= a and b < half):
                 return cast
         if proven and cast == "sext" and found and not found.terms and min(found.steps) == 0:
             return "narrow"
         return None
-
-    def base_zeros(self, value: str) -> int:
-        """Lowest bits of a value's base that are known to be zero."""
-        number = literal(value)
-        if number is not None:
-            return 64 if number == 0 else (number & -number).bit_length() - 1
-        found = self.of(value)
-        if found and found.pure:
-            return 64
-        made = self.made.get(value)
-        if made is None:
-            return 0
-        if made.op == "load" and self._divergence.fields.get(made.operands[0][1]) in (
-            POSITION,
-            INDEX,
-        ):
-            return 5
-        if made.op in ("add", "sub", "or", "xor"):
-            return min(self.base_zeros(v) for _, v in made.operands)
-        if made.op in ("zext", "sext", "trunc", "freeze"):
-            return self.base_zeros(made.operands[0][1])
-        if made.op == "mul":
-            return sum(self.base_zeros(v) for _, v in made.operands)
-        if made.op == "shl" and (number := literal(made.operands[1][1])) is not None:
-            return self.base_zeros(made.operands[0][1]) + number
-        return 0
-
-    def range(self, value: str, kind: str) -> tuple[int, int]:
-        """Bounds, as signed numbers, of a value in every lane that computes it."""
-        if not is_whole(kind):
-            return -(1 << 63), (1 << 63) - 1
-        bits = bits_of(kind)
-        whole = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-        number = literal(value)
-        if number is not None:
-            return (number, number)
-        found = self.of(value)
-        if found and found.pure:
-            return min(found.steps), max(found.steps)
-        if value not in self._ranges:
-            self._ranges[value] = whole
-            low, high = self._range(value, whole)
-            if low < whole[0] or high > whole[1]:
-                low, high = whole
-            self._ranges[value] = (low, high)
-        return self._ranges[value]
-
-    def _range(self, value: str, whole: tuple[int, int]) -> tuple[int, int]:
-        made = self.made.get(value)
-        if made is None or made.op == "phi" or made.op in ("icmp", "fcmp"):
-            return whole
-        if made.op == "load":
-            at = self._divergence.fields.get(made.operands[0][1])
-            last = _MAX_SIMDGROUPS * LANES - 1
-            ends = {SIMDGROUP: _MAX_SIMDGROUPS - 1, INDEX: last}
-            ends |= {POSITION + 4 * axis: last for axis in range(3)}
-            return (0, ends[at]) if at in ends else whole
-        if not made.operands or not all(is_whole(k) for k, _ in made.operands):
-            return whole
-        ranges = [self.range(v, k) for k, v in made.operands]
-        a = ranges[0]
-        b = ranges[-1]
-        number = literal(made.operands[-1][1])
-        if made.op in ("sext", "freeze", "trunc"):
-            return a
-        if made.op == "zext":
-            return a if a[0] >= 0 or "nneg" in made.flags else whole
-        if made.op == "add" or (made.op == "or" and "disjoint" in made.flags):
-            return a[0] + b[0], a[1] + b[1]
-        if made.op == "sub":
-            return a[0] - b[1], a[1] - b[0]
-        if made.op == "mul":
-            products = [x * y for x in a for y in b]
-            return min(products), max(products)
-        if number is None or number < 0:
-            return whole
-        if made.op == "shl":
-            return a[0] << number, a[1] << number
-        if made.op == "and":
-            return 0, number
-        if a[0] < 0 or number == 0:
-            return whole
-        if made.op in ("lshr", "ashr"):
-            return a[0] >> number, a[1] >> number
-        if made.op in ("udiv", "sdiv"):
-            return a[0] // number, a[1] // number
-        if made.op in ("urem", "srem"):
-            return 0, number - 1
-        return whole
 
 
 def private_bytes(made: Instruction) -> int:
