@@ -10,16 +10,14 @@ else: ``None`` is a value of which nothing is known.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .function import GEP, NAME, Block, Function, address, size_of
 
 LANES = 32
 _HUGE = 1 << 62  # a multiple of every power of two that matters
 
-NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_DEFINED = re.compile(rf"^  ({NAME}) = (.*)$")
-_LABEL = re.compile(r'^("[^"]+"|[-\w.$]+):')
-_TARGETS = re.compile(rf"label ({NAME})")
 _PHI = re.compile(r"phi (.+?) (?=\[)(.*)$")
 _INCOMING = re.compile(rf"\[ ([^,]+), ({NAME}) \]")
 _BINARY = re.compile(
@@ -27,11 +25,6 @@ _BINARY = re.compile(
 )
 _CAST = re.compile(rf"(zext|sext|trunc|inttoptr|ptrtoint|bitcast|freeze)((?: \w+)*) "
                    rf"(.+?) ({NAME}|\d+)(?: to (.+))?$")  # fmt: skip
-_GEP = re.compile(
-    r"getelementptr ((?:\w+ )*?)(i8|i16|i32|i64|half|bfloat|float|<\d+ x \w+>|ptr addrspace\(\d\)"
-    r"|ptr), ptr(?: addrspace\(\d\))? ([%@][^,]+), i(?:32|64) (\S+)$"
-)
-_SIZES = {"i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 _UNIFORM_CALLS = re.compile(
     r"@llvm\.nvvm\.(?:read\.ptx\.sreg\.n?(?:ctaid|tid\.[yz]|ntid)|vote\.)|@attn_threadgroup_memory"
     r"|@_Z\d+attn_threadgroup_variable"
@@ -80,117 +73,6 @@ SOME_UNIFORM = Lanes((0,) * LANES, 1, True)
 
 def _divisor(value: int) -> int:
     return value & -value if value else _HUGE
-
-
-@dataclass
-class Block:
-    """A basic block: its label and its lines, by their number in the function."""
-
-    label: str
-    first: int
-    last: int
-    successors: list[str] = field(default_factory=list)
-
-
-def named(lines: list[str]) -> list[str]:
-    """A function whose numbered values and blocks have names, so that lines may be added."""
-    unnamed = re.findall(r"%(\d+)(?=[,)])", lines[0])
-    prefix = "n"
-    while any(re.search(rf"%{prefix}\d", line) for line in lines):
-        prefix += "n"
-    lines = [re.sub(r"%(\d+)\b", rf"%{prefix}\1", line) for line in lines]
-    lines = [re.sub(r"^(\d+):", rf"{prefix}\1:", line) for line in lines]
-    if not _LABEL.match(lines[1]):
-        lines.insert(1, f"{prefix}{len(unnamed)}:")
-    return lines
-
-
-class Function:
-    """A function's lines, what each name is defined as, and its blocks."""
-
-    def __init__(self, lines: list[str]):
-        self.lines = lines
-        self.definitions: dict[str, str] = {}
-        self.places: dict[str, int] = {}
-        self.blocks: dict[str, Block] = {}
-        self.parameters = set(re.findall(rf"{NAME}", _signature(lines[0])))
-        label, first = "%entry", 1
-        for number, line in enumerate(lines):
-            match = _DEFINED.match(line)
-            if match:
-                self.definitions[match[1]] = match[2]
-                self.places[match[1]] = number
-            labelled = _LABEL.match(line)
-            if labelled:
-                if number > first:
-                    self._close(label, first, number - 1)
-                label, first = "%" + labelled[1], number
-        self._close(label, first, len(lines) - 1)
-
-    def _close(self, label: str, first: int, last: int) -> None:
-        block = Block(label, first, last)
-        for number in range(last, first - 1, -1):
-            if re.match(r"^  (?:br|switch) |^    i\d+ ", self.lines[number]):
-                block.successors = _TARGETS.findall(self.lines[number]) + block.successors
-        self.blocks[label] = block
-
-    def block_of(self, number: int) -> Block:
-        """The block that holds a line."""
-        return next(b for b in self.blocks.values() if b.first <= number <= b.last)
-
-    def reachable(self, starts: list[str]) -> set[str]:
-        """Labels of the blocks that control may reach from others."""
-        seen: set[str] = set()
-        todo = list(starts)
-        while todo:
-            label = todo.pop()
-            if label not in seen and label in self.blocks:
-                seen.add(label)
-                todo += self.blocks[label].successors
-        return seen
-
-
-def _signature(head: str) -> str:
-    return head[head.index("(") + 1 :]
-
-
-def address(function: Function, pointer: str) -> tuple[tuple, int]:
-    """Take an address apart.
-
-    Returns:
-        What it is made of besides constants, equal for addresses that differ by a constant; and
-        that constant, in bytes.
-    """
-    offset = 0
-    terms = []
-    while True:
-        match = _GEP.match(function.definitions.get(pointer, ""))
-        if not match:
-            return (pointer, *sorted(terms)), offset
-        index, size = match[4], _size(match[2])
-        if re.fullmatch(r"-?\d+", index):
-            offset += int(index) * size
-        else:
-            terms.append((index, size))
-        pointer = match[3]
-
-
-def _size(kind: str) -> int:
-    vector = re.fullmatch(r"<(\d+) x (\w+)>", kind)
-    if vector:
-        return int(vector[1]) * _SIZES[vector[2]]
-    return _SIZES.get(kind, 8)
-
-
-def split_functions(text: str) -> Iterator[tuple[int, int]]:
-    """Line numbers of each function's first and last line."""
-    first = None
-    for number, line in enumerate(text.split("\n")):
-        if line.startswith("define "):
-            first = number
-        elif line == "}" and first is not None:
-            yield first, number
-            first = None
 
 
 class LaneAnalysis:
@@ -277,9 +159,9 @@ class LaneAnalysis:
         binary = _BINARY.match(text)
         if binary:
             return self._both(binary[4], binary[5], _OPERATIONS[binary[1]], binary[2])
-        gep = _GEP.match(text)
+        gep = GEP.match(text)
         if gep:
-            size = _size(gep[2])
+            size = size_of(gep[2])
             return self._both(
                 gep[3],
                 gep[4],

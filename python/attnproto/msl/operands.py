@@ -12,7 +12,8 @@ import itertools
 import re
 from dataclasses import dataclass
 
-from .lanes import LANES, NAME, Block, Function, LaneAnalysis, address
+from .function import NAME, Block, Function, address
+from .lanes import LANES, LaneAnalysis
 
 _LOAD = re.compile(
     rf"load (<(\d+) x )?(half|bfloat|float)>?, ptr addrspace\((\d)\) ({NAME}|@\S+), "
@@ -37,7 +38,7 @@ class Element:
 
     Attributes:
         pointer: what was loaded from.
-        origin: what its address is made of besides constants (lanes.address).
+        origin: what its address is made of besides constants (function.address).
         base: the constant part of the pointer, bytes.
         offset: the constant part of the element's own address, bytes.
     """

@@ -17,7 +17,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .lanes import NAME, Function, LaneAnalysis, named, split_functions
+from .function import NAME, Function, named, split_functions
+from .lanes import LaneAnalysis
 from .operands import Fragment, Reader, element
 
 _CALL = re.compile(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .lanes import NAME, Function, address, named, split_functions
+from .function import NAME, Function, address, named, split_functions
 from .operands import WRITES
 
 _LOAD = re.compile(rf"load (half|bfloat|i16), ptr addrspace\(1\) ({NAME}), ")
