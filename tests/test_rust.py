@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -141,7 +142,7 @@ def test_without_cargo_run_all_says_so_in_a_line_and_goes_on(tmp_path) -> None:
     ]
     done = subprocess.run(
         [sys.executable, bench, *options],
-        env={"PATH": "/nowhere", "HOME": str(tmp_path)},
+        env={**os.environ, "PATH": "/nowhere"},
         capture_output=True,
         text=True,
     )
