@@ -2,7 +2,7 @@
 
 import numpy as np
 from attnproto import _core
-from attnproto import device as devices
+from attnproto import opening
 from attnproto.prototypes import Outcome, Prototype
 
 TEXT = """
@@ -19,7 +19,7 @@ def open_device(kind):
     from attnproto.msl.front_end import NativeFrontEnd
 
     _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), 1))
-    return devices.open_device(kind)
+    return opening.open_device(kind)
 
 
 def run(point, device, mode):

@@ -9,18 +9,17 @@ from __future__ import annotations
 import gc
 import re
 
-import attnproto.device as devices
 import pytest
-from attnproto import _core
+from attnproto import _core, opening
 from attnproto.msl.front_end import NativeFrontEnd
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _kernels_on_the_cpu():
-    _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), devices.cpu_threads()))
+    _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), opening.cpu_threads()))
     yield
     _core.metal_double.use(None)
-    devices._opened.__wrapped__.cache_clear()
+    opening._opened.__wrapped__.cache_clear()
     gc.collect()
 
 
