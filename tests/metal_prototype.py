@@ -1,8 +1,7 @@
 """A prototype on the Metal device, and the software double opened inside a runner's worker."""
 
 import numpy as np
-from attnproto import _core
-from attnproto import opening
+from attnproto import _core, opening
 from attnproto.prototypes import Outcome, Prototype
 
 TEXT = """
