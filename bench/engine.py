@@ -80,12 +80,11 @@ def main() -> None:
     """Print GFLOP/s a core of both engines and of PoCL, and their ratios."""
     print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, one head")
     runs: dict[tuple, Callable[[], object]] = {}
+    devices = {name: Device(_core.open_cpu(made, 1)) for name, made in front_ends().items()}
     for label, kernel in KERNELS.items():
         for d, dtype in CASES:
-            for engine, front_end in front_ends().items():
-                runs[label, d, dtype, engine] = kernel(
-                    Device(_core.open_cpu(front_end, 1)), d, dtype
-                )
+            for engine, device in devices.items():
+                runs[label, d, dtype, engine] = kernel(device, d, dtype)
     try:
         runs[POCL] = opencl_attention.prepare(*(x[0, 0] for x in tensors(64, "float32")[:3]))
     except opencl_attention.Missing as missing:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from attnproto import _core
-from attnproto.device import Buffer, Device, Dispatch, Timing
+from attnproto.device import Buffer, Device, Dispatch, Timing, _axes
 from attnproto.library import Library, Pipeline, describe
 from attnproto.msl import clang
 from attnproto.msl.export import shared_object
@@ -72,7 +72,8 @@ class Arm64Device(Device):
                 words.append(f"{index}:{kind}:{path}")
             for index, nbytes in (dispatch.threadgroup_bytes or {}).items():
                 words.append(f"{index}:t:{nbytes}")
-            numbers = [*_three(dispatch.threadgroups), *_three(dispatch.threads)]
+            numbers = _axes(dispatch.threadgroups, "threadgroups")
+            numbers += _axes(dispatch.threads, "threads")
             command = ["qemu-aarch64", "-L", ROOT, self.tools / "run_kernel", kernel]
             command += [str(n) for n in (self.threads, *numbers)]
             done = subprocess.run([*command, *words], capture_output=True, text=True)
@@ -80,11 +81,6 @@ class Arm64Device(Device):
             for array, path in written:
                 array.reshape(-1).view(np.uint8)[:] = np.frombuffer(path.read_bytes(), np.uint8)
         self.runs += 1
-
-
-def _three(axes) -> tuple[int, int, int]:
-    axes = tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
-    return (*axes, 1, 1)[:3]
 
 
 def tools() -> Path | None:

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import re
 
-_VALUE = r"(?:<[^>]*>|splat \([^)]*\)|[^ ,]+)"
+from .contraction import FLAGS, VALUE
+
 _KIND = r"(?P<kind>bfloat|<\d+ x bfloat>)"
-_FLAGS = r"(?P<flags>(?:(?:contract|reassoc|nnan|ninf|nsz|arcp|afn|fast) )*)"
+_FLAGS = rf"(?P<flags>{FLAGS})"
 _NAME = r"^  (?P<name>\S+) = "
-_WIDEN = re.compile(rf"{_NAME}fpext {_FLAGS}{_KIND} (?P<value>{_VALUE}) to (?P<to>[^,]*)")
+_WIDEN = re.compile(rf"{_NAME}fpext {_FLAGS}{_KIND} (?P<value>{VALUE}) to (?P<to>[^,]*)")
 _ROUND = re.compile(
     rf"{_NAME}(?P<op>fptrunc|sitofp|uitofp) (?P<flags>(?:\w+ )*?)"
-    rf"(?P<source><\d+ x \w+>|\w+) (?P<value>{_VALUE}) to {_KIND}"
+    rf"(?P<source><\d+ x \w+>|\w+) (?P<value>{VALUE}) to {_KIND}"
 )
-_WHOLE = re.compile(rf"{_NAME}(?P<op>fptosi|fptoui) {_KIND} (?P<value>{_VALUE}) to (?P<to>[^,]*)")
+_WHOLE = re.compile(rf"{_NAME}(?P<op>fptosi|fptoui) {_KIND} (?P<value>{VALUE}) to (?P<to>[^,]*)")
 _COMPUTE = re.compile(
     rf"{_NAME}(?P<op>fneg|fadd|fsub|fmul|fdiv|frem|fcmp) {_FLAGS}(?P<predicate>\w+ )??{_KIND} "
-    rf"(?P<values>{_VALUE}(?:, {_VALUE})?)"
+    rf"(?P<values>{VALUE}(?:, {VALUE})?)"
 )
 _CALL = re.compile(
     rf"{_NAME}(?:tail )?call {_FLAGS}{_KIND} @llvm\.(?P<op>\w+)\.(?P<lanes>v\d+)?bf16"
@@ -62,7 +63,7 @@ def lower(text: str) -> str:
         return text
     writer = _Writer()
     lines = [out for line in text.split("\n") for out in writer.line(line)]
-    return "\n".join([*map(_as_integers, lines), *writer.functions(text)]) + "\n"
+    return "\n".join([*map(_as_integers, lines), *writer.declarations(text)]) + "\n"
 
 
 def _as_integers(line: str) -> str:
@@ -106,7 +107,7 @@ class _Writer:
         return [*lines, f"  {name} = {match['op']} {wide} {own} to {match['to']}"]
 
     def _compute(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
-        lines, values = self._widened(kind, re.findall(_VALUE, match["values"]))
+        lines, values = self._widened(kind, re.findall(VALUE, match["values"]))
         made = f"{match['op']} {match['flags']}{match['predicate'] or ''}{wide} {', '.join(values)}"
         if match["op"] == "fcmp":
             return [*lines, f"  {name} = {made}"]
@@ -149,7 +150,7 @@ class _Writer:
 
         return re.sub(r"%(\w+)", named, filled).split("\n")
 
-    def functions(self, text: str) -> list[str]:
+    def declarations(self, text: str) -> list[str]:
         return [
             declared
             for name, declared in sorted(self.called.items())

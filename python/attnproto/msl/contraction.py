@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 
 _NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_VALUE = r"(?:<[^>]*>|splat \([^)]*\)|[^ ,]+)"
+VALUE = r"(?:<[^>]*>|splat \([^)]*\)|[^ ,]+)"
 _TYPE = r"float|double|<\d+ x (?:float|double)>"
-_FLAGS = r"(?:(?:contract|reassoc|nnan|ninf|nsz|arcp|afn|fast) )*"
-_OPERATION = re.compile(
-    rf"^  ({_NAME}) = (fmul|fadd|fsub) ({_FLAGS})({_TYPE}) ({_VALUE}), ({_VALUE})"
-)
+FLAGS = r"(?:(?:contract|reassoc|nnan|ninf|nsz|arcp|afn|fast) )*"
+_OPERATION = re.compile(rf"^  ({_NAME}) = (fmul|fadd|fsub) ({FLAGS})({_TYPE}) ({VALUE}), ({VALUE})")
 _LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
 _USED = re.compile(_NAME)
 
