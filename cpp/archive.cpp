@@ -120,7 +120,9 @@ void check_archive(const ArchiveFile& archive, const std::string& path, Device& 
   } else {
     std::map<std::string, std::string> facts;
     for (const auto& [name, value] : device.properties()) facts[name] = value;
-    here["processor"] = device.info().name + " " + facts["architecture"];
+    // Machine code of a CUDA architecture runs on every GPU of it.
+    const bool cuda = here["kind"] == "cuda";
+    here["processor"] = (cuda ? "" : device.info().name + " ") + facts["architecture"];
     here["os"] = facts["os"];
   }
   for (const char* name : {"kind", "processor", "os"}) {

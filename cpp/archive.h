@@ -16,7 +16,7 @@ struct ArchivedPipeline {
   std::string linked;     // names, separated by commas
   std::string privately;  // names, separated by commas
   std::vector<std::pair<std::string, std::string>> constants;  // true, false or a number
-  std::string code;  // cpu: a shared object (cpu/exported.h); may be empty
+  std::string code;  // for libattnproto (cpu/exported.h, cuda/exported.h); may be empty
 };
 
 struct ArchiveFile {

@@ -174,6 +174,9 @@ NB_MODULE(_core, m) {
           },
           "arguments"_a, "static_threadgroup_bytes"_a, "max_threads"_a, "entry_address"_a, "code"_a,
           "function_addresses"_a, "compile_us"_a, "function_us"_a, "cached"_a)
+      .def_ro("arguments", &KernelImage::arguments)
+      .def_ro("static_threadgroup_bytes", &KernelImage::static_threadgroup_bytes)
+      .def_ro("max_threads", &KernelImage::max_threads)
       .def_prop_ro(
           "code",
           [](const KernelImage& self) { return nb::bytes(self.code.data(), self.code.size()); })
@@ -259,6 +262,7 @@ NB_MODULE(_core, m) {
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0, "validate"_a = false);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);
+  m.attr("CUDA_BUFFER_ALIGNMENT") = cuda::kBufferAlignment;
   m.def(
       "assemble_ptx",
       [](const std::string& ptx) {

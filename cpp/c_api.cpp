@@ -8,6 +8,7 @@
 #include "archive.h"
 #include "cpu/cpu_device.h"
 #include "cpu/exported.h"
+#include "cuda/exported.h"
 #include "device.h"
 #include "error.h"
 #include "metal/metal_device.h"
@@ -53,6 +54,9 @@ Result guarded(Result failed, Work work) {
   }
   return failed;
 }
+
+// Metal has its compiler in the system; other devices read what Python exported.
+bool has_compiler(const Device& device) { return device.info().kind == "metal"; }
 
 Constant constant(const attnproto_constant& from) {
   std::string name = given(from.name, "the name of a constant");
@@ -123,8 +127,9 @@ attnproto_device* attnproto_open(const char* kind, uint32_t threads) {
     std::string name = given(kind, "the name of a device");
     if (name == "cpu") return new attnproto_device{open_cpu(exported_kernels(), threads)};
     if (name == "metal") return new attnproto_device{open_metal()};
+    if (name == "cuda") return new attnproto_device{open_cuda(exported_gpu_kernels())};
     throw Error(ErrorKind::DeviceUnavailable,
-                "[c_api.open] found device '" + name + "', needs 'metal' or 'cpu'");
+                "[c_api.open] found device '" + name + "', needs 'metal', 'cuda' or 'cpu'");
   });
 }
 
@@ -139,9 +144,9 @@ attnproto_kernel* attnproto_load(attnproto_device* device, const char* path) {
   return guarded<attnproto_kernel*>(nullptr, [&] {
     Device& on = *given(device, "a device")->device;
     given(path, "a path");
-    if (on.info().kind != "cpu")
+    if (has_compiler(on))
       refuse("[c_api.load] found device " + on.info().kind +
-             ", needs cpu for an exported kernel; compile its text");
+             ", needs cpu or cuda for an exported kernel; compile its text");
     auto library = on.library(path);
     PipelineDescriptor wanted;
     wanted.function = library->functions().front();
@@ -158,10 +163,10 @@ attnproto_kernel* attnproto_compile(attnproto_device* device, const char* msl_te
     wanted.function = given(function, "the name of a function");
     wanted.constants = ::constants(constants, constant_count);
     given(msl_text, "a text");
-    if (on.info().kind == "cpu")
+    if (!has_compiler(on))
       throw Error(ErrorKind::KernelCompileError,
-                  "[c_api.compile] found device cpu for " + wanted.function + " with " +
-                      std::to_string(wanted.constants.size()) +
+                  "[c_api.compile] found device " + on.info().kind + " for " + wanted.function +
+                      " with " + std::to_string(wanted.constants.size()) +
                       " constants, needs one with a compiler of its own; load an exported kernel");
     return new attnproto_kernel{on.library(msl_text)->pipeline(wanted)};
   });
@@ -174,9 +179,8 @@ attnproto_archive* attnproto_open_archive(attnproto_device* device, const char* 
     std::shared_ptr<Device> on = given(device, "a device")->device;
     ArchiveFile file = read_archive(given(path, "a path"));
     check_archive(file, path, *on);
-    // The cpu device's own file is for Python; each kernel brings the code for this library.
-    const bool needed = on->info().kind != "cpu";
-    TemporaryFile payload(needed ? file.payload : "");
+    // Without a compiler the device's own file is for Python; each kernel brings its code for C.
+    TemporaryFile payload(has_compiler(*on) ? file.payload : "");
     return new attnproto_archive{on, std::move(file), std::move(payload)};
   });
 }
@@ -189,7 +193,7 @@ attnproto_kernel* attnproto_archived(attnproto_archive* archive, const char* msl
     PipelineDescriptor wanted;
     wanted.function = given(function, "the name of a function");
     wanted.constants = ::constants(constants, constant_count);
-    if (on.info().kind == "cpu") {
+    if (!has_compiler(on)) {
       const ArchivedPipeline& found =
           find_pipeline(archive->file, msl_text ? msl_text : "", wanted.function, wanted.constants);
       if (found.code.empty())

@@ -60,13 +60,13 @@ typedef struct {
 uint32_t attnproto_version(void);
 const char* attnproto_last_error(void);
 
-/* kind: "metal" or "cpu"; threads: of the cpu device, 0 for one a core. */
+/* kind: "metal", "cuda" or "cpu"; threads: of the cpu device, 0 for one a core. */
 attnproto_device* attnproto_open(const char* kind, uint32_t threads);
 void attnproto_close(attnproto_device*);
 /* "measured" or "emulated": what a time of this device is worth. */
 const char* attnproto_tier(const attnproto_device*);
 
-/* A kernel exported for the cpu device (attnproto.msl.export). */
+/* A kernel exported for the cpu or the cuda device (attnproto.msl.export). */
 attnproto_kernel* attnproto_load(attnproto_device*, const char* path);
 /* A kernel from its text, on a device that has a compiler of its own. */
 attnproto_kernel* attnproto_compile(attnproto_device*, const char* msl_text, const char* function,
@@ -77,7 +77,7 @@ void attnproto_release_kernel(attnproto_kernel*);
  * is not as written or it was built for another device, processor or operating system. */
 attnproto_archive* attnproto_open_archive(attnproto_device*, const char* path);
 /* A kernel of the archive, and an error where it holds none such: nothing is compiled that it does
- * not hold. msl_text may be NULL on the cpu device, where the name and the constants choose. */
+ * not hold. msl_text may be NULL but on Metal: the name and the constants choose. */
 attnproto_kernel* attnproto_archived(attnproto_archive*, const char* msl_text, const char* function,
                                      const attnproto_constant*, size_t constant_count);
 void attnproto_release_archive(attnproto_archive*);
@@ -90,7 +90,7 @@ void attnproto_release_buffer(attnproto_buffer*);
 /* Runs one dispatch to its end; gpu_us, where not NULL, receives the device's own time. */
 int attnproto_run(attnproto_device*, attnproto_kernel*, const attnproto_dispatch*, double* gpu_us);
 
-/* What an exported kernel file holds, under the symbol attnproto_exported. */
+/* What a kernel exported for the cpu device holds, under the symbol attnproto_exported. */
 typedef struct {
   uint32_t kind; /* 0 buffer, 1 threadgroup memory */
   uint32_t index;

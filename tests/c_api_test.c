@@ -19,9 +19,11 @@ static void check_error(int failed, const char* part, const char* what) {
 }
 
 /* argv: the library, an exported kernel, an archive of it with shift = 1.5 and = 2, a copy that
- * lost its end, one built for another system, and the kernel's text. */
+ * lost its end, one built for another system, the kernel's text, and the device: cpu or cuda. */
 int main(int argc, char** argv) {
-  if (argc != 7) return 2;
+  if (argc != 8) return 2;
+  const char* kind = argv[7];
+  const int on_cpu = !strcmp(kind, "cpu");
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     fprintf(stderr, "%s\n", dlerror());
@@ -50,11 +52,14 @@ int main(int argc, char** argv) {
   *(void**)&last_error = dlsym(library, "attnproto_last_error");
 
   check(version() == ATTNPROTO_C_API_VERSION, "version");
-  check_error(!open("tpu", 0), "needs 'metal' or 'cpu'", "an unknown device");
+  check_error(!open("tpu", 0), "needs 'metal', 'cuda' or 'cpu'", "an unknown device");
   check_error(!open(NULL, 0), "found NULL", "no device name");
-  attnproto_device* device = open("cpu", 2);
-  check(device && !strcmp(tier(device), "emulated"), "open");
-  check_error(!load(device, "/nowhere.so"), "[cpu.load]", "a missing kernel");
+  attnproto_device* device = open(kind, 2);
+  check(device && !strcmp(tier(device), on_cpu ? "emulated" : "measured"), "open");
+  if (!device) return 1;
+  check_error(!load(device, "/nowhere.so"), on_cpu ? "[cpu.load]" : "[cuda.load]",
+              "a missing kernel");
+  check_error(!load(device, argv[3]), on_cpu ? "[cpu.load]" : "[cuda.load]", "no kernel");
   check_error(!load(NULL, argv[2]), "needs a device", "no device");
   check_error(!compile(device, "kernel void f() {}", "f", NULL, 0), "compiler of its own",
               "compiling without a compiler");
@@ -113,6 +118,11 @@ int main(int argc, char** argv) {
   check(run(device, other, &dispatch, NULL) == 0, "a kernel outlives its archive");
   release_kernel(other);
 
+  if (!on_cpu) {
+    bindings[1].offset = 4;
+    check_error(run(device, kernel, &dispatch, NULL), "multiple of 16", "a buffer between words");
+    bindings[1].offset = 0;
+  }
   bindings[1].kind = 9;
   check_error(run(device, kernel, &dispatch, NULL), "kind 9", "an unknown binding");
   bindings[1].kind = ATTNPROTO_BUFFER;

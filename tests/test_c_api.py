@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import attnproto
 import pytest
 from attnproto import archive, rust
+from attnproto.errors import DeviceUnavailable
 from attnproto.msl.export import export
 from test_archive import rewrite
 
@@ -31,12 +33,18 @@ kernel void add(device const float* a [[buffer(0)]], device float* b [[buffer(1)
 """
 
 
-def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(
+    tmp_path: Path, kind: str
+) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler on the path")
-    kernel = export(TEXT, "add", tmp_path / "add.so", {"shift": 1.5})
-    device = attnproto.open_device("cpu")
+    try:
+        device = attnproto.open_device(kind)
+    except DeviceUnavailable as missing:
+        pytest.skip(str(missing))
+    kernel = export(TEXT, "add", tmp_path / "add", {"shift": 1.5}, device)
     builder = archive.build(device)
     for shift in (1.5, 2.0):
         builder.add(device.library(TEXT), "add", {"shift": shift})
@@ -49,8 +57,9 @@ def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(tmp_path
     options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", HERE.parent / "cpp"]
     command = [compiler, *options, HERE / "c_api_test.c", "-o", program, "-ldl"]
     subprocess.run(command, check=True)
-    given = [LIBRARY, kernel, stored, truncated, foreign, TEXT]
-    # No Python, no compiler and no cache: nothing but the files.
-    done = subprocess.run([program, *given], capture_output=True, text=True, env={})
+    given = [LIBRARY, kernel, stored, truncated, foreign, TEXT, kind]
+    # No Python, no compiler and no cache: nothing but the files, and where drivers are.
+    only = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    done = subprocess.run([program, *given], capture_output=True, text=True, env=only)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "all checks passed\n"

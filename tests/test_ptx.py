@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from attnproto import _core, static_code
 from attnproto.device import Device, Timing
-from attnproto.errors import DeviceUnavailable
+from attnproto.errors import DeviceUnavailable, KernelCompileError
 from attnproto.kernels import flash, score_ways
 from attnproto.kernels.flash import FlashTile
 from attnproto.kernels.gqa import expand_heads
@@ -22,6 +22,13 @@ from attnproto.msl import ptx
 from third_party import mlx
 
 SM = "sm_90"
+TABLE = """
+[[visible]] float twice(float x) { return 2.0f * x; }
+kernel void through(device float* x [[buffer(0)]],
+                    metal::visible_function_table<float(float)> table [[buffer(1)]]) {
+  x[0] = table[0](x[0]);
+}
+"""
 
 
 class Recorder(ptx.PtxFrontEnd):
@@ -246,3 +253,27 @@ def test_every_way_to_dispatch_compiles(device):
         score_ways.prepare(device, problem, tile, way, modification)
     tables = [code for _, code in device.front_end.codes if "attn_table" in code]
     assert len(tables) == 1
+
+
+def test_an_exported_kernel_says_what_its_host_must_know():
+    text = """
+constant float shift [[function_constant(0)]];
+[[max_total_threads_per_threadgroup(128)]]
+kernel void add(device float* a [[buffer(1)]], constant ulong& n [[buffer(2)]],
+                threadgroup float* shared [[threadgroup(0)]],
+                uint i [[thread_index_in_threadgroup]]) {
+  threadgroup float more[64];
+  more[i % 64] = a[i];
+  threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+  a[i] = more[63 - i % 64] + shared[0] + shift + float(n);
+}
+"""
+    described = _core.PipelineDescriptor("add", [_core.Constant("shift", 1.5)])
+    head, _, code = ptx.exported(text, described, SM).decode().partition("\n\n")
+    assert head.splitlines() == [
+        "// attnproto 1", "// function add 0 256 128", "// buffer 1 4 a", "// buffer 2 8 n",
+        "// threadgroup 0 4 shared",
+    ]  # fmt: skip
+    assert ".visible .entry attn_launch_0" in code
+    with pytest.raises(KernelCompileError, match="needs none: the C ABI binds no tables"):
+        ptx.exported(TABLE, _core.PipelineDescriptor("through", [], ["twice"]), SM)

@@ -162,8 +162,8 @@ def test_texts_are_exported_for_a_host_with_a_compiler(tmp_path) -> None:
         assert (d, chosen) == ("64", causal)
         assert f'host_name("{function}")' in (tmp_path / file).read_text()
         assert f"causal={causal}" in constants.split(",")
-    with pytest.raises(UnsupportedProblem, match="needs cpu or metal"):
-        export_flash(tmp_path, (64,), "cuda")
+    with pytest.raises(UnsupportedProblem, match="needs one of cpu, cuda, metal"):
+        export_flash(tmp_path, (64,), "opencl")
 
 
 def test_the_findings_on_generated_code_carry_their_figures() -> None:

@@ -168,7 +168,9 @@ class CudaDevice final : public Device {
   }
   uint64_t allocated_bytes() const override { return context_->allocated_bytes(); }
   std::vector<std::pair<std::string, std::string>> properties() const override {
-    return {{"architecture", context_->architecture()}, {"driver", context_->driver_version()}};
+    // To compiled code the driver is what an operating system is to others'.
+    return {{"architecture", context_->architecture()},
+            {"os", "NVIDIA driver for CUDA " + context_->driver_version()}};
   }
 
   Timing submit(const std::vector<Dispatch>& dispatches) override {

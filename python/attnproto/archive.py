@@ -2,10 +2,10 @@
 
 The file says what it is, the SHA-256 of the rest, for which device, system and compiler it was
 built, and which pipelines it holds, in lines of fields parted by tabs; an empty line ends them.
-What the device itself stores follows (Metal: a binary archive; cpu: object code by its keys), and
-for the cpu device a shared object of each pipeline, which libattnproto opens where there is no
-Python (cpp/c_api.h). Where the device or one of the others differs, or a byte is wrong, the archive
-is refused and can be built anew.
+What the device itself stores follows (Metal: a binary archive; cpu and cuda: machine code by its
+keys), and for the cpu and the cuda device a file of each pipeline that libattnproto opens where
+there is no Python (cpp/c_api.h). Where the device or one of the others differs, or a byte is wrong,
+the archive is refused and can be built anew.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def identity(device: Device) -> dict[str, str]:
         return {
             "kind": "cuda",
             "processor": facts["architecture"],
-            "os": f"NVIDIA driver for CUDA {facts['driver']}",
+            "os": facts["os"],
             "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
         }
     system = facts.get("os", platform.platform())
@@ -134,8 +134,7 @@ class Builder:
                 "private": sorted(private or {}),
             }
         )
-        cpu = self._device.kind == "cpu"
-        self._code.append(manifest.code_for_c(library.text, described) if cpu else b"")
+        self._code.append(manifest.code_for_c(library.text, described, self._device))
 
     def save(self, path: str | os.PathLike[str]) -> Archive:
         """Write the archive, replacing the file in one step.

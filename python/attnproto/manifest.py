@@ -46,7 +46,7 @@ def _value(text: str) -> bool | int | float:
 def by_name(device: Device, library: Library, constants: Constants) -> dict[str, Any]:
     """Constants by the names that the text gives them, where the text can be asked."""
     plain = {key: _plain(value) for key, value in constants.items()}
-    if device.kind != "cpu":
+    if device.kind == "metal":
         return {str(key): value for key, value in plain.items()}
     from .msl import clang
     from .msl.library import library_head
@@ -57,12 +57,14 @@ def by_name(device: Device, library: Library, constants: Constants) -> dict[str,
     return named | {k: v for k, v in plain.items() if isinstance(k, str)}
 
 
-def code_for_c(text: str, described: _core.PipelineDescriptor) -> bytes:
-    """The kernel for libattnproto; nothing where it cannot be linked for it."""
+def code_for_c(text: str, described: _core.PipelineDescriptor, device: Device) -> bytes:
+    """The kernel for libattnproto; nothing where it needs none, or cannot be linked for it."""
+    if device.kind == "metal":
+        return b""
     from .msl import export
 
     try:
-        return export.shared_object(text, described)
+        return export.code(text, described, device)
     except AttnprotoError:
         return b""
 

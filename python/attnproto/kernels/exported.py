@@ -15,6 +15,7 @@ from .variant import Variant
 INDEX = "flash.tsv"
 # Long enough for the tile that long sequences get.
 _QUERIES = 1024
+_SUFFIXES = {"cpu": ".so", "cuda": ".ptx", "metal": ".metal"}
 
 
 def export_flash(
@@ -26,7 +27,8 @@ def export_flash(
         folder: where; ``flash.tsv`` names the device, then lists D, causal, Br, threads, file,
             function and function constants of each.
         dimensions: head dimensions.
-        device: ``cpu`` writes shared objects, ``metal`` texts, which its host compiles.
+        device: ``cpu`` writes shared objects, ``cuda`` PTX for this machine's GPU,
+            ``metal`` texts, which its host compiles.
 
     Returns:
         The folder.
@@ -34,10 +36,11 @@ def export_flash(
     Raises:
         UnsupportedProblem: no kernel covers a dimension, or another device.
         KernelCompileError: a file cannot be written.
+        DeviceUnavailable: there is no such device, which code for it needs.
     """
-    if device not in ("cpu", "metal"):
+    if device not in _SUFFIXES:
         raise UnsupportedProblem(
-            f"[flash.export] found device {device!r}, needs cpu or metal; pass one of them"
+            f"[flash.export] found device {device!r}, needs one of {', '.join(_SUFFIXES)}; pass one"
         )
     folder = Path(folder)
     lines = [f"{device}\n"]
@@ -49,13 +52,11 @@ def export_flash(
                 "aligned_queries": False,
                 "aligned_keys": False,
             }
-            name = f"flash_float32_d{d}{'_causal' if causal else ''}"
-            if device == "cpu":
-                name += ".so"
-                export(tile.source.text, tile.source.name, folder / name, constants)
-            else:
-                name += ".metal"
+            name = f"flash_float32_d{d}{'_causal' if causal else ''}{_SUFFIXES[device]}"
+            if device == "metal":
                 (folder / name).write_text(tile.source.text)
+            else:
+                export(tile.source.text, tile.source.name, folder / name, constants, device)
             chosen = ",".join(f"{key}={int(value)}" for key, value in constants.items())
             fields = (d, int(causal), tile.br, tile.threads, name, tile.source.name, chosen)
             lines.append("\t".join(map(str, fields)) + "\n")

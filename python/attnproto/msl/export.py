@@ -1,7 +1,7 @@
 """Kernels as files that the C ABI loads without Python (cpp/c_api.h).
 
-A file is a shared object: the kernel's object code for both engines, which it calls by name, and
-a table that describes it.
+For the cpu device a file is a shared object: the kernel's object code for both engines, which it
+calls by name, and a table that describes it. For the cuda device see ``ptx.exported``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import _core
 from ..errors import DeviceUnavailable, KernelCompileError
 from . import cache, clang, native
 from .front_end import NativeFrontEnd, ObjectCode
+
+if TYPE_CHECKING:
+    from ..device import Device
 
 _VERSION = 2  # ATTNPROTO_C_API_VERSION
 
@@ -95,11 +99,7 @@ def shared_object(
     function = descriptor.function
     target = dataclasses.replace(target or clang.host_target(), linked=True)
     code = NativeFrontEnd(engine="fibers", target=target).object_code(text, descriptor)
-    if any(one.kind == _core.ArgumentKind.FUNCTION_TABLE for one in code.arguments):
-        raise KernelCompileError(
-            f"[export] found a function table among the arguments of {function}, needs none: the C "
-            "ABI binds no tables; link the function privately"
-        )
+    check_no_table(function, code.arguments)
     objects = {"lane.o": code.object_file}
     whole = NativeFrontEnd(engine=engine, target=target).object_code(text, descriptor)
     if whole.engine == "lockstep":
@@ -134,29 +134,65 @@ def _linked(function: str, objects: Mapping[str, bytes], linking: list[str]) -> 
         return (place / "kernel.so").read_bytes()
 
 
+def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> None:
+    """Refuse a kernel that calls through a function table.
+
+    Raises:
+        KernelCompileError: one of the arguments is such a table.
+    """
+    if any(one.kind == _core.ArgumentKind.FUNCTION_TABLE for one in arguments):
+        raise KernelCompileError(
+            f"[export] found a function table among the arguments of {function}, needs none: the C "
+            "ABI binds no tables; link the function privately"
+        )
+
+
+def code(text: str, descriptor: _core.PipelineDescriptor, device: Device) -> bytes:
+    """Compile one kernel into what ``attnproto_load`` reads on a device.
+
+    Args:
+        text: MSL.
+        descriptor: kernel, constants and privately linked functions.
+        device: an open cpu or cuda device.
+
+    Raises:
+        KernelCompileError: as ``shared_object`` or ``ptx.exported``.
+        DeviceUnavailable: there is no compiler.
+    """
+    if device.kind == "cuda":
+        from . import ptx
+
+        return ptx.exported(text, descriptor, dict(device._core.properties())["architecture"])
+    return shared_object(text, descriptor)
+
+
 def export(
     text: str,
     function: str,
     path: str | os.PathLike[str],
     constants: Mapping[str, bool | int | float] | None = None,
+    device: Device | str = "cpu",
 ) -> Path:
-    """Compile one kernel for the cpu device and write it as a file.
+    """Compile one kernel for the cpu or the cuda device and write it as a file.
 
     Args:
         text: MSL.
         function: the kernel.
         path: where; the file is replaced in one step.
         constants: function constants by name.
+        device: the device that will run it, or its name.
 
     Returns:
         The file's path, for ``attnproto_load``.
 
     Raises:
-        KernelCompileError: as ``shared_object``, or the file cannot be written.
-        DeviceUnavailable: there is no compiler.
+        KernelCompileError: as ``code``, or the file cannot be written.
+        DeviceUnavailable: there is no compiler, or no such device.
     """
+    from ..kernels.host import opened
+
     given = [_core.Constant(name, value) for name, value in (constants or {}).items()]
-    content = shared_object(text, _core.PipelineDescriptor(function, given))
+    content = code(text, _core.PipelineDescriptor(function, given), opened(device))
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

@@ -14,10 +14,12 @@ from .. import _core
 from ..errors import KernelCompileError
 from . import cache, clang, shipped, tensor, wide
 from .entry import launch_name
+from .export import check_no_table
 from .front_end import arguments
 from .library import library_head, own_sources, ship_heads, text_key
 from .linking import present_parameters, specialised, table_symbols
 
+_EXPORTED_VERSION = 1  # kVersion of cpp/cuda/exported.cpp
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
@@ -220,3 +222,32 @@ class PtxFrontEnd(_core.FrontEnd):
         content = numbers + code.encode()
         cache.write(name, content)
         return content, function_us
+
+
+def exported(text: str, descriptor: _core.PipelineDescriptor, architecture: str) -> bytes:
+    """Compile one kernel for ``attnproto_load`` on a cuda device.
+
+    Comments in front of the PTX say what the host must know: the function, its number, bytes of
+    static threadgroup memory and most threads; then each argument's index, least bytes and name.
+
+    Args:
+        text: MSL.
+        descriptor: kernel, constants and privately linked functions.
+        architecture: the GPU's, such as ``sm_90``; later ones run the code too.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        KernelCompileError: the text is not valid, or the kernel calls through a function table.
+        DeviceUnavailable: there is no compiler.
+    """
+    image = PtxFrontEnd(architecture, _core.CUDA_BUFFER_ALIGNMENT).compile(text, descriptor)
+    check_no_table(descriptor.function, image.arguments)
+    numbers = image.entry_address, image.static_threadgroup_bytes, image.max_threads
+    lines = [("attnproto", _EXPORTED_VERSION), ("function", descriptor.function, *numbers)]
+    for one in image.arguments:
+        what = "buffer" if one.kind == _core.ArgumentKind.BUFFER else "threadgroup"
+        lines.append((what, one.index, one.min_bytes, one.name))
+    head = "".join(f"// {' '.join(map(str, fields))}\n" for fields in lines)
+    return f"{head}\n".encode() + image.code

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import gate, rust, stats
-from ..errors import DeviceUnavailable, UnsupportedProblem
+from ..errors import DeviceUnavailable
 from ..kernels.exported import export_flash
 from ..kernels.tile import default_tile
 from ..problem import AttentionProblem
@@ -69,13 +69,8 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     """Run one point.
 
     Raises:
-        UnsupportedProblem: a device that the C ABI does not open.
         DeviceUnavailable: cargo, the checkout or libattnproto is missing.
     """
-    if device.kind not in ("cpu", "metal"):
-        raise UnsupportedProblem(
-            f"[burn] found device {device.kind}, needs one of the C ABI; pass --device cpu or metal"
-        )
     why = missing()
     if why:
         raise DeviceUnavailable(f"[burn] {why}")

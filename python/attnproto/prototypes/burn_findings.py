@@ -12,6 +12,7 @@ _TAGS = ["burn", "rust"]
 _WHOSE = {
     "cpu": "it is an emulation, and says nothing about Metal's dispatch",
     "metal": "what is left holds Metal's encoding, commit and wait",
+    "cuda": "what is left holds copies to and from the GPU, which has memory of its own",
 }
 
 
