@@ -48,12 +48,12 @@ def by_name(device: Device, library: Library, constants: Constants) -> dict[str,
     plain = {key: _plain(value) for key, value in constants.items()}
     if device.kind == "metal":
         return {str(key): value for key, value in plain.items()}
-    from .msl import clang
+    from .msl import export
     from .msl.library import library_head
 
     given = [_core.Constant(key, value) for key, value in plain.items()]
     # A linked library may declare what the text does not.
-    named = library_head(library.text, clang.host_target()).values(given, strict=False)
+    named = library_head(library.text, export.target_of(device)).values(given, strict=False)
     return named | {k: v for k, v in plain.items() if isinstance(k, str)}
 
 

@@ -162,8 +162,21 @@ def code(text: str, descriptor: _core.PipelineDescriptor, device: Device) -> byt
     if device.kind == "cuda":
         from . import ptx
 
-        return ptx.exported(text, descriptor, dict(device._core.properties())["architecture"])
+        return ptx.exported(text, descriptor, _architecture(device))
     return shared_object(text, descriptor)
+
+
+def target_of(device: Device) -> clang.Target:
+    """What texts are compiled for on an open cpu or cuda device."""
+    if device.kind == "cuda":
+        from . import ptx
+
+        return ptx.target(_architecture(device))
+    return clang.host_target()
+
+
+def _architecture(device: Device) -> str:
+    return dict(device._core.properties())["architecture"]
 
 
 def export(

@@ -7,14 +7,17 @@ operands and results need no movement; right operands are read transposed where 
 the same (msl/operands.py), else transposed by the hardware.
 
 The tensor core's accumulator truncates, so it starts at zero and its result is added outside,
-where addition rounds. A float is the sum of two tf32 to 2^-22: rows 0 to 7 take the left operand's
-high parts, rows 8 to 15 its low.
+where addition rounds. A float is the sum of three bfloats, exactly, and a product of two floats six
+products of those, which fill two instructions; what is left out is below 2^-25. Beside a narrow
+operand, which is a tf32 as it stands, a float is the sum of two tf32 to 2^-23: rows 0 to 7 take the
+left operand's high parts, rows 8 to 15 its low.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .function import NAME, Function, named, split_functions
@@ -230,10 +233,12 @@ class _Kernel:
 
     def _write(self, product: _Product) -> None:
         self._out: list[str] = []
-        if product.kind == "float":
+        if product.kind != "float":
+            self._write_narrow(product)
+        elif product.left_kind == product.right_kind:
             self._write_float(product)
         else:
-            self._write_narrow(product)
+            self._write_mixed(product)
         self._new[product.place] = "\n".join(self._out)
 
     def _write_narrow(self, product: _Product) -> None:
@@ -258,6 +263,36 @@ class _Kernel:
                 self._out.append(f"  {result} = fadd float {addend}, {total}")
 
     def _write_float(self, product: _Product) -> None:
+        a = self._thirds(product.left)
+        b = self._thirds(self._floats(product.right, "float"))
+        # The smallest terms first, then beside the middle ones in the lower rows.
+        left = [a[2], "0", a[0], "0"]
+        small = self._multiply("bfloat", 16, left, [b[0], b[2]], [_ZERO] * 4)
+        left = [a[0], a[1], a[1], a[0]]
+        sums = self._multiply("bfloat", 16, left, b[:2], [_ZERO, _ZERO, *small[:2]])
+        self._finish(product, [self._name(f"fadd float {sums[k]}, {sums[k + 2]}") for k in (0, 1)])
+
+    def _thirds(self, values: Sequence[str]) -> list[str]:
+        """Pairs of bfloats of which two floats are the sums, the largest first."""
+        first, left = self._rounded(values)
+        second, left = self._rounded(left)
+        return [first, second, self._rounded(left)[0]]
+
+    def _rounded(self, values: Sequence[str]) -> tuple[str, list[str]]:
+        """Two floats as a pair of bfloats, and what rounding left of each."""
+        pair = self._name(f"insertelement <2 x float> poison, float {values[0]}, i64 0")
+        pair = self._name(f"insertelement <2 x float> {pair}, float {values[1]}, i64 1")
+        pair = self._name(f"fptrunc <2 x float> {pair} to <2 x bfloat>")
+        word = self._name(f"bitcast <2 x bfloat> {pair} to i32")
+        tops = self._name(f"shl i32 {word}, 16"), self._name(f"and i32 {word}, {-(1 << 16)}")
+        left = [
+            self._name(f"fsub float {value}, {self._real(top)}")
+            for value, top in zip(values, tops, strict=True)
+        ]
+        return word, left
+
+    def _write_mixed(self, product: _Product) -> None:
+        """One operand was narrow, and is a tf32 as it stands."""
         sums = [_ZERO] * 4
         steps = [product, product.then] if product.then else [product]
         for step in steps:
