@@ -216,6 +216,21 @@ needs_cargo = pytest.mark.skipif(bool(rust.missing()), reason=rust.missing() or 
 needs_library = pytest.mark.skipif(bool(burn.missing()), reason=burn.missing() or "all is here")
 
 
+def test_a_generated_text_is_known_whatever_order_its_arrays_are_placed_in() -> None:
+    one = "a = &dynamic_shared_mem[0];\nb = &dynamic_shared_mem[512];\nx += y;"
+    other = "b = &dynamic_shared_mem[0];\na = &dynamic_shared_mem[64];\nx += y;"
+    assert cubecl_kernels.settled(one) == cubecl_kernels.settled(other)
+    assert cubecl_kernels.settled(one) != cubecl_kernels.settled(one.replace("+=", "-="))
+
+
+@needs_cargo
+def test_another_run_of_the_generator_gives_the_same_hash() -> None:
+    point = {"kind": "kernel", "name": "flash", "H": 2, "N": 128, "D": 64, "dtype": "f16"}
+    first = cubecl.kernel_hash(point)
+    cubecl_kernels._generated.cache_clear()
+    assert cubecl.kernel_hash(point) == first
+
+
 @needs_cargo
 @pytest.mark.parametrize("point", cubecl.points("quick"), ids=str)
 def test_every_kernel_of_the_comparison_is_right(point) -> None:

@@ -132,6 +132,15 @@ def mended(subject: Subject) -> tuple[Subject, dict[str, int]]:
     return replace(subject, text=text), places
 
 
+def settled(text: str) -> str:
+    """A generated text without what differs from one run of the generator to the next.
+
+    It walks over hash tables: each run declares types, variables and threadgroup arrays in another
+    order, and places the arrays elsewhere. What is left is the lines, in an order of their own.
+    """
+    return "\n".join(sorted(re.sub(r"(?<=dynamic_shared_mem\[)\d+", "", text).splitlines()))
+
+
 def subject_of(name: str, problem: AttentionProblem) -> Subject:
     """Return a kernel for a problem; scores are those of its first head.
 
