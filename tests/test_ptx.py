@@ -175,6 +175,12 @@ def test_two_products_on_one_accumulator_are_one_instruction():
     assert count(code, "mma.sync.aligned.m16n8k8.row.col.f32.f16") == 0
 
 
+def test_a_product_of_floats_is_two_instructions_that_lose_nothing():
+    code = flash_code(64, "float32", br=16, bc=64)
+    assert count(code, "mma.sync.aligned.m16n8k16.row.col.f32.bf16") == 2 * 128
+    assert count(code, "mma.sync") == 2 * 128  # none of tf32, which is too short for a float
+
+
 def test_two_blocks_of_rows_share_an_instruction():
     one = flash_code(64, "float16", br=16, bc=64, rows=8)
     two = flash_code(64, "float16", br=16, bc=64, rows=16)

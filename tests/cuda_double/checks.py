@@ -151,8 +151,8 @@ def test_after_a_fault_the_device_opens_again(device):
     # The host still has what one buffer held; the other's was on the GPU alone.
     with pytest.raises(DispatchError, match="contents a fault destroyed"):
         lost.numpy(np.float32, (64,))
+    buffers = {0: device.buffer(16), 3: table}
     with pytest.raises(DispatchError, match="table that a fault destroyed"):
-        buffers = {0: device.buffer(16), 3: table}
         device.run(pipeline, threadgroups=1, threads=32, buffers=buffers)
     x = numbers()
     run(device, "scale 0 64 2", {0: x})

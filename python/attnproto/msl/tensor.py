@@ -8,7 +8,7 @@ the same (msl/operands.py), else transposed by the hardware.
 
 The tensor core's accumulator truncates, so it starts at zero and its result is added outside,
 where addition rounds. A float is the sum of three bfloats, exactly, and a product of two floats six
-products of those, which fill two instructions; what is left out is below 2^-25. Beside a narrow
+products of those, which fill two instructions; what is left out is below 2^-24. Beside a narrow
 operand, which is a tf32 as it stands, a float is the sum of two tf32 to 2^-23: rows 0 to 7 take the
 left operand's high parts, rows 8 to 15 its low.
 """
