@@ -162,7 +162,29 @@ def test_a_pair_shows_its_sides_and_verdict():
     svg = charts.pairs([{**pair_row(), "point": point}])
     assert "keys lane / matrix, f16 D 64 Nkv 128" in svg
     assert "#009e73" in svg
+    svg = charts.pairs([{**pair_row(), "point": {"a": "cmma", "b": "hand8", "D": 64, "N": 128}}])
+    assert "cmma / hand8, D 64 N 128" in svg
     assert charts.draw_charts([{**pair_row(), "device": row(0)["device"]}]) == []
+
+
+def test_of_many_pairs_those_that_differ_most_are_shown_and_counted():
+    pairs = []
+    for i in range(50):
+        made = pair_row()
+        ratio = {0: 0.5, 49: 2.0}.get(i, 1.0 + i / 1000)
+        pairs.append(
+            {
+                **made,
+                "key": f"pair{i}",
+                "point": {"a": f"one{i}", "b": "two", "D": 64},
+                "result": {**made["result"], "ratio": ratio},
+            }
+        )
+    svg = charts.pairs(pairs)
+    assert "the 40 of 50 that differ most" in svg
+    assert "one0 / two" in svg
+    assert "one49 / two" in svg
+    assert "one5 / two" not in svg
 
 
 def test_series_are_told_apart_by_name_colour_and_marker():

@@ -258,7 +258,11 @@ def pairs(rows: Sequence[Row]) -> str | None:
     if not found:
         return None
     colours = {stats.FASTER: COLOURS[2], stats.SLOWER: COLOURS[1], stats.EQUAL: COLOURS[0]}
-    chosen = sorted(found, key=lambda row: float(row["result"]["ratio"]))[:_MOST_PAIRS]
+    # Where not all fit, those that differ most.
+    apart = sorted(found, key=lambda row: -abs(math.log(float(row["result"]["ratio"]))))
+    chosen = sorted(apart[:_MOST_PAIRS], key=lambda row: float(row["result"]["ratio"]))
+    few = len(chosen) < len(found)
+    shown = f"\nthe {len(chosen)} of {len(found)} that differ most" if few else ""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.38 * len(chosen)))
         axis.axvspan(1.0 / (1.0 + _MARGIN), 1.0 + _MARGIN, color="#dddddd", lw=0)
@@ -273,7 +277,7 @@ def pairs(rows: Sequence[Row]) -> str | None:
             axis.text(0.0, y + 0.3, _pair_name(row), transform=place, fontsize=8.5, color=INK)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
-        axis.set_xlabel("time of the first / time of the second (measured)")
+        axis.set_xlabel(f"time of the first / time of the second (measured){shown}")
         return svg(figure, "pairs", "Paired comparisons")
 
 
@@ -283,9 +287,11 @@ def _pair_name(row: Row) -> str:
         sides = f"{point['axis']} {point['a']} / {point['b']}"
     elif "way" in point:
         sides = f"{point.get('modification', '')} {point['way']} / inline"
+    elif "a" in point:
+        sides = f"{point['a']} / {point['b']}"
     else:
         sides = f"{point.get('variant', row['proto'])} / {point.get('against', 'base')}"
-    size = " ".join(f"{name} {point[name]}" for name in ("page", "D", "Nkv") if name in point)
+    size = " ".join(f"{name} {point[name]}" for name in ("page", "D", "Nkv", "N") if name in point)
     return f"{sides.strip()}, {point.get('dtype', '')} {size}".replace(",  ", ", ")
 
 
