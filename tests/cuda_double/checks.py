@@ -117,6 +117,14 @@ def test_bytes_are_those_of_their_binding_and_cross_together(device):
     assert number("to_device") == 1 + len(out)  # the buffers' own zeros
 
 
+def test_bytes_begin_where_wide_reads_may(device):
+    text = "attn_launch_0 copy 0 1 4; copy 2 1 4; scale 1 1 ALIGNMENT\n"
+    out, one = device.buffer(16), np.float32(1)
+    pipeline = device.library(text).pipeline("run")
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: one, 1: out, 2: one})
+    assert out.numpy(np.float32, (4,))[0] == 16
+
+
 @pytest.mark.parametrize(("offset", "alignment"), [(16, 16), (4, 1)])
 def test_a_buffer_between_words_takes_code_that_assumes_nothing(device, offset, alignment):
     # The driver finds the function only in the code for the other alignment's number.
@@ -154,6 +162,8 @@ def test_after_a_fault_the_device_opens_again(device):
     buffers = {0: device.buffer(16), 3: table}
     with pytest.raises(DispatchError, match="table that a fault destroyed"):
         device.run(pipeline, threadgroups=1, threads=32, buffers=buffers)
+    # Memory of the context that is gone must not be handed out again.
+    del lost, kept, table, buffers
     x = numbers()
     run(device, "scale 0 64 2", {0: x})
     np.testing.assert_array_equal(x, 2 * numbers())
