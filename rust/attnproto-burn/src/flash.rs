@@ -253,7 +253,7 @@ fn parse(line: &str) -> Option<Exported<'_>> {
     })
 }
 
-/// A shared object for the cpu device, a text for one with a compiler.
+/// A file exported for the device, or a text for one with a compiler.
 fn open_kernel(device: &Arc<Device>, folder: &Path, found: &Exported) -> Result<Kernel, Error> {
     let place = folder.join(found.file);
     if place.extension().is_none_or(|kind| kind != "metal") {

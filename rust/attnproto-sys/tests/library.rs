@@ -121,7 +121,7 @@ fn what_is_wrong_is_an_error_that_says_so() {
             .expect("an error")
             .to_string()
     };
-    assert!(refused("abacus").contains("needs 'metal' or 'cpu'"));
+    assert!(refused("abacus").contains("needs 'metal', 'cuda' or 'cpu'"));
     assert!(refused("c\0pu").contains("without one"));
 
     let device = device();
