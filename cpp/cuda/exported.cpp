@@ -32,9 +32,9 @@ void read(std::istringstream& line, const std::string& path, Fields&... fields) 
     refuse(path + " with a damaged head", "every byte as written");
 }
 
-// Comments that say what the host must know, then the code.
-Exported open(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
+// Comments say what the host must know; the code, which is left in `file`, follows them.
+Exported read_head(const std::string& path, std::ifstream& file) {
+  file.open(path, std::ios::binary);
   if (!file) refuse("no kernel at " + path + " (" + std::strerror(errno) + ")", "one");
   Exported kernel;
   uint32_t version = 0;
@@ -59,9 +59,7 @@ Exported open(const std::string& path) {
   if (version != kVersion)
     refuse(path + " of version " + std::to_string(version),
            "a kernel of version " + std::to_string(kVersion));
-  kernel.image.code.assign(std::istreambuf_iterator<char>(file), {});
-  if (kernel.function.empty() || kernel.image.code.empty())
-    refuse(path + " cut short", "every byte as written");
+  if (kernel.function.empty()) refuse(path + " cut short", "every byte as written");
   kernel.image.cached = true;
   return kernel;
 }
@@ -70,7 +68,8 @@ class ExportedKernels final : public FrontEnd {
  public:
   explicit ExportedKernels(uint32_t alignment) : alignment_(alignment) {}
   std::vector<std::string> functions(const std::string& path) override {
-    return {open(path).function};
+    std::ifstream file;
+    return {read_head(path, file).function};
   }
   KernelImage compile(const std::string& path, const PipelineDescriptor& descriptor) override {
     if (alignment_ < cuda::kBufferAlignment)
@@ -78,7 +77,11 @@ class ExportedKernels final : public FrontEnd {
                   "[cuda dispatch " + descriptor.function +
                       "] found a buffer at an offset that 16 does not divide, needs another for an "
                       "exported kernel; bind it at a multiple of 16 bytes");
-    return open(path).image;
+    std::ifstream file;
+    KernelImage image = read_head(path, file).image;
+    image.code.assign(std::istreambuf_iterator<char>(file), {});
+    if (image.code.empty()) refuse(path + " cut short", "every byte as written");
+    return image;
   }
 
  private:

@@ -52,7 +52,7 @@ def _in_shared_memory(text: str) -> tuple[str, int]:
     """
     lines = []
     sizes = {}
-    for symbol, _, size, alignment in set(_VARIABLE.findall(text)):
+    for symbol, _, size, alignment in dict.fromkeys(_VARIABLE.findall(text)):
         array = f"@attn_shared_{len(lines)}"
         sizes[symbol] = int(size)
         lines.append(

@@ -1,0 +1,241 @@
+"""The tensor core's instruction for 8x8 products, as IR.
+
+Its accumulator truncates, so it starts at zero and its result is added outside, where addition
+rounds. A float is the sum of three bfloats, exactly, and a product of two floats six products of
+those, which fill two instructions; what is left out is below 2^-24. Beside a narrow operand, which
+is a tf32 as it stands, a float is the sum of two tf32 to 2^-23: rows 0 to 7 take the left operand's
+high parts, rows 8 to 15 its low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+_ZERO = "0.000000e+00"
+_FOUR = "{ float, float, float, float }"
+_MMA = {
+    ("half", 8): "m16n8k8.row.col.f32.f16.f16.f32",
+    ("half", 16): "m16n8k16.row.col.f32.f16.f16.f32",
+    ("bfloat", 8): "m16n8k8.row.col.f32.bf16.bf16.f32",
+    ("bfloat", 16): "m16n8k16.row.col.f32.bf16.bf16.f32",
+    ("float", 8): "m16n8k8.row.col.f32.tf32.tf32.f32",
+}
+
+
+@dataclass
+class Product:
+    """An 8x8 product of a kernel, and those that share its instruction."""
+
+    name: str
+    line: int
+    left: tuple[str, str]
+    right: tuple[str, str]
+    left_kind: str
+    right_kind: str
+    addend: tuple[str, str]
+    results: list[str | None] = field(default_factory=lambda: [None, None])
+    then: Product | None = None  # continues this one's accumulator, in the same instruction
+    absorbed: bool = False  # by the one before it, or by the one above it
+    below: Product | None = None  # shares the right operands, in rows 8 to 15
+    place: int = 0  # the line where the instruction goes
+
+    @property
+    def kind(self) -> str:
+        """What the instruction multiplies: the operands' element type, float where they differ."""
+        same = self.left_kind == self.right_kind
+        return self.left_kind if same else "float"
+
+    @property
+    def deepens(self) -> bool:
+        """Whether two of its kind on one accumulator may share the tensor core's own."""
+        return self.right_kind != "float"
+
+    @property
+    def last(self) -> Product:
+        """The one that leaves the result."""
+        return self.then or self
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """What must be there before the instruction."""
+        then = (*self.then.left, *self.then.right) if self.then else ()
+        return (*self.left, *self.right, *self.addend, *then)
+
+
+class Writer:
+    """Writes the products of one function.
+
+    Args:
+        right: right operands that are read already: a word of two narrow elements, or two floats.
+    """
+
+    def __init__(self, right: Mapping[tuple[str, str], list[str]]):
+        self._right = right
+        self._serial = 0
+        self._out: list[str] = []
+
+    def _name(self, text: str) -> str:
+        self._serial += 1
+        self._out.append(f"  %attn.t{self._serial} = {text}")
+        return f"%attn.t{self._serial}"
+
+    def write(self, product: Product) -> str:
+        """The lines of a product, and of those in its instruction."""
+        self._out = []
+        if product.kind != "float":
+            self._write_narrow(product)
+        elif product.left_kind == product.right_kind:
+            self._write_float(product)
+        else:
+            self._write_mixed(product)
+        return "\n".join(self._out)
+
+    def _write_narrow(self, product: Product) -> None:
+        kind = product.kind
+        steps = [product, product.then] if product.then else [product]
+        lower = product.below
+        below = ([lower, lower.then] if lower.then else [lower]) if lower else [None] * len(steps)
+        left = []
+        for upper, under in zip(steps, below, strict=True):
+            left += [self._pair(upper.left, kind), self._pair(under.left, kind) if under else "0"]
+        right = [self._word(step.right, kind) for step in steps]
+        sums = self._multiply(kind, 8 * len(steps), left, right, [_ZERO] * 4)
+        self._finish(product, sums[:2])
+        if lower:
+            self._finish(lower, sums[2:])
+
+    def _finish(self, product: Product, sums: list[str]) -> None:
+        for addend, result, total in zip(product.addend, product.last.results, sums, strict=True):
+            if result and addend == _ZERO:
+                self._out.append(f"  {result} = fadd float {total}, {_ZERO}")
+            elif result:
+                self._out.append(f"  {result} = fadd float {addend}, {total}")
+
+    def _write_float(self, product: Product) -> None:
+        a = self._thirds(product.left)
+        b = self._thirds(self._floats(product.right, "float"))
+        # The smallest terms first, then beside the middle ones in the lower rows.
+        left = [a[2], "0", a[0], "0"]
+        small = self._multiply("bfloat", 16, left, [b[0], b[2]], [_ZERO] * 4)
+        left = [a[0], a[1], a[1], a[0]]
+        sums = self._multiply("bfloat", 16, left, b[:2], [_ZERO, _ZERO, *small[:2]])
+        self._finish(product, self._both_rows(sums))
+
+    def _both_rows(self, sums: list[str]) -> list[str]:
+        """Upper and lower rows, where both are parts of one product."""
+        return [self._name(f"fadd float {sums[k]}, {sums[k + 2]}") for k in (0, 1)]
+
+    def _thirds(self, values: Sequence[str]) -> list[str]:
+        """Pairs of bfloats of which two floats are the sums, the largest first."""
+        first, left = self._rounded(values)
+        second, left = self._rounded(left)
+        return [first, second, self._rounded(left)[0]]
+
+    def _rounded(self, values: Sequence[str]) -> tuple[str, list[str]]:
+        """Two floats as a pair of bfloats, and what rounding left of each."""
+        both = self._vector(values, "float")
+        pair = self._name(f"fptrunc <2 x float> {both} to <2 x bfloat>")
+        word = self._name(f"bitcast <2 x bfloat> {pair} to i32")
+        tops = self._name(f"shl i32 {word}, 16"), self._name(f"and i32 {word}, {-(1 << 16)}")
+        left = [
+            self._name(f"fsub float {value}, {self._real(top)}")
+            for value, top in zip(values, tops, strict=True)
+        ]
+        return word, left
+
+    def _write_mixed(self, product: Product) -> None:
+        """One operand was narrow, and is a tf32 as it stands."""
+        sums = [_ZERO] * 4
+        steps = [product, product.then] if product.then else [product]
+        for step in steps:
+            left = self._split_rows(step)
+            right = self._floats(step.right, step.right_kind)
+            if step.right_kind == "float":
+                tops = [self._masked(v) for v in right]
+                rest = [self._below(v, top) for v, top in zip(right, tops, strict=True)]
+                sums = self._multiply("float", 8, left, rest, sums)
+            else:  # what was narrow is a tf32 already
+                tops = [self._bits(v) for v in right]
+            sums = self._multiply("float", 8, left, tops, sums)
+        if any(step.left_kind == "float" for step in steps):
+            sums = self._both_rows(sums)
+        self._finish(product, sums[:2])
+
+    def _split_rows(self, step: Product) -> list[str]:
+        """A left operand's high parts in the upper rows, its low parts in the lower."""
+        whole = [self._widened(v, step.left_kind) for v in step.left]
+        if step.left_kind != "float":
+            high = [self._bits(v) for v in whole]
+            return [high[0], "0", high[1], "0"]
+        high = [self._masked(v) for v in whole]
+        low = [self._below(v, top) for v, top in zip(whole, high, strict=True)]
+        return [high[0], low[0], high[1], low[1]]
+
+    def _below(self, value: str, top: str) -> str:
+        """What a value's high part leaves."""
+        return self._bits(self._name(f"fsub float {value}, {self._real(top)}"))
+
+    def _multiply(self, kind, depth, left, right, addends) -> list[str]:
+        operands = len(left) + len(right)
+        places = [f"${k}" for k in range(4 + operands)]
+        groups = [places[:4], places[4 : 4 + len(left)], places[4 + len(left) :], places[:4]]
+        listed = ",".join("{" + ",".join(group) + "}" for group in groups)
+        constraints = ",".join(["=f"] * 4 + ["r"] * operands + ["0", "1", "2", "3"])
+        values = ", ".join([f"i32 {v}" for v in (*left, *right)] + [f"float {v}" for v in addends])
+        result = self._name(
+            f'call {_FOUR} asm "mma.sync.aligned.{_MMA[kind, depth]} {listed};", '
+            f'"{constraints}"({values}) #7770'
+        )
+        return [self._name(f"extractvalue {_FOUR} {result}, {k}") for k in range(4)]
+
+    def _word(self, pair: tuple[str, str], kind: str) -> str:
+        if pair in self._right:
+            return self._right[pair][0]
+        return self._transposed(self._pair(pair, kind))
+
+    def _floats(self, pair: tuple[str, str], kind: str) -> list[str]:
+        """Elements (2q, g) and (2q + 1, g) of a right operand, as floats."""
+        if kind != "float":
+            word = self._word(pair, kind)
+            both = self._name(f"bitcast i32 {word} to <2 x {kind}>")
+            return [
+                self._widened(self._name(f"extractelement <2 x {kind}> {both}, i64 {k}"), kind)
+                for k in (0, 1)
+            ]
+        if pair in self._right:
+            return self._right[pair]
+        x, y = (self._bits(v) for v in pair)
+        high = self._transposed(self._select(x, y, 0x7632))
+        low = self._transposed(self._select(x, y, 0x5410))
+        return [self._real(self._select(low, high, s)) for s in (0x5410, 0x7632)]
+
+    def _transposed(self, word: str) -> str:
+        return self._name(
+            'call i32 asm "movmatrix.sync.aligned.m8n8.trans.b16 $0, $1;", "=r,r"'
+            f"(i32 {word}) #7770"
+        )
+
+    def _select(self, a: str, b: str, selector: int) -> str:
+        return self._name(f"call i32 @llvm.nvvm.prmt(i32 {a}, i32 {b}, i32 {selector})")
+
+    def _vector(self, values: Sequence[str], kind: str) -> str:
+        one = self._name(f"insertelement <2 x {kind}> poison, {kind} {values[0]}, i64 0")
+        return self._name(f"insertelement <2 x {kind}> {one}, {kind} {values[1]}, i64 1")
+
+    def _pair(self, values: tuple[str, str], kind: str) -> str:
+        return self._name(f"bitcast <2 x {kind}> {self._vector(values, kind)} to i32")
+
+    def _widened(self, value: str, kind: str) -> str:
+        return value if kind == "float" else self._name(f"fpext {kind} {value} to float")
+
+    def _masked(self, value: str) -> str:
+        # Rounded, not cut: what cutting leaves has the value's sign, and sums of it grow with N.
+        halfway = self._name(f"add i32 {self._bits(value)}, {1 << 12}")
+        return self._name(f"and i32 {halfway}, {-(1 << 13)}")
+
+    def _bits(self, value: str) -> str:
+        return self._name(f"bitcast float {value} to i32")
+
+    def _real(self, word: str) -> str:
+        return self._name(f"bitcast i32 {word} to float")
