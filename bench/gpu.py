@@ -1,14 +1,15 @@
 """Throughput of the flash kernel and of MLX's steel_attention on a GPU, in one run.
 
-Half precision, N=4096, H=16 by default. Where torch is present its backends (math,
-efficient, flash) stand beside, on the same inputs. Each result is judged against FP64
+Half precision and float, N=4096, H=16. Where torch is present its backends (math, efficient,
+flash; the last has no float) stand beside, on the same inputs. Each result is judged against FP64
 on a few rows before its time is printed.
-Run: python bench/gpu.py [--device cuda]
+Run: python bench/gpu.py [--device cuda] [--dtype float16]
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -25,16 +26,17 @@ from attnproto.kernels import flash
 from third_party import mlx
 
 N, H = 4096, 16
-TILES = [(br, bc, rows) for br in (16, 32, 64) for bc in (64, 80, 128) for rows in (8, 16)]
+DTYPES = {"float16": "half", "float32": "float"}
+TILES = [(br, bc, rows) for br in (16, 32, 64) for bc in (32, 64, 80, 128) for rows in (8, 16)]
 WARM, SAMPLES, INSIDE = 3, 20, 4
 JUDGED_ROWS = (0, 1, 2047, 4095)
 
 
-def inputs(d: int) -> list[np.ndarray]:
-    """q, k, v [1, H, N, d] in half precision, and room for the output."""
+def inputs(d: int, dtype: str) -> list[np.ndarray]:
+    """q, k, v [1, H, N, d], and room for the output."""
     random = np.random.default_rng(0)
-    made = [random.standard_normal((1, H, N, d)).astype(np.float16) for _ in range(3)]
-    return [*made, np.full((1, H, N, d), np.nan, np.float16)]
+    made = [random.standard_normal((1, H, N, d)).astype(dtype) for _ in range(3)]
+    return [*made, np.full((1, H, N, d), np.nan, dtype)]
 
 
 def truth(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -57,7 +59,7 @@ def repeated(device: Device, dispatch: Dispatch, out: np.ndarray):
         return device.submit([dispatch] * INSIDE).gpu_us / INSIDE
 
     def read() -> np.ndarray:
-        return dispatch.buffers[3].numpy(np.float16, out.shape)
+        return dispatch.buffers[3].numpy(out.dtype, out.shape)
 
     return run, read
 
@@ -67,10 +69,10 @@ def on_device(device: Device, tensors: list[np.ndarray]) -> dict[int, Buffer]:
     return {index: device.buffer(tensor) for index, tensor in enumerate(tensors)}
 
 
-def ours(device: Device, d: int, br: int, bc: int, rows: int):
+def ours(device: Device, d: int, dtype: str, br: int, bc: int, rows: int):
     """The flash kernel on one tile, ``rows`` of it in each simdgroup."""
-    tensors = inputs(d)
-    tile = flash.FlashTile(br=br, bc=bc, d=d, dtype="float16", rows=rows)
+    tensors = inputs(d, dtype)
+    tile = flash.FlashTile(br=br, bc=bc, d=d, dtype=dtype, rows=rows)
     plan = flash.plan(flash.problem_of(*tensors[:3]), tile)
     pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
     buffers = {**on_device(device, tensors), 4: plan.params}
@@ -79,15 +81,17 @@ def ours(device: Device, d: int, br: int, bc: int, rows: int):
     )
 
 
-def steel(device: Device, d: int):
+def steel(device: Device, d: int, dtype: str):
     """MLX's steel_attention with MLX's block sizes."""
-    tensors = inputs(d)
-    kernel = mlx.SteelAttention("half", d)
+    tensors = inputs(d, dtype)
+    kernel = mlx.SteelAttention(DTYPES[dtype], d)
     dispatch = kernel.dispatch(device, tensors, buffers=on_device(device, tensors))
     return repeated(device, dispatch, tensors[3])
 
 
-def torch_backends(d: int) -> dict[str, tuple[Callable[[], float], Callable[[], np.ndarray]]]:
+def torch_backends(
+    d: int, dtype: str
+) -> dict[str, tuple[Callable[[], float], Callable[[], np.ndarray]]]:
     """torch's attention backends on the same inputs; empty without torch or its GPU."""
     try:
         import torch
@@ -96,10 +100,11 @@ def torch_backends(d: int) -> dict[str, tuple[Callable[[], float], Callable[[], 
         return {}
     if not torch.cuda.is_available():
         return {}
-    q, k, v = (torch.from_numpy(x).cuda() for x in inputs(d)[:3])
+    q, k, v = (torch.from_numpy(x).cuda() for x in inputs(d, dtype)[:3])
     attend = torch.nn.functional.scaled_dot_product_attention
     found = {}
-    for name in ("MATH", "EFFICIENT_ATTENTION", "FLASH_ATTENTION"):
+    names = ["MATH", "EFFICIENT_ATTENTION"] + ["FLASH_ATTENTION"] * (dtype == "float16")
+    for name in names:
         backend = getattr(SDPBackend, name)
 
         def run(backend=backend) -> float:
@@ -124,32 +129,33 @@ def main() -> None:
     """Print a row a kernel; write them as JSON lines where --json says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     device = attnproto.open_device(options.device)
-    print(f"{device.name} ({device.kind}, {device.tier}), float16, N={N}, H={H}")
-    print(f"{'kernel':28}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
+    print(f"{device.name} ({device.kind}, {device.tier}), N={N}, H={H}")
+    print(f"{'kernel':36}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
     rows = []
-    for d in (64, 128):
-        made = {f"flash Br{t[0]} Bc{t[1]} rows{t[2]}": ours(device, d, *t) for t in TILES}
-        made["MLX steel_attention"] = steel(device, d)
-        made |= torch_backends(d)
-        wanted = truth(*inputs(d)[:3])
+    for dtype, d in itertools.product(options.dtype, (64, 128)):
+        made = {f"flash Br{t[0]} Bc{t[1]} rows{t[2]}": ours(device, d, dtype, *t) for t in TILES}
+        made["MLX steel_attention"] = steel(device, d, dtype)
+        made |= torch_backends(d, dtype)
+        wanted = truth(*inputs(d, dtype)[:3])
         for name, (run, read) in made.items():
             for _ in range(WARM):
                 run()
             times = [run() for _ in range(SAMPLES)]
             middle = statistics.median(times)
             row = {
-                "kernel": name, "D": d, "us": middle, "n": SAMPLES,
+                "kernel": name, "dtype": dtype, "D": d, "us": middle, "n": SAMPLES,
                 "cv": statistics.stdev(times) / statistics.mean(times),
                 "tflops": 4 * N * N * d * H / middle / 1e6, "error": error(read(), wanted),
                 "device": device.name, "tier": device.tier,
             }  # fmt: skip
             rows.append(row)
-            label = f"{name} D{d}"
+            label = f"{name} {dtype} D{d}"
             print(
-                f"{label:28}{middle:10.1f}{100 * row['cv']:7.2f}{row['tflops']:9.2f}"
+                f"{label:36}{middle:10.1f}{100 * row['cv']:7.2f}{row['tflops']:9.2f}"
                 f"{row['error']:10.2e}"
             )
     if options.json:

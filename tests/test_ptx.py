@@ -175,10 +175,20 @@ def test_two_products_on_one_accumulator_are_one_instruction():
     assert count(code, "mma.sync.aligned.m16n8k8.row.col.f32.f16") == 0
 
 
-def test_a_product_of_floats_is_two_instructions_that_lose_nothing():
+@pytest.mark.parametrize(("rows", "products", "instructions"), [(8, 128, 256), (16, 256, 384)])
+def test_products_of_floats_take_two_instructions_or_three_for_two(rows, products, instructions):
+    code = flash_code(64, "float32", br=16, bc=64, rows=rows)
+    assert instructions == products * (2 if rows == 8 else 1.5)
+    assert count(code, "mma.sync.aligned.m16n8k16.row.col.f32.bf16") == instructions
+    assert count(code, "mma.sync") == instructions  # none of tf32, which is too short for a float
+
+
+def test_what_products_of_floats_carry_is_added_once_a_chain():
+    # S and O take 8 fragments each of 8 products: pairs of them add once to each of 2 elements,
+    # and chains add their two rows of carried sums, and then that.
     code = flash_code(64, "float32", br=16, bc=64)
-    assert count(code, "mma.sync.aligned.m16n8k16.row.col.f32.bf16") == 2 * 128
-    assert count(code, "mma.sync") == 2 * 128  # none of tf32, which is too short for a float
+    added = re.findall(r"^\s+add\.(?:rn\.)?f32 .*$", code, re.M)
+    assert 0 <= len(added) - 2 * 8 * 2 * (4 + 1 + 1) < 32  # those of softmax
 
 
 def test_two_blocks_of_rows_share_an_instruction():

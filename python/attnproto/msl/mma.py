@@ -2,9 +2,10 @@
 
 Its accumulator truncates, so it starts at zero and its result is added outside, where addition
 rounds. A float is the sum of three bfloats, exactly, and a product of two floats six products of
-those, which fill two instructions; what is left out is below 2^-24. Beside a narrow operand, which
-is a tf32 as it stands, a float is the sum of two tf32 to 2^-23: rows 0 to 7 take the left operand's
-high parts, rows 8 to 15 its low.
+those; what is left out is below 2^-24. That of the largest parts is added outside, while the rest
+is so much smaller that it may stay in an accumulator, from product to product. Beside a narrow
+operand, which is a tf32 as it stands, a float is the sum of two tf32 to 2^-23: rows 0 to 7 take the
+left operand's high parts, rows 8 to 15 its low.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Product:
     addend: tuple[str, str]
     results: list[str | None] = field(default_factory=lambda: [None, None])
     then: Product | None = None  # continues this one's accumulator, in the same instruction
+    next: Product | None = None  # continues it after that, in an instruction of its own
     absorbed: bool = False  # by the one before it, or by the one above it
     below: Product | None = None  # shares the right operands, in rows 8 to 15
     place: int = 0  # the line where the instruction goes
@@ -47,9 +49,28 @@ class Product:
         return self.left_kind if same else "float"
 
     @property
+    def of_floats(self) -> bool:
+        """Whether both operands need three bfloats."""
+        return self.left_kind == self.right_kind == "float"
+
+    @property
     def deepens(self) -> bool:
         """Whether two of its kind on one accumulator may share the tensor core's own."""
-        return self.right_kind != "float"
+        return self.right_kind != "float" or self.of_floats
+
+    @property
+    def shares(self) -> bool:
+        """Whether another with the same right operands may fill the lower rows."""
+        return self.kind != "float" or (self.of_floats and self.then is not None)
+
+    @property
+    def carries(self) -> bool:
+        """Whether what stays in the accumulator may stay for the next one: it has the same rows."""
+        if not self.next or self.next.absorbed:
+            return False
+        if self.below:
+            return self.below.next is not None and self.below.next is self.next.below
+        return not self.next.below
 
     @property
     def last(self) -> Product:
@@ -72,6 +93,7 @@ class Writer:
 
     def __init__(self, right: Mapping[tuple[str, str], list[str]]):
         self._right = right
+        self._carried: dict[str, list[str]] = {}
         self._serial = 0
         self._out: list[str] = []
 
@@ -85,10 +107,12 @@ class Writer:
         self._out = []
         if product.kind != "float":
             self._write_narrow(product)
-        elif product.left_kind == product.right_kind:
-            self._write_float(product)
-        else:
+        elif not product.of_floats:
             self._write_mixed(product)
+        elif product.then:
+            self._write_floats(product, product.then)
+        else:
+            self._write_float(product)
         return "\n".join(self._out)
 
     def _write_narrow(self, product: Product) -> None:
@@ -105,11 +129,20 @@ class Writer:
         if lower:
             self._finish(lower, sums[2:])
 
-    def _finish(self, product: Product, sums: list[str]) -> None:
-        for addend, result, total in zip(product.addend, product.last.results, sums, strict=True):
-            if result and addend == _ZERO:
+    def _finish(self, product: Product, large: list[str], small: Sequence[str] = ()) -> None:
+        """Add to the addend what was multiplied, and then what is far smaller."""
+        for k, (addend, result) in enumerate(
+            zip(product.addend, product.last.results, strict=True)
+        ):
+            if not result:
+                continue
+            total = large[k]
+            if small:
+                total = self._name(f"fadd float {addend}, {total}")
+                self._out.append(f"  {result} = fadd float {total}, {small[k]}")
+            elif addend == _ZERO:
                 self._out.append(f"  {result} = fadd float {total}, {_ZERO}")
-            elif result:
+            else:
                 self._out.append(f"  {result} = fadd float {addend}, {total}")
 
     def _write_float(self, product: Product) -> None:
@@ -125,6 +158,43 @@ class Writer:
     def _both_rows(self, sums: list[str]) -> list[str]:
         """Upper and lower rows, where both are parts of one product."""
         return [self._name(f"fadd float {sums[k]}, {sums[k + 2]}") for k in (0, 1)]
+
+    def _write_floats(self, product: Product, then: Product) -> None:
+        """Two products on one accumulator, and the two that share their right operands."""
+        lower = product.below
+        steps = product, then
+        # Parts of the right operand come one after another in 'rest': ptxas holds fewer at once.
+        right = self._by_size([self._floats(step.right, "float") for step in steps])
+        upper_left = self._by_size([step.left for step in steps])
+        if lower:
+            lower_left = self._by_size([step.left for step in (lower, lower.last)])
+            left = [self._rows(*one) for one in zip(upper_left, lower_left, strict=True)]
+            rest = [(1, 0), (2, 0), (0, 1), (1, 1), (0, 2)]
+        else:
+            left = [self._rows(upper_left[k], upper_left[1]) for k in (0, 2)]
+            rest = [(1, 0), (0, 1), (0, 2)]
+        large = self._multiply("bfloat", 16, left[0], right[0], [_ZERO] * 4)
+        small = self._carried.pop(product.name, [_ZERO] * 4)
+        for a, b in rest:
+            small = self._multiply("bfloat", 16, left[a], right[b], small)
+        if product.carries:
+            self._carried[product.next.name] = small
+            small = []
+        if lower:
+            self._finish(lower, large[2:], small[2:])
+        elif small:
+            small = self._both_rows(small)
+        self._finish(product, large[:2], small[:2])
+
+    def _by_size(self, operands: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The largest bfloats of each operand, the middle ones, the smallest."""
+        thirds = [self._thirds(values) for values in operands]
+        return [list(of_a_size) for of_a_size in zip(*thirds, strict=True)]
+
+    @staticmethod
+    def _rows(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
+        """A left operand of depth 16 as the instruction takes it."""
+        return [upper[0], lower[0], upper[1], lower[1]]
 
     def _thirds(self, values: Sequence[str]) -> list[str]:
         """Pairs of bfloats of which two floats are the sums, the largest first."""

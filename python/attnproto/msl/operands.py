@@ -163,7 +163,7 @@ class Reader:
         elif space == _SHARED and size == 2:
             if step == 2 and self._rows_are_contiguous(table):
                 self._matrices(group, found, table)
-        elif space == _SHARED:
+        elif space == _SHARED or (step == size == 4):
             for names, fragment in group.items():
                 self._two_floats(names, fragment, found, upper, lower)
         elif step == size:
@@ -189,7 +189,7 @@ class Reader:
 
     def _two_floats(self, names, fragment, found, upper, lower):
         line = _earliest([fragment])
-        self._meet(line, _SHARED)
+        self._meet(line, fragment.first.space)
         found[names] = [
             self._fetch(line, fragment.first, table, "float", 4) for table in (upper, lower)
         ]

@@ -60,6 +60,7 @@ class _Kernel:
                 fragments[product.right] = Fragment(first, second)
         writer = Writer(self._reader.read(fragments))
         self._continue()
+        self._carry()
         self._share()
         for product in self._products:
             if not product.absorbed:
@@ -125,22 +126,36 @@ class _Kernel:
     def _continue(self) -> None:
         """Two products on one accumulator become one of twice the depth."""
         by_results = {tuple(p.results): p for p in self._products if None not in p.results}
-        self._makers = {r: p for p in self._products for r in p.results if r}
         for product in self._products:
             before = by_results.get(product.addend)
             if before is None or before.then or before.absorbed or not before.deepens:
                 continue
             only_use = all(self._uses[r] == 1 for r in before.results)
-            alike = (product.kind, product.right_kind) == (before.kind, before.right_kind)
+            alike = all(
+                getattr(product, what) == getattr(before, what)
+                for what in ("kind", "right_kind", "of_floats")
+            )
             if only_use and alike and self._same_block(before, product):
                 before.then, product.absorbed = product, True
+        pairs = [p for p in self._products if not p.absorbed]
+        self._makers = {r: p for p in pairs for r in p.last.results if r}
+
+    def _carry(self) -> None:
+        """Products of floats hand on what may stay in the accumulator."""
+        pairs = [p for p in self._products if p.of_floats and p.then]
+        by_results = {tuple(p.last.results): p for p in pairs}
+        for product in pairs:
+            before = by_results.get(product.addend)
+            only_use = all(self._uses[r] == 1 for r in product.addend)
+            if before and only_use and self._same_block(before, product):
+                before.next = product
 
     def _share(self) -> None:
         """Two such products with the same right operands fill upper and lower rows."""
         waiting: dict[tuple, Product] = {}
         for product in self._products:
             product.place = product.last.line
-            if product.absorbed or product.kind == "float":
+            if product.absorbed or not product.shares:
                 continue
             then = product.then.right if product.then else None
             key = (product.right, then, product.kind,
