@@ -21,14 +21,14 @@ class Chain:
     """Products a[k] b[k] of one accumulator, from ``start`` on."""
 
     def __init__(self, name: str, a: np.ndarray, b: np.ndarray, kinds=("float", "float"),
-                 start: np.ndarray | None = None, right: str = "b"):  # fmt: skip
+                 start: np.ndarray | None = None):  # fmt: skip
         self.a, self.b, self.start = a, b, start
         self.registers, self.products = {}, []
         addend = _ZEROS
         if start is not None:
             addend = self._hold(f"{name}.start", start)
         for k, (left, _) in enumerate(zip(a, b, strict=True)):
-            operands = self._hold(f"{name}.a{k}", left), (f"%{right}{k}.0", f"%{right}{k}.1")
+            operands = self._hold(f"{name}.a{k}", left), (f"%b{k}.0", f"%b{k}.1")
             product = Product(f"%{name}{k}", k, *operands, *kinds, addend)
             product.results = [f"%{name}.sum{k}.0", f"%{name}.sum{k}.1"]
             addend = tuple(product.results)
@@ -63,21 +63,21 @@ class Chain:
         assert (error <= (left_out + (len(a) + 1) * ROUNDING) * size).all(), (error / size).max()
 
 
-def right_registers(b: np.ndarray, read: bool, name: str = "b"):
+def right_registers(b: np.ndarray, read: bool):
     """A right operand's registers, and those that the writer is told of as read already."""
     registers, known = {}, {}
     for k, matrix in enumerate(b):
-        names = f"%{name}{k}.0", f"%{name}{k}.1"
+        names = f"%b{k}.0", f"%b{k}.1"
         for j in (0, 1):
-            registers[f"{name}{k}.{j}"] = matrix[ROW, 2 * PAIR + j]
+            registers[f"b{k}.{j}"] = matrix[ROW, 2 * PAIR + j]
             if read and b.dtype == np.float32:
-                registers[f"{name}{k}.read{j}"] = matrix[2 * PAIR + j, ROW]
+                registers[f"b{k}.read{j}"] = matrix[2 * PAIR + j, ROW]
         if read and b.dtype == np.float32:
-            known[names] = [f"%{name}{k}.read0", f"%{name}{k}.read1"]
+            known[names] = [f"%b{k}.read0", f"%b{k}.read1"]
         elif read:
             both = np.stack([matrix[2 * PAIR + j, ROW] for j in (0, 1)], 1)
-            registers[f"{name}{k}.word"] = np.ascontiguousarray(both).view(np.uint32).reshape(32)
-            known[names] = [f"%{name}{k}.word"]
+            registers[f"b{k}.word"] = np.ascontiguousarray(both).view(np.uint32).reshape(32)
+            known[names] = [f"%b{k}.word"]
     return registers, known
 
 

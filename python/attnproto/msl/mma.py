@@ -131,19 +131,13 @@ class Writer:
 
     def _finish(self, product: Product, large: list[str], small: Sequence[str] = ()) -> None:
         """Add to the addend what was multiplied, and then what is far smaller."""
-        for k, (addend, result) in enumerate(
-            zip(product.addend, product.last.results, strict=True)
-        ):
+        for k, result in enumerate(product.last.results):
             if not result:
                 continue
-            total = large[k]
+            total, rest = product.addend[k], large[k]
             if small:
-                total = self._name(f"fadd float {addend}, {total}")
-                self._out.append(f"  {result} = fadd float {total}, {small[k]}")
-            elif addend == _ZERO:
-                self._out.append(f"  {result} = fadd float {total}, {_ZERO}")
-            else:
-                self._out.append(f"  {result} = fadd float {addend}, {total}")
+                total, rest = self._name(f"fadd float {total}, {rest}"), small[k]
+            self._out.append(f"  {result} = fadd float {total}, {rest}")
 
     def _write_float(self, product: Product) -> None:
         a = self._thirds(product.left)

@@ -268,36 +268,30 @@ class Reader:
                 [above, below] if size == 4 else [self._packed(line, above, below, first.kind)]
             )
 
-    # Four fragments side by side in a row (V): a lane wants every other element of two rows.
+    # Four narrow fragments side by side in a row (V): a lane wants every other element of two rows.
     def _along_columns(self, four, found, table):
         first = next(iter(four.values())).first
-        size = _BYTES[first.kind]
         tables = [tuple(table[of[k]] for k in range(LANES)) for of in (_UPPER, _LOWER)]
         aligned = min(self._alignment(first, t) for t in tables)
         if aligned < 8 or not all(self._linear(t, first) for t in tables):
             return
         line = _earliest(list(four.values()))
         self._meet(line, first.space)
-        odd = self._odd()
-        rows = [self._words(line, first, t, 2 * size, aligned) for t in tables]
-        for index, names in enumerate(four):
-            if size == 2:
-                found[names] = [self._emit(
-                    line, f"call i32 @llvm.nvvm.prmt(i32 {rows[0][index]}, i32 {rows[1][index]}, "
-                    f"i32 {odd[1]})")]  # fmt: skip
-                continue
-            found[names] = []
-            for words in rows:
-                chosen = self._emit(line, f"select i1 {odd[0]}, i32 {words[2 * index + 1]}, "
-                                    f"i32 {words[2 * index]}")  # fmt: skip
-                found[names].append(self._emit(line, f"bitcast i32 {chosen} to float"))
+        halves = self._odd_halves()
+        rows = [self._four_words(line, first, t, aligned) for t in tables]
+        for names, upper, lower in zip(four, *rows, strict=True):
+            found[names] = [
+                self._emit(
+                    line, f"call i32 @llvm.nvvm.prmt(i32 {upper}, i32 {lower}, i32 {halves})"
+                )
+            ]
 
-    def _words(self, line, first, table, count, aligned) -> list[str]:
-        """``count`` 32-bit words from an address on, by the widest reads its alignment allows."""
+    def _four_words(self, line, first, table, aligned) -> list[str]:
+        """Four 32-bit words from an address on, by the widest reads its alignment allows."""
         at = self._address(first, table, line)
         wide = 4 if aligned >= 16 else 2
         words = []
-        for k in range(0, count, wide):
+        for k in range(0, 4, wide):
             here = self._emit(
                 line, f"getelementptr i8, ptr addrspace({first.space}) {at}, i64 {4 * k}"
             )
@@ -379,8 +373,8 @@ class Reader:
             self.prologue.append("  %attn.thread = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()")
         return "%attn.thread"
 
-    def _odd(self) -> tuple[str, str]:
-        """Whether the lane's row is odd, and the byte selector that takes the odd halves then."""
+    def _odd_halves(self) -> str:
+        """The byte selector that takes the odd halves where the lane's row is odd."""
         thread = self._thread()
         if not any(line.startswith("  %attn.odd ") for line in self.prologue):
             self.prologue += [
@@ -388,7 +382,7 @@ class Reader:
                 "  %attn.odd = icmp ne i32 %attn.odd.bit, 0",
                 f"  %attn.odd.halves = select i1 %attn.odd, i32 {0x7632}, i32 {0x5410}",
             ]
-        return "%attn.odd", "%attn.odd.halves"
+        return "%attn.odd.halves"
 
     def _alignment(self, start: Element, table: tuple[int, ...]) -> int:
         """Bytes, up to 16, that divide the address which ``table`` gives each lane."""

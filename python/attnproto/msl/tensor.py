@@ -128,14 +128,12 @@ class _Kernel:
         by_results = {tuple(p.results): p for p in self._products if None not in p.results}
         for product in self._products:
             before = by_results.get(product.addend)
-            if before is None or before.then or before.absorbed or not before.deepens:
+            if before is None or before.then or before.absorbed:
                 continue
             only_use = all(self._uses[r] == 1 for r in before.results)
-            alike = all(
-                getattr(product, what) == getattr(before, what)
-                for what in ("kind", "right_kind", "of_floats")
-            )
-            if only_use and alike and self._same_block(before, product):
+            alike = (product.kind, product.right_kind) == (before.kind, before.right_kind)
+            both_deepen = before.deepens and product.deepens
+            if only_use and alike and both_deepen and self._same_block(before, product):
                 before.then, product.absorbed = product, True
         pairs = [p for p in self._products if not p.absorbed]
         self._makers = {r: p for p in pairs for r in p.last.results if r}
