@@ -4,11 +4,13 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from attnproto.errors import UnsupportedProblem
 from attnproto.findings import Device, Effect, Evidence, make_finding
 from attnproto.prototypes import Outcome, Prototype
+from attnproto.sharing import alone
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,23 @@ def run(point, device, mode):
             return Outcome("wrong", "off by one", {"n": point["n"]})
         case "waits":
             time.sleep(point["seconds"])
+        case "meets":
+            Path(point["own"]).touch()
+            deadline = time.monotonic() + 30
+            while not Path(point["other"]).exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return Outcome(result={"n": point["n"], "met": Path(point["other"]).exists()})
+        case "measures":
+            with alone, open(point["log"], "a") as log:
+                for word in ("in", "out"):
+                    print(word, file=log, flush=True)
+                    time.sleep(0.02)
+        case "dies alone":
+            with alone:
+                os.kill(os.getpid(), signal.SIGKILL)
+        case "counts":
+            threads = [os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+            return Outcome(result={"n": point["n"], "threads": threads})
         case "takes":
             samples = device.time_us * (1.0 + 0.002 * np.random.default_rng().standard_normal(15))
             times = {"time_us": float(np.median(samples)), "samples_us": samples.tolist()}

@@ -117,6 +117,8 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         (("--only", "flash", "--axis", "Dd=64"), "unknown Dd"),
         (("--only", "flash", "--point", '{"D": 64}'), "kind None"),
         (("--only", "flash", "--limit-s", "0"), "--limit-s 0"),
+        (("--jobs", "0"), "--jobs 0"),
+        (("--jobs", "2", "--fleet", "tcp://127.0.0.1:1"), "--jobs 2 with --fleet"),
         (("--only", "no_such_module:PROTOTYPE"), "no_such_module"),
         (("--only", "json:PROTOTYPE"), "json:PROTOTYPE"),
         (("--out", "/proc/none/here"), "--out"),

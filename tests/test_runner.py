@@ -72,9 +72,63 @@ def test_the_same_point_listed_twice_runs_once():
     assert len(rows(tasks({"does": "works"}) * 2)) == 1
 
 
+def test_two_jobs_run_points_side_by_side(tmp_path):
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    found = rows(
+        tasks({"does": "meets", "own": one, "other": other},
+              {"does": "meets", "own": other, "other": one}),
+        jobs=2,
+    )  # fmt: skip
+    assert [row["result"]["met"] for row in found] == [True, True]
+
+
+def test_one_job_at_a_time_has_the_device(tmp_path):
+    log = tmp_path / "log"
+    found = rows(tasks(*[{"does": "measures", "log": str(log)}] * 12), jobs=4)
+    assert len(found) == 12
+    assert log.read_text().split() == ["in", "out"] * 12
+
+
+def test_a_job_that_dies_with_the_device_gives_it_back(tmp_path):
+    log = str(tmp_path / "log")
+    found = rows(tasks({"does": "dies alone"}, *[{"does": "measures", "log": log}] * 3), jobs=2)
+    statuses = {row["point"]["n"]: row["status"] for row in found}
+    assert statuses == {0: "crashed", 1: "ok", 2: "ok", 3: "ok"}
+    assert "SIGKILL" in next(row["reason"] for row in found if row["status"] == "crashed")
+
+
+def test_every_kind_of_failure_is_a_row_of_several_jobs_too():
+    does = ["works", "raises", "errs", "crashes", "works", "works"]
+    todo = [
+        *tasks(*[{"does": d} for d in does]),
+        Task(synthetic.NAME, {"n": 9, "does": "hangs"}, 1),
+    ]
+    found = {row["point"]["n"]: row for row in rows(todo, jobs=3)}
+    statuses = [found[n]["status"] for n in (0, 1, 2, 3, 4, 5, 9)]
+    assert statuses == ["ok", "error", "wrong", "crashed", "ok", "ok", "timeout"]
+    assert "limit of 3 s" in found[9]["reason"]  # it may have to wait for two others
+
+
+def test_jobs_share_out_the_processors(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    todo = tasks({"does": "counts"}, {"does": "counts"})
+    assert rows(todo, jobs=1)[0]["result"]["threads"] == [None, None]
+    assert [row["result"]["threads"] for row in rows(todo, jobs=3)] == [["4", "4"]] * 2
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert rows(todo, jobs=3)[0]["result"]["threads"] == ["7", None]
+
+
+def test_a_device_that_does_not_open_for_several_jobs_gets_its_sentence():
+    with pytest.raises(DeviceUnavailable, match="absent"):
+        rows(tasks({"does": "works"}), kind="absent", jobs=3)
+
+
 def test_a_device_that_does_not_open_gets_its_sentence():
     with pytest.raises(DeviceUnavailable, match="absent"):
-        Worker("absent", "quick", synthetic.OPENER)
+        Worker("absent", "quick", synthetic.OPENER).opened()
 
 
 def test_keys_tell_points_modes_and_devices_apart():
@@ -111,7 +165,7 @@ if __name__ == "__main__":
         {{"n": n, "does": "waits", "seconds": 600 if n == {stuck} else 0.05}} for n in range(40)
     ]
     plan = make_plan(mode="quick", device="cpu", only=(synthetic.NAME,), out=Path({out!r}),
-                     resume={resume}, opener=synthetic.OPENER)
+                     resume={resume}, opener=synthetic.OPENER, jobs={jobs})
     from dataclasses import replace
     from attnproto.runner import Task
     plan = replace(plan, tasks=tuple(Task(synthetic.NAME, p, 30) for p in synthetic_points))
@@ -119,10 +173,11 @@ if __name__ == "__main__":
 """
 
 
-def launch(tmp_path, resume, stuck=None):
+def launch(tmp_path, resume, stuck=None, jobs=1):
     script = tmp_path / f"run_{resume}.py"
     here = str(Path(__file__).parent)
-    script.write_text(RUN.format(tests=here, out=str(tmp_path / "out"), resume=resume, stuck=stuck))
+    out = str(tmp_path / "out")
+    script.write_text(RUN.format(tests=here, out=out, resume=resume, stuck=stuck, jobs=jobs))
     return subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
@@ -168,9 +223,10 @@ def test_a_killed_run_resumes_with_nothing_lost_and_nothing_twice(tmp_path):
     assert (tmp_path / "out" / "report.html").exists()
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads process states from /proc")
-def test_a_worker_ends_with_its_parent_even_inside_a_hung_point(tmp_path):
-    process = launch(tmp_path, resume=False, stuck=1)
+def test_a_worker_ends_with_its_parent_even_inside_a_hung_point(tmp_path, jobs):
+    process = launch(tmp_path, resume=False, stuck=1, jobs=jobs)
     path = tmp_path / "out" / "points.jsonl"
     wait_for(lambda: path.exists() and path.read_bytes())
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -180,9 +236,10 @@ def test_a_worker_ends_with_its_parent_even_inside_a_hung_point(tmp_path):
     wait_for(lambda: not any(is_alive(int(pid)) for pid in children))
 
 
-def test_an_interrupt_keeps_every_point_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_interrupt_keeps_every_point_and_says_how_to_go_on(tmp_path, jobs):
     path = tmp_path / "out" / "points.jsonl"
-    process = launch(tmp_path, resume=False)
+    process = launch(tmp_path, resume=False, jobs=jobs)
     wait_for(lambda: path.exists() and len(path.read_bytes().splitlines()) >= 3)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)

@@ -39,6 +39,7 @@ def run(
     limit_s: float | None = None,
     protocol: str | None = None,
     fleet: str | None = None,
+    jobs: int = 1,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
 
@@ -57,6 +58,9 @@ def run(
         limit_s: Seconds one point may take.
         protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
+        jobs: Processes that compile and judge side by side; one at a time has the device. Times
+            are then those of a busy machine: of compilation surely, and where processors and GPU
+            share memory and power, as on a Mac, perhaps of kernels.
     """
     if list_:
         return _list()
@@ -78,6 +82,7 @@ def run(
         limit_s=limit_s,
         protocol=protocol,
         fleet=fleet,
+        jobs=jobs,
         say=print,
     )
     finished = run_plan(plan)

@@ -188,7 +188,7 @@ def _run_in_turns(
     row: Row, kind: str, mode: str, margin: float, openers: tuple[str, str]
 ) -> stats.Ratio | None:
     """Return the time of the revision / today's; None when a turn did not go well."""
-    ours, theirs = workers = [Worker(kind, mode, opener) for opener in openers]
+    ours, theirs = workers = [Worker(kind, mode, opener).opened() for opener in openers]
     try:
         return stats.compare_paired(
             _turn(theirs, row), _turn(ours, row), margin=margin, looks=_LOOKS

@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import DispatchError, KernelCompileError
 from .library import FunctionTable, Library, Pipeline
+from .sharing import alone
 
 if TYPE_CHECKING:
     from . import _core
@@ -188,9 +189,9 @@ class Device:
             DispatchError: a dispatch breaks a rule of the device; nothing has run.
             GpuFault: Metal ended the submission.
         """
-        timing = self._core.submit_with(
-            [_encode(dispatch) for dispatch in dispatches], concurrent, time_each
-        )
+        encoded = [_encode(dispatch) for dispatch in dispatches]
+        with alone:
+            timing = self._core.submit_with(encoded, concurrent, time_each)
         return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
 
     def __repr__(self) -> str:

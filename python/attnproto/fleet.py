@@ -149,6 +149,6 @@ def run_here(
 
 def _open(kind: str, mode: str, opener: str) -> Worker:
     try:
-        return Worker(kind, mode, opener)
+        return Worker(kind, mode, opener).opened()
     except DeviceUnavailable as error:
         raise DeviceUnavailable(f"{error} (on {platform.node()})") from error

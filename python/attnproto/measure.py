@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol as Interface
 
 from .errors import AttnprotoError, UnstableMeasurement, WrongResult
+from .sharing import alone
 from .stats import Summary, summarize
 from .stopping import AllOf, AnyOf, ElapsedTime, MedianPrecision, SampleCount, StoppingRule
 
@@ -172,11 +173,12 @@ def measure(
             than the watchdog allows.
     """
     require(gate(), "before")
-    repeats, warm_us = warm_up(run, protocol)
     samples: list[float] = []
-    started = time.perf_counter()
-    while not protocol.stop.done(samples, time.perf_counter() - started):
-        samples.append(run(repeats) / repeats)
+    with alone:
+        repeats, warm_us = warm_up(run, protocol)
+        started = time.perf_counter()
+        while not protocol.stop.done(samples, time.perf_counter() - started):
+            samples.append(run(repeats) / repeats)
     if regate is not None:
         require(regate(), "after")
     summary = summarize(samples)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .kernels.registry import flatten
 from .measure import Peaks
+from .sharing import alone
 
 _COPY_BYTES = 128 << 20
 _MATRIX_GROUPS, _SIMDGROUPS, _CHAINS, _ROUNDS = 2048, 4, 8, 1024
@@ -105,7 +106,8 @@ def peaks_of(device: Any) -> Peaks:
         The best of several tries of each.
     """
     if device not in _peaks:
-        _peaks[device] = probe(device)
+        with alone:
+            _peaks[device] = probe(device)
     return _peaks[device]
 
 

@@ -39,6 +39,7 @@ class Plan:
     skipped: tuple[tuple[Entry, str], ...]
     opener: str = OPENER
     fleet: str | None = None
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def make_plan(
     protocol: str | None = None,
     opener: str = OPENER,
     fleet: str | None = None,
+    jobs: int = 1,
     say: Callable[[str], None] | None = None,
 ) -> Plan:
     """Check the options, build what prototypes need that can be built, and list the points.
@@ -84,6 +86,7 @@ def make_plan(
         protocol: The mode whose protocol times the points; ``mode`` itself when None.
         opener: ``"module:function"`` that opens the device.
         fleet: Address of a dask scheduler whose workers run the points; None for here.
+        jobs: How many processes run points here; one at a time has the device.
         say: Told what takes long; where None, nothing is built.
 
     Raises:
@@ -107,6 +110,13 @@ def make_plan(
         raise UsageError(
             f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
             f"{_LIMITS_S[mode]:g}"
+        )
+    if jobs < 1:
+        raise UsageError(f"[run] found --jobs {jobs}, needs at least 1; leave it out for 1")
+    if fleet is not None and jobs > 1:
+        raise UsageError(
+            f"[run] found --jobs {jobs} with --fleet, needs one of the two: a machine of a fleet "
+            "takes one point at a time; drop --jobs"
         )
     entries = [line for line in REGISTRY if not only or line.name in only]
     own = [name for name in only if ":" in name]
@@ -139,7 +149,7 @@ def make_plan(
             "[run] found no point that meets the conditions, needs one at least; loosen --where"
         )
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
-    return Plan(tasks, protocol, device, folder, resume, skipped, opener, fleet)
+    return Plan(tasks, protocol, device, folder, resume, skipped, opener, fleet, jobs)
 
 
 def _chosen(
@@ -263,14 +273,18 @@ def _rows(
             rows=existing,
             opener=plan.opener,
         )
+    made_with = environment.describe()
+    if plan.jobs > 1:
+        made_with["jobs"] = plan.jobs
     return run_tasks(
         plan.tasks,
         kind=plan.device,
         mode=plan.mode,
-        environment=environment.describe(),
+        environment=made_with,
         done=[row["key"] for row in existing],
         opener=plan.opener,
         started=started,
+        jobs=plan.jobs,
     )
 
 

@@ -21,6 +21,7 @@ from ..errors import DeviceUnavailable
 from ..kernels.exported import export_flash
 from ..kernels.tile import default_tile
 from ..problem import AttentionProblem
+from ..sharing import alone
 from . import OK, WRONG, Outcome, Prototype
 from .burn_findings import conclude
 
@@ -81,6 +82,12 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     return _road(point, device.kind)
 
 
+def _run(device: str, *words: object) -> str:
+    environment = _kernels(device)[1]
+    with alone:
+        return rust.run(_CRATE, *map(str, words), environment=environment)
+
+
 def _road(point: Mapping[str, Any], device: str) -> Outcome:
     heads, nq, nkv, d = (point[name] for name in ("H", "Nq", "Nkv", "D"))
     problem = AttentionProblem(1, heads, heads, nq, nkv, d, point["dtype"], point["causal"])
@@ -90,7 +97,7 @@ def _road(point: Mapping[str, Any], device: str) -> Outcome:
             for name, tensor in (("q", q), ("k", k), ("v", v)):
                 tensor.astype("<f4").tofile(Path(folder) / name)
             words = ["attend", point["road"], heads, nq, nkv, d, int(point["causal"]), folder]
-            rust.run(_CRATE, *map(str, words), environment=_kernels(device)[1])
+            _run(device, *words)
             output[: q.size] = np.fromfile(Path(folder) / "o", "<f4")
 
     judged = gate.trial(launch, problem).judgement
@@ -124,8 +131,7 @@ def _code() -> dict[str, Any]:
 
 
 def _cost(n: int, mode: str, device: str) -> dict[str, Any]:
-    words = ("overhead", str(n), str(D), str(_ROUNDS[mode]))
-    printed = rust.run(_CRATE, *words, environment=_kernels(device)[1])
+    printed = _run(device, "overhead", n, D, _ROUNDS[mode])
     samples = {}
     for line in printed.splitlines():
         name, *values = line.split("\t")

@@ -11,6 +11,7 @@ from .. import measure, stats
 from ..errors import WrongResult
 from ..findings import Effect, Evidence, Finding
 from ..recording import Launch, Recording
+from ..sharing import alone
 from .case import Case, Row
 
 MARGIN = 0.02
@@ -62,7 +63,6 @@ def ratio_of(kernels: Sequence[Kernel]) -> stats.Ratio:
 def _compared(
     kernels: Sequence[Kernel], margin: float
 ) -> tuple[stats.Ratio, list[list[float]], list[int]]:
-    repeats = [measure.warm_up(kernel.run, measure.QUICK)[0] for kernel in kernels]
     times: list[list[float]] = [[], []]
 
     def side(i: int) -> Callable[[], float]:
@@ -72,7 +72,9 @@ def _compared(
 
         return run
 
-    return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
+    with alone:
+        repeats = [measure.warm_up(kernel.run, measure.QUICK)[0] for kernel in kernels]
+        return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
 
 
 def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray) -> Recording:
