@@ -113,6 +113,16 @@ def test_tiers_are_named_and_explained():
     assert "`derived`" in markdown
 
 
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [("2026-01-01T23:00:00+00:00", "2026-01-01 00:00 UTC<"),
+     ("2026-01-04T01:00:00+00:00", "2026-01-01 00:00 UTC to 2026-01-04<")],
+)  # fmt: skip
+def test_a_page_says_from_when_to_when_its_rows_are(last, said):
+    html, _ = report.render([row(0, "measured"), {**row(1, "measured"), "started_utc": last}], [])
+    assert said in html
+
+
 def test_a_page_without_an_m4_says_so_first():
     html, markdown = report.render([row(0)], [])
     assert "No time on this page was measured on an Apple M4" in html

@@ -124,7 +124,7 @@ def build_view(
         "statuses": dict(sorted(Counter(row["status"] for row in rows).items())),
         "prototypes": sorted({row["proto"] for row in rows}),
         "modes": sorted({row["mode"] for row in rows}),
-        "started": min((row["started_utc"] for row in rows), default="")[:16].replace("T", " "),
+        "started": _when([row["started_utc"] for row in rows]),
         "tiers": TIERS,
         "findings": [finding_view(finding, linked) for finding in current],
         "superseded": len(findings) - len(current),
@@ -137,6 +137,14 @@ def build_view(
         "met": bool(met),
         "tier_counts": Counter(finding.tier for finding in current),
     }
+
+
+def _when(starts: Sequence[str]) -> str:
+    """When the first point began, and the day of the last one where it is another."""
+    if not starts:
+        return ""
+    first, last = (time[:16].replace("T", " ") for time in (min(starts), max(starts)))
+    return f"{first} UTC" + (f" to {last[:10]}" if last[:10] != first[:10] else "")
 
 
 def exhibits_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
