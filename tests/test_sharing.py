@@ -101,6 +101,18 @@ def test_a_program_that_opens_the_device_itself_has_it(seen, monkeypatch):
     assert seen == ["export", "in", "run", "out"]
 
 
+def entering(alone: Alone) -> threading.Event:
+    """Let another thread enter; the event says that it has."""
+    entered = threading.Event()
+
+    def enter():
+        with alone:
+            entered.set()
+
+    threading.Thread(target=enter, daemon=True).start()
+    return entered
+
+
 HOLDER = """
 import sys
 from attnproto.sharing import alone
@@ -120,48 +132,26 @@ def test_the_device_is_waited_for_until_the_outermost_block_of_another_process_e
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert holder.stdout.readline() == "in\n"
-    alone, entered = Alone(), threading.Event()
+    alone = Alone()
     alone.share(path)
-
-    def enter():
-        with alone:
-            entered.set()
-
-    waiting = threading.Thread(target=enter, daemon=True)
-    waiting.start()
+    entered = entering(alone)
     assert not entered.wait(0.3)
     holder.communicate()
     assert entered.wait(30)
-    waiting.join(30)
 
 
 def test_threads_of_a_sharing_process_take_turns_too(tmp_path):
     path = tmp_path / "shared"
     path.touch()
-    alone, entered = Alone(), threading.Event()
+    alone = Alone()
     alone.share(path)
-
-    def enter():
-        with alone:
-            entered.set()
-
     with alone:
-        waiting = threading.Thread(target=enter, daemon=True)
-        waiting.start()
+        entered = entering(alone)
         assert not entered.wait(0.3)
     assert entered.wait(30)
-    waiting.join(30)
 
 
 def test_nobody_is_barred_where_nothing_is_shared():
-    alone, entered = Alone(), threading.Event()
-
-    def enter():
-        with alone:
-            entered.set()
-
+    alone = Alone()
     with alone, alone:
-        waiting = threading.Thread(target=enter, daemon=True)
-        waiting.start()
-        assert entered.wait(30)
-    waiting.join(30)
+        assert entering(alone).wait(30)

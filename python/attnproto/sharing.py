@@ -6,6 +6,7 @@ takes back from a process that ends, however it ends.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -31,8 +32,6 @@ class Alone:
             return
         self._threads.acquire()
         if self._depth == 0:
-            import fcntl
-
             fcntl.flock(self._file, fcntl.LOCK_EX)
         self._depth += 1
 
@@ -41,8 +40,6 @@ class Alone:
             return
         self._depth -= 1
         if self._depth == 0:
-            import fcntl
-
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._threads.release()
 
