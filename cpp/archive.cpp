@@ -10,7 +10,6 @@
 #include <sstream>
 
 #include "error.h"
-#include "host.h"
 #include "sha256.h"
 
 namespace attnproto {
@@ -113,26 +112,14 @@ ArchiveFile read_archive(const std::string& path) {
 }
 
 void check_archive(const ArchiveFile& archive, const std::string& path, Device& device) {
-  std::map<std::string, std::string> here = {{"kind", device.info().kind}};
-  if (device.info().kind == "cpu") {
-    here["processor"] = host_processor();
-    here["os"] = host_system();
-  } else {
-    std::map<std::string, std::string> facts;
-    for (const auto& [name, value] : device.properties()) facts[name] = value;
-    // Machine code of a CUDA architecture runs on every GPU of it.
-    const bool cuda = here["kind"] == "cuda";
-    here["processor"] = (cuda ? "" : device.info().name + " ") + facts["architecture"];
-    here["os"] = facts["os"];
-  }
-  for (const char* name : {"kind", "processor", "os"}) {
+  const DeviceInfo& info = device.info();
+  const std::pair<const char*, const std::string&> here[] = {
+      {"kind", info.kind}, {"processor", info.processor}, {"os", info.os}};
+  for (const auto& [name, needed] : here) {
     const auto found = archive.device.find(name);
-    std::string built_for = found == archive.device.end() ? "" : found->second;
-    // What follows is the compiler's own name for the processor.
-    if (here["kind"] == "cpu" && std::string(name) == "processor")
-      built_for = built_for.substr(0, built_for.find(' '));
-    if (built_for != here[name])
-      refuse(path + " built for " + name + " '" + built_for + "', needs '" + here[name] + "'");
+    const std::string built_for = found == archive.device.end() ? "" : found->second;
+    if (built_for != needed)
+      refuse(path + " built for " + name + " '" + built_for + "', needs '" + needed + "'");
   }
 }
 

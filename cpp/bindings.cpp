@@ -246,6 +246,8 @@ NB_MODULE(_core, m) {
       .def_prop_ro("kind", [](const Device& self) { return self.info().kind; })
       .def_prop_ro("name", [](const Device& self) { return self.info().name; })
       .def_prop_ro("tier", [](const Device& self) { return self.info().tier; })
+      .def_prop_ro("processor", [](const Device& self) { return self.info().processor; })
+      .def_prop_ro("os", [](const Device& self) { return self.info().os; })
       .def("new_buffer", &Device::new_buffer, "nbytes"_a)
       .def("library", &Device::library, "text"_a, Unlocked())
       .def(

@@ -10,7 +10,6 @@
 
 #include "archive.h"
 #include "device.h"
-#include "host.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -85,8 +84,6 @@ void bind_archives(nb::module_& m) {
         return nb::bytes(self.payload.data(), self.payload.size());
       });
   m.def("read_archive", &read_archive, "path"_a, Unlocked());
-  m.def("host_processor", &host_processor);
-  m.def("host_system", &host_system);
 }
 
 void bind_submissions(nb::module_&) {

@@ -214,6 +214,9 @@ struct DeviceInfo {
   std::string kind;  // "metal", "cuda", "cpu"
   std::string name;
   std::string tier;  // what a time measured here is worth: "measured" or "emulated"
+  // What compiled code depends on besides its compiler.
+  std::string processor;
+  std::string os;
 };
 
 class Device {

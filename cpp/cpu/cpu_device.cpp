@@ -15,6 +15,7 @@
 #include "check.h"
 #include "error.h"
 #include "fiber.h"
+#include "host.h"
 #include "library.h"
 #include "validation.h"
 
@@ -123,7 +124,7 @@ class CpuDevice final : public Device {
     info_ = {"cpu",
              "MSL on the host's processor, " +
                  (validate ? "validated" : std::to_string(threads) + " threads"),
-             "emulated"};
+             "emulated", host_processor(), host_system()};
   }
   const DeviceInfo& info() const override { return info_; }
   std::shared_ptr<Buffer> new_buffer(size_t bytes) override {

@@ -154,7 +154,10 @@ class CudaDevice final : public Device {
       : context_(std::make_shared<Context>()),
         front_ends_{front_end_for(context_->architecture(), cuda::kBufferAlignment),
                     front_end_for(context_->architecture(), 1)} {
-    info_ = {"cuda", context_->name(), "measured"};
+    // Machine code of an architecture runs on every GPU of it; to compiled code the driver is
+    // what an operating system is to others'.
+    info_ = {"cuda", context_->name(), "measured", context_->architecture(),
+             "NVIDIA driver for CUDA " + context_->driver_version()};
   }
   const DeviceInfo& info() const override { return info_; }
   std::shared_ptr<Buffer> new_buffer(size_t bytes) override {
@@ -168,9 +171,7 @@ class CudaDevice final : public Device {
   }
   uint64_t allocated_bytes() const override { return context_->allocated_bytes(); }
   std::vector<std::pair<std::string, std::string>> properties() const override {
-    // To compiled code the driver is what an operating system is to others'.
-    return {{"architecture", context_->architecture()},
-            {"os", "NVIDIA driver for CUDA " + context_->driver_version()}};
+    return {{"architecture", info_.processor}, {"os", info_.os}};
   }
 
   Timing submit(const std::vector<Dispatch>& dispatches) override {

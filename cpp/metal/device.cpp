@@ -89,7 +89,9 @@ class MetalDevice : public Device {
 #else
     const char* tier = "emulated";
 #endif
-    info_ = {"metal", text(context_->device->name()), tier};
+    const std::string name = text(context_->device->name());
+    info_ = {"metal", name, tier, name + " " + text(context_->device->architecture()->name()),
+             text(NS::ProcessInfo::processInfo()->operatingSystemVersionString())};
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -179,7 +181,7 @@ std::vector<std::pair<std::string, std::string>> MetalDevice::properties() const
   if (device->supportsFamily(MTL::GPUFamilyMetal3)) families += " Metal3";
   const MTL::Size threads = device->maxThreadsPerThreadgroup();
   return {
-      {"os", text(NS::ProcessInfo::processInfo()->operatingSystemVersionString())},
+      {"os", info_.os},
       {"families", families},
       {"architecture", text(device->architecture()->name())},
       {"registry_id", std::to_string(device->registryID())},

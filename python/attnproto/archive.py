@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,29 +43,21 @@ def identity(device: Device) -> dict[str, str]:
     Returns:
         ``kind``, ``processor``, ``os`` and ``compiler``.
     """
-    if device.kind == "cpu":
+    core = device._core
+    # Metal's compiler is part of the operating system.
+    compiler = core.os
+    if device.kind in ("cpu", "cuda"):
         from .msl import clang, library, native
 
-        return {
-            "kind": "cpu",
-            "processor": f"{_core.host_processor()} {native.processor(clang.host_target())}",
-            "os": _core.host_system(),
-            "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
-        }
-    facts = dict(device._core.properties())
-    if device.kind == "cuda":
-        from .msl import clang, library
-
-        return {
-            "kind": "cuda",
-            "processor": facts["architecture"],
-            "os": facts["os"],
-            "compiler": f"{clang.compiler_version()}, {library.own_sources()[:16]}",
-        }
-    system = facts.get("os", platform.platform())
-    processor = f"{device.name} {facts.get('architecture', '')}".strip()
-    # Metal's compiler is part of the operating system.
-    return {"kind": device.kind, "processor": processor, "os": system, "compiler": system}
+        compiler = f"{clang.compiler_version()}, {library.own_sources()[:16]}"
+        if device.kind == "cpu":
+            compiler += f", {native.processor(clang.host_target())}"
+    return {
+        "kind": device.kind,
+        "processor": core.processor,
+        "os": core.os,
+        "compiler": compiler,
+    }
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def code(text: str, descriptor: _core.PipelineDescriptor, device: Device) -> byt
     if device.kind == "cuda":
         from . import ptx
 
-        return ptx.exported(text, descriptor, _architecture(device))
+        return ptx.exported(text, descriptor, device._core.processor)
     return shared_object(text, descriptor)
 
 
@@ -171,12 +171,8 @@ def target_of(device: Device) -> clang.Target:
     if device.kind == "cuda":
         from . import ptx
 
-        return ptx.target(_architecture(device))
+        return ptx.target(device._core.processor)
     return clang.host_target()
-
-
-def _architecture(device: Device) -> str:
-    return dict(device._core.properties())["architecture"]
 
 
 def export(
