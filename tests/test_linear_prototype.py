@@ -103,7 +103,7 @@ def test_a_measured_crossover_is_said_with_its_interval():
     result |= {"linear_flops": 2e9, "softmax_flops": 3e9}
     (finding,) = linear.conclude([row_of("linear", point, M4, Outcome(result=result))])
     assert "896" in finding.title
-    assert "softmax attention does 3e+09 FLOP and linear attention 2e+09" in finding.content
+    assert "softmax attention does 3 GFLOP and linear attention 2." in finding.content
     undecided = Outcome(result={**result, "status": "undecided"})
     assert linear.conclude([row_of("linear", point, M4, undecided)]) == []
 

@@ -104,6 +104,9 @@ def test_more_threads_are_reported_only_with_several_samples():
     found = constants.PROTOTYPE.conclude([row(1, [8.0, 8.1, 8.2]), row(4, [2.0, 2.0, 2.1])])
     assert [f.evidence.effect.value for f in found] == [pytest.approx(4.05)]
     assert not constants.PROTOTYPE.conclude([row(1, [8.0]), row(4, [2.0])])
+    # A large number is written in full.
+    (finding,) = constants.PROTOTYPE.conclude([row(1, [8e3, 8.1e3, 8.2e3]), row(4, [2.0] * 3)])
+    assert finding.title == "4 compile threads are 4,050 times as fast as one"
 
 
 def test_several_threads_compile_the_same_pipelines(device):

@@ -100,10 +100,6 @@ def _code(case: Case) -> list[Finding]:
     ]
 
 
-def _us(value: float) -> str:
-    return f"{value:.3g} us" if value < 1000 else f"{value:.0f} us"
-
-
 def _cost(case: Case) -> list[Finding]:
     found = []
     for row in case.of("cost"):
@@ -118,16 +114,16 @@ def _cost(case: Case) -> list[Finding]:
                 about_measured_device=False,
                 domain="gpu-perf",
                 topic=f"overhead-n{n}",
-                title=f"Burn's API costs {_us(got['tensor_api_us'])} of host time at N {n}",
+                title=f"Burn's API costs {got['tensor_api_us']:.3g} us of host time at N {n}",
                 content=(
                     f"On this host's processor, for one head of N {n}, D 64 in f32: a C ABI call "
                     f"that does nothing takes {got['nothing_us']:.2g} us, a dispatch through it "
-                    f"{_us(got['c_abi_us'])} besides the device's own time, the trait with "
-                    f"tensors moved in and out {_us(got['trait_us'])} more, and copying tensors "
-                    f"that are still shared {_us(got['copies_us'])} on top, since NdArray reads "
+                    f"{got['c_abi_us']:.3g} us besides the device's own time, the trait with "
+                    f"tensors moved in and out {got['trait_us']:.3g} us more, and copying tensors "
+                    f"that are still shared {got['copies_us']:.3g} us on top, since NdArray reads "
                     "those element by element. In all, module::attention on the newtype costs "
-                    f"{_us(got['tensor_api_us'])}, with shared tensors "
-                    f"{_us(got['tensor_api_copied_us'])}. The device's own time is left out; "
+                    f"{got['tensor_api_us']:.3g} us, with shared tensors "
+                    f"{got['tensor_api_copied_us']:.3g} us. The device's own time is left out; "
                     f"{_WHOSE[case.device.kind]}."
                 ),
                 tags=[*_TAGS, "overhead", "ffi"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
@@ -10,6 +11,7 @@ from typing import Any
 from ..findings import Device, Finding, make_finding
 
 Row = Mapping[str, Any]
+_POWER_OF_TEN = re.compile(r"\b\d(?:\.\d+)?e\+\d+\b")
 
 
 class Case:
@@ -40,8 +42,19 @@ class Case:
             if all(row["point"].get(name) == value for name, value in values.items())
         ]
 
-    def finding(self, *, kinds: Sequence[str], tier: str | None = None, **parts: Any) -> Finding:
-        """Make a finding that rests on rows of these kinds; see ``make_finding``."""
+    def finding(
+        self,
+        *,
+        kinds: Sequence[str],
+        title: str,
+        content: str,
+        tier: str | None = None,
+        **parts: Any,
+    ) -> Finding:
+        """Make a finding that rests on rows of these kinds; see ``make_finding``.
+
+        Its title and content are written with large numbers in full: 1,370 instead of 1.37e+03.
+        """
         names = ", ".join(f'"{kind}"' for kind in kinds)
         conditions = f"kind in ({names})" if len(kinds) > 1 else f"kind == {names}"
         replay = (
@@ -49,12 +62,18 @@ class Case:
             f"--where {shlex.quote(conditions)}"
         )
         return make_finding(
+            title=_in_full(title),
+            content=_in_full(content),
             tier=tier or self.tier,
             device=self.device,
             proto=self.proto,
             replay=replay,
             **parts,
         )
+
+
+def _in_full(text: str) -> str:
+    return _POWER_OF_TEN.sub(lambda found: f"{float(found[0]):,.0f}", text)
 
 
 def right(rows: Sequence[Row]) -> bool:

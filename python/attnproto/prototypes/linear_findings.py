@@ -320,8 +320,8 @@ def _crossover(case: Case) -> list[Finding]:
                     f"sizes inside the interval are undecided or equal. Probed: N "
                     f"{', '.join(str(probe['N']) for probe in result['probes'])}. The work "
                     f"differs: at N = {high:.0f} softmax attention does "
-                    f"{result['softmax_flops']:.3g} FLOP and linear attention "
-                    f"{result['linear_flops']:.3g}."
+                    f"{result['softmax_flops'] / 1e9:.3g} GFLOP and linear attention "
+                    f"{result['linear_flops'] / 1e9:.3g}."
                 ),
                 tags=[*_TAGS, "softmax", "crossover", point["dtype"]],
                 evidence=Evidence(
