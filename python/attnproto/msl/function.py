@@ -15,6 +15,11 @@ GEP = re.compile(
     r"getelementptr ((?:\w+ )*?)(i8|i16|i32|i64|half|bfloat|float|<\d+ x \w+>|ptr addrspace\(\d\)"
     r"|ptr), ptr(?: addrspace\(\d\))? ([%@][^,]+), i(?:32|64) (\S+)$"
 )
+# What may write memory.
+WRITES = re.compile(
+    r"^  (?:%\S+ = )?(?:store |atomicrmw|cmpxchg|fence|(?:tail )?call (?!.*(?:memory\(none\)|"
+    r"@attn_matrix_|@llvm\.(?:lifetime|fma|exp|max|min|nvvm\.(?:ex2|shfl|vote|read)))))"
+)
 _SIZES = {"i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 
 
@@ -31,11 +36,12 @@ class Block:
 def named(lines: list[str]) -> list[str]:
     """A function whose numbered values and blocks have names, so that lines may be added."""
     unnamed = re.findall(r"%(\d+)(?=[,)])", lines[0])
+    text = "\n".join(lines)
     prefix = "n"
-    while any(re.search(rf"%{prefix}\d", line) for line in lines):
+    while re.search(rf"%{prefix}\d", text):
         prefix += "n"
-    lines = [re.sub(r"%(\d+)\b", rf"%{prefix}\1", line) for line in lines]
-    lines = [re.sub(r"^(\d+):", rf"{prefix}\1:", line) for line in lines]
+    text = re.sub(r"%(\d+)\b", rf"%{prefix}\1", text)
+    lines = re.sub(r"^(\d+):", rf"{prefix}\1:", text, flags=re.M).split("\n")
     if not _LABEL.match(lines[1]):
         lines.insert(1, f"{prefix}{len(unnamed)}:")
     return lines

@@ -19,6 +19,7 @@ LANES = 32
 _HUGE = 1 << 62  # a multiple of every power of two that matters
 
 _PHI = re.compile(r"phi (.+?) (?=\[)(.*)$")
+_CHOICE = re.compile(rf"^  (?:br i1|switch i\d+) ({NAME}|\w+),")
 _INCOMING = re.compile(rf"\[ ([^,]+), ({NAME}) \]")
 _BINARY = re.compile(
     r"(add|sub|mul|shl|lshr|ashr|and|or|xor|udiv|sdiv|urem|srem)((?: \w+)*) (i\d+) ([^,]+), (\S+)"
@@ -131,9 +132,7 @@ class LaneAnalysis:
 
     def _uniform_branch(self, block: Block) -> bool:
         for number in range(block.first, block.last + 1):
-            match = re.match(
-                rf"^  (?:br i1|switch i\d+) ({NAME}|\w+),", self._function.lines[number]
-            )
+            match = _CHOICE.match(self._function.lines[number])
             if match:
                 value = self.of(match[1])
                 return isinstance(value, Lanes) and value.uniform

@@ -10,70 +10,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
 
-from .function import NAME, Block, Function, address
+from .elements import BYTES, Element, Fragment
+from .function import WRITES, Block, Function
+from .lane_code import LaneCode
 from .lanes import LANES, LaneAnalysis
 
-_LOAD = re.compile(
-    rf"load (<(\d+) x )?(half|bfloat|float)>?, ptr addrspace\((\d)\) ({NAME}|@\S+), "
-)
-_EXTRACT = re.compile(rf"extractelement <\d+ x \w+> ({NAME}), i64 (\d+)")
-_SHUFFLE = re.compile(
-    rf"shufflevector <(\d+) x \w+> ({NAME}), <\d+ x \w+> ({NAME}|poison|undef), "
-    r"<\d+ x i32> <(.+)>$"
-)
-WRITES = re.compile(
-    r"^  (?:%\S+ = )?(?:store |atomicrmw|cmpxchg|fence|(?:tail )?call (?!.*(?:memory\(none\)|"
-    r"@attn_matrix_|@llvm\.(?:lifetime|fma|exp|max|min|nvvm\.(?:ex2|shfl|vote|read)))))"
-)
-_BYTES = {"half": 2, "bfloat": 2, "float": 4}
-_GLOBAL, _SHARED = 1, 3
-ALL_LANES = "i32 -1"
-
-
-@dataclass(frozen=True)
-class Element:
-    """Where one element of a fragment was loaded from.
-
-    Attributes:
-        pointer: what was loaded from.
-        origin: what its address is made of besides constants (function.address).
-        base: the constant part of the pointer, bytes.
-        offset: the constant part of the element's own address, bytes.
-    """
-
-    pointer: str
-    origin: tuple
-    base: int
-    offset: int
-    space: int
-    kind: str
-    line: int
-
-
-def element(function: Function, value: str, index: int | None = None) -> Element | None:
-    """The load that a value, or an element of a vector, comes from."""
-    text = function.definitions.get(value, "")
-    if index is None:
-        taken = _EXTRACT.match(text)
-        if taken:
-            return element(function, taken[1], int(taken[2]))
-    shuffled = _SHUFFLE.match(text)
-    if shuffled and index is not None:
-        chosen = shuffled[4].split(", ")[index].removeprefix("i32 ")
-        if not chosen.isdigit():
-            return None
-        first = int(shuffled[1])
-        source = shuffled[2] if int(chosen) < first else shuffled[3]
-        return element(function, source, int(chosen) % first)
-    load = _LOAD.match(text)
-    if not load or bool(load[1]) != (index is not None):
-        return None
-    origin, base = address(function, load[5])
-    offset = base + _BYTES[load[3]] * (index or 0)
-    line = function.places[value]
-    return Element(load[5], origin, base, offset, int(load[4]), load[3], line)
+_SHARED = 3
 
 
 def _lane(row: int, pair: int) -> int:
@@ -90,35 +33,20 @@ _LOWER = tuple(_lane(2 * (lane % 4) + 1, lane // 8) for lane in range(LANES))
 _ODD = tuple(lane // 4 % 2 for lane in range(LANES))
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """A right operand's two elements; their addresses differ by a constant."""
-
-    first: Element
-    second: Element
-
-    @property
-    def step(self) -> int:
-        """Bytes from the first to the second."""
-        return self.second.offset - self.first.offset
-
-
 class Reader:
     """Finds right operands that can be read directly, and writes the reads.
 
     Args:
         function: where they are used.
         lanes: what its values are in each lane.
+        code: takes the reads.
     """
 
-    def __init__(self, function: Function, lanes: LaneAnalysis):
+    def __init__(self, function: Function, lanes: LaneAnalysis, code: LaneCode):
         self._function = function
         self._lanes = lanes
-        self._tables: dict[tuple[int, ...], str] = {}
-        self.prologue: list[str] = []
-        self.before: dict[int, list[str]] = {}
+        self._code = code
         self._written: dict[int, set[str]] = {}
-        self._serial = 0
 
     def read(self, fragments: dict[tuple[str, str], Fragment]) -> dict[tuple[str, str], list[str]]:
         """Plan reads.
@@ -152,7 +80,7 @@ class Reader:
         self, group: dict[tuple[str, str], Fragment], found: dict[tuple[str, str], list[str]]
     ) -> None:
         any_one = next(iter(group.values()))
-        size, space = _BYTES[any_one.first.kind], any_one.first.space
+        size, space = BYTES[any_one.first.kind], any_one.first.space
         table, step = self._table(any_one.first), any_one.step
         upper = tuple(table[_UPPER[k]] + _ODD[k] * step for k in range(LANES))
         lower = tuple(table[_LOWER[k]] + _ODD[k] * step for k in range(LANES))
@@ -185,7 +113,7 @@ class Reader:
             self._meet(line, fragment.first.space)
             kind = "i32" if size == 2 else "<2 x float>"
             word = self._fetch(line, fragment.first, upper, kind, 2 * size)
-            found[names] = [word] if size == 2 else self._elements(line, word, (0, 1))
+            found[names] = [word] if size == 2 else self._code.elements(line, word, (0, 1))
 
     def _two_floats(self, names, fragment, found, upper, lower):
         line = _earliest([fragment])
@@ -216,11 +144,11 @@ class Reader:
             at = self._address(first, rows, line)
             kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
             name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
-            whole = self._emit(line, f"call {kind} {name}(ptr addrspace(3) {at})")
+            whole = self._code.emit(line, f"call {kind} {name}(ptr addrspace(3) {at})")
             for index, (names, _) in enumerate(part):
                 found[names] = [
                     whole if count == 1
-                    else self._emit(line, f"extractvalue {kind} {whole}, {index}")
+                    else self._code.emit(line, f"extractvalue {kind} {whole}, {index}")
                 ]  # fmt: skip
 
     def _fit(self, part, count: int) -> bool:
@@ -246,7 +174,7 @@ class Reader:
     # Four fragments whose rows are four elements of each row's run (K read by dimension).
     def _along_rows(self, four, found, upper, lower):
         first = next(iter(four.values())).first
-        size = _BYTES[first.kind]
+        size = BYTES[first.kind]
         if self._alignment(first, upper) < 4 * size:
             return
         if self._alignment(first, lower) < 4 * size:
@@ -256,16 +184,16 @@ class Reader:
         joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
         if size == 2 and joined and self._alignment(first, upper) >= 16:
             whole = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
-            rows = [self._elements(line, whole, range(4), 8, first.kind),
-                    self._elements(line, whole, range(4, 8), 8, first.kind)]  # fmt: skip
+            rows = [self._code.elements(line, whole, range(4), 8, first.kind),
+                    self._code.elements(line, whole, range(4, 8), 8, first.kind)]  # fmt: skip
         else:
             rows = []
             for table in (upper, lower):
                 vector = self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size)
-                rows.append(self._elements(line, vector, range(4), 4, first.kind))
+                rows.append(self._code.elements(line, vector, range(4), 4, first.kind))
         for names, above, below in zip(four, *rows, strict=True):
             found[names] = (
-                [above, below] if size == 4 else [self._packed(line, above, below, first.kind)]
+                [above, below] if size == 4 else [self._code.packed(line, above, below, first.kind)]
             )
 
     # Four narrow fragments side by side in a row (V): a lane wants every other element of two rows.
@@ -277,11 +205,11 @@ class Reader:
             return
         line = _earliest(list(four.values()))
         self._meet(line, first.space)
-        halves = self._odd_halves()
+        halves = self._code.odd_halves()
         rows = [self._four_words(line, first, t, aligned) for t in tables]
         for names, upper, lower in zip(four, *rows, strict=True):
             found[names] = [
-                self._emit(
+                self._code.emit(
                     line, f"call i32 @llvm.nvvm.prmt(i32 {upper}, i32 {lower}, i32 {halves})"
                 )
             ]
@@ -292,34 +220,18 @@ class Reader:
         wide = 4 if aligned >= 16 else 2
         words = []
         for k in range(0, 4, wide):
-            here = self._emit(
+            here = self._code.emit(
                 line, f"getelementptr i8, ptr addrspace({first.space}) {at}, i64 {4 * k}"
             )
-            vector = self._emit(
+            vector = self._code.emit(
                 line, f"load <{wide} x i32>, ptr addrspace({first.space}) {here}, align {4 * wide}"
             )
-            words += self._elements(line, vector, range(wide), wide, "i32")
+            words += self._code.elements(line, vector, range(wide), wide, "i32")
         return words
-
-    def _elements(self, line, vector, which, width=2, kind="float") -> list[str]:
-        return [
-            self._emit(line, f"extractelement <{width} x {kind}> {vector}, i64 {k}") for k in which
-        ]
-
-    def _packed(self, line: int, low: str, high: str, kind: str) -> str:
-        pair = self._emit(line, f"insertelement <2 x {kind}> poison, {kind} {low}, i64 0")
-        pair = self._emit(line, f"insertelement <2 x {kind}> {pair}, {kind} {high}, i64 1")
-        return self._emit(line, f"bitcast <2 x {kind}> {pair} to i32")
-
-    def _emit(self, line: int, text: str) -> str:
-        self._serial += 1
-        name = f"%attn.r{self._serial}"
-        self.before.setdefault(line, []).append(f"  {name} = {text}")
-        return name
 
     def _fetch(self, line: int, start: Element, table, kind: str, alignment: int) -> str:
         at = self._address(start, table, line)
-        return self._emit(
+        return self._code.emit(
             line, f"load {kind}, ptr addrspace({start.space}) {at}, align {alignment}"
         )
 
@@ -328,10 +240,12 @@ class Reader:
         own = self._table(start)
         moved = tuple(t - o for t, o in zip(table, own, strict=True))
         space = f"ptr addrspace({start.space})"
-        at = self._emit(
-            line, f"getelementptr i8, {space} {start.pointer}, i64 {self._number(moved)}"
+        at = self._code.emit(
+            line, f"getelementptr i8, {space} {start.pointer}, i64 {self._code.number(moved)}"
         )
-        return self._emit(line, f"getelementptr i8, {space} {at}, i64 {start.offset - start.base}")
+        return self._code.emit(
+            line, f"getelementptr i8, {space} {at}, i64 {start.offset - start.base}"
+        )
 
     def _linear(self, table: tuple[int, ...], start: Element) -> bool:
         own = self._table(start)
@@ -340,49 +254,6 @@ class Reader:
             moved[k] == moved[0] + sum(moved[1 << b] - moved[0] for b in range(5) if k >> b & 1)
             for k in range(LANES)
         )
-
-    def _number(self, table: tuple[int, ...]) -> str:
-        """A name for a number that each lane computes from its index, once a kernel."""
-        if table not in self._tables:
-            self._thread()
-            total = str(table[0])
-            serial = len(self._tables)
-            for bit in range(5):
-                weight = table[1 << bit] - table[0]
-                if not weight:
-                    continue
-                name = f"%attn.lane{len(self.prologue)}"
-                self.prologue += [
-                    f"  {name}.s = lshr i32 {self._thread()}, {bit}",
-                    f"  {name}.b = and i32 {name}.s, 1",
-                    f"  {name}.w = zext i32 {name}.b to i64",
-                    f"  {name}.m = mul i64 {name}.w, {weight}",
-                    f"  {name} = add i64 {name}.m, {total}",
-                ]
-                total = name
-            # As a sum of bits it would send LLVM's strength reduction on a long search.
-            opaque = f"%attn.lanes{serial}"
-            self.prologue.append(
-                f'  {opaque} = call i64 asm "mov.b64 $0, $1;", "=l,l"(i64 {total}) #7770'
-            )
-            self._tables[table] = opaque
-        return self._tables[table]
-
-    def _thread(self) -> str:
-        if not self.prologue:
-            self.prologue.append("  %attn.thread = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()")
-        return "%attn.thread"
-
-    def _odd_halves(self) -> str:
-        """The byte selector that takes the odd halves where the lane's row is odd."""
-        thread = self._thread()
-        if not any(line.startswith("  %attn.odd ") for line in self.prologue):
-            self.prologue += [
-                f"  %attn.odd.bit = and i32 {thread}, 4",
-                "  %attn.odd = icmp ne i32 %attn.odd.bit, 0",
-                f"  %attn.odd.halves = select i1 %attn.odd, i32 {0x7632}, i32 {0x5410}",
-            ]
-        return "%attn.odd.halves"
 
     def _alignment(self, start: Element, table: tuple[int, ...]) -> int:
         """Bytes, up to 16, that divide the address which ``table`` gives each lane."""
@@ -412,6 +283,4 @@ class Reader:
             ]
             self._written[space] = self._function.reachable([b.label for b in writes])
         if self._function.block_of(line).label in self._written[space]:
-            self.before.setdefault(line, []).append(
-                f"  call void @llvm.nvvm.bar.warp.sync({ALL_LANES})"
-            )
+            self._code.put(line, "call void @llvm.nvvm.bar.warp.sync(i32 -1)")

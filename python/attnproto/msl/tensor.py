@@ -14,10 +14,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from .elements import Fragment, element
 from .function import NAME, Function, named, split_functions
+from .lane_code import LaneCode
 from .lanes import LaneAnalysis
 from .mma import Product, Writer
-from .operands import Fragment, Reader, element
+from .operands import Reader
 
 _CALL = re.compile(
     rf"^  ({NAME}) = (?:tail )?call %struct\.attn_pair(?:\.\d+)* "
@@ -49,7 +51,7 @@ class _Kernel:
         self._uses = Counter(
             name for line in lines for name in re.findall(NAME, line.split(" = ", 1)[-1])
         )
-        self._reader = Reader(self._function, LaneAnalysis(self._function, buffer_alignment))
+        self._lanes = LaneAnalysis(self._function, buffer_alignment)
 
     def write(self) -> list[str]:
         """The function with its products in place."""
@@ -58,7 +60,8 @@ class _Kernel:
             first, second = (element(self._function, value) for value in product.right)
             if first and second and (first.origin, first.space) == (second.origin, second.space):
                 fragments[product.right] = Fragment(first, second)
-        writer = Writer(self._reader.read(fragments))
+        code = LaneCode()
+        writer = Writer(Reader(self._function, self._lanes, code).read(fragments))
         self._continue()
         self._carry()
         self._share()
@@ -67,10 +70,10 @@ class _Kernel:
                 self._new[product.place] = writer.write(product)
         out = []
         for number, line in enumerate(self._new):
-            out += self._reader.before.get(number, [])
+            out += code.before.get(number, [])
             out.append(line)
             if number == 1:
-                out += self._reader.prologue
+                out += code.prologue
         return [line for line in out if line is not None]
 
     def _find(self) -> list[Product]:

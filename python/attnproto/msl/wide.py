@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .function import NAME, Function, address, named, split_functions
-from .operands import WRITES
+from .function import NAME, WRITES, Function, address, named, split_functions
 
 _LOAD = re.compile(rf"load (half|bfloat|i16), ptr addrspace\(1\) ({NAME}), ")
 _RUN = 8
