@@ -74,8 +74,9 @@ std::string linked_text(const PipelineDescriptor* descriptor) {
       add(library);
     }
   }
-  std::string source;
-  for (Library* library : libraries) source += library->source + "\n";
+  // Alone it stays as it is: the cpu device's cache then has it, whoever compiled it.
+  std::string source = libraries.front()->source;
+  for (size_t i = 1; i < libraries.size(); ++i) source += "\n" + libraries[i]->source;
   return source;
 }
 
