@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .function import NAME, Function, address
+from .function import NAME, Function, address, size_of
 
 _LOAD = re.compile(
     rf"load (<(\d+) x )?(half|bfloat|float)>?, ptr addrspace\((\d)\) ({NAME}|@\S+), "
@@ -15,7 +15,6 @@ _SHUFFLE = re.compile(
     rf"shufflevector <(\d+) x \w+> ({NAME}), <\d+ x \w+> ({NAME}|poison|undef), "
     r"<\d+ x i32> <(.+)>$"
 )
-BYTES = {"half": 2, "bfloat": 2, "float": 4}
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def element(function: Function, value: str, index: int | None = None) -> Element
     if not load or bool(load[1]) != (index is not None):
         return None
     origin, base = address(function, load[5])
-    offset = base + BYTES[load[3]] * (index or 0)
+    offset = base + size_of(load[3]) * (index or 0)
     line = function.places[value]
     return Element(load[5], origin, base, offset, int(load[4]), load[3], line)
 

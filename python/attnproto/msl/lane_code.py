@@ -47,7 +47,7 @@ class LaneCode:
     def number(self, table: tuple[int, ...]) -> str:
         """A name for a number that each lane computes from its index, once a kernel."""
         if table not in self._tables:
-            self._thread()
+            thread = self._thread()
             total = str(table[0])
             serial = len(self._tables)
             for bit in range(5):
@@ -56,7 +56,7 @@ class LaneCode:
                     continue
                 name = f"%attn.lane{len(self.prologue)}"
                 self.prologue += [
-                    f"  {name}.s = lshr i32 {self._thread()}, {bit}",
+                    f"  {name}.s = lshr i32 {thread}, {bit}",
                     f"  {name}.b = and i32 {name}.s, 1",
                     f"  {name}.w = zext i32 {name}.b to i64",
                     f"  {name}.m = mul i64 {name}.w, {weight}",

@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 import re
 
-from .elements import BYTES, Element, Fragment
-from .function import WRITES, Block, Function
+from .elements import Element, Fragment
+from .function import WRITES, Block, Function, size_of
 from .lane_code import LaneCode
 from .lanes import LANES, LaneAnalysis
 
@@ -80,7 +80,7 @@ class Reader:
         self, group: dict[tuple[str, str], Fragment], found: dict[tuple[str, str], list[str]]
     ) -> None:
         any_one = next(iter(group.values()))
-        size, space = BYTES[any_one.first.kind], any_one.first.space
+        size, space = size_of(any_one.first.kind), any_one.first.space
         table, step = self._table(any_one.first), any_one.step
         upper = tuple(table[_UPPER[k]] + _ODD[k] * step for k in range(LANES))
         lower = tuple(table[_LOWER[k]] + _ODD[k] * step for k in range(LANES))
@@ -174,7 +174,7 @@ class Reader:
     # Four fragments whose rows are four elements of each row's run (K read by dimension).
     def _along_rows(self, four, found, upper, lower):
         first = next(iter(four.values())).first
-        size = BYTES[first.kind]
+        size = size_of(first.kind)
         if self._alignment(first, upper) < 4 * size:
             return
         if self._alignment(first, lower) < 4 * size:
