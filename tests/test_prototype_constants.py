@@ -85,12 +85,16 @@ def test_emulated_rows_conclude_counts_and_sizes_but_no_time(outcome):
 
 def test_measured_rows_conclude_times_with_their_spread(outcome):
     fields = {key.removeprefix("emulated_"): value for key, value in outcome.result.items()}
+    fields |= {"cold_wall_us": 21e6, "archive_wall_us": 0.4e6}
+    fields |= {"archive_load_us": 0.9e6, "archive_create_us": 7e6}
     row = stored(constants.Outcome("ok", "", fields), "measured", "Apple M4", "metal")
     found = {f.topic: f for f in constants.PROTOTYPE.conclude([row])}
     assert "Apple M4" in found["cold-compile"].title
     assert found["cold-compile"].evidence.cv is not None
     assert found["archive-speedup"].evidence.n == 2
     assert found["archive-speedup"].confidence <= 0.7  # two samples
+    whole = "took 21 s cold, and 0.4 s here after 0.9 s to read the archive, which took 7 s to make"
+    assert whole in found["archive-speedup"].content
     assert "compiled-once" not in found  # Metal does not say when its compiler ran
 
 
