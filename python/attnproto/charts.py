@@ -110,7 +110,8 @@ def throughput(rows: Sequence[Row]) -> str | None:
         return _tflops(row, "time_high_us") or value, _tflops(row, "time_low_us") or value
 
     def marks(axis: Any) -> None:
-        for dtype, style in (("f16", "--"), ("f32", ":")):
+        # The higher mark is named above its line, the lower one below: they lie close.
+        for dtype, style, side in (("f16", "--", 1), ("f32", ":", -1)):
             mark = mark_to_reach(dtype, 64, 8192)
             if mark is not None and mark.tflops is not None:
                 axis.axhline(mark.tflops, color=SOFT, ls=style, lw=1)
@@ -119,8 +120,9 @@ def throughput(rows: Sequence[Row]) -> str | None:
                     text,
                     (0.0, mark.tflops),
                     xycoords=("axes fraction", "data"),
-                    xytext=(4, 3),
+                    xytext=(4, 3 * side),
                     textcoords="offset points",
+                    va="bottom" if side > 0 else "top",
                     fontsize=8,
                 )
 
