@@ -111,7 +111,7 @@ def throughput(rows: Sequence[Row]) -> str | None:
 
     def marks(axis: Any) -> None:
         # The higher mark is named above its line, the lower one below: they lie close.
-        for dtype, style, side in (("f16", "--", 1), ("f32", ":", -1)):
+        for dtype, style, up, side in (("f16", "--", 3, "bottom"), ("f32", ":", -3, "top")):
             mark = mark_to_reach(dtype, 64, 8192)
             if mark is not None and mark.tflops is not None:
                 axis.axhline(mark.tflops, color=SOFT, ls=style, lw=1)
@@ -120,9 +120,9 @@ def throughput(rows: Sequence[Row]) -> str | None:
                     text,
                     (0.0, mark.tflops),
                     xycoords=("axes fraction", "data"),
-                    xytext=(4, 3 * side),
+                    xytext=(4, up),
                     textcoords="offset points",
-                    va="bottom" if side > 0 else "top",
+                    va=side,
                     fontsize=8,
                 )
 

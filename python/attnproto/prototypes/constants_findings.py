@@ -206,7 +206,10 @@ def _speedup(case: Case) -> list[Finding]:
     pairs = zip(result["cold_pipeline_all_us"], result["archive_pipeline_all_us"], strict=True)
     ratios = [cold / max(stored, 1e-3) for cold, stored in pairs]
     median = float(np.median(ratios))
-    read_s, served_s = result["archive_load_us"] / 1e6, result["archive_wall_us"] / 1e6
+    compiled, served, read, made = (
+        f"{result[f'{name}_us'] / 1e6:.3g} s"
+        for name in ("cold_wall", "archive_wall", "archive_load", "archive_create")
+    )
     return [
         case.finding(
             kinds=_KINDS,
@@ -216,9 +219,8 @@ def _speedup(case: Case) -> list[Finding]:
             content=(
                 f"In a new process that fails on a miss, {len(ratios)} pipelines come from the "
                 f"archive {median:.3g} times faster than they are made cold (median of ratios). "
-                f"All stages of all of them took {result['cold_wall_us'] / 1e6:.3g} s cold, and "
-                f"{served_s:.3g} s here after {read_s:.3g} s to read the archive, which took "
-                f"{result['archive_create_us'] / 1e6:.3g} s to make."
+                f"All stages of all of them took {compiled} cold, and {served} here after {read} "
+                f"to read the archive, which took {made} to make."
             ),
             tags=[*_TAGS, "binary-archive"],
             evidence=Evidence(
