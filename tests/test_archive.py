@@ -11,7 +11,8 @@ import textwrap
 import attnproto
 import numpy as np
 import pytest
-from attnproto import ArchiveRefused, KernelCompileError, _core, archive
+from attnproto import ArchiveRefused, KernelCompileError, _core
+from attnproto.device import archive
 
 TEXT = """
 #include <metal_stdlib>

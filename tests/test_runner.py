@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import synthetic_prototype as synthetic
 from attnproto.errors import DeviceUnavailable
-from attnproto.runner import DeviceRecord, Task, Worker, replay_command, row_key, run_tasks
-from attnproto.store import read_records
+from attnproto.results.row import DeviceRecord, Task, replay_command, row_key
+from attnproto.results.store import read_records
+from attnproto.sweep.worker import Worker, run_tasks
 
 
 def tasks(*points, limit_s=20.0):
