@@ -158,7 +158,8 @@ RUN = """
 import sys
 sys.path.insert(0, {tests!r})
 import synthetic_prototype as synthetic
-from attnproto.run import make_plan, run_plan
+from attnproto.commands.run import run_plan
+from attnproto.sweep.plan import make_plan
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -168,7 +169,7 @@ if __name__ == "__main__":
     plan = make_plan(mode="quick", device="cpu", only=(synthetic.NAME,), out=Path({out!r}),
                      resume={resume}, opener=synthetic.OPENER, jobs={jobs})
     from dataclasses import replace
-    from attnproto.runner import Task
+    from attnproto.results.row import Task
     plan = replace(plan, tasks=tuple(Task(synthetic.NAME, p, 30) for p in synthetic_points))
     run_plan(plan)
 """

@@ -14,7 +14,6 @@ from attnproto.device import device as devices
 from attnproto.device.lock import Alone
 from attnproto.measure import pairs, peaks, protocol
 from attnproto.measure.stopping import SampleCount
-from attnproto.prototypes import pair_findings
 from attnproto.prototypes.burn import prototype
 
 TEXT = """
@@ -43,7 +42,7 @@ class Seen(list):
 @pytest.fixture
 def seen(monkeypatch):
     found = Seen()
-    for module in (devices, protocol, peaks, pair_findings, prototype):
+    for module in (devices, protocol, peaks, pairs, prototype):
         monkeypatch.setattr(module, "alone", found)
     return found
 
@@ -97,7 +96,7 @@ def test_probing_a_device_has_it(seen, monkeypatch):
 
 def test_a_program_that_opens_the_device_itself_has_it(seen, monkeypatch):
     monkeypatch.setattr(prototype, "_kernels", seen.did("export", (None, {})))
-    monkeypatch.setattr(prototype.rust, "run", seen.did("run", "printed"))
+    monkeypatch.setattr(prototype.rust_crates, "run", seen.did("run", "printed"))
     assert prototype._run("cpu", "overhead", 1) == "printed"
     assert seen == ["export", "in", "run", "out"]
 
@@ -116,7 +115,7 @@ def entering(alone: Alone) -> threading.Event:
 
 HOLDER = """
 import sys
-from attnproto.sharing import alone
+from attnproto.device.lock import alone
 alone.share(sys.argv[1])
 with alone:
     with alone:

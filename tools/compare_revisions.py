@@ -66,12 +66,13 @@ def record(corpus: Path) -> None:
     corpus.write_text("".join(f"{line}\n" for line in seen))
 
 
-def compile_all(corpus: Path, into: Path, share: int) -> None:
+def compile_all(corpus: Path, into: Path, share: int, ways: list[str]) -> None:
     """Compile a corpus and write a digest or a sentence for each kernel and way."""
     import attnproto
 
     device = attnproto.open_device("cpu")
-    front_ends = {way: _module(HOST).NativeFrontEnd(**given) for way, given in WAYS.items()}
+    host = _module(HOST)
+    front_ends = {way: host.NativeFrontEnd(**WAYS[way]) for way in ways if way in WAYS}
     nvptx = _module(NVPTX).PtxFrontEnd("sm_90", 256)
     describe = _module(("attnproto.device.library", "attnproto.library")).describe
     libraries: dict[str, attnproto.Library] = {}
@@ -92,7 +93,8 @@ def compile_all(corpus: Path, into: Path, share: int) -> None:
             found = {"name": name, "function": entry["function"]}
             for way, front_end in front_ends.items():
                 found[way] = _made(_object, front_end, entry["text"], described)
-            found["ptx"] = _made(_ptx, nvptx, entry["text"], described)
+            if "ptx" in ways:
+                found["ptx"] = _made(_ptx, nvptx, entry["text"], described)
             out.write(json.dumps(found) + "\n")
             out.flush()
 
@@ -211,6 +213,7 @@ def main() -> int:
     parser.add_argument("--share", type=int, default=1, help="compile one kernel of so many")
     parser.add_argument("--corpus", type=Path, help="of an earlier run; else the tests are run")
     parser.add_argument("--keep", type=Path, help="folder for corpus and digests")
+    parser.add_argument("--ways", default=",".join([*WAYS, "ptx"]), help="of compiling")
     parser.add_argument("--rows", action="store_true", help="compare the rows of make bench too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -228,7 +231,7 @@ def main() -> int:
             if not corpus.exists():
                 _probe(tree, cache, "--record", corpus)
             digests.append(keep / f"{side}.jsonl")
-            _probe(tree, cache, "--compile", corpus, digests[-1], str(given.share))
+            _probe(tree, cache, "--compile", corpus, digests[-1], str(given.share), given.ways)
         differing = compare(*digests)
         if given.rows:
             outs = [keep / f"rows-{side}" for side in ("base", "head")]
@@ -244,6 +247,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--record"]:
         record(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["--compile"]:
-        compile_all(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+        compile_all(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5].split(","))
     else:
         sys.exit(main())

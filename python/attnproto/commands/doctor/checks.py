@@ -29,7 +29,7 @@ _QUESTION_LIMIT_S = 180.0
 _CHILD = """
 import json, sys
 from dataclasses import asdict
-from attnproto.doctor import answer
+from attnproto.commands.doctor.checks import answer
 print(json.dumps(asdict(answer(sys.argv[1]))))
 """
 
