@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from attnproto import _core
-from attnproto.compiler.codegen.shared_object import shared_object
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.compiler.targets.shared_object import shared_object
 from attnproto.device.device import Buffer, Device, Dispatch, Timing, _axes
 from attnproto.device.library import Library, Pipeline, describe
 

@@ -274,7 +274,8 @@ def collecting(device: Device) -> Iterator[Builder]:
     try:
         yield builder
     finally:
-        kept_pipelines.collected(device, builder)
+        for source, constants in kept_pipelines.collected(device):
+            builder.add(device.library(source.text), source.name, constants)
 
 
 def _unpack(payload: bytes) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnproto import _core
-from attnproto.compiler.codegen.shared_object import shared_object
 from attnproto.compiler.target import Target, host_target
+from attnproto.compiler.targets.shared_object import shared_object
 from attnproto.errors import KernelCompileError
 
 if TYPE_CHECKING:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .archive import Archive, Builder
     from .device import Device, Pipeline
 
 _pipelines: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # Of devices: where pipelines are looked for before they are compiled, and who is told of each.
-_archives: weakref.WeakKeyDictionary[Device, Archive] = weakref.WeakKeyDictionary()
+_archives: weakref.WeakKeyDictionary[Device, os.PathLike[str]] = weakref.WeakKeyDictionary()
 _collectors: weakref.WeakKeyDictionary[Device, dict] = weakref.WeakKeyDictionary()
 
 
@@ -56,7 +56,7 @@ def pipeline(
     return made[key]
 
 
-def look_in(device: Device, archive: Archive | None) -> None:
+def look_in(device: Device, archive: os.PathLike[str] | None) -> None:
     """Look pipelines of a device up in an archive before they are compiled; None ends it."""
     _pipelines.pop(device, None)
     if archive is None:
@@ -70,7 +70,6 @@ def collect(device: Device) -> None:
     _collectors[device] = {}
 
 
-def collected(device: Device, builder: Builder) -> None:
-    """Give the pipelines noted since ``collect`` to a builder, and end noting."""
-    for source, constants in _collectors.pop(device).values():
-        builder.add(device.library(source.text), source.name, constants)
+def collected(device: Device) -> list[tuple[KernelSource, dict[str, bool | int]]]:
+    """Return the pipelines noted since ``collect``, kernel and constants, and end noting."""
+    return list(_collectors.pop(device).values())

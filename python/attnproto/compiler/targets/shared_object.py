@@ -1,7 +1,7 @@
 """Kernels as files that the C ABI loads without Python (cpp/c_api.h).
 
 For the cpu device a file is a shared object: the kernel's object code for both engines, which it
-calls by name, and a table that describes it. For the cuda device see ``ptx.exported``.
+calls by name, and a table that describes it. For the cuda device see ``nvptx.exported``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attnproto import _core
 from attnproto.compiler import object_cache
@@ -21,9 +20,6 @@ from attnproto.compiler.ir import llvm
 from attnproto.compiler.target import Target, host_target
 from attnproto.compiler.targets.host import NativeFrontEnd, ObjectCode
 from attnproto.errors import DeviceUnavailable, KernelCompileError
-
-if TYPE_CHECKING:
-    pass
 
 _VERSION = 2  # ATTNPROTO_C_API_VERSION
 
