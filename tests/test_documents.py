@@ -11,6 +11,18 @@ from pathlib import Path
 
 import attnproto
 import pytest
+from attnproto import _core
+from attnproto.compiler.codegen import native_code
+from attnproto.compiler.frontend import clang
+from attnproto.compiler.frontend.program import library_text, translated
+from attnproto.compiler.ir import llvm
+from attnproto.compiler.ir.runtime_calls import entry_name, launch_name
+from attnproto.compiler.passes.number_rendezvous import number_places
+from attnproto.compiler.passes.place_threadgroup_memory import place_threadgroup_variables
+from attnproto.compiler.passes.specialize import specialised
+from attnproto.compiler.target import host_target
+from attnproto.compiler.targets import nvptx
+from attnproto.compiler.vectorize import vectorize
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -20,7 +32,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 _BLOCK = re.compile(
-    r"^```(?P<language>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.M | re.S
+    r"^```(?P<language>\w+)(?: (?:file|stage)=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.M | re.S
 )
 
 
@@ -70,3 +82,75 @@ def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Pa
     done = subprocess.run([tmp_path / "serial"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.returncode
     assert "[dispatch twice] found 2048 threads" in done.stdout
+
+
+def stages(text: str) -> dict[str, str]:
+    """What each stage makes of the document's kernel, in the order of both targets."""
+    descriptor = _core.PipelineDescriptor("total", [_core.Constant(0, True)])
+    target = host_target()
+    special = specialised(text, descriptor, target)
+    optimised = llvm.optimise(special, target)
+    gathered = native_code.gather(place_threadgroup_variables(optimised, None)[0], target)
+    regular = native_code._regular(gathered, llvm.target_machine(2, target))
+    architecture = "sm_90"
+    for_gpu = specialised(text, descriptor, nvptx.gpu_target(architecture), launch_name)
+    return {
+        "text": text,
+        "rewritten": translated(clang.preprocess(text))[1],
+        "ir": library_text(text, target).ir_text,
+        "specialised": special,
+        "optimised": optimised,
+        "gathered": gathered,
+        "numbered": number_places(gathered),
+        "vectorised": vectorize.vectorise(regular, entry_name(0)),
+        "ptx": nvptx.assemble(for_gpu, architecture)[0],
+    }
+
+
+@pytest.mark.skipif(
+    not host_target().triple.startswith("x86_64") or "zig" not in clang.compiler_version(),
+    reason="the document shows what ziglang's clang writes for x86-64",
+)
+def test_the_stages_of_the_document_are_those_of_the_code() -> None:
+    shown = {
+        name: text for language in ("metal", "cpp", "llvm", "ptx")
+        for name, text in blocks("docs/compiler.md", language) if name
+    }  # fmt: skip
+    real = stages(shown["text"])
+    assert shown.keys() == real.keys()
+    for name, text in shown.items():
+        at = 0
+        for line in text.splitlines():
+            if line.strip() in ("", "..."):
+                continue
+            place = real[name].find(line, at)
+            assert place >= 0, f"{name} has no line (here): {line}"
+            at = place + len(line)
+
+
+# What is made, not kept: by a build, a run or a download; and what a reader is to add.
+_MADE = re.compile(r"^(build/|out\b|results/2|.*NAME|.*row_sum|.*\.venv|mlx/)|report\.html$")
+_ROOTS = ("cpp", "metal", "python", "tests", "docs", "tools", "results", "rust", "make", "bench",
+          "cmake", "compiler", "frontend", "passes", "analysis", "ir", "vectorize", "tensor_core",
+          "targets", "codegen", "lint")  # fmt: skip
+
+
+def named_paths(text: str) -> list[str]:
+    """Paths in backticks, as a link's target, or in a plain notice."""
+    prose = _BLOCK.sub("", text)
+    found = re.findall(r"`([\w./-]+)`", prose) + re.findall(r"\]\(([\w./-]+)\)", prose)
+    rooted = [path for path in found if path.split("/")[0] in _ROOTS and "/" in path]
+    return [path for path in rooted if not _MADE.search(path)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_that_a_document_names_exists(document: Path) -> None:
+    places = (ROOT, ROOT / "python" / "attnproto", document.parent,
+              ROOT / "python" / "attnproto" / "compiler",
+              ROOT / "python" / "attnproto" / "compiler" / "headers" / "include")  # fmt: skip
+    text = document.read_text()
+    lost = [path for path in named_paths(text)
+            if not any((place / path).exists() for place in places)]  # fmt: skip
+    links = re.findall(r"\]\(((?!http)[^)#]+)\)", _BLOCK.sub("", text))
+    lost += [link for link in links if not (document.parent / link).exists()]
+    assert lost == []
