@@ -20,7 +20,7 @@ SOURCE = "kernel"  # what the user's text is called in line markers
 _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
-    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc", "-cl-single-precision-constant",
+    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc",
     # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
     "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
