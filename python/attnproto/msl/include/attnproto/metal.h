@@ -6,7 +6,12 @@
 #else
 #define ATTN_LIBM(name) __builtin_##name##f
 #endif
+#include "shapes.h"
 #include "math.h"
+#include "common.h"
+#include "integer.h"
+#include "geometric.h"
+#include "accuracy.h"
 #include "simd.h"
 #include "simdgroup_matrix.h"
 #include "builtins.h"

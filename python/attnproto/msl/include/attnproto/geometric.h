@@ -1,0 +1,69 @@
+// metal_geometric. A vector's own type in each signature, so that a function template of
+// the same name in a kernel's text does not make a call ambiguous.
+namespace metal {
+
+template <class T, int N>
+ATTN_INLINE T dot(vec<T, N> a, vec<T, N> b) {
+  T sum = a[0] * b[0];
+  for (int i = 1; i < N; i++) sum += a[i] * b[i];
+  return sum;
+}
+template <class T, int N>
+ATTN_INLINE T length_squared(vec<T, N> a) {
+  return dot(a, a);
+}
+template <class T, int N>
+ATTN_INLINE T length(vec<T, N> a) {
+  return sqrt(dot(a, a));
+}
+template <class T, int N>
+ATTN_INLINE T distance(vec<T, N> a, vec<T, N> b) {
+  return length(a - b);
+}
+template <class T, int N>
+ATTN_INLINE T distance_squared(vec<T, N> a, vec<T, N> b) {
+  return length_squared(a - b);
+}
+template <class T, int N>
+ATTN_INLINE vec<T, N> normalize(vec<T, N> a) {
+  return a * rsqrt(dot(a, a));
+}
+template <class T, int N>
+ATTN_INLINE vec<T, N> faceforward(vec<T, N> normal, vec<T, N> incident, vec<T, N> reference) {
+  return dot(reference, incident) < (T)0.0f ? normal : -normal;
+}
+template <class T, int N>
+ATTN_INLINE vec<T, N> reflect(vec<T, N> incident, vec<T, N> normal) {
+  return incident - (T)2.0f * dot(normal, incident) * normal;
+}
+template <class T, int N>
+ATTN_INLINE vec<T, N> refract(vec<T, N> incident, vec<T, N> normal, T eta) {
+  T cosine = dot(normal, incident);
+  T k = (T)1.0f - eta * eta * ((T)1.0f - cosine * cosine);
+  if (k < (T)0.0f) return (vec<T, N>)((T)0.0f);
+  return eta * incident - (eta * cosine + sqrt(k)) * normal;
+}
+template <class T>
+ATTN_INLINE vec<T, 3> cross(vec<T, 3> a, vec<T, 3> b) {
+  return a.yzx * b.zxy - a.zxy * b.yzx;
+}
+
+// A packed vector on either side.
+template <class A, class B>
+using attn_either_packed =
+    enable_if_t<!__is_same(A, typename attn_unpacked<A>::type) ||
+                    !__is_same(B, typename attn_unpacked<B>::type),
+                typename attn_common<A, B>::type>;
+#define ATTN_PACKED_ONE(name)            \
+  template <class T>                     \
+  ATTN_INLINE auto name(attn_packed3<T> a) { return name((vec<T, 3>)a); }
+#define ATTN_PACKED_TWO(name)                         \
+  template <class A, class B, class V = attn_either_packed<A, B>> \
+  ATTN_INLINE auto name(A a, B b) { return name((V)a, (V)b); }
+ATTN_PACKED_ONE(length) ATTN_PACKED_ONE(length_squared) ATTN_PACKED_ONE(normalize)
+ATTN_PACKED_TWO(dot) ATTN_PACKED_TWO(cross) ATTN_PACKED_TWO(distance)
+ATTN_PACKED_TWO(distance_squared) ATTN_PACKED_TWO(reflect)
+#undef ATTN_PACKED_ONE
+#undef ATTN_PACKED_TWO
+
+}  // namespace metal
