@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .headers import includes
 from .interface import Instance, Parameter
 from .rewrite import Rewritten
 
@@ -108,7 +109,7 @@ def launch_name(number: int) -> str:
 
 def with_entries(rewritten: Rewritten) -> str:
     """The whole text for clang: library, kernels, one entry point for each."""
-    parts = ['#include "attnproto/metal.h"\n', rewritten.text, '\n#line 1 "entry"\n']
+    parts = [includes(rewritten.text), rewritten.text, '\n#line 1 "entry"\n']
     parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))

@@ -48,22 +48,4 @@ ATTN_INLINE vec<T, 3> cross(vec<T, 3> a, vec<T, 3> b) {
   return a.yzx * b.zxy - a.zxy * b.yzx;
 }
 
-// A packed vector on either side.
-template <class A, class B>
-using attn_either_packed =
-    enable_if_t<!__is_same(A, typename attn_unpacked<A>::type) ||
-                    !__is_same(B, typename attn_unpacked<B>::type),
-                typename attn_common<A, B>::type>;
-#define ATTN_PACKED_ONE(name)            \
-  template <class T>                     \
-  ATTN_INLINE auto name(attn_packed3<T> a) { return name((vec<T, 3>)a); }
-#define ATTN_PACKED_TWO(name)                         \
-  template <class A, class B, class V = attn_either_packed<A, B>> \
-  ATTN_INLINE auto name(A a, B b) { return name((V)a, (V)b); }
-ATTN_PACKED_ONE(length) ATTN_PACKED_ONE(length_squared) ATTN_PACKED_ONE(normalize)
-ATTN_PACKED_TWO(dot) ATTN_PACKED_TWO(cross) ATTN_PACKED_TWO(distance)
-ATTN_PACKED_TWO(distance_squared) ATTN_PACKED_TWO(reflect)
-#undef ATTN_PACKED_ONE
-#undef ATTN_PACKED_TWO
-
 }  // namespace metal

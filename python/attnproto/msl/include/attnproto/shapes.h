@@ -21,6 +21,11 @@ struct attn_lanes<vec<T, 4>> {
   static constexpr __constant int count = 4;
   typedef T element;
 };
+// How many elements a vector has, by the name that Apple's library has for it.
+template <class T>
+struct vec_elements {
+  static constexpr __constant int value = attn_lanes<T>::count;
+};
 template <class T>
 constexpr __constant bool attn_is_vector = attn_lanes<T>::count > 1;
 
