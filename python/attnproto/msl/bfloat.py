@@ -27,7 +27,7 @@ _COMPUTE = re.compile(
     rf"(?P<values>{VALUE}(?:, {VALUE})?)"
 )
 _CALL = re.compile(
-    rf"{_NAME}(?:tail )?call {_FLAGS}{_KIND} @llvm\.(?P<op>\w+)\.(?P<lanes>v\d+)?bf16"
+    rf"{_NAME}(?:tail )?call {_FLAGS}(?:noundef )?{_KIND} @llvm\.(?P<op>\w+)\.(?P<lanes>v\d+)?bf16"
     r"\((?P<values>.*?)\)"
 )
 _TYPE = re.compile(r"(?<![\w.$@%-])bfloat(?![\w.$-])")
