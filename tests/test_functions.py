@@ -19,6 +19,7 @@ HEAD = """#include <metal_stdlib>
 using namespace metal;
 template <typename T> bool same(T a, T b) { return a == b || (a != a && b != b); }
 """
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 DTYPES = {"float": np.float32, "half": np.float16, "bfloat": ml_dtypes.bfloat16}
 NARROW = [name for name in DTYPES if name != "float"]
 
@@ -29,7 +30,7 @@ def text(table: dict[str, Function], file: str) -> str:
     for name, function in table.items():
         inside = function.in_accuracies
         defined = {
-            "FUNCTION": name, "KERNEL": f"kernel_{name}", "NAME": f'"{name}"',
+            "FUNCTION": name, "KERNEL": f"kernel_{name.replace('::', '_')}", "NAME": f'"{name}"',
             "FAST": "fast" if inside else "metal", "PRECISE": "precise" if inside else "metal",
         }  # fmt: skip
         parts += [f"#define {macro} {value}\n" for macro, value in defined.items()]

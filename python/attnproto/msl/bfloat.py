@@ -92,8 +92,12 @@ class _Writer:
                 return write(match, match["name"], match["kind"], _like(match["kind"], "float"))
         return [line]
 
-    def _widen(self, match: re.Match, name: str, kind: str, _: str) -> list[str]:
-        return self._inline(_WIDENING, kind, match["value"], name)
+    def _widen(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
+        if match["to"] == wide:
+            return self._inline(_WIDENING, kind, match["value"], name)
+        own = self._fresh()
+        lines = self._inline(_WIDENING, kind, match["value"], own)
+        return [*lines, f"  {name} = fpext {wide} {own} to {match['to']}"]
 
     def _round(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
         if match["op"] == "fptrunc" and match["source"] == wide:
