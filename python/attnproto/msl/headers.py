@@ -23,6 +23,9 @@ _PATTERNS = {header: re.compile(shows) for header, shows in _PARTS.items()}
 
 
 def includes(text: str) -> str:
-    """Return the lines that include what a rewritten text needs of the library."""
+    """Return the lines that include what a rewritten text needs of the library.
+
+    The line after them is the second, however many they are.
+    """
     needed = ["metal.h", *(h for h, pattern in _PATTERNS.items() if pattern.search(text))]
-    return "".join(f'#include "attnproto/{header}"\n' for header in needed)
+    return "".join(f'#include "attnproto/{header}"\n' for header in needed) + "#line 2\n"

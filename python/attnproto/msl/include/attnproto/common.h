@@ -118,27 +118,22 @@ ATTN_TEST(isfinite, __builtin_fabsf((float)x) < __builtin_inff())
 ATTN_TEST(isnormal, isfinite(x) && __builtin_fabsf((float)x) >= (float)numeric_limits<T>::min())
 ATTN_TEST(signbit, as_type<uint>((float)x) >> 31)
 #undef ATTN_TEST
-template <class A, class B>
-ATTN_INLINE auto isunordered(A a, B b) {
-  typedef typename attn_common<A, B>::type T;
-  T x = (T)a, y = (T)b;
-  if constexpr (attn_is_vector<T>) {
-    vec<uchar, attn_lanes<T>::count> r;
-    for (int i = 0; i < attn_lanes<T>::count; i++) r[i] = isunordered(x[i], y[i]);
-    return r;
-  } else {
-    return (bool)(x != x || y != y);
+#define ATTN_TEST(name, expression)                                                     \
+  template <class A, class B>                                                           \
+  ATTN_INLINE auto name(A a, B b) {                                                     \
+    typedef typename attn_common<A, B>::type T;                                         \
+    T x = (T)a, y = (T)b;                                                               \
+    if constexpr (attn_is_vector<T>) {                                                  \
+      vec<uchar, attn_lanes<T>::count> r;                                               \
+      for (int i = 0; i < attn_lanes<T>::count; i++) r[i] = name(x[i], y[i]);           \
+      return r;                                                                         \
+    } else {                                                                            \
+      return (bool)(expression);                                                        \
+    }                                                                                   \
   }
-}
-template <class A, class B>
-ATTN_INLINE auto isordered(A a, B b) {
-  auto none = isunordered(a, b);
-  if constexpr (attn_is_vector<decltype(none)>) {
-    return none ^ (uchar)1;
-  } else {
-    return !none;
-  }
-}
+ATTN_TEST(isordered, x == x && y == y)
+ATTN_TEST(isunordered, x != x || y != y)
+#undef ATTN_TEST
 template <class T>
 ATTN_INLINE bool any(T v) {
   if constexpr (attn_is_vector<T>) {

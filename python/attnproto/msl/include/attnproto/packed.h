@@ -29,6 +29,12 @@ struct attn_packed3 {
   }
 #define ATTN_WRITE(space)                                                                      \
   ATTN_INLINE space T& operator[](int i) space& { return (&x)[i]; }                            \
+  template <class U> /* deduced: no other argument becomes a vector for it */                  \
+  ATTN_INLINE void operator=(vec<U, 3> v) space {                                              \
+    static_assert(__is_same(U, T), "no vector becomes one of another type by itself");         \
+    x = v.x, y = v.y, z = v.z;                                                                 \
+  }                                                                                            \
+  ATTN_INLINE void operator=(const __constant attn_packed3& v) space { *this = (vec<T, 3>)v; } \
   ATTN_OPERATION(space, +) ATTN_OPERATION(space, -)                                            \
   ATTN_OPERATION(space, *) ATTN_OPERATION(space, /)
   ATTN_READ(__private) ATTN_READ(__global) ATTN_READ(__local) ATTN_READ(__constant)
