@@ -244,9 +244,10 @@ def test_a_text_is_compiled_with_what_it_names():
     assert plain == '#include "attnproto/metal.h"\n#line 2\n'
     for name, header in (
         ("fast::exp(x)", "accuracy.h"), ("using namespace metal :: precise ;", "accuracy.h"),
-        ("packed_half3", "packed.h"), ("float4x3", "matrix.h"), ("simdgroup_load (", "simdgroup_matrix.h"),
-        ("quad_sum", "quad.h"), ("atomic<int>", "atomic.h"), ("__metal_exp", "builtins.h"),
-        ("pack_float_to_unorm4x8", "pack.h"), ("os_log_default", "logging.h"), ("is_void", "more_traits.h"),
+        ("packed_half3", "packed.h"), ("float4x3", "matrix.h"), ("quad_sum", "quad.h"),
+        ("simdgroup_load (", "simdgroup_matrix.h"), ("atomic<int>", "atomic.h"),
+        ("pack_float_to_unorm4x8", "pack.h"), ("os_log_default", "logging.h"),
+        ("__metal_exp", "builtins.h"), ("is_void", "more_traits.h"),
     ):  # fmt: skip
         assert re.findall(r"attnproto/(\w+\.h)", includes(name))[1:] == [header], name
     assert "simdgroup_matrix" not in includes("simdgroup_barrier(mem_flags::mem_none)")
