@@ -9,6 +9,7 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from attnproto.errors import KernelCompileError
 from attnproto.msl.headers import includes
 from attnproto.msl.literals import single
 from test_functions import HERE
@@ -251,3 +252,42 @@ def test_a_text_is_compiled_with_what_it_names():
     ):  # fmt: skip
         assert re.findall(r"attnproto/(\w+\.h)", includes(name))[1:] == [header], name
     assert "simdgroup_matrix" not in includes("simdgroup_barrier(mem_flags::mem_none)")
+
+
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+LEFT_OUT = {
+    "texture2d": "kernel void k(texture2d<float> t [[texture(0)]]) {}",
+    "depthcube_array": "kernel void k(depthcube_array<float> t [[texture(0)]]) {}",
+    "texture_buffer": "kernel void k(metal::texture_buffer<float> t [[texture(0)]]) {}",
+    "sampler": "constexpr sampler s(filter::linear);",
+    "vertex": "vertex float4 f(uint i [[vertex_id]]) { return 0; }",
+    "fragment": "[[fragment]] float4 f() { return 0; }",
+    "raytracing": "using namespace metal::raytracing;",
+    "intersector": "kernel void k(device float* x) { intersector<triangle_data> i; }",
+    "tensor": "kernel void k(tensor<device half, dextents<int, 2>> t [[buffer(0)]]) {}",
+    "mpp": "kernel void k(device float* x) { mpp::tensor_ops::run(x); }",
+}
+
+
+@pytest.mark.parametrize("feature", LEFT_OUT)
+def test_a_feature_that_is_left_out_is_refused_by_its_name(device, feature):
+    text = f"{HEAD}{LEFT_OUT[feature]}\nkernel void other(device float* x) {{ x[0] = 1; }}\n"
+    with pytest.raises(KernelCompileError, match=rf"^\[msl\] line 3: found {feature}, needs .*; "):
+        device.library(text).pipeline("other")
+
+
+def test_words_of_features_are_free_where_they_mean_nothing(device):
+    text = """
+struct vertex { float tensor; };
+template <typename T> struct intersector { T value; };
+kernel void k(device float* x [[buffer(0)]]) {
+  vertex v;
+  intersector<float> i = {2};
+  int mesh = 3, raytracing = 4, fragment = 5;
+  v.tensor = x[0];
+  if (v.tensor < mesh && raytracing > 0) x[0] = i.value + fragment;
+}
+"""
+    x = np.zeros(1, np.float32)
+    device.run(device.library(HEAD + text).pipeline("k"), threadgroups=1, threads=1, buffers={0: x})
+    assert x[0] == 7

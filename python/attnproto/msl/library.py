@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import KernelCompileError
-from . import cache, clang, ir
+from . import cache, clang, ir, left_out
 from .entry import with_entries
 from .interface import FunctionConstant, Instance, Parameter
 from .rewrite import Rewritten, rewrite
@@ -184,6 +184,7 @@ def translated(text: str) -> tuple[Rewritten, str]:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
     try:
+        left_out.check(text)
         rewritten = rewrite(text)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
