@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from .tokens import RewriteError, Token, angle_close, tokenize
@@ -44,7 +45,7 @@ def check(text: str) -> None:
         return
     tokens = tokenize(text)
     keys = ("struct", "class", "union", "enum", "typename", "using")
-    own = {after.text for word, after in zip(tokens, tokens[1:], strict=False) if word.text in keys}
+    own = {after.text for word, after in itertools.pairwise(tokens) if word.text in keys}
     for i, token in enumerate(tokens[:-1]):
         if token.kind == "name" and token.text not in own:
             cure = _cure(tokens, i)
