@@ -9,12 +9,16 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from attnproto import _core
 from attnproto.errors import KernelCompileError
+from attnproto.msl.front_end import NativeFrontEnd
 from attnproto.msl.headers import includes
 from attnproto.msl.literals import single
+from attnproto.opening import CPU_ENGINES
 from test_functions import HERE
 
 BFLOAT = ml_dtypes.bfloat16
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 CONSTANTS = [
     math.e, 1 / math.log(2), 1 / math.log(10), math.log(2), math.log(10), math.pi, math.pi / 2,
     math.pi / 4, 1 / math.pi, 2 / math.pi, 2 / math.sqrt(math.pi), math.sqrt(2), math.sqrt(0.5),
@@ -224,6 +228,30 @@ def test_fences_coherence_and_atomics_of_64_bits(device):
     np.testing.assert_array_equal(more, np.arange(64) + 1)
 
 
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_a_fence_with_an_order_is_in_the_machine_code(engine):
+    """That another thread sees the order cannot be forced; that the fence is there can be seen."""
+    text = (
+        HEAD
+        + """
+kernel void k(device atomic_int* x [[buffer(0)]], device int* y [[buffer(1)]],
+              uint i [[thread_position_in_grid]]) {
+  atomic_store_explicit(x + i, 1, memory_order_relaxed);
+  atomic_thread_fence(mem_flags::mem_device, ORDER, thread_scope_device);
+  y[i] = atomic_load_explicit(x + (i ^ 32), memory_order_relaxed);
+}
+"""
+    )
+    codes = []
+    for order in ("memory_order_relaxed", "memory_order_seq_cst"):
+        described = _core.PipelineDescriptor("k", [])
+        codes.append(
+            NativeFrontEnd(engine=engine).object_code(text.replace("ORDER", order), described)
+        )
+    assert [code.engine for code in codes] == [engine] * 2
+    assert codes[0].object_file != codes[1].object_file
+
+
 @pytest.mark.parametrize(
     "number", ["0.1", ".5", "1.", "1e-3", "1E+3", "1.5e3", "0x1p-3", "0x1.8P2", "0x.8p1", "1'000.5"]
 )
@@ -254,7 +282,6 @@ def test_a_text_is_compiled_with_what_it_names():
     assert "simdgroup_matrix" not in includes("simdgroup_barrier(mem_flags::mem_none)")
 
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 LEFT_OUT = {
     "texture2d": "kernel void k(texture2d<float> t [[texture(0)]]) {}",
     "depthcube_array": "kernel void k(depthcube_array<float> t [[texture(0)]]) {}",
