@@ -9,9 +9,8 @@ _PARTS = {
     "accuracy.h": r"\b(?:fast|precise)\s*::|(?:::|\bnamespace)\s*(?:fast|precise)\b",
     "packed.h": r"\bpacked_",
     "more_traits.h": r"\bis_(?:void|array|union|class|function|[lr]value_reference|fundamental|"
-    r"scalar|object|compound|volatile|trivial\w*|standard_layout|empty|polymorphic|abstract|final|"
-    r"base_of|constructible)(?:_v)?\b|\b(?:alignment_of|extent|remove_extent\w*|common_type\w*|"
-    r"underlying_type\w*|add_const\w*|void_t)\b",
+    r"scalar|object|compound|volatile|base_of)(?:_v)?\b"
+    r"|\b(?:remove_extent|common_type|underlying_type|add_const)(?:_t)?\b",
     "matrix.h": r"\b(?:float|half)[234]x[234]\b|\bmatrix\s*<",
     "simdgroup_matrix.h": r"\b(?:simdgroup_(?!barrier\b)|make_\w+_simdgroup_matrix)\w*",
     "quad.h": r"\b(?:__metal_)?quad_\w+",

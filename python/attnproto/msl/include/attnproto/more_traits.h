@@ -18,22 +18,11 @@ ATTN_TRAIT(is_scalar, __is_scalar(T) || attn_is_real<T>)
 ATTN_TRAIT(is_object, __is_object(T))
 ATTN_TRAIT(is_compound, __is_compound(T))
 ATTN_TRAIT(is_volatile, __is_volatile(T))
-ATTN_TRAIT(is_trivial, __is_trivial(T))
-ATTN_TRAIT(is_trivially_copyable, __is_trivially_copyable(T))
-ATTN_TRAIT(is_standard_layout, __is_standard_layout(T))
-ATTN_TRAIT(is_empty, __is_empty(T))
-ATTN_TRAIT(is_polymorphic, __is_polymorphic(T))
-ATTN_TRAIT(is_abstract, __is_abstract(T))
-ATTN_TRAIT(is_final, __is_final(T))
 #undef ATTN_TRAIT
 template <class Base, class T>
 struct is_base_of : bool_constant<__is_base_of(Base, T)> {};
 template <class Base, class T>
 constexpr __constant bool is_base_of_v = __is_base_of(Base, T);
-template <class T, class... A>
-struct is_constructible : bool_constant<__is_constructible(T, A...)> {};
-template <class T>
-struct alignment_of : integral_constant<size_t, alignof(T)> {};
 template <class T>
 struct underlying_type {
   typedef __underlying_type(T) type;
@@ -51,10 +40,6 @@ struct remove_extent<T[N]> {
 template <class T>
 using remove_extent_t = typename remove_extent<T>::type;
 template <class T>
-struct extent : integral_constant<size_t, 0> {};
-template <class T, size_t N>
-struct extent<T[N]> : integral_constant<size_t, N> {};
-template <class T>
 struct add_const {
   typedef const T type;
 };
@@ -66,7 +51,4 @@ struct common_type {
 };
 template <class A, class B>
 using common_type_t = typename common_type<A, B>::type;
-template <class...>
-using void_t = void;
-
 }  // namespace metal
