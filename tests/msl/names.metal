@@ -8,6 +8,12 @@ constexpr constant bool word = _disjunction<is_same<T, int>, is_same<T, uint>>::
 template <typename T> T tenth(T x) { return x * 0.1 + T(.5) - 1. * T(1e-1) + T(0x1p-2); }
 // The library's own dot is the better match where both take vectors, as in Metal.
 template <typename T> inline float dot(T a, T b) { return -1; }
+static_assert(is_void<void>::value && is_array<int[2]>::value && !is_class<float>::value, "");
+static_assert(is_scalar<half>::value && is_fundamental<bfloat>::value && is_union_v<int> == 0, "");
+static_assert(is_same<common_type_t<float, float4>, float4>::value, "");
+static_assert(is_same<remove_extent_t<half[3]>, half>::value && is_same_v<add_const_t<int>, const int>);
+static_assert(numeric_limits<metal::ushort>::max() == USHRT_MAX && numeric_limits<int>::digits == 31);
+static_assert(_conjunction<is_integral<int>, _negation<is_integral<half>>>::value, "");
 constant os_log logger("kernels", "tests");
 
 kernel void names(device float* x [[buffer(0)]], device half* h [[buffer(1)]],

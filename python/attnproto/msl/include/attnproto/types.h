@@ -47,9 +47,9 @@ typedef uchar bool4 __attribute__((ext_vector_type(4)));
 
 namespace metal {
 
-typedef ::uint uint;
-typedef ::size_t size_t;
-typedef ::ptrdiff_t ptrdiff_t;
+using ::uchar;     using ::ushort;   using ::uint;     using ::ulong;     using ::size_t;
+using ::ptrdiff_t; using ::int8_t;   using ::int16_t;  using ::int32_t;   using ::int64_t;
+using ::uint8_t;   using ::uint16_t; using ::uint32_t; using ::uint64_t;
 typedef decltype(nullptr) nullptr_t;
 #define ATTN_VECTORS(T) \
   using ::T##2;         \
