@@ -10,11 +10,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
+from attnproto.compiler.frontend.library_parts import includes
+from attnproto.compiler.frontend.literals import single
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.errors import KernelCompileError
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.msl.headers import includes
-from attnproto.msl.literals import single
-from attnproto.opening import CPU_ENGINES
 from test_functions import HERE
 
 BFLOAT = ml_dtypes.bfloat16

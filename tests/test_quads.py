@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
-from attnproto.device import Device
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.opening import CPU_ENGINES
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 
 TEXT = (Path(__file__).parent / "msl" / "quads.metal").read_text()
 TYPES = {
