@@ -25,9 +25,9 @@ CONSTANTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def device():
-    return attnproto.open_device("cpu")
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "validating"])
+def device(request):
+    return attnproto.open_device("cpu", validate=request.param)
 
 
 def run(device, file, kernel, *arrays, threads=1):

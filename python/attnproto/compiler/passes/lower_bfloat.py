@@ -31,6 +31,7 @@ _CALL = re.compile(
     r"\((?P<values>.*?)\)"
 )
 _TYPE = re.compile(r"(?<![\w.$@%-])bfloat(?![\w.$-])")
+_STRING = re.compile(r'^@\S+ = .*\] c"')  # a line of the text, say, which may name the type
 _CONSTANT = re.compile(r"\b0xR([0-9A-Fa-f]{4})\b")
 # Lines that widen %x, and that round %x, to %result.
 _WIDENING = """\
@@ -67,6 +68,8 @@ def lower(text: str) -> str:
 
 
 def _as_integers(line: str) -> str:
+    if _STRING.match(line):
+        return line
     line = _TYPE.sub("i16", line)
     return _CONSTANT.sub(lambda match: str(int(match[1], 16)), line)
 
