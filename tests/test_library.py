@@ -61,6 +61,27 @@ def test_constants_are_the_nearest_numbers_of_their_types(device):
     assert n[60] == 1
 
 
+def test_vectors_convert_between_all_types_of_elements(device):
+    x = np.zeros(8, np.float32)
+    x[:4] = [1.3, 100.7, 77.77, 3.14159]
+    out = np.full((10, 10, 3), np.nan, np.float32)
+    run(device, "conversions.metal", "conversions", x, out)
+    types = (np.float32, np.float16, BFLOAT, np.int32, np.uint32, np.int16, np.uint16, np.int8,
+             np.uint8, np.int64)  # fmt: skip
+    for row, to in zip(out, types, strict=True):
+        for found, of in zip(row, types, strict=True):
+            v = x[:4].astype(of).astype(to).astype(np.float32)
+            np.testing.assert_array_equal(
+                found, [v[0] + v[3], v[1] + v[2], 2 * v[1]], str((to, of))
+            )
+
+
+def test_packed_vectors_convert(device):
+    h, f = np.array([[1.5, 2.25, 3.3], [4, 5, 6]], np.float16), np.zeros((2, 3), np.float32)
+    run(device, "conversions.metal", "packs", h, f)
+    np.testing.assert_array_equal(f, [h[0].astype(BFLOAT).astype(np.float32), h[1]])
+
+
 LAYOUTS = [
     (False, (8, 8, 8, 8)), (True, (8, 8, 8, 8)), (False, (16, 16)), (True, (16, 16)),
     (False, (10, 10, 10, 2)), (False, (5, 6, 5)), (False, (8, 8, 8, 8)),

@@ -37,7 +37,7 @@ ATTN_LIMITS(uint, 0u, 4294967295u)
 ATTN_LIMITS(long, -9223372036854775807l - 1, 9223372036854775807l)
 ATTN_LIMITS(ulong, 0ul, 18446744073709551615ul)
 #undef ATTN_LIMITS
-#define ATTN_LIMITS(T, smallest, largest, step, least, bits, decimals, low10, high10, low, high)     \
+#define ATTN_LIMITS(T, smallest, largest, step, least, bits, decimals, low10, high10, low, high) \
   template <>                                                                        \
   struct numeric_limits<T> {                                                         \
     static constexpr __constant bool is_specialized = true;                          \

@@ -13,10 +13,10 @@ struct attn_packed3 {
   ATTN_INLINE constexpr attn_packed3(T a, T b, T c) : x(a), y(b), z(c) {}
   ATTN_INLINE constexpr explicit attn_packed3(T v) : x(v), y(v), z(v) {}
   template <class U>
-  ATTN_INLINE constexpr explicit attn_packed3(vec<U, 3> v) : x((T)v.x), y((T)v.y), z((T)v.z) {}
+  ATTN_INLINE constexpr explicit attn_packed3(vec<U, 3> v)
+      : attn_packed3(attn_vector<vec<T, 3>>(v)) {}
   template <class U>
-  ATTN_INLINE constexpr explicit attn_packed3(attn_packed3<U> v)
-      : x((T)v.x), y((T)v.y), z((T)v.z) {}
+  ATTN_INLINE constexpr explicit attn_packed3(attn_packed3<U> v) : attn_packed3((vec<U, 3>)v) {}
   ATTN_INLINE operator vec<T, 3>() const&& { return (vec<T, 3>)(x, y, z); }
   ATTN_INLINE T operator[](int i) const&& { return ((vec<T, 3>)(x, y, z))[i]; }
 #define ATTN_READ(space)                                                                       \
@@ -93,8 +93,8 @@ ATTN_PACKED(uint) ATTN_PACKED(long) ATTN_PACKED(ulong) ATTN_PACKED(half) ATTN_PA
 ATTN_PACKED(bfloat)
 #undef ATTN_PACKED
 
-// As a conversion of another vector (types.h).
+// As a conversion of another vector (shapes.h).
 template <class V, class T>
 ATTN_INLINE constexpr V attn_vector(metal::attn_packed3<T> from) {
-  return __builtin_convertvector((metal::vec<T, 3>)from, V);
+  return attn_vector<V>((metal::vec<T, 3>)from);
 }

@@ -107,3 +107,24 @@ using attn_common3 = typename attn_common<typename attn_common<A, B>::type, C>::
     return (T)(expression);                           \
   }
 }  // namespace metal
+
+// One-argument conversion: a number fills a vector, a vector converts element by element. Half and
+// bfloat go by way of float, which holds both: clang refuses numbers, and makes no valid code for
+// vectors.
+template <class A, class B>
+constexpr __constant bool attn_are_narrow =
+    __is_same(A, half) ? __is_same(B, bfloat) : __is_same(A, bfloat) && __is_same(B, half);
+template <class V, class T, int N>
+ATTN_INLINE constexpr V attn_vector(metal::vec<T, N> from) {
+  if constexpr (attn_are_narrow<typename metal::attn_lanes<V>::element, T>)
+    return __builtin_convertvector(__builtin_convertvector(from, metal::vec<float, N>), V);
+  else
+    return __builtin_convertvector(from, V);
+}
+template <class V, class T>
+ATTN_INLINE constexpr V attn_vector(T from) {
+  if constexpr (attn_are_narrow<typename metal::attn_lanes<V>::element, T>)
+    return (V)((typename metal::attn_lanes<V>::element)(float)from);
+  else
+    return (V)(from);
+}

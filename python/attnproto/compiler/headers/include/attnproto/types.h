@@ -123,16 +123,6 @@ ATTN_INLINE constexpr T*& operator-=(T*& p, I i) {
   return p;
 }
 
-// One-argument vector conversion: a scalar fills, a vector converts.
-template <class V, class T, int N>
-ATTN_INLINE constexpr V attn_vector(metal::vec<T, N> from) {
-  return __builtin_convertvector(from, V);
-}
-template <class V, class T>
-ATTN_INLINE constexpr V attn_vector(T from) {
-  return (V)(from);
-}
-
 // To a vector of bool: 1 where the value is not 0 (clang's comparisons give -1).
 template <class V, class T, int N>
 ATTN_INLINE constexpr V attn_bools(metal::vec<T, N> from) {
