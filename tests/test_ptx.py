@@ -299,7 +299,7 @@ kernel void add(device float* a [[buffer(1)]], constant ulong& n [[buffer(2)]],
         nvptx.exported(TABLE, _core.PipelineDescriptor("through", [], ["twice"]), SM)
 
 
-FILES = ("constants", "integers", "matrices", "names", "pack", "parts", "quads")
+FILES = ("constants", "conversions", "integers", "matrices", "names", "pack", "parts", "quads")
 
 
 @pytest.mark.parametrize("file", FILES)

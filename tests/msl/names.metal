@@ -11,8 +11,10 @@ template <typename T> inline float dot(T a, T b) { return -1; }
 static_assert(is_void<void>::value && is_array<int[2]>::value && !is_class<float>::value, "");
 static_assert(is_scalar<half>::value && is_fundamental<bfloat>::value && is_union_v<int> == 0, "");
 static_assert(is_same<common_type_t<float, float4>, float4>::value, "");
-static_assert(is_same<remove_extent_t<half[3]>, half>::value && is_same_v<add_const_t<int>, const int>);
-static_assert(numeric_limits<metal::ushort>::max() == USHRT_MAX && numeric_limits<int>::digits == 31);
+static_assert(is_same<remove_extent_t<half[3]>, half>::value, "");
+static_assert(is_same_v<add_const_t<int>, const int>, "");
+static_assert(numeric_limits<metal::ushort>::max() == USHRT_MAX, "");
+static_assert(numeric_limits<int>::digits == 31 && numeric_limits<half>::digits10 == 3, "");
 static_assert(_conjunction<is_integral<int>, _negation<is_integral<half>>>::value, "");
 constant os_log logger("kernels", "tests");
 
@@ -51,10 +53,12 @@ kernel void names(device float* x [[buffer(0)]], device half* h [[buffer(1)]],
   os_log_default.log("the number %d and %f", n[0], x[0]);
   logger.log_error("nothing");
   x[7] = clamp(v, 0.25f, 0.5f).x + mix(v, v + 1.0f, 0.5f).y + step(0.5f, v).z + min(v, 0.1f).x +
-         smoothstep(0.0f, 1.0f, v).w + max(0.75f, v).x + select(v, -v, true).x + fmax3(v, 0.1f, 2.0f).w;
+         smoothstep(0.0f, 1.0f, v).w + max(0.75f, v).x + select(v, -v, true).x +
+         fmax3(v, 0.1f, 2.0f).w;
 }
 
-kernel void ordered(device atomic_ulong* most [[buffer(0)]], device atomic_ulong* least [[buffer(1)]],
+kernel void ordered(device atomic_ulong* most [[buffer(0)]],
+                    device atomic_ulong* least [[buffer(1)]],
                     volatile coherent(system) device uint* seen [[buffer(2)]],
                     coherent(device) device uint* more [[buffer(3)]],
                     uint i [[thread_position_in_grid]]) {
