@@ -133,7 +133,11 @@ class CodeRewriter:
                 continue
             text = token.text
             if text in SPACES:
-                out.append(made(SPACES[text], token))
+                if text != "thread" or not _qualifies_again(t, i):
+                    out.append(made(SPACES[text], token))
+                    if text == "constant" and "const" not in (*out[-2:-1], *t[i + 1 : i + 2]):
+                        # What is in constant memory is const: one type for both spellings.
+                        out.append(made("const", token))
             elif text == "kernel":
                 pass
             elif token.kind == "number":
@@ -260,3 +264,14 @@ class CodeRewriter:
         out += [t[i], *self.code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
         out += [*self.code(value), made(")", t[end - 1])]
         return end
+
+
+def _qualifies_again(t: list[Token], i: int) -> bool:
+    """Whether ``thread`` says where a pointer is and another word where it points."""
+    begin = i
+    while begin and (t[begin - 1].kind == "name" or t[begin - 1] == "::"):
+        begin -= 1
+    end = i
+    while end < len(t) and (t[end].kind == "name" or t[end] == "::"):
+        end += 1
+    return any(w.text in SPACES and w != "thread" for w in t[begin:end])

@@ -34,7 +34,7 @@ class MethodRewriter(CodeRewriter):
         out = self.code(t[start : close + 1])
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
-            out += self.code([w for w in tail if w != "thread"])
+            out += [made(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
         elif qualified or "static" in words or "friend" in words:
             out += self.code(tail)
         else:
