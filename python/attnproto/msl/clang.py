@@ -129,7 +129,9 @@ def _run(arguments: list[str], text: str) -> str:
 def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
     command = [*compiler(), *arguments]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, encoding="utf-8"
+        )
     except OSError as error:
         raise DeviceUnavailable(
             f"[msl] found {command[0]}, which does not start: {error}"
@@ -165,6 +167,16 @@ def preprocess(text: str, folder: Path | None = None) -> str:
 def to_ir(text: str, target: Target) -> str:
     """C++ for OpenCL to unoptimised LLVM IR, as text."""
     return _run(_to_ir(target), text)
+
+
+def messages(text: str, target: Target) -> str:
+    """What clang says of a text that it does not take, with the ranges of operands."""
+    arguments = [a for a in _to_ir(target) if not a.startswith("-ferror-limit")]
+    arguments += ["-fsyntax-only", "-ferror-limit=0", "-fdiagnostics-print-source-range-info"]
+    arguments += ["-fno-caret-diagnostics", "-ftemplate-backtrace-limit=1"]
+    command = [*compiler(), *arguments]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
+    return done.stderr if done.returncode else ""
 
 
 def to_ir_warning(text: str, target: Target) -> tuple[str, list[tuple[str, int]]]:

@@ -106,9 +106,14 @@ def launch_name(number: int) -> str:
     return f"attn_launch_{number}"
 
 
-def with_entries(rewritten: Rewritten) -> str:
-    """The whole text for clang: library, kernels, one entry point for each."""
-    parts = ['#include "attnproto/metal.h"\n', rewritten.text, '\n#line 1 "entry"\n']
+def with_entries(rewritten: Rewritten, text: str) -> str:
+    """The whole text for clang: library, kernels, one entry point for each.
+
+    Args:
+        rewritten: what the entry points call.
+        text: of the kernels, its tokens printed in one way or another.
+    """
+    parts = ['#include "attnproto/metal.h"\n', text, '\n#line 1 "entry"\n']
     parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import KernelCompileError
 from . import clang, ir, lint_arguments  # noqa: F401 - its rules register themselves
 from .entry import entry_name
-from .library import translated
+from .library import compiled
 from .lint_rules import ERROR, RULES, WARNING, Lint
 from .outline import Outline, outline
 from .tokens import RewriteError, tokenize
@@ -82,8 +82,7 @@ def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
 
 
 def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:
-    rewritten, whole = translated(text)
-    ir_text, narrowings = clang.to_ir_warning(whole, clang.host_target())
+    rewritten, (ir_text, narrowings) = compiled(text, clang.to_ir_warning, clang.host_target())
     module = ir.split(ir_text)
     yield from _initialisers(module, declared)
     yield from _recursion(module, declared, len(rewritten.instances))

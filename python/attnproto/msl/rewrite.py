@@ -43,13 +43,18 @@ _CONTRACT = re.compile(
 
 @dataclass
 class Rewritten:
-    """The text for clang, and what the host must know about it."""
+    """The tokens for clang, and what the host must know about them."""
 
-    text: str
+    tokens: list[Token]
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
     visible: list[str] = field(default_factory=list)  # functions other pipelines may link
     declared: list[str] = field(default_factory=list)  # functions to be linked
+
+    @property
+    def text(self) -> str:
+        """The text for clang, whose messages name the user's lines."""
+        return untokenize(self.tokens)
 
 
 @dataclass
@@ -81,7 +86,7 @@ class Rewriter(MethodRewriter):
                 name, spelled, kernel.parameters, kernel.max_threads, namespace
             )
         declared = [name for name in self.declared if name not in self.visible]
-        return Rewritten(untokenize(out), self.instances, self.constants, self.visible, declared)
+        return Rewritten(out, self.instances, self.constants, self.visible, declared)
 
     def _kernel_of(self, call: list[Token], namespace: str) -> _Kernel:
         """The kernel that a call names, looked up from its own namespace outwards."""

@@ -11,6 +11,7 @@
 #include "simdgroup_matrix.h"
 #include "builtins.h"
 #include "functions.h"
+#include "syntax.h"
 #ifdef __NVPTX__
 #include "../attnproto_lane.h"
 #include "cuda.h"
