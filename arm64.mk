@@ -2,7 +2,7 @@
 # QEMU, which the system's packages have, with the C library that belongs to it.
 ARM64 := build/arm64
 ARM64_TARGET := -target aarch64-linux-gnu.2.31 -mcpu=apple_m1
-ARM64_FLAGS := -O2 -ffp-contract=fast -fPIC -Wall -Wextra -Icpp -Ipython/attnproto/msl/include
+ARM64_FLAGS := -O2 -ffp-contract=fast -fPIC -Wall -Wextra -Icpp -Ipython/attnproto/compiler/headers/include
 ARM64_SOURCES := $(filter-out cpp/bindings%.cpp,$(wildcard cpp/*.cpp)) $(wildcard cpp/cpu/*.cpp) \
   $(wildcard cpp/cuda/*.cpp) cpp/cpu/switch.S cpp/metal/no_metal.cpp
 ARM64_HEADERS := $(wildcard cpp/*.h cpp/cpu/*.h cpp/cuda/*.h)

@@ -4,7 +4,7 @@ RUST_DIR := $(CURDIR)/build/rust
 RUST_KERNELS := $(CURDIR)/build/kernels
 CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
 RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
-	  ATTNPROTO_LIBRARY=$$($(BIN)/python -c 'from attnproto import rust; print(rust.library_path())')
+	  ATTNPROTO_LIBRARY=$$($(BIN)/python -c 'from attnproto.prototypes import rust_crates; print(rust_crates.library_path())')
 
 # Tests are built without optimisation, which takes minutes of Burn and is for what is timed.
 CARGO_TEST := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo test --quiet --locked --release \

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 import opencl_attention
 from attnproto import _core
-from attnproto.device import Device
+from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 from attnproto.kernels import flash
-from attnproto.msl import clang
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.opening import CPU_ENGINES
 from third_party import mlx
 
 N, ROUNDS = 1024, 12
@@ -71,7 +71,7 @@ def front_ends() -> dict[str, NativeFrontEnd]:
     found = {engine: NativeFrontEnd(engine=engine) for engine in CPU_ENGINES}
     if platform.machine() in ("x86_64", "AMD64"):
         found["avx2"] = NativeFrontEnd(
-            target=clang.target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+            target=processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
         )
     return found
 

@@ -5,13 +5,13 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from attnproto.device.pipelines import pipeline
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash
 from attnproto.kernels.flash import flash_attention, launch
-from attnproto.kernels.host import pipeline
-from attnproto.kernels.registry import metal_root
-from attnproto.kernels.tile import FlashTile, default_tile
-from attnproto.kernels.variant import Variant
+from attnproto.kernels.flash_tile import FlashTile, default_tile
+from attnproto.kernels.flash_variant import Variant
+from attnproto.kernels.text import metal_root
 
 TYPES = {"f16": np.float16, "f32": np.float32, "bf16": ml_dtypes.bfloat16}
 # (atol, rtol). A bfloat16 weight and a bfloat16 output are each off by up to 2^-9 of themselves;

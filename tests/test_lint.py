@@ -9,7 +9,7 @@ import attnproto
 import pytest
 from attnproto.cli import app
 from attnproto.kernels.flash import FlashTile
-from attnproto.kernels.registry import flatten, metal_root
+from attnproto.kernels.text import flatten, metal_root
 from third_party import mlx
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"

@@ -7,9 +7,9 @@ import re
 import attnproto
 import numpy as np
 import pytest
+from attnproto.compiler.frontend.lexer import RewriteError, tokenize, untokenize
+from attnproto.compiler.frontend.rewrite_declarations import rewrite
 from attnproto.errors import KernelCompileError
-from attnproto.msl.rewrite import rewrite
-from attnproto.msl.tokens import RewriteError, tokenize, untokenize
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 

@@ -6,7 +6,9 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto import Call, DispatchError, Input, KernelCompileError
-from attnproto.msl import clang, linking, native
+from attnproto.compiler.ir import llvm
+from attnproto.compiler.passes import specialize
+from attnproto.compiler.target import host_target
 
 PARTS = """
 #include <metal_stdlib>
@@ -103,8 +105,8 @@ def test_a_stitched_function_is_inlined_only_where_asked(device, parts, inline):
     library = device.library(CALLER)
     pipeline = library.pipeline("apply", {0: True}, private={"modify": stitched})
     np.testing.assert_array_equal(run(device, pipeline), 2 * np.arange(32) + 100)
-    described = attnproto.library.describe("apply", {0: True}, private={"modify": stitched})
-    code = native.optimise(linking.specialised(CALLER, described, clang.host_target()))
+    described = attnproto.device.library.describe("apply", {0: True}, private={"modify": stitched})
+    code = llvm.optimise(specialize.specialised(CALLER, described, host_target()))
     assert ("call" in code and "modifyff(" in code) is not inline
 
 
@@ -206,8 +208,8 @@ def test_a_noinline_function_stays_a_call_and_may_meet_other_lanes(device, mark)
     """
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 496 + np.arange(32))
-    described = attnproto.library.describe("apply")
-    code = native.optimise(linking.specialised(text, described, clang.host_target()))
+    described = attnproto.device.library.describe("apply")
+    code = llvm.optimise(specialize.specialised(text, described, host_target()))
     assert "@_Z4awayfi(" in code
 
 
@@ -227,8 +229,8 @@ def test_a_noinline_function_with_threadgroup_variables_is_inlined_and_right(dev
     """
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 31 - np.arange(32))
-    described = attnproto.library.describe("apply")
-    code = native.optimise(linking.specialised(text, described, clang.host_target()))
+    described = attnproto.device.library.describe("apply")
+    code = llvm.optimise(specialize.specialised(text, described, host_target()))
     assert "@_Z4away" not in code
 
 

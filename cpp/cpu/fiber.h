@@ -20,7 +20,7 @@ inline constexpr uint32_t kLanes = 32;
 inline constexpr uint32_t kMaxThreads = 1024;
 inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
 // Operands and results of one batch of matrix operations, 8x8 floats each.
-// python/attnproto/msl/batch.py cuts its batches to fit.
+// python/attnproto/compiler/passes/batch_matrix_products.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
 
 // The lane's state; in lockstep the first lane's.
@@ -39,7 +39,7 @@ struct Fiber {
   Simdgroup* simdgroup;
 };
 // A kernel in lockstep finds the lanes of its simdgroup by this distance
-// (python/attnproto/msl/lockstep/offsets.py).
+// (python/attnproto/compiler/analysis/lane_offsets.py).
 static_assert(sizeof(Fiber) == 48);
 
 // Every lane writes only its own element of `in` and `source` before it parks and
@@ -98,7 +98,7 @@ struct Threadgroup {
 Fiber& self();
 
 // Parks the calling lane until its simdgroup's active lanes have arrived. Places rise
-// along the code (python/attnproto/msl/meetings.py).
+// along the code (python/attnproto/compiler/passes/number_rendezvous.py).
 void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
 void threadgroup_barrier(Fiber& lane, uint32_t place);
 // Ends the run of the calling lane's threadgroup, whose fault is set.

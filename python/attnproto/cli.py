@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +63,8 @@ def run(
     """
     if list_:
         return _list()
-    from .run import UsageError, make_plan, run_plan
+    from .commands.run import run_plan
+    from .sweep.plan import UsageError, make_plan
 
     if quick and full:
         raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
@@ -94,7 +94,7 @@ def run(
 
 
 def _read(path: Path) -> str:
-    from .run import UsageError
+    from .sweep.plan import UsageError
 
     try:
         return path.read_text(encoding="utf-8")
@@ -105,14 +105,11 @@ def _read(path: Path) -> str:
 
 
 def _list() -> int:
-    from .prototypes import REGISTRY, is_built, load
+    from .prototypes.registry import REGISTRY, load
 
     for line in REGISTRY:
-        if is_built(line.name):
-            points = load(line.name).points
-            state = f"{len(points('quick'))} points quick, {len(points('full'))} full"
-        else:
-            state = "not built yet"
+        points = load(line.name).points
+        state = f"{len(points('quick'))} points quick, {len(points('full'))} full"
         print(f"{line.number}  {line.name:<10} {state:<32} {line.question}")
     return 0
 
@@ -124,7 +121,7 @@ def report(folder: Path) -> int:
     Args:
         folder: Holds points.jsonl.
     """
-    from .run import conclude
+    from .commands.conclude import conclude
 
     _require_points(folder)
     print(f"report: {conclude(folder).report}")
@@ -147,7 +144,7 @@ def compare(
         margin: Largest difference called equal, as a fraction.
         fail_on_regression: End with exit code 1 when a point got wrong or slower.
     """
-    from .compare import compare_folders, compare_with_revision, render
+    from .commands.compare import compare_folders, compare_with_revision, render
 
     _require_points(before)
     if Path(after).is_dir():
@@ -166,7 +163,7 @@ def selftest(*, seed: int = 0) -> int:
     Args:
         seed: Of the synthetic samples.
     """
-    from .selftest import run_selftest
+    from .commands.selftest import run_selftest
 
     checks = run_selftest(seed)
     for check in checks:
@@ -181,7 +178,7 @@ def reverify(folder: Path) -> int:
     Args:
         folder: A results folder with findings.jsonl.
     """
-    from .reverify import reverify as again
+    from .commands.reverify import reverify as again
 
     _require_points(folder)
     marks = again(folder)
@@ -204,7 +201,7 @@ def kb_import(
         db: A GPU Forge SQLite file, created if absent.
         command: GPU Forge's kb command, instead of --db.
     """
-    from . import kb as base
+    from .results import kb as base
 
     if (db is None) == (command is None):
         raise base.KbError(
@@ -227,8 +224,8 @@ def kb_export(db: Path, out: Path) -> int:
         db: A GPU Forge SQLite file.
         out: The findings file to write.
     """
-    from .findings import write_findings
-    from .kb import export_from_database
+    from .results.findings import write_findings
+    from .results.kb import export_from_database
 
     findings = export_from_database(db)
     write_findings(out, findings)
@@ -243,7 +240,7 @@ def lint(file: Path) -> int:
     Args:
         file: MSL; the files that it includes are looked for beside it.
     """
-    from .msl.lint import lint as check
+    from .compiler.lint.lint import lint as check
 
     found = check(_read(file), folder=file.resolve().parent)
     for one in found:
@@ -254,8 +251,8 @@ def lint(file: Path) -> int:
 
 
 def _require_points(folder: Path) -> None:
-    from .run import UsageError
-    from .store import POINTS
+    from .results.store import POINTS
+    from .sweep.plan import UsageError
 
     if not (folder / POINTS).is_file():
         raise UsageError(
@@ -263,8 +260,7 @@ def _require_points(folder: Path) -> None:
         )
 
 
-if importlib.util.find_spec("attnproto.doctor") is not None:
-    app.command("attnproto.doctor:doctor", name="doctor")
+app.command("attnproto.commands.doctor.checks:doctor", name="doctor")
 
 
 def guarded(call: App, words: list[str] | None = None) -> int:

@@ -10,14 +10,14 @@ import test_flash
 import test_linear
 import test_paged
 import test_variants
-from attnproto.kernels import flash, score_ways
+from attnproto.kernels import flash, score_dispatch
+from attnproto.kernels.flash_tile import FlashTile
+from attnproto.kernels.flash_variant import Rope, Variant
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.linear import linear_attention
-from attnproto.kernels.registry import TemplateArgument, instantiate
 from attnproto.kernels.rope import apply_rope
 from attnproto.kernels.score_mod import shape_scores
-from attnproto.kernels.tile import FlashTile
-from attnproto.kernels.variant import Rope, Variant
+from attnproto.kernels.text import TemplateArgument, instantiate
 
 Case = Callable[[attnproto.Device], None]
 
@@ -218,13 +218,13 @@ def way(name: str, modification: str, nq=37, nkv=70, hq=2, hkv=1, close=(1e-5, 1
         random = np.random.default_rng(6)
         shapes = ((1, hq, nq, 40), (1, hkv, nkv, 40), (1, hkv, nkv, 40))
         tensors = tuple(random.standard_normal(s).astype(np.float32) for s in shapes)
-        chosen = score_ways.Modification(modification)
-        ready = score_ways.prepare(
+        chosen = score_dispatch.Modification(modification)
+        ready = score_dispatch.prepare(
             device, flash.problem_of(*tensors), tile(40), name, chosen, contract=False
         )
-        found = score_ways.run(device, ready, *tensors)[0]
+        found = score_dispatch.run(device, ready, *tensors)[0]
         atol, rtol = close
-        np.testing.assert_allclose(found, score_ways.reference(*tensors, chosen), rtol, atol)
+        np.testing.assert_allclose(found, score_dispatch.reference(*tensors, chosen), rtol, atol)
 
     return case
 

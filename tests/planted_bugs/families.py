@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from attnproto.kernels import score_ways
-from attnproto.kernels.variant import Rope
+from attnproto.kernels import score_dispatch
+from attnproto.kernels.flash_variant import Rope
 
 from .cases import (
     Case,
@@ -245,7 +245,7 @@ FAMILIES = {
     ),
     "ways": Family(
         way("argument", "custom", 64, 64, close=(1e-3, 1e-3)),
-        [way("argument", name) for name in score_ways.MODIFICATIONS] + [way("table", "alibi")],
+        [way("argument", name) for name in score_dispatch.MODIFICATIONS] + [way("table", "alibi")],
     ),
     "products": Family(
         products(32, 32, 32),

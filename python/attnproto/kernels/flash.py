@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnproto.device import Timing
+from attnproto.device.device import Timing
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import KernelSource, pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.host import as_input, opened, pipeline
-from attnproto.kernels.registry import KernelSource
-from attnproto.kernels.tile import FlashTile, check_head_dimension, default_tile, dtype_name
-from attnproto.kernels.variant import Rope, Variant, rope_table
+
+from .flash_tile import FlashTile, check_head_dimension, default_tile, dtype_name
+from .flash_variant import Rope, Variant, rope_table
+from .launching import as_input
 
 if TYPE_CHECKING:
-    from attnproto.device import Device
+    from attnproto.device.device import Device
 
 # Beyond these the finite stand-ins for minus infinity stop being out of reach of every score.
 SMALLEST_SCALE, LARGEST_SCALE = 1e-20, 1e20

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnproto.device import Dispatch
+from attnproto.device.device import Dispatch
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import KernelSource, pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels import flash
-from attnproto.kernels.host import as_input, opened, pipeline, submit_in_turn
-from attnproto.kernels.registry import KernelSource, TemplateArgument, instantiate
-from attnproto.kernels.tile import MSL_TYPES, dtype_name
+
+from . import flash
+from .flash_tile import MSL_TYPES, dtype_name
+from .launching import as_input, submit_in_turn
+from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 HEAD_DIMENSIONS = (32, 64, 96, 128)
 CHUNKS = (32, 64, 128, 256)

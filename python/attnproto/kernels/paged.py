@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnproto.device import Dispatch
+from attnproto.device.device import Dispatch
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import KernelSource, pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels import flash
-from attnproto.kernels.flash import FlashProblem, check_heads, checked_scale, pack_params
-from attnproto.kernels.host import as_input, opened, pipeline, submit_in_turn
-from attnproto.kernels.registry import KernelSource, TemplateArgument, instantiate
-from attnproto.kernels.tile import (
-    MSL_TYPES,
-    FlashTile,
-    check_head_dimension,
-    default_tile,
-    dtype_name,
-)
-from attnproto.kernels.variant import Variant
+
+from . import flash
+from .flash import FlashProblem, check_heads, checked_scale, pack_params
+from .flash_tile import MSL_TYPES, FlashTile, check_head_dimension, default_tile, dtype_name
+from .flash_variant import Variant
+from .launching import as_input, submit_in_turn
+from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 PAGE_SIZES = (8, 16, 32, 64, 128)
 _EXTRA = struct.Struct("<4i")

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.host import as_input, opened, pipeline
-from attnproto.kernels.registry import TemplateArgument, instantiate
-from attnproto.kernels.tile import MSL_TYPES, check_head_dimension, dtype_name
-from attnproto.kernels.variant import Rope, rope_table
+
+from .flash_tile import MSL_TYPES, check_head_dimension, dtype_name
+from .flash_variant import Rope, rope_table
+from .launching import as_input
+from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 _PARAMS = struct.Struct("<2iI")
 THREADS = 256

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.flash import FlashProblem, pack_params
-from attnproto.kernels.host import opened, pipeline
-from attnproto.kernels.registry import TemplateArgument, instantiate
-from attnproto.kernels.tile import MSL_TYPES, dtype_name
-from attnproto.kernels.variant import Variant
+
+from .flash import FlashProblem, pack_params
+from .flash_tile import MSL_TYPES, dtype_name
+from .flash_variant import Variant
+from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 THREADS = 64
 
