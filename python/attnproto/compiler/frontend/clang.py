@@ -30,6 +30,8 @@ _PREPROCESS = [
     "-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
     "-fno-color-diagnostics",
 ]  # fmt: skip
+_UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\n]*)$")
+_UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
 _NOTE = re.compile(rf"^{SOURCE}:(?P<line>\d+):\d+: note: ")
 _NARROWING = re.compile(
     r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: warning: implicit conversion .*'float' to 'bfloat'",
@@ -123,7 +125,10 @@ def _explain(stderr: str) -> str:
 def preprocess(text: str, folder: Path | None = None) -> str:
     """Expand macros and includes, those of ``folder`` too; line markers stay."""
     search = ["-I", str(HEADERS / "preprocess"), *(["-I", str(folder)] if folder else [])]
-    return _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{text}')
+    # A pragma's words are not expanded, a line's are.
+    marked = _UNROLL.sub(r"attn_unroll \1 attn_unroll_end", text.removeprefix("\ufeff"))
+    done = _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{marked}')
+    return _UNROLLED.sub(r"#pragma unroll \1", done)
 
 
 def to_ir(text: str, target: Target) -> str:

@@ -54,6 +54,11 @@ class _Edits:
             self.seen.add((at, at, text))
             self.before.setdefault(at, []).append(text)
 
+    def close(self, last: int) -> None:
+        if (last, last, ")") not in self.seen:
+            self.seen.add((last, last, ")"))
+            self.after.setdefault(last, []).append(")")
+
     def applied(self, t: list[Token]) -> list[Token]:
         out: list[Token] = []
         for i, token in enumerate(t):
@@ -166,7 +171,48 @@ def _braces(t: list[Token], error: _Error, edits: _Edits) -> None:
         i += 1
 
 
+def _short(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``float4 a = {1, 2}``: the rest is zero."""
+    wanted, given = (int(n) for n in re.findall(r"(?:expected|have) (\d+)", error.text))
+    opens = next((first for first, _ in error.operands if t[first] == "{"), error.at)
+    if t[opens] == "{":
+        edits.insert(close_of(t, opens), ", 0" * (wanted - given))
+
+
+def _static_cast(t: list[Token], error: _Error, edits: _Edits) -> None:
+    if t[error.at] == "static_cast":
+        edits.insert(error.at, "attn_cast")
+        edits.left_out.add(error.at)
+
+
+def _cast(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``(float4)x`` of a vector of another element."""
+    if t[error.at] != "(" or not error.operands:
+        return
+    close, last = close_of(t, error.at), error.operands[-1][1]
+    edits.insert(error.at, "attn_cast<")
+    edits.insert(close, ">(")
+    edits.left_out |= {error.at, close}
+    edits.close(last)
+
+
+def _rank(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """A vector and a scalar of a wider type, which becomes the vector's element."""
+    if len(error.operands) != 2:
+        return
+    vector, scalar = error.operands
+    if error.text.rpartition(" and ")[2].count("'") > 2:
+        vector, scalar = scalar, vector
+    spelled = " ".join(w.text for w in t[vector[0] : vector[1] + 1])
+    if "attn_scalar" not in t[scalar[0]].text:
+        edits.wrap(*scalar, f"attn_scalar<decltype({spelled})>")
+
+
 _MENDS = (
+    ("too few elements in vector initialization", _short),
+    ("static_cast from", _static_cast),
+    ("C-style cast from", _cast),
+    ("scalar operand type has greater rank than the type of the vector element", _rank),
     ("incompatible operand types", _choice),
     ("conditional expression is ambiguous", _choice),
     ("no viable overloaded '='", _assignment),

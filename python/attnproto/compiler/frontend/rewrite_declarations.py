@@ -31,7 +31,7 @@ from .lexer import (
     untokenize,
 )
 from .numbers import whole_number
-from .rewrite_code import SPACES, TABLE
+from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
 _SCOPE_WORDS = ("namespace", "inline", "extern")
@@ -257,7 +257,10 @@ class Rewriter(MethodRewriter):
             known = set(self.constants) | self.derived | {"is_function_constant_defined"}
             if known & {v.text for v in value} and "template" not in words:
                 return self._derived_constant(d, words.index("="), near)
-        return self.code(t[start : d.end])
+        declared = t[start : d.end]
+        if {"using", "typedef"} & set(words):
+            declared = with_stored_elements(as_functions(declared))
+        return self.code(declared)
 
     def _function_constant(
         self, d: Declaration, attribute: list[Token], near: Token
