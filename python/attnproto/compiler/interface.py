@@ -35,3 +35,4 @@ class Instance:
     parameters: tuple[Parameter, ...]
     max_threads: int | None = None
     namespace: str = ""  # where it was instantiated: "a::b::"
+    signature: str = ""  # names a function of its type

@@ -111,7 +111,7 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
         parts.append(
             f"{''.join(f'namespace {scope} {{ ' for scope in scopes)}"
             f"namespace attn_kernel_{number} {{\n"
-            f"typedef attn_signature<decltype({instance.call})>::type parameters;\n"
+            f"typedef attn_signature<decltype({instance.signature})>::type parameters;\n"
             f'extern "C" __attribute__((used)) void {entry_name(number)}'
             "(const __private attn_lane* lane) {\n"
             "  ATTN_SHARED_BY_LANES attn_group* g = lane->group;\n"

@@ -48,20 +48,23 @@ def forwarders(t: list[Token], inside: int) -> Iterator[tuple[int, str]]:
 
 def _function_at(t: list[Token], inside: int) -> tuple[int, Declaration] | None:
     """The free function whose parameters hold a token."""
-    start, depth = inside, 0
-    while start and (depth or t[start - 1].text not in (";", "{", "}")):
-        start -= 1
-        depth += (t[start] == ")") - (t[start] == "(") if start != inside else 0
-        if depth < 0:
-            depth = 0
-    while start < len(t) and t[start].kind == "directive":
-        start += 1
+    start = statement_begin(t, inside)
     try:
         d = find_declaration(t, start)
     except (RewriteError, IndexError):
         return None
     is_function = d.kind == "function" and d.initialiser is None
     return (start, d) if is_function and d.parameters[0] < inside < d.parameters[1] else None
+
+
+def statement_begin(t: list[Token], inside: int, *, skip_template: bool = False) -> int:
+    """Where the declaration that holds a token begins; or what its ``template <...>`` is about."""
+    start = inside
+    while start and t[start - 1].text not in (";", "{", "}") and t[start - 1].kind != "directive":
+        start -= 1
+    while skip_template and t[start] == "template":
+        start = (angle_close(t, start + 1) or start) + 1
+    return start
 
 
 def _is_constant_reference(parameter: list[Token]) -> bool:

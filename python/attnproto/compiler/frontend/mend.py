@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .forwarders import forwarders
+from .forwarders import forwarders, statement_begin
 from .lexer import Token, angle_close, close_of, made
 
 _FIRST = re.compile(
@@ -21,6 +21,7 @@ _FIRST = re.compile(
 _RANGE = re.compile(r"\{(\d+):\d+-(\d+):\d+\}")
 _VECTOR = re.compile(r"cannot convert initializer list argument to .*\(vector of (\d+) '([^']+)'")
 _PLACED = re.compile(r"from '(const )?__(global|constant|local)")
+_PREFERRED = '__attribute__((enable_if(true, "")))'
 _CONSTANT = "bind reference in address space '__constant' to object"
 
 
@@ -179,6 +180,24 @@ def _short(t: list[Token], error: _Error, edits: _Edits) -> None:
         edits.insert(close_of(t, opens), ", 0" * (wanted - given))
 
 
+def _construction(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``V(a, b)`` where V is a parameter of a template, and here a vector."""
+    if not error.operands:
+        return
+    first, last = error.operands[0]
+    opens = next((k for k in range(first, last) if t[k] == "("), last)
+    if opens > first and opens < last and close_of(t, opens) == last:
+        edits.insert(first, "attn_filled<")
+        edits.insert(opens, ">")
+
+
+def _ambiguous(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """A call that a template of the text and one of the library take alike: the text's own."""
+    for at, text in error.notes:
+        if text.startswith("candidate function [with") and t[at] == t[error.at]:
+            edits.insert(statement_begin(t, at, skip_template=True), _PREFERRED)
+
+
 def _static_cast(t: list[Token], error: _Error, edits: _Edits) -> None:
     if t[error.at] == "static_cast":
         edits.insert(error.at, "attn_cast")
@@ -210,6 +229,8 @@ def _rank(t: list[Token], error: _Error, edits: _Edits) -> None:
 
 _MENDS = (
     ("too few elements in vector initialization", _short),
+    ("excess elements in scalar initializer", _construction),
+    ("is ambiguous", _ambiguous),
     ("static_cast from", _static_cast),
     ("C-style cast from", _cast),
     ("scalar operand type has greater rank than the type of the vector element", _rank),

@@ -74,6 +74,7 @@ class Rewriter(MethodRewriter):
     pending: list[tuple[str, list[Token], str]] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
+    deduced: dict[str, str] = field(default_factory=dict)  # declarations of instances by name
     namespace: str = ""  # where we are: "a::b::"
 
     def rewrite(self, text: str) -> Rewritten:
@@ -83,8 +84,11 @@ class Rewriter(MethodRewriter):
             kernel = self._kernel_of(call, namespace)
             spelled = untokenize(self.code(call)).split("\n")
             spelled = " ".join(s for s in spelled if not s.startswith("#")).strip()
+            signature = self.deduced.get(name, spelled)
+            if name in self.deduced:
+                spelled = f"((decltype(&{signature})){spelled})"
             self.instances[name] = Instance(
-                name, spelled, kernel.parameters, kernel.max_threads, namespace
+                name, spelled, kernel.parameters, kernel.max_threads, namespace, signature
             )
         declared = [name for name in self.declared if name not in self.visible]
         return Rewritten(out, self.instances, self.constants, self.visible, declared)
@@ -237,13 +241,16 @@ class Rewriter(MethodRewriter):
         if d.parameters:  # template [[...]] kernel void f<...>(parameters);
             end = next(i for i in range(end) if head[i] is t[d.parameters[0]])
         call = head[_call_begin(head, end) : end]
-        if call[-1:] != [">"]:
-            raise RewriteError(
-                near.line, "a kernel is instantiated here without template arguments, needs f<...>"
-            )
         name = _joined(host_name) or "".join(c.text for c in call)
         self.pending.append((name, call, self.namespace))
-        return []
+        if call[-1] == ">":
+            return []
+        if not d.parameters:
+            raise RewriteError(near.line, "a kernel is instantiated here by its name, needs f<...>")
+        # Its template arguments are what makes it a function of these parameters.
+        self.deduced[name] = f"attn_deduced_{len(self.deduced)}"
+        parameters = self.code(t[d.parameters[0] : d.parameters[1] + 1])
+        return [made(f"void {self.deduced[name]}", near), *parameters, made(";", near)]
 
     def _variable(self, t: list[Token], start: int, d: Declaration) -> list[Token]:
         near = t[start]
@@ -258,8 +265,10 @@ class Rewriter(MethodRewriter):
             if known & {v.text for v in value} and "template" not in words:
                 return self._derived_constant(d, words.index("="), near)
         declared = t[start : d.end]
+        if {"using", "typedef"} & set(words) and "template" not in words:
+            declared = with_stored_elements(declared)
         if {"using", "typedef"} & set(words):
-            declared = with_stored_elements(as_functions(declared))
+            declared = as_functions(declared)
         return self.code(declared)
 
     def _function_constant(
