@@ -148,15 +148,21 @@ def _temporary(t: list[Token], error: _Error, edits: _Edits) -> None:
             edits.insert(end, text)
 
 
-def _braces(t: list[Token], error: _Error, edits: _Edits) -> None:
-    """``f({1, 2, 3})`` where f takes a vector: clang's note says of what."""
-    vector = next((m for _, text in error.notes if (m := _VECTOR.search(text))), None)
-    opens = error.at + 1
+def _call_opens(t: list[Token], at: int) -> int | None:
+    """The parenthesis after ``f``, ``a::f`` or ``f<T>``."""
+    opens = at + 1
     while opens < len(t) and t[opens] == "::":
         opens += 2
     if opens < len(t) and t[opens] == "<":
         opens = (angle_close(t, opens) or opens) + 1
-    if vector is None or opens >= len(t) or t[opens] != "(":
+    return opens if opens < len(t) and t[opens] == "(" else None
+
+
+def _braces(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``f({1, 2, 3})`` where f takes a vector: clang's note says of what."""
+    vector = next((m for _, text in error.notes if (m := _VECTOR.search(text))), None)
+    opens = _call_opens(t, error.at)
+    if vector is None or opens is None:
         return
     element = {"__bf16": "bfloat"}.get(vector[2], vector[2])
     i, end = opens + 1, close_of(t, opens)
@@ -182,12 +188,9 @@ def _short(t: list[Token], error: _Error, edits: _Edits) -> None:
 
 def _construction(t: list[Token], error: _Error, edits: _Edits) -> None:
     """``V(a, b)`` where V is a parameter of a template, and here a vector."""
-    if not error.operands:
-        return
-    first, last = error.operands[0]
-    opens = next((k for k in range(first, last) if t[k] == "("), last)
-    if opens > first and opens < last and close_of(t, opens) == last:
-        edits.insert(first, "attn_filled<")
+    opens = _call_opens(t, error.at)
+    if t[error.at].kind == "name" and opens is not None:
+        edits.insert(error.at, "attn_filled<")
         edits.insert(opens, ">")
 
 

@@ -22,7 +22,7 @@ from attnproto.compiler.ir.runtime_calls import entry_name
 from attnproto.compiler.target import host_target
 from attnproto.errors import KernelCompileError
 
-from . import argument_rules  # noqa: F401 - its rules register themselves
+from . import argument_rules, library_rules  # noqa: F401 - their rules register themselves
 from .language_rules import ERROR, RULES, WARNING, Lint
 
 __all__ = ["Lint", "lint"]
@@ -58,7 +58,10 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         return tuple(_compile_errors(error))
     except RewriteError as error:
         return (Lint(error.line, "compile", ERROR, str(error)),)
-    found = {_placed(one) for check in RULES for one in check(declared)}
+    try:
+        found = {_placed(one) for check in RULES for one in check(declared)}
+    except RewriteError as error:
+        return (Lint(error.line, "compile", ERROR, str(error)),)
     known = {(one.file, one.line) for one in found if one.severity == ERROR}
     try:
         found |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
