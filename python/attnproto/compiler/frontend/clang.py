@@ -32,7 +32,19 @@ _PREPROCESS = [
 ]  # fmt: skip
 _UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\n]*)$")
 _UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
-_NOTE = re.compile(rf"^{SOURCE}:(?P<line>\d+):\d+: note: ")
+_NOTE = re.compile(r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: note: ")
+_MOST_SAID = 8
+_OWN_FILES = ("entry", "<stdin>")
+_OWN = re.compile(r"\battn_|too many errors emitted")
+_SPELLINGS = [
+    (re.compile(ours), theirs)
+    for ours, theirs in (
+        (r"__private\b", "thread"), (r"__global\b", "device"), (r"__local\b", "threadgroup"),
+        (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"), (r" \(aka 'bfloat'\)", ""),
+        (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
+        (r"attn_(?:name|derived)_(\w+)", r"\1"),
+    )
+]  # fmt: skip
 _NARROWING = re.compile(
     r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: warning: implicit conversion .*'float' to 'bfloat'",
     re.M,
@@ -106,20 +118,33 @@ def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[s
 
 
 def _explain(stderr: str) -> str:
-    """The first errors, by the line of the user's text."""
-    found: list[list[str]] = []
+    """The first errors, by the user's lines and in MSL's words."""
+    found: list[tuple[str, str]] = []
     for line in stderr.split("\n"):
         match, note = _MESSAGE.match(line), _NOTE.match(line)
         if match:
-            place = f"line {match['line']}: " if match["file"] == SOURCE else ""
-            found.append([place, match["text"].replace("__private", "thread")])
+            found.append((_place(match), _in_msl(match["text"])))
         elif note and found and not found[-1][0]:  # an error of a header: who asked for it
-            found[-1][0] = f"line {note['line']}: "
-    spaces = (("__global", "device"), ("__local", "threadgroup"), ("__constant", "constant"))
-    message = "; ".join(place + text for place, text in found) or stderr.strip()[-500:]
-    for ours, theirs in spaces:
-        message = message.replace(ours, theirs)
-    return f"[msl] {message}"
+            found[-1] = (_place(note), found[-1][1])
+    # What is the library's own is the consequence of what the user's text says.
+    said = [
+        (place, text) for place, text in dict.fromkeys(found) if place or not _OWN.search(text)
+    ] or found
+    message = "; ".join(place + text for place, text in said[:_MOST_SAID])
+    return f"[msl] {message or stderr.strip()[-500:]}"
+
+
+def _place(match: re.Match) -> str:
+    file = match["file"]
+    if not file or file in _OWN_FILES or file.startswith(str(HEADERS)):
+        return ""
+    return f"line {match['line']}: " if file == SOURCE else f"in {file}, line {match['line']}: "
+
+
+def _in_msl(text: str) -> str:
+    for ours, theirs in _SPELLINGS:
+        text = ours.sub(theirs, text)
+    return text
 
 
 def preprocess(text: str, folder: Path | None = None) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from .declarations import Declaration, find_declaration
 from .lexer import RewriteError, Token, angle_close, split_commas
 
-_MOST = 4  # constant references of one function; there are 2^n - 1 overloads
+_MOST = 4  # constant references of one function
+MOST_OVERLOADS = 2**_MOST - 1
 
 
 def forwarders(t: list[Token], inside: int) -> Iterator[tuple[int, str]]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .forwarders import forwarders, statement_begin
+from .forwarders import MOST_OVERLOADS, forwarders, statement_begin
 from .lexer import Token, angle_close, close_of, made
 
 _FIRST = re.compile(
@@ -144,7 +144,19 @@ def _conversion(t: list[Token], error: _Error, edits: _Edits) -> None:
 def _temporary(t: list[Token], error: _Error, edits: _Edits) -> None:
     at = next((at for at, text in error.notes if text.startswith("passing argument")), None)
     if at is not None:
-        for end, text in forwarders(t, at):
+        _forward(t, at, edits)
+
+
+def _unmatched(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """Of a template, whose parameters clang deduces from no temporary."""
+    for at, text in error.notes:
+        if text.startswith("candidate") and t[at] == t[error.at]:
+            _forward(t, at + 2, edits)
+
+
+def _forward(t: list[Token], at: int, edits: _Edits) -> None:
+    for end, text in forwarders(t, at):
+        if all(token.text != text for token in t[end : end + MOST_OVERLOADS]):
             edits.insert(end, text)
 
 
@@ -244,4 +256,5 @@ _MENDS = (
     ("no viable conversion from", _conversion),
     ("cannot bind to a temporary object because of address space mismatch", _temporary),
     ("no matching function for call to", _braces),
+    ("no matching function for call to", _unmatched),
 )

@@ -75,6 +75,7 @@ class Rewriter(MethodRewriter):
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
     deduced: dict[str, str] = field(default_factory=dict)  # declarations of instances by name
+    defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
 
     def rewrite(self, text: str) -> Rewritten:
@@ -156,6 +157,9 @@ class Rewriter(MethodRewriter):
             self._kernel(t, d, host_name)
         if class_name is not None:
             return self.method(t, start, d, class_name)
+        owner = _class_of_definition(t, d.parameters[0]) if d.parameters else None
+        if owner in self.defined_classes:
+            return self.method(t, start, d, owner, inside=False)
         return self._function(t, start, d, is_kernel)
 
     def _named_scope(self, d: Declaration, inside: list[Token]) -> list[Token]:
@@ -177,6 +181,7 @@ class Rewriter(MethodRewriter):
             if h.text in ("struct", "class", "union") and d.head[i + 1].kind == "name"
         ]
         name = names[-1] if names else ""
+        self.defined_classes.add(name)
         if "template" not in {h.text for h in d.head}:
             self.classes.add(name)
         if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
@@ -310,6 +315,16 @@ def _argument(attribute: list[Token]) -> str:
             attribute[0].line, f"{attribute[0].text}(...) needs a number as its index"
         )
     return str(index)
+
+
+def _class_of_definition(t: list[Token], opens: int) -> str | None:
+    """The class of a method that is defined outside: ``R A<T>::f(...)``."""
+    if opens < 3 or t[opens - 1].kind != "name" or t[opens - 2] != "::":
+        return None
+    at = opens - 3
+    if t[at] == ">":
+        at = next((k for k in range(at, 0, -1) if angle_close(t, k) == opens - 3), at) - 1
+    return t[at].text if t[at].kind == "name" else None
 
 
 def _is_instantiation(d: Declaration) -> bool:

@@ -13,7 +13,7 @@ from attnproto.compiler.frontend.outline import Function, Outline
 
 from .language_rules import Lint, calls, error, kernels, rule
 
-_WIDENED = {"INFINITY", "NAN", "HUGE_VALF", "MAXFLOAT", "M_PI_F", "FLT_MAX", "FLT_MIN"}
+_BUILTINS = ("__builtin_inff", "__builtin_nanf", "__builtin_huge_valf")
 _ARITHMETIC = {"+", "-", "*", "/", "+=", "-=", "*=", "/="}
 _STAGES = {"vertex", "fragment"}
 
@@ -105,7 +105,12 @@ def _literals(value: list[Token]) -> Iterator[Token]:
         yield from _literals(value[colon + 1 :])
         return
     plain = value[1:] if value[:1] in (["-"], ["+"]) else value
-    if len(plain) == 1 and (plain[0].text in _WIDENED or _is_float(plain[0])):
+    while plain[:1] == ["("] and close_of(plain, 0) == len(plain) - 1:
+        plain = plain[1:-1]
+    called = len(plain) > 1 and plain[1] == "(" and close_of(plain, 1) == len(plain) - 1
+    if called and plain[0].text.startswith(_BUILTINS):  # what INFINITY and NAN are
+        yield plain[0]
+    elif len(plain) == 1 and _is_float(plain[0]):
         yield plain[0]
 
 

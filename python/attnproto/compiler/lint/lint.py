@@ -27,7 +27,7 @@ from .language_rules import ERROR, RULES, WARNING, Lint
 
 __all__ = ["Lint", "lint"]
 
-_PLACE = re.compile(r"(?:; )?line (\d+): ")
+_PLACE = re.compile(r"(?:; )?(?:in ([^;:]+), )?line (\d+): ")
 # A text may hold templates only; clang then has one kernel to compile.
 _NO_KERNEL = "\nkernel void attn_lint() {}\n"
 
@@ -70,7 +70,7 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         found |= {
             one
             for one in _compile_errors(error)
-            if ("", one.line) not in known and (one.line or not known)
+            if (one.file, one.line) not in known and (one.line or not known)
         }
     return tuple(sorted(found, key=lambda one: (one.file, one.line, one.rule)))
 
@@ -87,8 +87,8 @@ def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
     head, *rest = _PLACE.split(str(error).removeprefix("[msl] "))
     if not rest:
         yield Lint(0, "compile", ERROR, head)
-    for line, message in zip(rest[::2], rest[1::2], strict=True):
-        yield Lint(int(line), "compile", ERROR, message)
+    for file, line, message in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        yield Lint(int(line), "compile", ERROR, message, file or "")
 
 
 def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:

@@ -85,17 +85,18 @@ struct attn_stored<bool> : metal::attn_type<uchar> {};
 template <class T>
 using attn_element = typename attn_stored<T>::type;
 
-// A threadgroup array's first values, there for every thread.
+// A threadgroup array's first values, there for every thread: each writes them all, since the
+// last simdgroup may lack lanes.
 template <class T, int N, class... P>
 ATTN_INLINE void attn_start(__local T (&to)[N], P... values) {
   const T from[] = {(T)values..., (T)0};
-  for (int i = attn_lane_index(); i < N; i += 32)
+  for (int i = 0; i < N; ++i)
     to[i] = i < (int)sizeof...(P) ? from[i] : (T)0;
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
 }
 template <class T>
 ATTN_INLINE void attn_start_zero(__local T& to) {
   __local uchar* bytes = (__local uchar*)&to;
-  for (uint i = attn_lane_index(); i < sizeof(T); i += 32) bytes[i] = 0;
+  for (uint i = 0; i < sizeof(T); ++i) bytes[i] = 0;
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
 }
