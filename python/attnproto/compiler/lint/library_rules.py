@@ -108,9 +108,8 @@ def _literals(value: list[Token]) -> Iterator[Token]:
     while plain[:1] == ["("] and close_of(plain, 0) == len(plain) - 1:
         plain = plain[1:-1]
     called = len(plain) > 1 and plain[1] == "(" and close_of(plain, 1) == len(plain) - 1
-    if called and plain[0].text.startswith(_BUILTINS):  # what INFINITY and NAN are
-        yield plain[0]
-    elif len(plain) == 1 and _is_float(plain[0]):
+    infinite = called and plain[0].text.startswith(_BUILTINS)  # what INFINITY and NAN are
+    if infinite or (len(plain) == 1 and _is_float(plain[0])):
         yield plain[0]
 
 
