@@ -1,4 +1,4 @@
-// What every kernel's text needs of <metal_stdlib>; headers.py adds what it names besides.
+// What every kernel's text needs of <metal_stdlib>; library_parts.py adds what it names besides.
 #include "types.h"
 #ifdef __NVPTX__
 #include "math_nvptx.h"
