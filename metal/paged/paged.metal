@@ -92,7 +92,7 @@ template <typename T, int BR, int BC, int D, int ROWS, int PAGE, int QUERY, int 
 
   const int context = contexts[sequence];
   const int begin = part * params.partition;
-  const int end = min(context, begin + params.partition);
+  const int end = begin + min(params.partition, context - begin);
   const int offset = context - Nq;
   const QueryRows<T, D, R> from =
       query_rows<T, D, R>(q + query_head * Nq * D, first_row, Nq, offset, place);

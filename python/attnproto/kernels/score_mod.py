@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.flash import FlashProblem, pack_params
+from attnproto.kernels.flash import FlashProblem, check_tokens, pack_params
 from attnproto.kernels.host import opened, pipeline
 from attnproto.kernels.registry import TemplateArgument, instantiate
 from attnproto.kernels.tile import MSL_TYPES, dtype_name
@@ -25,7 +25,7 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
 
     Args:
         scores: [B, Hq, Nq, Nkv], already scaled; contiguous and writable; float16, float32 or
-            bfloat16. Masked scores become -1e38, which float16 rounds to minus infinity.
+            bfloat16. Masked scores become minus infinity.
         variant: cap, bias and masks; its rope is no concern of scores and is ignored.
         device: an open device.
 
@@ -43,6 +43,7 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
             "numpy array of rank 4 with no empty dimension; pass [batch, heads, queries, keys]"
         )
     b, hq, nq, nkv = scores.shape
+    check_tokens(max(nq, nkv))
     name = dtype_name(scores.dtype)
     variant = replace(variant, rope=None)
     problem = FlashProblem(b, hq, hq, nq, nkv, 8, name, 1.0, variant)
@@ -67,7 +68,7 @@ def shape_scores(
         device: an open device or the name of one; ``auto`` when None.
 
     Returns:
-        The shape and type of the scores; masked ones are -1e38, or minus infinity in float16.
+        The shape and type of the scores; masked ones are minus infinity.
 
     Raises:
         UnsupportedProblem: a shape or type the kernel does not shape.
