@@ -345,10 +345,10 @@ def flash_attention(
     """Compute softmax(scale Q K^T + mask) V without storing the scores.
 
     Scores, softmax and the output sums are FP32. A row that sees no key is 0. What a row cannot see
-    takes no part in it: NaN and infinity in a key or value behind the mask stay there, and elsewhere
+    takes no part in it: NaN and infinity in a key or value behind the mask stay there, elsewhere
     they propagate; they never fault. Every finite score counts, down to the lowest float. A score
-    that is minus infinity, by overflow or otherwise, weighs 0, and a row of nothing else is 0 as if
-    it saw no key; one score of plus infinity, or NaN, makes its row NaN.
+    of minus infinity, by overflow or otherwise, weighs 0, and a row of nothing else is 0 as if it
+    saw no key; one score of plus infinity, or NaN, makes its row NaN.
 
     Args:
         q: queries, [B, Hq, Nq, D], float16, float32 or ml_dtypes.bfloat16; D a multiple of 8 up to

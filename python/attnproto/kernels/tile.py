@@ -202,8 +202,8 @@ def check_head_dimension(d: int) -> None:
     """
     if d > LARGEST_D:
         raise UnsupportedProblem(
-            f"[flash.launch] found D={d}, needs at most {LARGEST_D}; no kernel here covers a longer "
-            "head"
+            f"[flash.launch] found D={d}, needs at most {LARGEST_D}; no kernel here covers "
+            "longer heads"
         )
     if d < 8 or d % 8:
         lower, upper = d // 8 * 8, (d // 8 + 1) * 8
