@@ -1,4 +1,4 @@
-"""Where attention's numbers end: infinities, resets, masks over NaN, the largest windows and heads."""
+"""Where attention's numbers end: infinities, resets, NaN behind masks, windows, long heads."""
 
 from __future__ import annotations
 
@@ -241,8 +241,8 @@ def test_many_small_weights_add_up(kernel, dtype, height, first):
     v[0, 0, first] = 0.0
     found = kernel(q, k, v, scale=1.0).astype(np.float64)
     expected = softmax_attention(q, k, v, scale=1.0)
-    atol = {"float16": 1e-3, "float32": 1e-5, "bfloat16": 8e-3}[np.dtype(dtype).name]
-    np.testing.assert_allclose(found, expected, rtol=atol, atol=atol * 1e-2)
+    rtol = {"float16": 2e-3, "float32": 1e-4, "bfloat16": 8e-3}[np.dtype(dtype).name]
+    np.testing.assert_allclose(found, expected, rtol=rtol)
 
 
 @pytest.mark.parametrize("rescale", ["always", "grown", "threshold"])
@@ -255,6 +255,21 @@ def test_every_policy_keeps_small_weights_and_large_sums(device, rescale):
     v = v.astype(np.float16)
     found = flash_attention(q, k, v, scale=1.0, tile=tile, device=device).astype(np.float64)
     np.testing.assert_allclose(found, softmax_attention(q, k, v, scale=1.0), rtol=5e-3)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_the_sum_is_of_what_was_rounded(device, dtype):
+    # Equal weights that the type rounds, all the same way, beside one whose value is 0.
+    dtype = TYPES[dtype]
+    weight = {"float16": 2.0**-2 * (1 + 2.0**-11), "bfloat16": 2.0**-2 * (1 + 2.0**-8)}
+    scores = np.full(513, np.log(weight[np.dtype(dtype).name] * (1 - 1e-5)))
+    scores[0] = 0.0
+    q, k = scoring(scores, np.float32)
+    v = np.ones((1, 1, 513, 8), np.float32)
+    q, k, v = (x.astype(dtype) for x in (q, k, v))
+    np.testing.assert_array_equal(
+        flash_attention(q, k, v, scale=1.0, device=device).astype(np.float32), 1.0
+    )
 
 
 # 5. What a row cannot see
@@ -284,9 +299,13 @@ def same_with_nan(found, expected):
 
 
 AXES = [
-    dict(br=8, bc=32), dict(br=32, bc=64), dict(br=16, bc=80, rows=16), dict(br=16, bc=32,
-    keys="matrix"), dict(br=32, bc=32, keys="staged16"), dict(br=32, bc=32, keys="staged8", rows=16),
-]  # fmt: skip
+    dict(br=8, bc=32),
+    dict(br=32, bc=64),
+    dict(br=16, bc=80, rows=16),
+    dict(br=16, bc=32, keys="matrix"),
+    dict(br=32, bc=32, keys="staged16"),
+    dict(br=32, bc=32, keys="staged8", rows=16),
+]
 
 
 @pytest.mark.parametrize("axes", AXES, ids=["-".join(map(str, a.values())) for a in AXES])
