@@ -259,17 +259,18 @@ def test_every_policy_keeps_small_weights_and_large_sums(device, rescale):
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
 def test_the_sum_is_of_what_was_rounded(device, dtype):
-    # Equal weights that the type rounds, all the same way, beside one whose value is 0.
+    # 512 equal weights just below the middle of two numbers of the type: all are rounded down by
+    # nearly half a unit, and the output too where the sum is not.
     dtype = TYPES[dtype]
-    weight = {"float16": 2.0**-2 * (1 + 2.0**-11), "bfloat16": 2.0**-2 * (1 + 2.0**-8)}
-    scores = np.full(513, np.log(weight[np.dtype(dtype).name] * (1 - 1e-5)))
-    scores[0] = 0.0
-    q, k = scoring(scores, np.float32)
-    v = np.ones((1, 1, 513, 8), np.float32)
-    q, k, v = (x.astype(dtype) for x in (q, k, v))
-    np.testing.assert_array_equal(
-        flash_attention(q, k, v, scale=1.0, device=device).astype(np.float32), 1.0
-    )
+    unit = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[np.dtype(dtype).name]
+    q, k = scoring(np.zeros(513), dtype)
+    q[...] = 1.0
+    left = np.log(0.25 * (1 + 0.95 * unit))
+    for i in range(4):
+        k[0, 0, 1:, i] = left
+        left -= float(k[0, 0, 1, i])
+    found = flash_attention(q, k, np.ones_like(k), scale=1.0, device=device)
+    np.testing.assert_array_equal(found.astype(np.float32), 1.0)
 
 
 # 5. What a row cannot see
