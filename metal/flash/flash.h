@@ -19,8 +19,9 @@ enum Rescale { rescale_always = 0, rescale_when_grown = 1, rescale_past_threshol
 // Growth, in powers of two, that the third policy lets stand: exponentials then reach 2^8.
 constant float rescale_threshold = 8.0f;
 
-// Powers of two by which weights are multiplied before half rounds them: it holds 2^-24 to 2^16, and
-// a weight below 2^-24 is not nothing where thousands of keys have it. Float and bfloat hold 2^-126.
+// Powers of two by which weights are multiplied before half rounds them: it holds 2^-24 to 2^16,
+// and a weight below 2^-24 is not nothing where thousands of keys have it. Float and bfloat hold
+// 2^-126.
 template <typename T, int RESCALE>
 struct WeightPower {
   static constant constexpr int value = 0;
@@ -48,8 +49,7 @@ struct RowState {
     ATTN_UNROLL for (short a = 0; a < R; a++) {
       maximum[a] = first_maximum;
       sum[a] = 0.0f;
-      ATTN_UNROLL for (short f = 0; f < D / 8; f++)
-        output[a][f] = zero_fragment<float>();
+      ATTN_UNROLL for (short f = 0; f < D / 8; f++) output[a][f] = zero_fragment<float>();
     }
   }
 };
@@ -68,8 +68,7 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 #pragma clang loop unroll_count(Query::unrolled_groups)
     for (short g = 0; g < Cut::groups; g++) {
       FragmentGroup<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++)
-        query.group(left[a], a, g);
+      ATTN_UNROLL for (short a = 0; a < R; a++) query.group(left[a], a, g);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         FragmentGroup<T> right;
         source.template key_fragments<CLAMP>(right, c + i * 8, g, last);
@@ -83,8 +82,7 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
       Fragment<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++)
-        query.single(left[a], a, s);
+      ATTN_UNROLL for (short a = 0; a < R; a++) query.single(left[a], a, s);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         Fragment<T> right;
         source.template key_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
@@ -146,8 +144,8 @@ METAL_FUNC void add_spoiled_values(thread RowState<D, R>& rows, thread const Key
         const device T* from = row + g * 32 + place.column * 4;
         FragmentGroup<T> values;
         value_group(values, read4(from), read4(from + 4));
-        ATTN_UNROLL for (short p = 0; p < 4; p++)
-          lane_pair(rows.output[a][g * 4 + p]) += not_finite(float2(lane_pair(values.part[p])));
+        ATTN_UNROLL for (short p = 0; p < 4; p++) lane_pair(rows.output[a][g * 4 + p]) +=
+            not_finite(float2(lane_pair(values.part[p])));
       }
       ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
         lane_pair(rows.output[a][Cut::groups * 4 + s]) +=
@@ -161,9 +159,8 @@ METAL_FUNC void add_spoiled_values(thread RowState<D, R>& rows, thread const Key
 // some rows see them, values that are not finite go to these rows alone.  weight: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
 METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
-                                     thread Fragment<T> (&weight)[R][KEYS / 8],
-                                     thread Keys& source, thread const ScoreRule& rule,
-                                     LanePlace place, int key) {
+                                     thread Fragment<T> (&weight)[R][KEYS / 8], thread Keys& source,
+                                     thread const ScoreRule& rule, LanePlace place, int key) {
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   const int last = rule.end - 1 - key;
@@ -178,8 +175,8 @@ METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
       ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
         FragmentGroup<T> right;
         source.template value_fragments<CLAMP>(right, c + i * 8, g, last);
+        if (part) spoiled |= made_finite<4>(right.part);
         ATTN_UNROLL for (short j = 0; j < 4; j++) {
-          if (part) spoiled |= made_finite(lane_pair(right.part[j]));
           ATTN_UNROLL for (short a = 0; a < R; a++) {
             thread Fragment<float>& sum = rows.output[a][g * 4 + j];
             simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right.part[j], sum);
@@ -187,12 +184,12 @@ METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
         }
       }
       ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
-        Fragment<T> right;
-        source.template value_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
-        if (part) spoiled |= made_finite(lane_pair(right));
+        Fragment<T> right[1];
+        source.template value_fragment<CLAMP>(right[0], c + i * 8, Cut::first_single + s * 8, last);
+        if (part) spoiled |= made_finite<1>(right);
         ATTN_UNROLL for (short a = 0; a < R; a++) {
           thread Fragment<float>& sum = rows.output[a][Cut::groups * 4 + s];
-          simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right, sum);
+          simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right[0], sum);
         }
       }
     }
@@ -219,8 +216,7 @@ METAL_FUNC void raise_maximum(thread RowState<D, R>& rows,
   const float shrink = fast::exp2((before - now) * scale_log2e);
   rows.maximum[a] = now;
   rows.sum[a] *= shrink;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
-    lane_pair(rows.output[a][f]) *= shrink;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++) lane_pair(rows.output[a][f]) *= shrink;
 }
 
 // One step of KEYS keys from `key` on. MASK compares keys with the limits of each row; CLAMP also
@@ -233,8 +229,7 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
-    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++)
-      score[a][i] = zero_fragment<float>();
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) score[a][i] = zero_fragment<float>();
   }
   multiply_queries<KEYS, CLAMP, T, D, R>(score, query, source, last);
 

@@ -138,8 +138,8 @@ struct ChunkRows {
     ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
       FragmentGroup<float> right;
       value_group(right, float4(read4(row + w * 32)), float4(read4(row + w * 32 + 4)));
+      spoiled |= made_finite<4>(right.part);
       ATTN_UNROLL for (short j = 0; j < 4; j++) {
-        spoiled |= made_finite(lane_pair(right.part[j]));
         thread Fragment<float>& o = output[w * 4 + j];
         simdgroup_multiply_accumulate(o, score, right.part[j], o);
       }
@@ -150,8 +150,8 @@ struct ChunkRows {
       ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
         FragmentGroup<float> values;
         value_group(values, float4(read4(from + w * 32)), float4(read4(from + w * 32 + 4)));
-        ATTN_UNROLL for (short j = 0; j < 4; j++)
-          lane_pair(output[w * 4 + j]) += not_finite(lane_pair(values.part[j]));
+        ATTN_UNROLL for (short j = 0; j < 4; j++) lane_pair(output[w * 4 + j]) +=
+            not_finite(lane_pair(values.part[j]));
       }
     }
   }

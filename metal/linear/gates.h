@@ -1,14 +1,14 @@
 // Decay of the state, as cumulative sums of log2 factors from each chunk's first token on.
 //
 // Only differences of sums inside a chunk are ever exponentiated, later minus earlier, so that for
-// factors up to 1 no exponential exceeds 1. A difference must hold what the tokens between gave, even
-// behind a reset that is 10^5 times larger: a sum is two floats, the second what the first rounded
-// away (Dekker, 1971).
+// factors up to 1 no exponential exceeds 1. A difference must hold what the tokens between gave,
+// even behind a reset that is 10^5 times larger: a sum is two floats, the second what the first
+// rounded away (Dekker, 1971).
 #pragma once
 #include "../common/constants.h"
 
-// Largest log2 of a factor, and of its inverse. 2^-2048 leaves nothing of the largest float, and 256
-// of them sum to 2^19, far from overflow.
+// Largest log2 of a factor, and of its inverse. 2^-2048 leaves nothing of the largest float, and
+// 256 of them sum to 2^19, far from overflow.
 constant float forgets_all = 2048.0f;
 
 template <typename V>

@@ -13,7 +13,8 @@
 //          simdgroups; chunk_o: (count / 32, H, B), 4 simdgroups
 // Memory   no threadgroup memory and no barrier; states in device memory, FP32
 //
-// Limits   D 32, 64, 96 or 128; chunks a multiple of 32; a decay beyond a factor of 2^2048 either way
+// Limits   D 32, 64, 96 or 128; chunks a multiple of 32; a decay beyond a factor of 2^2048 either
+// way
 //          counts as that
 #include <metal_simdgroup_matrix>
 #include <metal_stdlib>
@@ -121,8 +122,7 @@ template <typename T, int D>
   if (key_gates) rows.gates.sums = key_decay + head * params.N * 2 * D;
   rows.token = min(row + rows.place.row, end - 1);
   rows.weight = 0.0f;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
-    rows.output[f] = zero_fragment<float>();
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++) rows.output[f] = zero_fragment<float>();
 
   // The chunk's part first: it is small beside the state's, and would be rounded at its size.
   Fragment<float> score;

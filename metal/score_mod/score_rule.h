@@ -8,9 +8,10 @@
 #include "../flash/params.h"
 #include "ways.h"
 
-// A masked score is minus infinity, and the running maximum starts at the lowest finite number, which
-// no finite score lies below: their difference is minus infinity and its exp2 zero, without a select
-// where a row has seen nothing yet. A maximum of minus infinity would make that difference NaN.
+// A masked score is minus infinity, and the running maximum starts at the lowest finite number,
+// which no finite score lies below: their difference is minus infinity and its exp2 zero, without a
+// select where a row has seen nothing yet. A maximum of minus infinity would make that difference
+// NaN.
 constant float masked_score = -INFINITY;
 constant float first_maximum = -FLT_MAX;
 
