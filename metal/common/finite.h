@@ -9,7 +9,8 @@ using namespace metal;
 template <int COUNT, typename T>
 METAL_FUNC bool made_finite(thread Fragment<T> (&part)[COUNT]) {
   float2 zero = float2(0.0f);
-  ATTN_UNROLL for (short j = 0; j < COUNT; j++) zero += float2(lane_pair(part[j])) * 0.0f;
+  ATTN_UNROLL for (short j = 0; j < COUNT; j++)
+    zero += float2(lane_pair(part[j])) * 0.0f;
   if (zero.x + zero.y == 0.0f) return false;
   ATTN_UNROLL for (short j = 0; j < COUNT; j++) {
     thread vec<T, 2>& pair = lane_pair(part[j]);

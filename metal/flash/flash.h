@@ -49,7 +49,8 @@ struct RowState {
     ATTN_UNROLL for (short a = 0; a < R; a++) {
       maximum[a] = first_maximum;
       sum[a] = 0.0f;
-      ATTN_UNROLL for (short f = 0; f < D / 8; f++) output[a][f] = zero_fragment<float>();
+      ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+        output[a][f] = zero_fragment<float>();
     }
   }
 };
@@ -68,7 +69,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 #pragma clang loop unroll_count(Query::unrolled_groups)
     for (short g = 0; g < Cut::groups; g++) {
       FragmentGroup<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++) query.group(left[a], a, g);
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        query.group(left[a], a, g);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         FragmentGroup<T> right;
         source.template key_fragments<CLAMP>(right, c + i * 8, g, last);
@@ -82,7 +84,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
       Fragment<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++) query.single(left[a], a, s);
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        query.single(left[a], a, s);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         Fragment<T> right;
         source.template key_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
@@ -216,7 +219,8 @@ METAL_FUNC void raise_maximum(thread RowState<D, R>& rows,
   const float shrink = fast::exp2((before - now) * scale_log2e);
   rows.maximum[a] = now;
   rows.sum[a] *= shrink;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++) lane_pair(rows.output[a][f]) *= shrink;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+    lane_pair(rows.output[a][f]) *= shrink;
 }
 
 // One step of KEYS keys from `key` on. MASK compares keys with the limits of each row; CLAMP also
@@ -229,7 +233,8 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
-    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) score[a][i] = zero_fragment<float>();
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++)
+      score[a][i] = zero_fragment<float>();
   }
   multiply_queries<KEYS, CLAMP, T, D, R>(score, query, source, last);
 

@@ -22,7 +22,8 @@ struct StateTile {
       const device float* from = tile + (place.row * 4 + a) * D + place.column * 4;
       FragmentGroup<float> group;
       value_group(group, read4(from), read4(from + 4));
-      ATTN_UNROLL for (short b = 0; b < 4; b++) part[a][b] = group.part[b];
+      ATTN_UNROLL for (short b = 0; b < 4; b++)
+        part[a][b] = group.part[b];
     }
   }
 
@@ -51,7 +52,8 @@ struct StateTile {
   // Rows of the state times `factor`, the lane's four key dimensions.
   METAL_FUNC void shrink(float4 factor) {
     ATTN_UNROLL for (short a = 0; a < 4; a++) {
-      ATTN_UNROLL for (short b = 0; b < 4; b++) lane_pair(part[a][b]) *= factor[a];
+      ATTN_UNROLL for (short b = 0; b < 4; b++)
+        lane_pair(part[a][b]) *= factor[a];
     }
   }
 };

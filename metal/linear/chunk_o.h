@@ -36,7 +36,8 @@ struct ChunkRows {
   }
 
   METAL_FUNC void read_queries(int from) {
-    ATTN_UNROLL for (short g = 0; g < D / 32; g++) read_queries(query[g], g, from);
+    ATTN_UNROLL for (short g = 0; g < D / 32; g++)
+      read_queries(query[g], g, from);
   }
 
   // What came before the chunk.  h: [D, D], z: [D]

@@ -122,7 +122,8 @@ template <typename T, int D>
   if (key_gates) rows.gates.sums = key_decay + head * params.N * 2 * D;
   rows.token = min(row + rows.place.row, end - 1);
   rows.weight = 0.0f;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++) rows.output[f] = zero_fragment<float>();
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+    rows.output[f] = zero_fragment<float>();
 
   // The chunk's part first: it is small beside the state's, and would be rounded at its size.
   Fragment<float> score;

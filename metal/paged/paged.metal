@@ -144,7 +144,8 @@ template <typename T, int D>
   highest = simd_max(highest);
   float sum = 0.0f;
   float2 joined[(D / 2 + 31) / 32];
-  ATTN_UNROLL for (short i = 0; i < (D / 2 + 31) / 32; i++) joined[i] = float2(0.0f);
+  ATTN_UNROLL for (short i = 0; i < (D / 2 + 31)
+    / 32; i++) joined[i] = float2(0.0f);
   for (int p = 0; p < count; p++) {
     const float2 part = stats[p];
     const float weight = fast::exp2((part.x - highest) * scale_log2e);
