@@ -41,6 +41,6 @@ $(VENV)/installed-dev: $(VENV)/installed
 clean:
 	rm -rf $(VENV) build out
 
--include metal.mk
--include rust.mk
--include arm64.mk
+include make/metal.mk
+include make/rust.mk
+include make/arm64.mk
