@@ -9,9 +9,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from attnproto.compiler.analysis.liveness import live_registers
-from attnproto.compiler.ir import llvm
-from attnproto.compiler.passes import count_operations, specialize
-from attnproto.compiler.target import host_target
+from attnproto.compiler.passes import count_operations
+from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Dispatch
 from attnproto.device.library import describe
 from attnproto.errors import UnsupportedProblem
@@ -201,8 +200,8 @@ def test_marks_of_fragments_change_no_other_instruction(keys):
     described = describe(plan.source.name, plan.constants)
 
     def code(marked):
-        special = specialize.specialised(plan.source.text, described, host_target(), marked=marked)
-        lines = llvm.optimise(special).split("\n")
+        ir = NativeFrontEnd(counting=marked).optimised_ir(plan.source.text, described)
+        lines = ir.split("\n")
         kept = [line for line in lines if line.startswith("  ") and "@attn_fragment" not in line]
         return [line.split(" = ")[-1].split()[0] for line in kept]
 

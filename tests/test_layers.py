@@ -29,6 +29,7 @@ LAYERS = (
 # The compiler's own, likewise.
 COMPILER = (
     ("targets", "lint"),
+    ("pass_manager",),
     ("codegen",),
     ("vectorize", "tensor_core", "passes"),
     ("analysis", "frontend"),

@@ -42,7 +42,7 @@ _OFFSET = re.compile(
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
 _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
-_TYPE = re.compile(r"(?:ptr addrspace\(\d\)|<[^>]*>|%[-\w.$]+|\w+)")
+_TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
 _SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
 
 _ARITHMETIC = re.compile(
