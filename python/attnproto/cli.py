@@ -250,6 +250,40 @@ def lint(file: Path) -> int:
     return FAILED if errors else 0
 
 
+@app.command(name="compile")
+def compile_(
+    file: Path,
+    *,
+    kernel: str = "",
+    constant: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    emit: str = "ir",
+    print_after: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    stop_after: str = "",
+    target: str = "",
+) -> int:
+    """Show what the compiler makes of one kernel; nothing is run.
+
+    Args:
+        file: MSL; its own includes are looked for beside it.
+        kernel: Its name; need not be given where the file has one kernel.
+        constant: A function constant by index or name, such as "0=64" or "causal=true"; may be
+            repeated.
+        emit: ir (optimised LLVM IR of one lane), vector-ir (of a simdgroup, as the lockstep engine
+            runs it), asm (this machine's assembly), ptx, or sass-registers (registers and
+            instruction counts of an NVIDIA GPU; needs the extra attnproto[sass]).
+        print_after: A pass whose outcome is shown as well; may be repeated. A name that is no pass
+            brings the list of them.
+        stop_after: The last pass to run; its outcome is shown in place of what --emit says.
+        target: host, a GPU such as sm_90, or MACHINE-SYSTEM:PROCESSOR such as
+            aarch64-apple-macosx:apple-m1; as --emit needs it by default.
+    """
+    from .commands.compile import Asked, compile_kernel
+
+    asked = Asked(file, kernel, constant, emit, print_after, stop_after, target)
+    compile_kernel(asked, print)
+    return 0
+
+
 def _require_points(folder: Path) -> None:
     from .results.store import POINTS
     from .sweep.plan import UsageError
