@@ -10,9 +10,9 @@ import re
 
 from attnproto.compiler.ir.function_lines import (
     NAME,
-    WRITES,
     Function,
     address,
+    may_write,
     named,
     split_functions,
 )
@@ -90,7 +90,7 @@ def _widened(lines: list[str]) -> list[str]:
 def _written_between(function: Function, first: int, last: int) -> bool:
     # Writes to threadgroup memory change nothing here.
     return any(
-        WRITES.match(line) and not re.match(r"^  store .*, ptr addrspace\(3\)", line)
+        may_write(line) and not re.match(r"^  store .*, ptr addrspace\(3\)", line)
         for line in function.lines[first:last]
     )
 
