@@ -38,7 +38,7 @@ def run(
     limit_s: float | None = None,
     protocol: str | None = None,
     fleet: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
 
@@ -57,9 +57,10 @@ def run(
         limit_s: Seconds one point may take.
         protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
-        jobs: Processes that compile and judge side by side; one at a time has the device. Times
-            are then those of a busy machine: of compilation surely, and where processors and GPU
-            share memory and power, as on a Mac, perhaps of kernels.
+        jobs: Processes that compile and judge side by side; one at a time has the device. Left out,
+            as many as there are cores on the cpu device, one elsewhere. Times are then those of a
+            busy machine: of compilation surely, and where processors and GPU share memory and
+            power, as on a Mac, perhaps of kernels.
     """
     if list_:
         return _list()

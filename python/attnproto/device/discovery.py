@@ -134,6 +134,19 @@ def _engine(kind: str, engine: str | None) -> str:
     return "" if engine == CPU_ENGINES[0] else engine  # the default is one device
 
 
+def kind_of(kind: str) -> str:
+    """Return the kind itself, or what ``auto`` stands for here."""
+    if kind == "auto":
+        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
+    if kind != "auto":
+        return kind
+    try:
+        _opened("metal")
+    except DeviceUnavailable:
+        return "cpu"
+    return "metal"
+
+
 def open_device(
     kind: str = "auto", *, validate: bool | str | None = None, engine: str | None = None
 ) -> Device:
@@ -154,14 +167,7 @@ def open_device(
         DeviceUnavailable: this machine has none of that kind, the kind is unknown, it does not
             validate, or it has no such engine.
     """
-    if kind == "auto":
-        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
-    if kind == "auto":
-        try:
-            _opened("metal")
-            kind = "metal"
-        except DeviceUnavailable:
-            kind = "cpu"
+    kind = kind_of(kind)
     if kind not in _OPEN:
         raise DeviceUnavailable(
             f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"

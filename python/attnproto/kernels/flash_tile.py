@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 THREADGROUP_LIMIT_BYTES = 32768
-LARGEST_D = 256
+LARGEST_D = 512
 BLOCK_ROWS = (8, 16, 32, 64)
 BLOCK_KEYS = (32, 64, 80, 128)
 MSL_TYPES = {"float16": "half", "float32": "float", "bfloat16": "bfloat"}
@@ -74,7 +74,7 @@ class FlashTile:
     Args:
         br: query rows of a threadgroup, Br.
         bc: keys of a step, Bc.
-        d: dimensions of a head, D, a multiple of 8 up to 256.
+        d: dimensions of a head, D, a multiple of 8 up to 512.
         dtype: element type of Q, K, V and O; kept as its name.
         rows: query rows of a simdgroup, 8 or 16.
         keys: how K and V are read: ``lane`` and ``matrix`` straight from device memory, by permuted
@@ -200,11 +200,12 @@ def check_head_dimension(d: int) -> None:
     """Refuse a D that no kernel covers.
 
     Raises:
-        UnsupportedProblem: unless D is a multiple of 8 from 8 to 256.
+        UnsupportedProblem: unless D is a multiple of 8 from 8 to 512.
     """
     if d > LARGEST_D:
         raise UnsupportedProblem(
-            f"[flash.launch] found D={d}, needs at most {LARGEST_D}; split the head"
+            f"[flash.launch] found D={d}, needs at most {LARGEST_D}; no kernel here covers "
+            "longer heads"
         )
     if d < 8 or d % 8:
         lower, upper = d // 8 * 8, (d // 8 + 1) * 8
@@ -218,7 +219,8 @@ def default_tile(nq: int, d: int, dtype: DTypeLike) -> FlashTile:
     """Choose a tile for a problem.
 
     No choice here is measured yet: Br is the smallest that still groups four simdgroups, Bc what
-    published M4 figures favour (metal-flash-attention: 128 for FP16 at small D, 64 otherwise).
+    published M4 figures favour (metal-flash-attention: 128 for FP16 at small D, 64 otherwise), and
+    32 above D 256, where O alone takes a quarter of D registers a lane.
 
     Args:
         nq: queries, Nq.
@@ -233,7 +235,7 @@ def default_tile(nq: int, d: int, dtype: DTypeLike) -> FlashTile:
     """
     name = dtype_name(dtype)
     br = 8 if nq <= 8 else 16 if nq <= 16 else 32
-    bc = 128 if name != "float32" and d <= 64 else 64
+    bc = 128 if name != "float32" and d <= 64 else 64 if d <= 256 else 32
     tile = FlashTile(br, bc, d, name)
     # Half of the threadgroup memory, so that two threadgroups can share a core.
     while tile.br > 8 and tile.threadgroup_bytes > THREADGROUP_LIMIT_BYTES // 2:

@@ -29,7 +29,7 @@ def launch_rope(
     """Rotate a tensor into memory of the caller and return the dispatch's timing.
 
     Args:
-        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 256.
+        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 512.
         output: contiguous, writable, the shape and type of x.
         rope: frequencies, pairing and offset.
         device: an open device.
@@ -80,7 +80,7 @@ def apply_rope(
     """Rotate the pairs of every row by its position.
 
     Args:
-        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 256.
+        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 512.
         rope: frequencies, pairing and offset; ``Rope()`` when None.
         position: position of the first token, before the offset.
         device: an open device or the name of one; ``auto`` when None.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attnproto import _core
 from attnproto.compiler import object_cache
@@ -16,7 +16,7 @@ from attnproto.compiler.ir import module as ir
 from attnproto.compiler.target import Target, processor_name
 from attnproto.errors import KernelCompileError
 
-from . import clang
+from . import clang, left_out
 from .entry_points import (
     buffer_index,
     is_buffer,
@@ -26,9 +26,12 @@ from .entry_points import (
     with_entries,
 )
 from .lexer import RewriteError
+from .mend import mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
 
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
+R = TypeVar("R")
+_ROUNDS = 8  # of asking clang what it refuses
 
 
 @functools.cache
@@ -180,10 +183,27 @@ def library_text(text: str, target: Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
-    rewritten, whole = translated(clang.preprocess(text))
-    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
+    rewritten, ir_text = compiled(clang.preprocess(text), clang.to_ir, target)
+    made = LibraryText(*_head(rewritten, ir_text))
     object_cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
     return made
+
+
+def compiled(
+    text: str, compile_text: Callable[[str, Target], R], target: Target
+) -> tuple[Rewritten, R]:
+    """What a preprocessed text holds, and what a compilation makes of it.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    rewritten, whole = translated(text)
+    try:
+        return rewritten, compile_text(whole, target)
+    except KernelCompileError:
+        if not _mend(rewritten, target):
+            raise
+    return rewritten, compile_text(with_entries(rewritten, rewritten.text), target)
 
 
 def translated(text: str) -> tuple[Rewritten, str]:
@@ -193,6 +213,7 @@ def translated(text: str) -> tuple[Rewritten, str]:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
     try:
+        left_out.check(text)
         rewritten = rewrite(text)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
@@ -202,13 +223,27 @@ def translated(text: str) -> tuple[Rewritten, str]:
             "write kernel before the function the device shall run"
         )
     try:
-        whole = with_entries(rewritten)
+        whole = with_entries(rewritten, rewritten.text)
     except KeyError as error:
         raise KernelCompileError(
             f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
             "device knows"
         ) from None
     return rewritten, whole
+
+
+def _mend(rewritten: Rewritten, target: Target) -> bool:
+    """Say in clang's way what it refuses and MSL allows (mend.py); whether anything was."""
+    begun = False
+    for _ in range(_ROUNDS):
+        text = one_a_line(rewritten.tokens)
+        whole = with_entries(rewritten, text)
+        before = whole[: whole.index(text)].count("\n") + 1
+        tokens = mended(rewritten.tokens, clang.messages(whole, target), before)
+        if tokens is None:
+            break
+        rewritten.tokens, begun = tokens, True
+    return begun
 
 
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:

@@ -15,19 +15,19 @@ from pathlib import Path
 from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.lexer import RewriteError, tokenize
 from attnproto.compiler.frontend.outline import Outline, outline
-from attnproto.compiler.frontend.program import translated
+from attnproto.compiler.frontend.program import compiled
 from attnproto.compiler.ir import debug_lines
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import entry_name
 from attnproto.compiler.target import host_target
 from attnproto.errors import KernelCompileError
 
-from . import argument_rules  # noqa: F401 - its rules register themselves
+from . import argument_rules, library_rules  # noqa: F401 - their rules register themselves
 from .language_rules import ERROR, RULES, WARNING, Lint
 
 __all__ = ["Lint", "lint"]
 
-_PLACE = re.compile(r"(?:; )?line (\d+): ")
+_PLACE = re.compile(r"(?:; )?(?:in ([^;:]+), )?line (\d+): ")
 # A text may hold templates only; clang then has one kernel to compile.
 _NO_KERNEL = "\nkernel void attn_lint() {}\n"
 
@@ -58,7 +58,10 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         return tuple(_compile_errors(error))
     except RewriteError as error:
         return (Lint(error.line, "compile", ERROR, str(error)),)
-    found = {_placed(one) for check in RULES for one in check(declared)}
+    try:
+        found = {_placed(one) for check in RULES for one in check(declared)}
+    except RewriteError as error:
+        return (Lint(error.line, "compile", ERROR, str(error)),)
     known = {(one.file, one.line) for one in found if one.severity == ERROR}
     try:
         found |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
@@ -67,7 +70,7 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         found |= {
             one
             for one in _compile_errors(error)
-            if ("", one.line) not in known and (one.line or not known)
+            if (one.file, one.line) not in known and (one.line or not known)
         }
     return tuple(sorted(found, key=lambda one: (one.file, one.line, one.rule)))
 
@@ -84,13 +87,12 @@ def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
     head, *rest = _PLACE.split(str(error).removeprefix("[msl] "))
     if not rest:
         yield Lint(0, "compile", ERROR, head)
-    for line, message in zip(rest[::2], rest[1::2], strict=True):
-        yield Lint(int(line), "compile", ERROR, message)
+    for file, line, message in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        yield Lint(int(line), "compile", ERROR, message, file or "")
 
 
 def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:
-    rewritten, whole = translated(text)
-    ir_text, narrowings = clang.to_ir_warning(whole, host_target())
+    rewritten, (ir_text, narrowings) = compiled(text, clang.to_ir_warning, host_target())
     module = ir.split(ir_text)
     yield from _initialisers(module, declared)
     yield from _recursion(module, declared, len(rewritten.instances))

@@ -45,7 +45,7 @@ _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:no
 # A lane reads what another one may not be there to give.
 _FROM_LANE = re.compile(rf"@(?:{calls(lambda c: c.result == 'source')})\(")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
-_TYPE = re.compile(r"(?:ptr addrspace\(\d\)|<[^>]*>|%[-\w.$]+|\w+)")
+_TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
 _SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
 
 _ARITHMETIC = re.compile(

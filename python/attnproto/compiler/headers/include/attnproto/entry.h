@@ -95,7 +95,8 @@ struct attn_parameter<I, attn_parameters<First, Rest...>>
 // that a kernel really uses are known (attnproto/compiler/ir/module.py).
 template <int Id, ulong Bytes, ulong Alignment>
 __attribute__((const, nothrow)) __local void* attn_threadgroup_variable();
-template <int Id, class T>
+template <int Id, class T, ulong Alignment = 1>
 ATTN_INLINE __local T& attn_threadgroup() {
-  return *(__local T*)attn_threadgroup_variable<Id, sizeof(T), alignof(T)>();
+  constexpr ulong alignment = Alignment > alignof(T) ? Alignment : alignof(T);
+  return *(__local T*)attn_threadgroup_variable<Id, sizeof(T), alignment>();
 }
