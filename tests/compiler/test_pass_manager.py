@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import attnproto
 import numpy as np
 import pytest
+from attnproto.compiler.codegen import object_archive
 from attnproto.compiler.ir.function import Unsupported
 from attnproto.compiler.ir.function_lines import may_write
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text
@@ -133,6 +134,21 @@ def test_a_key_depends_on_all_that_decides_the_code():
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]
+
+
+def test_an_archive_that_must_have_the_code_must_have_that_of_a_lane_too(tmp_path):
+    front_end, path = NativeFrontEnd(), str(tmp_path / "archive")
+    request = front_end.request(TEXT, describe("scale", {0: 2.0}))
+    object_archive.write(path, {}, {request.key: front_end.make(request)})
+    for required in (False, True):
+        described = describe("scale", {0: 2.0}, archive=path, fail_on_miss=required)
+        image = front_end.compile(TEXT, described)
+        assert image.engine == "lockstep"
+        if required:
+            with pytest.raises(KernelCompileError, match="found no scale with these constants"):
+                image.lane_entry()
+        else:
+            assert image.lane_entry() > 0
 
 
 WRITING = (

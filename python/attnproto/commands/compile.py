@@ -148,6 +148,7 @@ def _front_end(asked: Asked) -> NativeFrontEnd | PtxFrontEnd:
             "drop --target"
         )
     if nvidia:
+        # As a device asks for it; static counts take buffers that may lie anywhere.
         return PtxFrontEnd(target, _core.CUDA_BUFFER_ALIGNMENT)
     return NativeFrontEnd(target=processor_target(*processor.groups()) if processor else None)
 

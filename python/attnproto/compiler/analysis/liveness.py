@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, calls
+
 # Calls that touch memory; mathematics and what lanes exchange do not.
-_CHANGES = re.compile(r"@attn_(?:threadgroup|simdgroup)_barrier|atomicrmw|cmpxchg|@llvm\.mem")
+_CHANGES = re.compile(
+    rf"@(?:{calls(lambda c: ANY_MEMORY in c.touches)})\(|atomicrmw|cmpxchg|@llvm\.mem"
+)
 _NEAR = re.compile(
     r'getelementptr .*?ptr addrspace\(\d\) (%(?:"[^"]+"|[-\w.$]+))(?:, i\d+ -?\d+)+$'
 )

@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.compiler.ir.runtime_calls import CALLS, calls
 
 from .number_rendezvous import loop_nest, successors
 
@@ -41,14 +42,13 @@ _OPERATIONS = (
         r"(?:v(\d+))?")),
 )  # fmt: skip
 _CALLS = {
-    "shuffles": r"attn_(?:shuffle|broadcast)_",
-    "reductions": r"attn_(?:reduce|prefix)_",
-    "votes": r"attn_ballot\(",
+    **{
+        metric: rf"(?:{calls(lambda c, metric=metric: c.counted == metric)})\("
+        for metric in dict.fromkeys(c.counted for c in CALLS.values() if c.counted)
+    },
     "exponentials": r"(?:llvm\.exp2?\.|exp2?f?\()",
     "transcendentals": r"(?:llvm\.(?:log|sin|cos|tan|pow|sqrt|exp10)|a?(?:sin|cos|tan)h?f?\("
     r"|(?:log|pow|exp10|erf)\w*\()",
-    "threadgroup_barriers": r"attn_threadgroup_barrier\(",
-    "simdgroup_barriers": r"attn_simdgroup_barrier\(",
 }
 _CALLED = {name: re.compile(rf"call [^@]*@{pattern}") for name, pattern in _CALLS.items()}
 _MATRIX = re.compile(r"call [^@]*@attn_matrix_multiply_accumulate_(\w+?)_(\w+)\(")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
+from attnproto.compiler.ir.runtime_calls import calls
 from attnproto.compiler.target import Target
 
 # As in cpp/cpu/validation.h.
@@ -41,6 +42,8 @@ _OFFSET = re.compile(
 )
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
 _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
+# A lane reads what another one may not be there to give.
+_FROM_LANE = re.compile(rf"@(?:{calls(lambda c: c.result == 'source')})\(")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
 _TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
 _SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
@@ -112,7 +115,7 @@ class _Instrumenter:
         elif arrive := _ARRIVE.search(line):
             kind = _THREADGROUP_BARRIER if arrive[1] == "threadgroup" else _SIMDGROUP_BARRIER
             yield f"  call void @attn_arrive(i32 {arrive[2]}, ptr {self._site(kind)})"
-        elif "@attn_shuffle_" in line:
+        elif _FROM_LANE.search(line):
             yield f"  call void @attn_arrive(i32 0, ptr {self._site(0)})"
             yield line
         elif "@attn_matrix_multiply_accumulate_" in line:

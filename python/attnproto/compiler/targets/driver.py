@@ -22,16 +22,26 @@ from attnproto.errors import KernelCompileError
 
 
 @dataclass(frozen=True)
+class Archive:
+    """Where to look for code first, by the file's path, and whether it must be there."""
+
+    path: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True)
 class Code:
     """What a request led to.
 
     Attributes:
+        archive: where it was looked for first.
         content: what the cache and archives keep; None where the process holds it loaded.
         function_us: time that went into constants and linking.
         cached: whether nothing had to be compiled.
         begin: when it was asked for, of ``time.perf_counter``.
     """
 
+    archive: Archive
     content: bytes | None
     function_us: float
     cached: bool
@@ -63,7 +73,7 @@ class Driver(_core.FrontEnd):
         """Compile; returns what the cache and archives keep."""
         raise NotImplementedError
 
-    def image(self, request: Request, code: Code, archive: str) -> _core.KernelImage:
+    def image(self, request: Request, code: Code) -> _core.KernelImage:
         """What the device is given."""
         raise NotImplementedError
 
@@ -94,31 +104,30 @@ class Driver(_core.FrontEnd):
     def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
         """One kernel with its constants fixed."""
         begin = time.perf_counter()
-        path = descriptor.archive
-        if path:
-            ship_heads(object_archive.read(path).heads)
-        request = self.request(text, descriptor)
-        return self.answer(request, path, descriptor.fails_on_archive_miss, begin)
+        archive = Archive(descriptor.archive, descriptor.fails_on_archive_miss)
+        if archive.path:
+            ship_heads(object_archive.read(archive.path).heads)
+        return self.answer(self.request(text, descriptor), archive, begin)
 
-    def answer(
-        self, request: Request, archive: str, only_archive: bool, begin: float
-    ) -> _core.KernelImage:
+    def answer(self, request: Request, archive: Archive, begin: float) -> _core.KernelImage:
         """The image of a request, from the first place that has its code."""
-        content = object_archive.read(archive).objects.get(request.key) if archive else None
-        if content is None and archive and only_archive:
-            raise KernelCompileError(
-                f"[{self.device}.archive] found no {request.function} with these constants in "
-                f"{archive}, needs it there; add it and build the archive again"
-            )
+        content = None
+        if archive.path:
+            content = object_archive.read(archive.path).objects.get(request.key)
+            if content is None and archive.required:
+                raise KernelCompileError(
+                    f"[{self.device}.archive] found no {request.function} with these constants in "
+                    f"{archive.path}, needs it there; add it and build the archive again"
+                )
         held = content is None and self.holds(request.key)
         if content is None and not held:
             content = object_cache.read(request.key)
         if content is not None or held:
-            return self.image(request, Code(content, 0.0, True, begin), archive)
+            return self.image(request, Code(archive, content, 0.0, True, begin))
         passes = PassManager()
         content = self.make(request, passes)
         function_us = passes.seconds["specialize"] * 1e6
-        return self.image(request, Code(content, function_us, False, begin), archive)
+        return self.image(request, Code(archive, content, function_us, False, begin))
 
     def make(self, request: Request, passes: PassManager | None = None) -> bytes:
         """Compile a kernel and keep it in the cache."""

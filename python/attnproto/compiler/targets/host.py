@@ -254,7 +254,7 @@ class NativeFrontEnd(Driver):
         with self._lock:
             return key in self._loaded
 
-    def image(self, request: Request, code: Code, archive: str) -> _core.KernelImage:
+    def image(self, request: Request, code: Code) -> _core.KernelImage:
         """The kernel, loaded into this process."""
         built, addresses = self._load(request, code.content)
         image = _core.KernelImage(
@@ -268,9 +268,9 @@ class NativeFrontEnd(Driver):
         )
         image.engine, image.engine_reason = built.engine, built.reason
         if built.engine == "lockstep":
-            lane, fibers = self._on_fibers(request), self._fibers
+            lane, archive, fibers = self._on_fibers(request), code.archive, self._fibers
             image.lane_entry = lambda: (
-                fibers.answer(lane, archive, False, time.perf_counter()).entry_address
+                fibers.answer(lane, archive, time.perf_counter()).entry_address
             )
         image.validates = bool(self.options.validate)
         return image

@@ -147,7 +147,7 @@ class PtxFrontEnd(Driver):
         numbers = b"".join(n.to_bytes(8, "little") for n in (kernel.static_bytes, present))
         return numbers + code.encode()
 
-    def image(self, request: Request, code: Code, archive: str) -> _core.KernelImage:
+    def image(self, request: Request, code: Code) -> _core.KernelImage:
         """The kernel's PTX or machine code, as the driver is given it."""
         content = code.content
         static_bytes, present = (int.from_bytes(content[at : at + 8], "little") for at in (0, 8))
