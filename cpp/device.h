@@ -84,6 +84,13 @@ struct PipelineDescriptor {
   std::vector<LinkedFunction> private_functions;
 };
 
+// A buffer whose elements a device knows, as KernelArgument says it.
+struct ElementType {
+  uint32_t index = 0;
+  uint32_t element = 0;
+  std::string name;
+};
+
 struct PipelineInfo {
   uint32_t static_threadgroup_bytes = 0;
   uint32_t max_threads = 0;  // per threadgroup
@@ -93,6 +100,7 @@ struct PipelineInfo {
   bool cached = false;        // true when no compiler ran
   std::string engine;         // what runs it, where a device has several
   std::string engine_reason;  // why not the faster one
+  std::vector<ElementType> elements;
 };
 
 class Buffer {

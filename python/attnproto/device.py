@@ -6,14 +6,15 @@ read-only ones are inputs, writable ones receive what the kernel wrote.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import binding
 from .errors import DispatchError, KernelCompileError
-from .library import FunctionTable, Library, Pipeline
+from .library import Library, Pipeline
 from .sharing import alone
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ class Dispatch:
         grid: threads in the whole grid where that is not threadgroups times threads;
             the threadgroups at its far edges are then smaller.
         barrier_before: in a concurrent submission, wait for everything before.
+        view: indices of buffers whose bits are taken as they are; others are refused where the
+            kernel reads numbers of another type. Integers of its size are always taken, and
+            16-bit ones for bfloat.
     """
 
     pipeline: Pipeline
@@ -92,6 +96,7 @@ class Dispatch:
     threadgroup_bytes: Mapping[int, int] | None = None
     grid: Axes | None = None
     barrier_before: bool = False
+    view: Collection[int] = ()
 
 
 class Device:
@@ -143,8 +148,12 @@ class Device:
         """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
         if isinstance(source, np.ndarray):
             made = Buffer(self._core.new_buffer(source.nbytes))
-            made.numpy()[:] = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+            made.numpy()[:] = binding.raw(source.copy(order="C"), "a buffer")
             return made
+        if not isinstance(source, (int, np.integer)) or not 0 <= source < 2**63:
+            raise DispatchError(
+                f"[buffer] found {source!r}, needs an array, or a number of bytes from 0"
+            )
         return Buffer(self._core.new_buffer(int(source)))
 
     def allocated_bytes(self) -> int:
@@ -160,6 +169,7 @@ class Device:
         buffers: Mapping[int, object],
         threadgroup_bytes: Mapping[int, int] | None = None,
         grid: Axes | None = None,
+        view: Collection[int] = (),
     ) -> Timing:
         """Run one dispatch and wait for it; arguments as in :class:`Dispatch`.
 
@@ -167,7 +177,7 @@ class Device:
             DispatchError: the dispatch breaks a rule of the device; nothing has run.
         """
         return self.submit(
-            [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid)]
+            [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view)]
         )
 
     def submit(
@@ -224,8 +234,9 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
         _axes(dispatch.threads, "threads"),
         grid,
     )
+    known = binding.elements(dispatch.pipeline._core)
     for index, value in _numbered(dispatch.buffers, "buffers"):
-        _bind(core, index, value)
+        binding.bind(core, index, value, known, index in dispatch.view)
     for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
         if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
             raise DispatchError(
@@ -248,35 +259,3 @@ def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]
                 f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
             )
     return [(int(index), value) for index, value in bound.items()]
-
-
-def _bind(core: _core.Dispatch, index: int, value: object) -> None:
-    if isinstance(value, FunctionTable):
-        core.bind_table(index, value._core)
-    elif isinstance(value, Buffer):
-        core.bind_buffer(index, value._core, 0)
-    elif isinstance(value, np.ndarray) and value.dtype.hasobject:
-        raise DispatchError(
-            f"[dispatch] found an array of Python objects for buffer {index}, needs numbers; "
-            "pass array.astype(numpy.float32)"
-        )
-    elif isinstance(value, np.ndarray) and value.ndim:
-        if not value.flags.c_contiguous:
-            raise DispatchError(
-                f"[dispatch] found an array with gaps for buffer {index}, needs a contiguous one; "
-                "pass numpy.ascontiguousarray(array)"
-            )
-        raw = value.reshape(-1).view(np.uint8)
-        if value.flags.writeable:
-            core.bind_writable(index, raw)
-        else:
-            core.bind_readonly(index, raw)
-    elif isinstance(value, (np.generic, np.ndarray)):
-        core.bind_bytes(index, value.tobytes())
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        core.bind_bytes(index, bytes(value))
-    else:
-        raise DispatchError(
-            f"[dispatch] found {type(value).__name__} for buffer {index}, needs a numpy array, a "
-            "Buffer, bytes or a numpy scalar; a Python number has no size, pass numpy.int32(n)"
-        )

@@ -117,12 +117,17 @@ class ValidationError(DispatchError):
         self.kernel, self.kind, self.memory = kernel, kind, memory
         self.offset, self.memory_bytes, self.nbytes = offset, memory_bytes, nbytes
         self.parties = tuple(_party(*party) for party in parties)
+        self._given = (kernel, kind, list(parties), memory, offset, memory_bytes, nbytes)
         where = f" at byte {offset} of {memory} ({memory_bytes} bytes)" if memory else ""
         what = f"{kind} access" if kind in ("read-only", "misaligned", "out-of-bounds") else kind
         super().__init__(
             f"[validate {kernel}] found {what}{where}: "
             f"{'; '.join(str(party) for party in self.parties)}; needs {self._NEEDS[kind]}"
         )
+
+    def __reduce__(self) -> tuple:
+        """Made again from what it was made from, where it goes to another process."""
+        return type(self), self._given
 
 
 class DeviceUnavailable(AttnprotoError):

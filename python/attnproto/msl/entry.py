@@ -115,6 +115,9 @@ def with_entries(rewritten: Rewritten) -> str:
         sizes = ", ".join(
             f"attn_pointee<{_type(k)}>::bytes" for k in range(len(instance.parameters))
         )
+        elements = ", ".join(
+            f"attn_element<{_type(k)}>::code" for k in range(len(instance.parameters))
+        )
         parts.append(
             f"namespace attn_kernel_{number} {{\n"
             f"typedef attn_signature<decltype({instance.call})>::type parameters;\n"
@@ -123,7 +126,9 @@ def with_entries(rewritten: Rewritten) -> str:
             "  ATTN_SHARED_BY_LANES attn_group* g = lane->group;\n"
             f"  {instance.call}({arguments});\n}}\n"
             f'extern "C" __attribute__((used)) __constant const uint attn_bytes_{number}[] = '
-            f"{{{sizes or '0'}}};\n}}\n"
+            f"{{{sizes or '0'}}};\n"
+            f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
+            f"{{{elements or '0'}}};\n}}\n"
             "#ifdef __NVPTX__\n"
             f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
             "  attn_group group;\n  attn_lane lane;\n"

@@ -42,8 +42,11 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
             index = buffer_index(instance.parameters, position)
         else:
             continue
-        size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
+        argument = _core.KernelArgument(
+            kind, index, head.sizes[number][position], parameter.name, parameter.writes
+        )
+        argument.element = head.elements[number][position]
+        found.append(argument)
     return found
 
 

@@ -306,9 +306,9 @@ def place_threadgroup_variables(
     return text + "\n" + "\n".join(definitions) + "\n", offset
 
 
-def parameter_bytes(module: Module, number: int) -> list[int]:
-    """Sizes behind the parameters of the ``number``-th kernel (entry.py wrote them)."""
-    line = module.globals[f"@attn_bytes_{number}"]
+def parameter_numbers(module: Module, what: str, number: int) -> list[int]:
+    """What entry.py wrote of the parameters of the ``number``-th kernel: bytes or elements."""
+    line = module.globals[f"@attn_{what}_{number}"]
     if "zeroinitializer" in line:
         count = int(re.search(r"\[(\d+) x i32\]", line).group(1))
         return [0] * count

@@ -9,7 +9,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-from . import batch, bfloat, clang, contraction, exponential, lockstep, meetings
+from . import batch, bfloat, clang, contraction, exponential, lockstep, meetings, symbols
 from .entry import is_entry
 
 # Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
@@ -146,7 +146,9 @@ def _emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, target: clang.Tar
         for value in [*module.global_variables, *module.functions]:
             if not value.is_declaration and not is_entry(value.name):
                 value.linkage = "internal"
-    return machine.emit_object(module)
+    made = machine.emit_object(module)
+    symbols.check(made)
+    return made
 
 
 def assemble(text: str, target: clang.Target) -> bytes:
@@ -199,7 +201,7 @@ def _regular(text: str, machine: llvm.TargetMachine) -> str:
     return str(module)
 
 
-def load(object_file: bytes, symbols: list[str]) -> list[int]:
+def load(object_file: bytes, wanted: list[str]) -> list[int]:
     """Load an object file into this process.
 
     Returns:
@@ -211,6 +213,6 @@ def load(object_file: bytes, symbols: list[str]) -> list[int]:
         engine = llvm.create_mcjit_compiler(empty, _machine(0))
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(object_file))
         engine.finalize_object()
-        addresses = [engine.get_function_address(symbol) for symbol in symbols]
+        addresses = [engine.get_function_address(symbol) for symbol in wanted]
         _engines.append(engine)
     return addresses
