@@ -261,10 +261,7 @@ NB_MODULE(_core, m) {
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {
-            std::vector<Dispatch> copies;
-            for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
-            nb::gil_scoped_release unlocked;
-            return self.submit(copies);
+            return submit(self, dispatches, {});
           },
           "dispatches"_a);
 

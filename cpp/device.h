@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -203,6 +204,10 @@ struct SubmitOptions {
   bool concurrent = false;
   // Ask the device's counters for the time of every dispatch.
   bool time_each = false;
+  // Longest time of a dispatch in seconds, of a device that can end one; 0: any.
+  double time_limit_s = 0;
+  // Asked now and then while the device works; true ends the dispatch with Interrupted.
+  std::function<bool()> interrupted;
 };
 
 // Start and end on the device's own clock, for the whole submission.

@@ -11,12 +11,16 @@ Validation& validation(Fiber& lane) { return *lane.simdgroup->threadgroup->valid
 
 ATTN_RUNTIME void* attn_access(uint64_t pointer, const Site* site) {
   Fiber& lane = self();
-  return validation(lane).access(lane, pointer, 0, *site);
+  void* address = nullptr;
+  undisturbed(lane, [&] { address = validation(lane).access(lane, pointer, 0, *site); });
+  return address;
 }
 ATTN_RUNTIME void* attn_access_range(uint64_t pointer, uint64_t bytes, const Site* site) {
   Fiber& lane = self();
-  if (bytes == 0) return nullptr;
-  return validation(lane).access(lane, pointer, bytes, *site);
+  void* address = nullptr;
+  if (bytes)
+    undisturbed(lane, [&] { address = validation(lane).access(lane, pointer, bytes, *site); });
+  return address;
 }
 ATTN_RUNTIME uint64_t attn_threadgroup_array(uint32_t number, uint32_t offset, uint32_t bytes,
                                              const Site* site) {
@@ -32,11 +36,11 @@ ATTN_RUNTIME void attn_about_to_multiply(const Site* site) {
 }
 ATTN_RUNTIME void attn_made_nan(uint32_t nan, const Site* site) {
   Fiber& lane = self();
-  if (nan) validation(lane).made_nan(lane, *site);
+  if (nan) undisturbed(lane, [&] { validation(lane).made_nan(lane, *site); });
 }
 ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t size, const Site* site) {
   Fiber& lane = self();
-  validation(lane).check_constant(lane, offset, size, *site);
+  undisturbed(lane, [&] { validation(lane).check_constant(lane, offset, size, *site); });
 }
 
 namespace attnproto::cpu {

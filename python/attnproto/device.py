@@ -6,6 +6,7 @@ read-only ones are inputs, writable ones receive what the kernel wrote.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -102,8 +103,9 @@ class Dispatch:
 class Device:
     """A device that compiles MSL and runs it; get one from :func:`attnproto.open_device`."""
 
-    def __init__(self, core: _core.Device):
+    def __init__(self, core: _core.Device, time_limit_s: float = 0.0):
         self._core = core
+        self._time_limit_s = time_limit_s
 
     @property
     def kind(self) -> str:
@@ -114,6 +116,11 @@ class Device:
     def name(self) -> str:
         """What the hardware calls itself."""
         return self._core.name
+
+    @property
+    def time_limit_s(self) -> float:
+        """Longest time of a dispatch, in seconds, where a call does not say another; 0: any."""
+        return self._time_limit_s
 
     @property
     def tier(self) -> str:
@@ -170,15 +177,16 @@ class Device:
         threadgroup_bytes: Mapping[int, int] | None = None,
         grid: Axes | None = None,
         view: Collection[int] = (),
+        time_limit_s: float | None = None,
     ) -> Timing:
         """Run one dispatch and wait for it; arguments as in :class:`Dispatch`.
 
-        Raises:
-            DispatchError: the dispatch breaks a rule of the device; nothing has run.
+        Raises: as :meth:`submit`, whose ``time_limit_s`` is taken too.
         """
-        return self.submit(
-            [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view)]
+        dispatch = Dispatch(
+            pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
         )
+        return self.submit([dispatch], time_limit_s=time_limit_s)
 
     def submit(
         self,
@@ -186,6 +194,7 @@ class Device:
         *,
         concurrent: bool = False,
         time_each: bool = False,
+        time_limit_s: float | None = None,
     ) -> Timing:
         """Run several dispatches as one submission, in order, and wait for the last.
 
@@ -194,18 +203,43 @@ class Device:
             concurrent: let dispatches overlap, save across ``barrier_before``.
             time_each: read the device's counters around every dispatch, which then has an
                 encoder of its own and overlaps with none.
+            time_limit_s: of the cpu device, the longest time a dispatch may take, in seconds;
+                0 for any, None for the device's own.
 
         Raises:
             DispatchError: a dispatch breaks a rule of the device; nothing has run.
-            GpuFault: Metal ended the submission.
+            GpuFault: a kernel did not come to its end: it faulted (GpuPageFault), took too long
+                (GpuTimeout), or Metal ended it. The device works on.
         """
         encoded = [_encode(dispatch) for dispatch in dispatches]
+        limit = self._time_limit_s
+        if time_limit_s is not None:
+            limit = checked_limit(time_limit_s, self.kind, "submit")
         with alone:
-            timing = self._core.submit_with(encoded, concurrent, time_each)
+            timing = self._core.submit_with(encoded, concurrent, time_each, limit)
         return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
 
     def __repr__(self) -> str:
         return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
+
+
+def checked_limit(seconds: object, kind: str, where: str) -> float:
+    """A time limit as a number of seconds, 0 for none.
+
+    Raises:
+        DispatchError: it is no such number, or the device can't end a kernel.
+    """
+    number = isinstance(seconds, (int, float, np.integer, np.floating))
+    if not number or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        raise DispatchError(
+            f"[{where}] found time_limit_s={seconds!r}, needs seconds; pass a number, 0 for none"
+        )
+    if seconds and kind != "cpu":
+        raise DispatchError(
+            f"[{where}] found time_limit_s={seconds!r} for {kind}, needs the cpu device: a GPU's "
+            "own watchdog ends its kernels; leave it out"
+        )
+    return float(seconds)
 
 
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
