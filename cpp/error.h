@@ -24,8 +24,9 @@ class Interrupted : public Error {
  public:
   explicit Interrupted(const std::string& kernel)
       : Error(ErrorKind::DispatchError,
-              "[dispatch " + kernel + "] found an interruption, needs to run to its end; run it "
-              "again") {}
+              "[dispatch " + kernel +
+                  "] found an interruption, needs to run to its end; run it "
+                  "again") {}
 };
 
 // Codes of a Fault, as Metal's command buffers have them (MTLCommandBufferError).

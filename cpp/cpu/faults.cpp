@@ -24,6 +24,7 @@ constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 constexpr int kNudge = SIGURG;
 constexpr size_t kHandlerStackBytes = 64 * 1024;
 constexpr size_t kMostStacks = 4096;
+constexpr uintptr_t kUnnamed = ~uintptr_t(0);
 
 struct Stacks {
   std::atomic<uintptr_t> arena{0};
@@ -84,18 +85,29 @@ void on_signal(int number, siginfo_t* info, void* context) {
   if (!fault && !(group->stop && group->stop->load(std::memory_order_relaxed))) return;
   group->left.signal = number;
   group->left.address = reinterpret_cast<uintptr_t>(info->si_addr);
+#if defined(SI_KERNEL)  // the processor did not say which
+  if (info->si_code == SI_KERNEL) group->left.address = kUnnamed;
+#endif
   go_on(thread, attn_continue, group->caller_stack_pointer);
 }
 
 void install(int number) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;
-  struct sigaction before {};
+  struct sigaction before{};
   sigaction(number, &action, &before);
   if (!(before.sa_flags & SA_SIGINFO) || before.sa_sigaction != on_signal)
     previous[number] = before;
+}
+
+std::string place(uintptr_t address) {
+  if (address == kUnnamed) return "an access of a wild or misaligned address";
+  char text[64];
+  std::snprintf(text, sizeof text, "an access of address %#llx, where there is no memory for it,",
+                static_cast<unsigned long long>(address));
+  return text;
 }
 
 std::string name_of(const Threadgroup& group) {
@@ -159,18 +171,16 @@ HandlerStack::~HandlerStack() { sigaltstack(&previous_->stack, nullptr); }
 void throw_fault(const Threadgroup& group, const std::string& kernel) {
   const std::string where = "[dispatch " + kernel + "] found ", who = name_of(group);
   const int number = group.left.signal;
-  char address[32];
-  std::snprintf(address, sizeof address, "%#llx",
-                static_cast<unsigned long long>(group.left.address));
   if (number == SIGSEGV || number == SIGBUS)
     throw Fault(ErrorKind::DispatchError,
-                where + "an access of address " + address + " by " + who +
-                    ", where there is no memory for it, needs one inside what is bound; open the "
-                    "cpu device with validate=True to be told the line",
+                where + place(group.left.address) + " by " + who +
+                    ", needs one inside what is bound and aligned for its type; open the cpu "
+                    "device with validate=True to be told the line",
                 kPageFault, kernel);
   throw Fault(ErrorKind::DispatchError,
-              where + (number == SIGFPE ? "an operation that the processor refuses"
-                                        : "a trap, or an end of code that has none,") +
+              where +
+                  (number == SIGFPE ? "an operation that the processor refuses"
+                                    : "a trap, or an end of code that has none,") +
                   " by " + who +
                   ", needs a kernel that returns; open the cpu device with validate=True to be "
                   "told the line",

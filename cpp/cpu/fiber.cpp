@@ -156,12 +156,16 @@ void abandon(Fiber& lane) {
   __builtin_unreachable();
 }
 
+bool too_deep(Fiber& lane) {
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const Threadgroup& group = *lane.simdgroup->threadgroup;
+  auto lowest = reinterpret_cast<uintptr_t>(group.stack_of(lane.public_state.index));
+  return here < lowest + kLeastStackBytes;
+}
+
 void check_depth(Fiber& lane) {
+  if (!too_deep(lane)) return;
   Threadgroup& group = *lane.simdgroup->threadgroup;
-  uint32_t index = lane.public_state.index;
-  auto* stack = reinterpret_cast<unsigned char*>(
-      reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
-  if (stack >= group.stack_of(index) + kLeastStackBytes) return;
   group.held = 1;
   group.fault = kTooDeep;
   abandon(lane);
@@ -191,9 +195,8 @@ Threadgroup::~Threadgroup() {
 
 void Threadgroup::reserve(size_t threadgroup_bytes) {
   if (!memory_.data()) memory_ = Guarded(kMaxThreadgroupMemory);
-  shared.threadgroup_memory =
-      memory_.end() - (threadgroup_bytes + kGuardedAlignment - 1) / kGuardedAlignment *
-                          kGuardedAlignment;
+  shared.threadgroup_memory = memory_.end() - (threadgroup_bytes + kGuardedAlignment - 1) /
+                                                  kGuardedAlignment * kGuardedAlignment;
 }
 
 void Threadgroup::place_lanes() {

@@ -122,6 +122,7 @@ void threadgroup_barrier(Fiber& lane, uint32_t place);
 
 // Ends the run where the calling lane's stack is nearly used up: a function that calls itself
 // asks (msl/recursion.py).
+bool too_deep(Fiber& lane);
 void check_depth(Fiber& lane);
 inline constexpr char kNoMemory[] =
     "found no memory for what is noted of the kernel, needs more; use a smaller grid";

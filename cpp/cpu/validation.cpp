@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kThreadgroupTag = 0x7f;
 constexpr uint32_t kTagShift = 48, kArrayShift = 24;
 constexpr int64_t kMiddle = int64_t(1) << 46, kArrayMiddle = 1 << 23;
+constexpr uint64_t kNullBytes = 4096;   // an index from a null pointer strays as far
 constexpr uint32_t kStaticArrays = 32;  // arrays below are [[threadgroup(i)]] arguments
 
 uint64_t buffer_pointer(uint32_t index) {
@@ -125,6 +126,7 @@ uint64_t Validation::threadgroup_array(uint32_t number, uint32_t offset, uint32_
 
 void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site) {
   uint64_t tag = pointer >> kTagShift;
+  if (pointer < kNullBytes) refuse(lane, "null-pointer", "uses a null pointer", site);
   // The engine's own, or a constant table.
   if (tag == 0) return reinterpret_cast<void*>(pointer);
   if (!settle()) abandon(lane);
@@ -243,8 +245,10 @@ bool Validation::settle() {
   return false;
 }
 
-void Validation::made_nan(Fiber& lane, const Site& site) {
-  find("nan", {party(lane, &site, "computes")});
+void Validation::made_nan(Fiber& lane, const Site& site) { refuse(lane, "nan", "computes", site); }
+
+void Validation::refuse(Fiber& lane, const char* kind, const char* action, const Site& site) {
+  find(kind, {party(lane, &site, action)});
   abandon(lane);
 }
 

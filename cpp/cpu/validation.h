@@ -93,6 +93,8 @@ class Validation {
   void arrive(Fiber& lane, uint32_t flags, const Site& site);
   void about_to_multiply(Fiber& lane, const Site& site);
   void made_nan(Fiber& lane, const Site& site);
+  // A mistake that is no access: "division", "recursion", "trap".
+  [[noreturn]] void refuse(Fiber& lane, const char* kind, const char* action, const Site& site);
   void check_constant(Fiber& lane, int64_t offset, uint64_t size, const Site& site);
 
   // What the engine asks; false when the run is to be abandoned. `shuffle` says that the

@@ -38,6 +38,23 @@ ATTN_RUNTIME void attn_made_nan(uint32_t nan, const Site* site) {
   Fiber& lane = self();
   if (nan) undisturbed(lane, [&] { validation(lane).made_nan(lane, *site); });
 }
+ATTN_RUNTIME void attn_judge_division(uint32_t bad, const Site* site) {
+  Fiber& lane = self();
+  if (bad)
+    undisturbed(lane, [&] {
+      validation(lane).refuse(lane, "division", "divides by zero, or past its type,", *site);
+    });
+}
+ATTN_RUNTIME void attn_judge_depth(const Site* site) {
+  Fiber& lane = self();
+  if (too_deep(lane))
+    undisturbed(lane,
+                [&] { validation(lane).refuse(lane, "recursion", "calls too deeply", *site); });
+}
+ATTN_RUNTIME void attn_trapped(const Site* site) {
+  Fiber& lane = self();
+  undisturbed(lane, [&] { validation(lane).refuse(lane, "trap", "reaches a trap", *site); });
+}
 ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t size, const Site* site) {
   Fiber& lane = self();
   undisturbed(lane, [&] { validation(lane).check_constant(lane, offset, size, *site); });
@@ -53,6 +70,9 @@ std::vector<std::pair<const char*, uint64_t>> validation_symbols() {
       {"attn_about_to_multiply", address(&attn_about_to_multiply)},
       {"attn_made_nan", address(&attn_made_nan)},
       {"attn_check_constant", address(&attn_check_constant)},
+      {"attn_judge_division", address(&attn_judge_division)},
+      {"attn_judge_depth", address(&attn_judge_depth)},
+      {"attn_trapped", address(&attn_trapped)},
   };
   // One name for each address space, whose pointers are types of their own.
   for (const char* name : {"attn_access_1", "attn_access_2", "attn_access_3", "attn_access_4"})

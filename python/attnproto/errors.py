@@ -84,7 +84,8 @@ class ValidationError(DispatchError):
     Attributes:
         kernel: its name.
         kind: ``race``, ``out-of-bounds``, ``uninitialised``, ``read-only``, ``misaligned``,
-            ``alias``, ``divergent-barrier``, ``divergent-collective`` or ``nan``.
+            ``alias``, ``divergent-barrier``, ``divergent-collective``, ``division``,
+            ``null-pointer``, ``recursion``, ``trap`` or ``nan``.
         parties: the threads that took part, the one that was stopped first.
         memory: what was accessed, in words; empty where it was no access.
         offset: where in it, in bytes.
@@ -101,6 +102,10 @@ class ValidationError(DispatchError):
         "alias": "arguments that do not overlap where one of them is written; bind copies",
         "divergent-barrier": "every thread to reach the same barrier",
         "divergent-collective": "every lane it concerns to take part",
+        "division": "a divisor that is not zero and a quotient that its type holds",
+        "null-pointer": "an address inside what is bound",
+        "recursion": "calls that fit a thread's stack; use a loop",
+        "trap": "a kernel that does not get there",
         "nan": "operands with a defined result",
     }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .. import _core
 from ..errors import KernelCompileError
 from ..opening import CPU_ENGINES
-from . import cache, clang, instrument, ir, lockstep, native, shipped, validation
+from . import cache, clang, defined, instrument, ir, lockstep, native, shipped, validation
 from .entry import (
     buffer_index,
     entry_name,
@@ -302,7 +302,9 @@ class NativeFrontEnd(_core.FrontEnd):
         function_us = (time.perf_counter() - begin) * 1e6
         if self._validate:
             special = validation.without_promises(special)
-        optimised = native.optimise(special, self._target)
+        if not self._counting:  # Metal's compiler adds no such instructions
+            special = defined.divisions(special, report=bool(self._validate))
+        optimised = defined.depths(native.optimise(special, self._target))
         _check_frame(descriptor.function, native.frame_bytes(optimised))
         if self._counting:
             optimised = instrument.instrument(optimised)

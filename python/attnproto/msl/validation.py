@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from . import clang, native
+from .defined import BAD_DIVISION, CHECK_DEPTH
 from .lines import LineTable, Place, without_lines
 
 # As in cpp/cpu/validation.h.
@@ -40,6 +41,7 @@ _OFFSET = re.compile(
 )
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
 _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
+_BAD_DIVISION = re.compile(rf"call void {BAD_DIVISION}\(i1 (?:noundef )?([^)]+)\)")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
 _TYPE = re.compile(r"(?:ptr addrspace\(\d\)|<[^>]*>|%[-\w.$]+|\w+)")
 _SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
@@ -113,6 +115,16 @@ class _Instrumenter:
             yield f"  call void @attn_arrive(i32 {arrive[2]}, ptr {self._site(kind)})"
         elif "@attn_shuffle_" in line:
             yield f"  call void @attn_arrive(i32 0, ptr {self._site(0)})"
+            yield line
+        elif division := _BAD_DIVISION.search(line):
+            if division[1] != "false":
+                wide = self._fresh()
+                yield f"  {wide} = zext i1 {division[1]} to i32"
+                yield f"  call void @attn_judge_division(i32 {wide}, ptr {self._site(0)})"
+        elif f"call void {CHECK_DEPTH}()" in line:
+            yield f"  call void @attn_judge_depth(ptr {self._site(0)})"
+        elif "call void @llvm.trap()" in line:
+            yield f"  call void @attn_trapped(ptr {self._site(0)})"
             yield line
         elif "@attn_matrix_multiply_accumulate_" in line:
             yield f"  call void @attn_about_to_multiply(ptr {self._site(0)})"
@@ -264,6 +276,9 @@ _DECLARATIONS = [
     "declare void @attn_arrive(i32, ptr) nounwind",
     "declare void @attn_about_to_multiply(ptr) nounwind",
     "declare void @attn_made_nan(i32, ptr) nounwind",
+    "declare void @attn_judge_division(i32, ptr) nounwind",
+    "declare void @attn_judge_depth(ptr) nounwind",
+    "declare void @attn_trapped(ptr) nounwind",
     "declare void @attn_check_constant(i64, i64, ptr) nounwind",
     "declare ptr addrspace(3) @attn_threadgroup_array(i32, i32, i32, ptr) nounwind memory(none)",
     *(
