@@ -24,7 +24,7 @@ _SITE_BYTES = 32
 _SHOWN = 100  # characters of a line
 
 _NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_POINTER = rf"ptr addrspace\((?P<space>[1-4])\) (?P<pointer>{_NAME})"
+_POINTER = rf"ptr addrspace\((?P<space>[1-4])\) (?P<pointer>{_NAME}|null)"
 _LOAD = re.compile(
     rf"^  {_NAME} = load (?P<atomic>atomic )?(?:volatile )?(?P<type>.+?), {_POINTER}(?=,| )"
 )
