@@ -38,7 +38,7 @@ FAULTS = {
     "a null pointer": ("device int* p = nullptr;\n  p[i] = 1;", "", "GpuPageFault", "null-pointer"),
     "a wild pointer": ("x[1000000000000l + i] = 1;", "", "GpuPageFault", "out-of-bounds"),
     "far past a local array": (
-        "int a[4] = {x[0], x[1], x[2], x[3]};\n  x[i] = a[100000000 + x[4]];",
+        "int a[4] = {x[i], 1, 2, 3};\n  x[i] = a[100000000 + x[i]];",
         "", "GpuPageFault", "",
     ),
     "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),

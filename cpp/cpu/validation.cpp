@@ -29,6 +29,7 @@ uint32_t array_offset(uint32_t number) { return number << kArrayShift | uint32_t
 Validation::Validation() : lanes_(kMaxThreads), threadgroup_cells_(kMaxThreadgroupBytes) {
   nowhere_.name = "memory that nothing is bound to";
   constant_table_.name = "a constant table";
+  local_.name = "a local variable";
 }
 
 Validation::~Validation() {
@@ -256,6 +257,12 @@ void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t size, cons
   if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
   constant_table_.bytes = int64_t(size);
   refuse(lane, "out-of-bounds", constant_table_, offset, site.bytes, site);
+}
+
+void Validation::check_local(Fiber& lane, int64_t offset, uint64_t size, const Site& site) {
+  if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
+  local_.bytes = int64_t(size);
+  refuse(lane, "local-array", local_, offset, site.bytes, site);
 }
 
 Party Validation::party(const Fiber& lane, const Site* site, const char* action) const {

@@ -59,6 +59,10 @@ ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t size, const Site*
   Fiber& lane = self();
   undisturbed(lane, [&] { validation(lane).check_constant(lane, offset, size, *site); });
 }
+ATTN_RUNTIME void attn_check_local(int64_t offset, uint64_t size, const Site* site) {
+  Fiber& lane = self();
+  undisturbed(lane, [&] { validation(lane).check_local(lane, offset, size, *site); });
+}
 
 namespace attnproto::cpu {
 
@@ -70,6 +74,7 @@ std::vector<std::pair<const char*, uint64_t>> validation_symbols() {
       {"attn_about_to_multiply", address(&attn_about_to_multiply)},
       {"attn_made_nan", address(&attn_made_nan)},
       {"attn_check_constant", address(&attn_check_constant)},
+      {"attn_check_local", address(&attn_check_local)},
       {"attn_judge_division", address(&attn_judge_division)},
       {"attn_judge_depth", address(&attn_judge_depth)},
       {"attn_trapped", address(&attn_trapped)},

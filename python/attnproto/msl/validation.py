@@ -39,6 +39,14 @@ _ALIGN = re.compile(r", align (\d+)")
 _OFFSET = re.compile(
     rf"^  (?P<name>{_NAME}) = getelementptr .*?, ptr addrspace\(2\) (?P<base>{_NAME}|@[-\w.$]+),"
 )
+_LOCAL = re.compile(rf"^  (?P<name>{_NAME}) = alloca (?P<type>[^,]+), align")
+_MOVED = re.compile(
+    rf"^  (?P<name>{_NAME}) = (?:getelementptr .*?, ptr|addrspacecast ptr) (?P<base>{_NAME})[, ]"
+)
+_LOCAL_ACCESS = re.compile(
+    rf"^  (?:{_NAME} = load (?:volatile )?(?P<loaded>[^,]+?)|store (?:volatile )?(?P<stored>.+)), "
+    rf"ptr(?: addrspace\(4\))? (?P<pointer>{_NAME})(?=,| |$)"
+)
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
 _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
 _BAD_DIVISION = re.compile(rf"call void {BAD_DIVISION}\(i1 (?:noundef )?([^)]+)\)")
@@ -93,10 +101,14 @@ class _Instrumenter:
     serial: int = 0
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
     bases: dict[str, str] = field(default_factory=dict)  # what a pointer was computed from
+    locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
 
     def function(self, body: list[str]) -> Iterator[str]:
         """The lines of a function, with what they ask the engine."""
-        self.bases = {m["name"]: m["base"] for m in map(_OFFSET.match, body) if m}
+        made = [m for line in body for m in (_OFFSET.match(line), _MOVED.match(line)) if m]
+        self.bases = {m["name"]: m["base"] for m in made}
+        found = [m for m in map(_LOCAL.match, body) if m]
+        self.locals = {m["name"]: self._bytes(m["type"]) for m in found}
         self.place = Place()
         for line in body:
             place = self.lines.place(line)
@@ -106,7 +118,12 @@ class _Instrumenter:
 
     def _instruction(self, line: str) -> Iterator[str]:
         match = _LOAD.match(line) or _STORE.match(line) or _UPDATE.match(line)
-        if match:
+        local = _LOCAL_ACCESS.match(line)
+        if local and self._root(local["pointer"]) in self.locals:
+            if local["pointer"] in self.bases:  # not the variable as a whole
+                yield from self._local(local)
+            yield line
+        elif match:
             yield from self._access(line, match)
         elif block := _BLOCK.search(line):
             yield from self._block(line, block["what"], block["arguments"])
@@ -167,18 +184,36 @@ class _Instrumenter:
         at = match.start("pointer")
         yield line[:at] + address + line[match.end("pointer") :]
 
-    def _table_of(self, pointer: str) -> str | None:
+    def _root(self, pointer: str) -> str:
         while pointer in self.bases:
             pointer = self.bases[pointer]
-        return pointer if pointer in self.tables else None
+        return pointer
+
+    def _table_of(self, pointer: str) -> str | None:
+        root = self._root(pointer)
+        return root if root in self.tables else None
 
     def _check_table(self, table: str, pointer: str, site: str) -> Iterator[str]:
+        pointers = f"ptr addrspace(2) {pointer}", f"ptr addrspace(2) {table}"
+        yield from self._check_offset("constant", *pointers, self.tables[table], site)
+
+    def _local(self, match: re.Match) -> Iterator[str]:
+        """An access of a local array, which has no address that the engine could judge."""
+        pointer, root = match["pointer"], self._root(match["pointer"])
+        kind = match["loaded"] or _first_type(match["stored"])
+        site = self._site(_READ if match["loaded"] else _WRITE, self._bytes(kind))
+        space = match[0].rsplit("ptr", 1)[1].rsplit("%", 1)[0].strip()
+        typed = f"ptr {space} {pointer}" if space else f"ptr {pointer}"
+        yield from self._check_offset("local", typed, f"ptr {root}", self.locals[root], site)
+
+    def _check_offset(
+        self, what: str, pointer: str, whole: str, size: int, site: str
+    ) -> Iterator[str]:
         at, base, offset = self._fresh(), self._fresh(), self._fresh()
-        yield f"  {at} = ptrtoint ptr addrspace(2) {pointer} to i64"
-        yield f"  {base} = ptrtoint ptr addrspace(2) {table} to i64"
+        yield f"  {at} = ptrtoint {pointer} to i64"
+        yield f"  {base} = ptrtoint {whole} to i64"
         yield f"  {offset} = sub i64 {at}, {base}"
-        size = self.tables[table]
-        yield f"  call void @attn_check_constant(i64 {offset}, i64 {size}, ptr {site})"
+        yield f"  call void @attn_check_{what}(i64 {offset}, i64 {size}, ptr {site})"
 
     def _block(self, line: str, what: str, arguments: str) -> Iterator[str]:
         """A copy or a fill: of one of our own sizes, or as long as a register says."""
@@ -280,6 +315,7 @@ _DECLARATIONS = [
     "declare void @attn_judge_depth(ptr) nounwind",
     "declare void @attn_trapped(ptr) nounwind",
     "declare void @attn_check_constant(i64, i64, ptr) nounwind",
+    "declare void @attn_check_local(i64, i64, ptr) nounwind",
     "declare ptr addrspace(3) @attn_threadgroup_array(i32, i32, i32, ptr) nounwind memory(none)",
     *(
         f"declare ptr addrspace({n}) @attn_access_{n}(ptr addrspace({n}), ptr) nounwind\n"
