@@ -21,6 +21,7 @@ from .lines import LineTable, Place, without_lines
 # As in cpp/cpu/validation.h.
 _READ, _WRITE, _ATOMIC, _THREADGROUP_BARRIER, _SIMDGROUP_BARRIER = 1, 2, 4, 8, 16
 _SITE_BYTES = 32
+_LOCAL_SPACE = "0"
 _SHOWN = 100  # characters of a line
 
 _NAME = r'%(?:"[^"]+"|[-\w.$]+)'
@@ -86,7 +87,7 @@ class _Site:
     nbytes: int
     alignment: int
     kind: int
-    device: bool
+    space: str  # 3 threadgroup, 4 generic: any, 0 local; others are device memory
 
 
 @dataclass
@@ -153,8 +154,8 @@ class _Instrumenter:
             if self.nan:
                 yield from self._nan(line)
 
-    def _site(self, kind: int, nbytes: int = 0, alignment: int = 1, device: bool = False) -> str:
-        site = _Site(self.place, nbytes, alignment, kind, device)
+    def _site(self, kind: int, nbytes: int = 0, alignment: int = 1, space: str = "3") -> str:
+        site = _Site(self.place, nbytes, alignment, kind, space)
         number = self.sites.setdefault(site, len(self.sites))
         return f"getelementptr (i8, ptr @attn.sites, i64 {number * _SITE_BYTES})"
 
@@ -172,7 +173,7 @@ class _Instrumenter:
         aligned = _ALIGN.search(line, match.end())
         alignment = int(aligned[1]) if aligned else 1
         space, pointer = match["space"], match["pointer"]
-        site = self._site(kind, nbytes, alignment, space != "3")
+        site = self._site(kind, nbytes, alignment, space)
         table = self._table_of(pointer) if space == "2" else None
         if table:
             yield from self._check_table(table, pointer, site)
@@ -201,7 +202,8 @@ class _Instrumenter:
         """An access of a local array, which has no address that the engine could judge."""
         pointer, root = match["pointer"], self._root(match["pointer"])
         kind = match["loaded"] or _first_type(match["stored"])
-        site = self._site(_READ if match["loaded"] else _WRITE, self._bytes(kind))
+        reads = _READ if match["loaded"] else _WRITE
+        site = self._site(reads, self._bytes(kind), space=_LOCAL_SPACE)
         space = match[0].rsplit("ptr", 1)[1].rsplit("%", 1)[0].strip()
         typed = f"ptr {space} {pointer}" if space else f"ptr {pointer}"
         yield from self._check_offset("local", typed, f"ptr {root}", self.locals[root], site)
@@ -230,7 +232,7 @@ class _Instrumenter:
             alignment = int(aligned[1]) if aligned else 1
             space, address = match["space"], self._fresh()
             kind = _WRITE if position == 0 else _READ
-            site = self._site(kind, nbytes, alignment, space != "3")
+            site = self._site(kind, nbytes, alignment, space)
             typed = f"ptr addrspace({space})"
             yield (
                 f"  {address} = call {typed} @attn_access_range_{space}({typed} "
@@ -279,7 +281,7 @@ class _Instrumenter:
 
     def table(self) -> str:
         """The module's table of sites, and the lines' texts."""
-        shifts = {device: _granule(self.sites, device) for device in (False, True)}
+        shifts = _granules(self.sites)
         out, rows, texts = [], [], {}
         for number, site in enumerate(self.sites):
             source = self._source(site.place)
@@ -292,7 +294,7 @@ class _Instrumenter:
                 out.append(f'{texts[source]} = private constant [{len(raw)} x i8] c"{shown}"')
             numbers = (
                 site.place.line, number, site.nbytes, site.alignment, site.kind,
-                shifts[site.device],
+                shifts[site.space],
             )  # fmt: skip
             fields = ", ".join(f"i32 {n}" for n in numbers)
             rows.append(f"{_ROW} {{ ptr {texts[source]}, {fields} }}")
@@ -325,15 +327,28 @@ _DECLARATIONS = [
 ]
 
 
-def _granule(sites: dict[_Site, int], device: bool) -> int:
+def _granules(sites: dict[_Site, int]) -> dict[str, int]:
+    """By space, log2 of the unit that memory's history is kept for.
+
+    A generic pointer may be one to either memory, which then have one unit.
+    """
+    accesses = [site for site in sites if site.kind & (_READ | _WRITE)]
+    spaces = ("3", "124", _LOCAL_SPACE)
+    if any(site.space == "4" for site in accesses):
+        spaces = ("1234", _LOCAL_SPACE)
+    return {
+        space: _granule([site for site in accesses if site.space in together])
+        for together in spaces
+        for space in together
+    }
+
+
+def _granule(accesses: list[_Site]) -> int:
     """log2 of the largest unit, up to a word, that every access is a multiple of."""
     shift = 2
-    for site in sites:
-        if site.device == device and site.kind & (_READ | _WRITE):
-            while (shift and (site.nbytes | site.alignment) & ((1 << shift) - 1)) or (
-                shift and not site.nbytes
-            ):
-                shift -= 1
+    for site in accesses:
+        while shift and (not site.nbytes or (site.nbytes | site.alignment) & ((1 << shift) - 1)):
+            shift -= 1
     return shift
 
 
