@@ -38,8 +38,8 @@ FAULTS = {
     "a null pointer": ("device int* p = nullptr;\n  p[i] = 1;", "", "GpuPageFault", "null-pointer"),
     "a wild pointer": ("x[1000000000000l + i] = 1;", "", "GpuPageFault", "out-of-bounds"),
     "far past a local array": (
-        "int a[4] = {x[i], 1, 2, 3};\n  x[i] = a[100000000 + x[i]];",
-        "", "GpuPageFault", "",
+        "int a[4] = {x[i], 1, 2, 3};\n  x[i] = a[-90000000000000l + x[i]];",
+        "", "GpuPageFault", "local-array",
     ),
     "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),
     "deep recursion": ("x[i] = f(x, x[4] + 100000000);", DEEP, "GpuFault", "recursion"),
