@@ -38,7 +38,7 @@ FAULTS = {
     "a null pointer": ("device int* p = nullptr;\n  p[i] = 1;", "", "GpuPageFault", "null-pointer"),
     "a wild pointer": ("x[1000000000000l + i] = 1;", "", "GpuPageFault", "out-of-bounds"),
     "far past a local array": (
-        "int a[4] = {x[i], 1, 2, 3};\n  x[i] = a[-90000000000000l + x[i]];",
+        "int a[4] = {x[i], 1, 2, 3};\n  x[i] = a[long(x[i] + 1) * -900000000000l];",
         "", "GpuPageFault", "local-array",
     ),
     "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),
