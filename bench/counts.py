@@ -1,6 +1,6 @@
 """What the flash kernel does for 8 query rows x 64 keys, beside MLX's steel_attention.
 
-Both are counted the same way (attnproto.msl.counts): two key lengths are run on the
+Both are counted the same way (attnproto.measure.dynamic_counts): two key lengths are run on the
 counting cpu device, and the difference is divided by the blocks and lanes between them.
 Counts are derived evidence, the same on every device; they are not a speed.
 Run: python bench/counts.py
@@ -15,9 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from attnproto import Dispatch
-from attnproto.device import Device
+from attnproto.device.device import Device
 from attnproto.kernels import flash
-from attnproto.msl import counts
+from attnproto.measure import dynamic_counts
 from third_party import mlx
 
 ROWS, KEYS = 32, (256, 512)
@@ -36,19 +36,21 @@ def tensors(keys: int, d: int, dtype: str) -> list[np.ndarray]:
     return [q, k, v, np.empty_like(q)]
 
 
-def ours(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
+def ours(device: Device, keys: int, d: int, dtype: str) -> dynamic_counts.Counts:
     """One dispatch of the flash kernel with Br32 Bc64."""
     q, k, v, out = tensors(keys, d, dtype)
     plan = flash.plan(flash.problem_of(q, k, v), flash.FlashTile(br=32, bc=64, d=d, dtype=dtype))
     pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
     buffers = {0: q, 1: k, 2: v, 3: out, 4: plan.params}
-    return counts.count(device, [Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)])
+    return dynamic_counts.count(
+        device, [Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)]
+    )
 
 
-def steel(device: Device, keys: int, d: int, dtype: str) -> counts.Counts:
+def steel(device: Device, keys: int, d: int, dtype: str) -> dynamic_counts.Counts:
     """One dispatch of steel_attention with MLX's own block sizes."""
     kernel = mlx.SteelAttention({"float32": "float", "float16": "half"}[dtype], d)
-    return counts.count(device, [kernel.dispatch(device, tensors(keys, d, dtype))])
+    return dynamic_counts.count(device, [kernel.dispatch(device, tensors(keys, d, dtype))])
 
 
 def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:
@@ -62,7 +64,7 @@ def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:
 
 def main() -> None:
     """Print both kernels' counts, ours / theirs."""
-    device = counts.counting_device()
+    device = dynamic_counts.counting_device()
     found = {case: [per_block(kernel, device, *case) for kernel in (ours, steel)] for case in CASES}
     heads = "".join(f"{dtype[0] + dtype[-2:] + f' D{d}':>14}" for d, dtype in CASES)
     print(f"{'per lane, flash / steel':24}{heads}")

@@ -24,12 +24,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 import opencl_attention
-from attnproto import _core, stats
-from attnproto.device import Device
+from attnproto import _core
+from attnproto.compiler.frontend import clang, program
+from attnproto.compiler.passes import define_arithmetic
+from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 from attnproto.kernels import flash
-from attnproto.msl import clang, defined, library
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.opening import CPU_ENGINES
+from attnproto.measure import stats
 from third_party import mlx
 
 N, ROUNDS, PAIRS = 1024, 12, 60
@@ -75,7 +78,7 @@ def front_ends() -> dict[str, NativeFrontEnd]:
     found = {engine: NativeFrontEnd(engine=engine) for engine in CPU_ENGINES}
     if platform.machine() in ("x86_64", "AMD64"):
         found["avx2"] = NativeFrontEnd(
-            target=clang.target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+            target=processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
         )
     return found
 
@@ -119,20 +122,24 @@ def main() -> None:
 @contextlib.contextmanager
 def unguarded() -> Iterator[None]:
     """Kernels are compiled as if divisions, loops and recursion had no guards; in no cache."""
-    language, divisions, depths = clang._LANGUAGE, defined.divisions, defined.depths
+    language, divisions, depths = (
+        clang._LANGUAGE,
+        define_arithmetic.divisions,
+        define_arithmetic.depths,
+    )
     folder = os.environ.get("ATTNPROTO_CACHE_DIR")
     with tempfile.TemporaryDirectory() as empty:
         os.environ["ATTNPROTO_CACHE_DIR"] = empty
         clang._LANGUAGE = [one for one in language if one not in GUARDS]
-        defined.divisions = lambda text, **_: text
-        defined.depths = lambda text: text
-        library.library_text.cache_clear()
+        define_arithmetic.divisions = lambda text, **_: text
+        define_arithmetic.depths = lambda text: text
+        program.library_text.cache_clear()
         try:
             yield
         finally:
             clang._LANGUAGE = language
-            defined.divisions, defined.depths = divisions, depths
-            library.library_text.cache_clear()
+            define_arithmetic.divisions, define_arithmetic.depths = divisions, depths
+            program.library_text.cache_clear()
             os.environ.pop("ATTNPROTO_CACHE_DIR")
             if folder is not None:
                 os.environ["ATTNPROTO_CACHE_DIR"] = folder

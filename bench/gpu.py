@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 from attnproto import Buffer, Dispatch
-from attnproto.device import Device
+from attnproto.device.device import Device
 from attnproto.kernels import flash
 from third_party import mlx
 

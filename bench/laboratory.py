@@ -22,8 +22,8 @@ POINTS, FINDINGS, SAMPLES = 100_000, 10_000, 20_000
 
 def loop_overhead_us() -> float:
     """Return the wall-clock us per sample that measuring adds to a kernel that costs nothing."""
-    from attnproto.measure import Protocol, measure
-    from attnproto.stopping import AnyOf, ElapsedTime, SampleCount
+    from attnproto.measure.protocol import Protocol, measure
+    from attnproto.measure.stopping import AnyOf, ElapsedTime, SampleCount
 
     @dataclass(frozen=True)
     class Right:
@@ -85,7 +85,9 @@ def write_points(folder: Path) -> None:
 
 def report_cost(folder: Path) -> tuple[float, float, float]:
     """Return wall-clock s, processor s and MiB of a process that reports on the rows."""
-    code = "import sys; from pathlib import Path; from attnproto.run import conclude; "
+    code = (
+        "import sys; from pathlib import Path; from attnproto.commands.conclude import conclude; "
+    )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code + f"conclude(Path({str(folder)!r}))"], check=True)
@@ -98,8 +100,8 @@ def report_cost(folder: Path) -> tuple[float, float, float]:
 
 def import_findings_s(folder: Path) -> tuple[float, float]:
     """Return wall-clock s and processor s of importing many findings into a new base."""
-    from attnproto import kb
-    from attnproto.findings import Device, Evidence, make_finding, write_findings
+    from attnproto.results import kb
+    from attnproto.results.findings import Device, Evidence, make_finding, write_findings
 
     evidence = Evidence(
         kind="count", compared="a", regime="b", overturned_by="c", rows=tuple("abcdef")

@@ -16,9 +16,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 from attnproto import _core
-from attnproto.device import Device
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 from attnproto.kernels import flash
-from attnproto.msl.front_end import NativeFrontEnd
 from third_party import mlx
 
 N, D, REPEATS = 512, 64, 5

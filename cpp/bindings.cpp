@@ -31,7 +31,7 @@ using namespace attnproto;
 
 namespace {
 
-// Calls back into Python (attnproto.msl), which holds the compiler.
+// Calls back into Python (attnproto.compiler), which holds the compiler.
 struct PythonFrontEnd final : FrontEnd {
   NB_TRAMPOLINE(FrontEnd, 3);
   std::vector<std::string> functions(const std::string& text) override {

@@ -66,7 +66,7 @@ void attnproto_close(attnproto_device*);
 /* "measured" or "emulated": what a time of this device is worth. */
 const char* attnproto_tier(const attnproto_device*);
 
-/* A kernel exported for the cpu or the cuda device (attnproto.msl.export). */
+/* A kernel exported for the cpu or the cuda device (attnproto.compiler.targets.shared_object). */
 attnproto_kernel* attnproto_load(attnproto_device*, const char* path);
 /* A kernel from its text, on a device that has a compiler of its own. */
 attnproto_kernel* attnproto_compile(attnproto_device*, const char* msl_text, const char* function,

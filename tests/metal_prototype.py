@@ -1,8 +1,9 @@
 """A prototype on the Metal device, and the software double opened inside a runner's worker."""
 
 import numpy as np
-from attnproto import _core, opening
-from attnproto.prototypes import Outcome, Prototype
+from attnproto import _core
+from attnproto.device import discovery
+from attnproto.prototypes.registry import Outcome, Prototype
 
 TEXT = """
 #include <metal_stdlib>
@@ -15,10 +16,10 @@ kernel void add_one(device float* y [[buffer(0)]], uint i [[thread_position_in_g
 
 def open_device(kind):
     """Open the device; a worker is a fresh process, so the double is given its executor here."""
-    from attnproto.msl.front_end import NativeFrontEnd
+    from attnproto.compiler.targets.host import NativeFrontEnd
 
     _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), 1))
-    return opening.open_device(kind)
+    return discovery.open_device(kind)
 
 
 def run(point, device, mode):

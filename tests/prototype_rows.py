@@ -2,9 +2,9 @@
 
 from datetime import datetime, timezone
 
-from attnproto import device as devices
-from attnproto import measure, probe
-from attnproto.runner import DeviceRecord, Task, make_row
+from attnproto.device import device as devices
+from attnproto.measure import peaks, protocol
+from attnproto.results.row import DeviceRecord, Task, make_row
 
 M4 = DeviceRecord("metal", "Apple M4", "measured")
 
@@ -28,10 +28,10 @@ class Clocked(devices.Device):
 
 
 def clocked(device, monkeypatch):
-    brief = measure.Protocol("brief", 1, 0.0, 1.0, measure.SampleCount(3), largest_cv=99.0)
-    monkeypatch.setattr(measure, "QUICK", brief)
-    monkeypatch.setattr(probe, "probe", lambda device: measure.Peaks(1e18, 1e18, 1e-9))
-    probe._peaks.clear()
+    brief = protocol.Protocol("brief", 1, 0.0, 1.0, protocol.SampleCount(3), largest_cv=99.0)
+    monkeypatch.setattr(protocol, "QUICK", brief)
+    monkeypatch.setattr(peaks, "probe", lambda device: protocol.Peaks(1e18, 1e18, 1e-9))
+    peaks._peaks.clear()
     return Clocked(device._core)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from attnproto.device.lock import alone
 from attnproto.errors import UnsupportedProblem
-from attnproto.findings import Device, Effect, Evidence, make_finding
-from attnproto.prototypes import Outcome, Prototype
-from attnproto.sharing import alone
+from attnproto.prototypes.registry import Outcome, Prototype
+from attnproto.results.findings import Device, Effect, Evidence, make_finding
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import textwrap
 import attnproto
 import numpy as np
 import pytest
-from attnproto import ArchiveRefused, KernelCompileError, _core, archive
+from attnproto import ArchiveRefused, KernelCompileError, _core
+from attnproto.device import archive
 
 TEXT = """
 #include <metal_stdlib>
@@ -93,9 +94,11 @@ def test_a_shipped_archive_runs_in_a_new_process_in_which_no_compiler_starts(sav
     script = f"""
         import attnproto, numpy as np
         from attnproto import archive
-        from attnproto.msl import clang, native
+        from attnproto.compiler.codegen import native_code
+        from attnproto.compiler.frontend import clang
+        from attnproto.compiler.ir import llvm
         def never(*_): raise SystemExit("a compiler ran")
-        clang._run = native.optimise = native.compile_object = never
+        clang._run = llvm.optimise = native_code.compile_object = never
         device = attnproto.open_device("cpu")
         stored = archive.load({str(saved.path)!r}, device)
         library = device.library({TEXT!r})
@@ -127,9 +130,11 @@ def test_the_kernels_of_attention_are_collected_shipped_and_served(device, tmp_p
     script = f"""
         import attnproto, numpy as np
         from attnproto import archive
-        from attnproto.msl import clang, native
+        from attnproto.compiler.codegen import native_code
+        from attnproto.compiler.frontend import clang
+        from attnproto.compiler.ir import llvm
         def never(*_): raise SystemExit("a compiler ran")
-        clang._run = native.optimise = native.compile_object = never
+        clang._run = llvm.optimise = native_code.compile_object = never
         device = attnproto.open_device("cpu")
         archive.use(archive.load({str(stored.path)!r}, device), device)
         q = np.load({str(tmp_path / "q.npy")!r})

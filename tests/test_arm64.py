@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from arm64.device import Arm64Device, tools
 from attnproto import _core
-from attnproto.msl import clang
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.opening import CPU_ENGINES
+from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
 from random_kernels import HEAD, kernel
 from test_lockstep import PROJECT
 from third_party import mlx
@@ -66,7 +66,7 @@ kernel void functions(device const float* in [[buffer(0)]], device float* out [[
 @pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("system", MAGIC)
 def test_kernels_compile_to_arm64_code(system, engine):
-    target = clang.target("aarch64", system, "apple-m1")
+    target = processor_target("aarch64", system, "apple-m1")
     # Both of one device: LLVM then numbers the second's types, as it does on an arm64 host.
     front_end = NativeFrontEnd(engine=engine, target=target)
     for name in ("once", "loop"):

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from attnproto import _core
-from attnproto.device import Device
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.opening import CPU_ENGINES
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 
 FOLDER = Path(__file__).parent.parent / "bench"
 # As Python does for a script, so that one may import another.

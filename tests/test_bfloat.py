@@ -8,10 +8,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
-from attnproto.device import Device
-from attnproto.msl import bfloat, clang
-from attnproto.msl.front_end import NativeFrontEnd
-from attnproto.opening import CPU_ENGINES
+from attnproto.compiler.passes import lower_bfloat
+from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets.engines import CPU_ENGINES
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 
 BFLOAT = ml_dtypes.bfloat16
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -51,7 +52,7 @@ def inputs() -> np.ndarray:
 
 
 def device(engine: str, processor: str) -> Device:
-    target = clang.target("x86_64", "unknown-linux-gnu", processor) if processor else None
+    target = processor_target("x86_64", "unknown-linux-gnu", processor) if processor else None
     return Device(_core.open_cpu(NativeFrontEnd(engine=engine, target=target), 1))
 
 
@@ -86,7 +87,7 @@ def test_every_operation_rounds_to_nearest_even(engine, processor):
 
 def test_a_module_without_the_type_stays_as_it_is():
     text = "define void @attn_to_bfloat_like(ptr %bfloat) {\n  ret void\n}\n"
-    assert bfloat.lower(text) is text
+    assert lower_bfloat.lower(text) is text
 
 
 def test_an_intrinsic_is_computed_in_float():
@@ -96,7 +97,7 @@ def test_an_intrinsic_is_computed_in_float():
         "  %2 = tail call <2 x bfloat> @llvm.fabs.v2bf16(<2 x bfloat> %0)\n"
         "  ret <2 x bfloat> %2\n}\n"
     )
-    lowered = bfloat.lower(text)
+    lowered = lower_bfloat.lower(text)
     assert "bf16" not in lowered
     assert "bfloat>" not in lowered
     assert "declare <2 x float> @llvm.fabs.v2f32(<2 x float>)" in lowered

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import attnproto
 import pytest
-from attnproto import archive, rust
+from attnproto.device import archive
+from attnproto.device.export import export
 from attnproto.errors import DeviceUnavailable
-from attnproto.msl.export import export
+from attnproto.prototypes import rust_crates
 from test_archive import rewrite
 
-LIBRARY = rust.library_path()
+LIBRARY = rust_crates.library_path()
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
     LIBRARY is None, reason="no libattnproto here: a cross or sanitized build has none"

@@ -8,10 +8,13 @@ from pathlib import Path
 import attnproto
 import pytest
 import synthetic_prototype as synthetic
-from attnproto import cli, run
+from attnproto import cli
+from attnproto.commands import run
+from attnproto.commands.run import run_plan
 from attnproto.errors import AttnprotoError
-from attnproto.findings import read_findings, write_findings
-from attnproto.run import make_plan, run_plan
+from attnproto.results.findings import read_findings, write_findings
+from attnproto.sweep import plan as plans
+from attnproto.sweep.plan import make_plan
 from test_findings import made
 
 BENCH = Path(__file__).parent.parent / "bench" / "run_all.py"
@@ -98,7 +101,7 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         path.write_text("{}\n")
         at = path.stat().st_mtime - age
         os.utime(path, (at, at))
-    assert run._folder(None, True).name == "new"
+    assert plans._folder(None, True).name == "new"
 
 
 @pytest.mark.parametrize(
@@ -155,17 +158,11 @@ def test_the_list_names_eight_prototypes_and_what_is_not_built():
     assert done.returncode == 0
 
 
-def test_a_prototype_that_is_not_built_is_skipped_with_a_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run, "is_built", lambda name: False)
-    run_plan(plan(tmp_path, only=(synthetic.NAME, "burn")))
-    assert "skipped burn: not built yet" in capsys.readouterr().out
-
-
 def test_progress_counts_the_plans_points_whatever_else_the_folder_holds(tmp_path, monkeypatch):
     run_plan(plan(tmp_path))
     seen = []
     monkeypatch.setattr(
-        "attnproto.progress.Progress.__enter__", lambda bar: seen.append(bar) or bar
+        "attnproto.sweep.progress.Progress.__enter__", lambda bar: seen.append(bar) or bar
     )
     run_plan(plan(tmp_path, resume=True, where=("n < 2",), axis=("n=0,9",)))
     (task,) = seen[0]._bar.tasks

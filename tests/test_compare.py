@@ -3,14 +3,15 @@ import subprocess
 import numpy as np
 import pytest
 import synthetic_prototype as synthetic
-from attnproto.compare import (
+from attnproto.commands.compare import (
     CompareError,
     _extract,
     compare_rows,
     compare_with_revision,
     render,
 )
-from attnproto.run import make_plan, run_plan
+from attnproto.commands.run import run_plan
+from attnproto.sweep.plan import make_plan
 from test_published import flash_row
 from test_report import row
 

@@ -8,13 +8,15 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from attnproto.device import Dispatch
+from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.compiler.passes import count_operations
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Dispatch
+from attnproto.device.library import describe
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels import flash, flash_work
+from attnproto.kernels import flash, flash_cost_model
 from attnproto.kernels.flash import FlashTile, Variant
-from attnproto.library import describe
-from attnproto.msl import clang, counts, instrument, linking, native
-from attnproto.msl.registers import live_registers
+from attnproto.measure import dynamic_counts
 from divergent_program import Divergent
 
 HEAD = "#include <metal_stdlib>\n#include <metal_simdgroup_matrix>\nusing namespace metal;\n"
@@ -27,7 +29,7 @@ ARGUMENTS = (
 
 @pytest.fixture(scope="module")
 def device():
-    return counts.counting_device()
+    return dynamic_counts.counting_device()
 
 
 def count(device, body, n=1, *, threads=32, threadgroups=1, before=""):
@@ -35,7 +37,7 @@ def count(device, body, n=1, *, threads=32, threadgroups=1, before=""):
     pipeline = device.library(text).pipeline("k")
     given, found = np.arange(4096, dtype=np.float32), np.zeros(4096, np.float32)
     buffers = {0: given, 1: found, 2: np.int32(n)}
-    return counts.count(device, [Dispatch(pipeline, threadgroups, threads, buffers)])
+    return dynamic_counts.count(device, [Dispatch(pipeline, threadgroups, threads, buffers)])
 
 
 def test_a_vector_is_one_access_of_its_bytes(device):
@@ -124,7 +126,7 @@ end:                                              ; preds = %last
   ret void
 }
 """
-    lines = instrument.instrument(text).split("\n")
+    lines = count_operations.instrument(text).split("\n")
     passed = [line.split("i32 ")[1][:-1] for line in lines if "call void" in line]
     # The turn's own segment was made first: it is passed before either way back.
     assert passed == ["1", "2", "0", "3", "0", "4"]
@@ -198,10 +200,8 @@ def test_marks_of_fragments_change_no_other_instruction(keys):
     described = describe(plan.source.name, plan.constants)
 
     def code(marked):
-        special = linking.specialised(
-            plan.source.text, described, clang.host_target(), marked=marked
-        )
-        lines = native.optimise(special).split("\n")
+        ir = NativeFrontEnd(counting=marked).optimised_ir(plan.source.text, described)
+        lines = ir.split("\n")
         kept = [line for line in lines if line.startswith("  ") and "@attn_fragment" not in line]
         return [line.split(" = ")[-1].split()[0] for line in kept]
 
@@ -213,7 +213,7 @@ def test_collectives_of_a_random_program_are_counted_for_the_lanes_that_reach_th
     program = Divergent(seed)
     pipeline = device.library(HEAD + program.text()).pipeline(program.name)
     out = np.zeros(64, np.uint32)
-    found = counts.count(device, [Dispatch(pipeline, 1, 32, {0: out, 1: np.int32(2)})])
+    found = dynamic_counts.count(device, [Dispatch(pipeline, 1, 32, {0: out, 1: np.int32(2)})])
     np.testing.assert_array_equal(out[:32], program.run(2))
     assert found.reductions == program.executed["sum"] + 32  # one more sum at the end
     assert 0 < found.active_lanes <= 1
@@ -245,8 +245,8 @@ def counted(shape, tile):
     def launch(device):
         flash.launch(q, k, v, output, device=device, tile=chosen, variant=variant)
 
-    found = counts.count_launch(launch)
-    return found, flash_work.work(flash.problem_of(q, k, v, variant=variant), chosen)
+    found = dynamic_counts.count_launch(launch)
+    return found, flash_cost_model.work(flash.problem_of(q, k, v, variant=variant), chosen)
 
 
 @pytest.mark.parametrize("name", WORK)
@@ -275,10 +275,10 @@ def test_a_closed_form_is_refused_where_there_is_none():
         FlashTile(32, 64, 64, "float16", query="device"),
     ):
         with pytest.raises(UnsupportedProblem, match="count it instead"):
-            flash_work.work(problem, tile)
+            flash_cost_model.work(problem, tile)
     windowed = flash.problem_of(x, x, x, variant=Variant(causal=True, window=5))
     with pytest.raises(UnsupportedProblem, match="count it instead"):
-        flash_work.work(windowed, FlashTile(32, 64, 64, "float16"))
+        flash_cost_model.work(windowed, FlashTile(32, 64, 64, "float16"))
 
 
 def test_counts_subtract_and_become_a_row(device):

@@ -1,6 +1,6 @@
 import pytest
-from attnproto import stats
-from attnproto.crossover import find_crossover
+from attnproto.measure import stats
+from attnproto.measure.crossover import find_crossover
 
 
 def exact(ratio, width=0.01):

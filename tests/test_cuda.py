@@ -10,11 +10,13 @@ import sys
 import attnproto
 import numpy as np
 import pytest
-from attnproto import _core, archive
-from attnproto.device import Device
+from attnproto import _core
+from attnproto.device import archive
+from attnproto.device.device import Device
 from attnproto.errors import DeviceUnavailable, GpuOutOfMemory, KernelCompileError
-from attnproto.prototypes import Outcome, Prototype
-from attnproto.runner import Task, run_tasks
+from attnproto.prototypes.registry import Outcome, Prototype
+from attnproto.results.row import Task
+from attnproto.sweep.worker import run_tasks
 
 TEXT = """#include <metal_stdlib>
 using namespace metal;

@@ -253,9 +253,9 @@ def test_threads_that_open_a_device_at_once_get_the_same_one(monkeypatch):
         made.append(object())
         return made[-1]
 
-    monkeypatch.setitem(attnproto.opening._OPEN, "slow", slow)
+    monkeypatch.setitem(attnproto.device.discovery._OPEN, "slow", slow)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        opened = set(pool.map(lambda _: attnproto.opening._opened("slow"), range(4)))
+        opened = set(pool.map(lambda _: attnproto.device.discovery._opened("slow"), range(4)))
     assert opened == {made[0]}
 
 
@@ -327,7 +327,7 @@ def test_a_damaged_cache_entry_is_compiled_again(device, tmp_path, monkeypatch):
     for entry in tmp_path.iterdir():
         entry.write_bytes(entry.read_bytes()[:-5] + b"wrong")
     # Another device: the first one still has the pipeline in memory.
-    other = attnproto.opening._open_cpu()
+    other = attnproto.device.discovery._open_cpu()
     pipeline = other.library(text).pipeline("increment")
     assert not pipeline.cached
     y = np.zeros(32, np.float32)

@@ -5,7 +5,7 @@ import sys
 
 import attnproto
 import pytest
-from attnproto.doctor import DoctorError, Line, answer_apart, ask, doctor, examine
+from attnproto.commands.doctor.checks import DoctorError, Line, answer_apart, ask, doctor, examine
 from attnproto.errors import DeviceUnavailable
 
 

@@ -1,7 +1,7 @@
 import attnproto
 import numpy as np
 import pytest
-from attnproto.encode import alloc_buffer, dispatch_1d, dispatch_2d, read_buffer_slice
+from attnproto.device.encode import alloc_buffer, dispatch_1d, dispatch_2d, read_buffer_slice
 from attnproto.errors import DispatchError
 
 TEXT = """

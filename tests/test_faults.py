@@ -205,10 +205,11 @@ def test_a_name_that_nobody_offers_is_refused(body, before, named, engine):
 
 def test_a_function_of_the_compilers_library_is_refused_by_its_name():
     from attnproto._core import PipelineDescriptor
-    from attnproto.msl import clang, export
+    from attnproto.compiler.target import processor_target
+    from attnproto.compiler.targets import shared_object
 
-    old = clang.target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+    old = processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
     text = f"{HEAD}kernel void k(device half* o [[buffer(0)]], device long* n [[buffer(1)]]) "
     text += "{ double x = n[0]; o[0] = half(x / n[1]); }"
     with pytest.raises(KernelCompileError, match="__truncdfhf2"):
-        export.shared_object(text, PipelineDescriptor("k"), old)
+        shared_object.shared_object(text, PipelineDescriptor("k"), old)

@@ -1,16 +1,14 @@
 import json
 
 import pytest
-from attnproto import findings
 from attnproto.errors import AttnprotoError
-from attnproto.findings import (
+from attnproto.results import findings
+from attnproto.results.confidence import FindingForbidden, compute_confidence, confidence_word
+from attnproto.results.findings import (
     Device,
     Effect,
     Evidence,
     Finding,
-    FindingForbidden,
-    compute_confidence,
-    confidence_word,
     make_finding,
     merge_findings,
     read_findings,

@@ -3,13 +3,16 @@ from pathlib import Path
 import attnproto
 import numpy as np
 import pytest
-from attnproto import measure, probe
+from attnproto.commands.selftest import SyntheticKernel
 from attnproto.errors import AttnprotoError, UnsupportedProblem
-from attnproto.findings import confidence_word
-from attnproto.prototypes import flash, flash_timing, load
-from attnproto.runner import DeviceRecord, Task, make_row
-from attnproto.selftest import SyntheticKernel
-from attnproto.sweep import parse_sweep
+from attnproto.measure import peaks as probe
+from attnproto.measure import protocol
+from attnproto.prototypes.flash import prototype
+from attnproto.prototypes.flash import timing as flash_timing
+from attnproto.prototypes.registry import load
+from attnproto.results.confidence import confidence_word
+from attnproto.results.row import DeviceRecord, Task, make_row
+from attnproto.sweep.points import parse_sweep
 
 SMALL = {"B": 1, "Hq": 2, "Hkv": 1, "causal": False, "input": "normal", "Br": 16, "Bc": 64}
 POINT = {"kind": "tile", **SMALL, "D": 64, "dtype": "f16", "Nq": 9, "Nkv": 70}
@@ -32,21 +35,23 @@ def stored(point, device, outcome, kind=None, name=None, tier=None):
 
 def test_the_quick_points_hold_every_tile_in_both_types():
     tiles = {
-        (p["Br"], p["Bc"], p["D"], p["dtype"]) for p in flash.points("quick") if p["kind"] == "tile"
+        (p["Br"], p["Bc"], p["D"], p["dtype"])
+        for p in prototype.points("quick")
+        if p["kind"] == "tile"
     }
     assert len(tiles) == 54
-    lengths = {p["Nkv"] for p in flash.points("quick") if p["kind"] == "length"}
+    lengths = {p["Nkv"] for p in prototype.points("quick") if p["kind"] == "length"}
     assert {1, 63, 100, 1000, 1024} <= lengths
 
 
 def test_the_full_points_time_every_tile():
-    timed = [p for p in flash.points("full") if p["kind"] == "time"]
+    timed = [p for p in prototype.points("full") if p["kind"] == "time"]
     assert len(timed) == 27 * 2 * 4
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
 def test_a_point_is_judged_and_read_out(device, dtype):
-    outcome = flash.run({**POINT, "dtype": dtype}, device, "quick")
+    outcome = prototype.run({**POINT, "dtype": dtype}, device, "quick")
     assert outcome.status == "ok"
     result = outcome.result
     assert result["worst_ratio"] < 1
@@ -57,14 +62,14 @@ def test_a_point_is_judged_and_read_out(device, dtype):
 
 
 def test_rows_that_see_nothing_are_looked_at(device):
-    outcome = flash.run({**POINT, "causal": True, "Nq": 20, "Nkv": 11}, device, "quick")
+    outcome = prototype.run({**POINT, "causal": True, "Nq": 20, "Nkv": 11}, device, "quick")
     assert outcome.result["blind_rows"] == 9
     assert outcome.result["blind_rows_are_zero"]
 
 
 def test_a_count_reaches_the_minimum_of_matrix_operations(device):
     point = {"kind": "count", **SMALL, "Hq": 1, "D": 64, "dtype": "f16", "Nq": 16, "Nkv": 64 * 17}
-    result = flash.run(point, device, "quick").result
+    result = prototype.run(point, device, "quick").result
     # Two products of 8 x 64 x 64 in steps of 8 x 8 x 8: 2 x 8 x 8.
     assert result["matrix_operations"] == 128
     # K and V of 64 keys x 64 dimensions x 2 bytes over 32 lanes.
@@ -82,20 +87,20 @@ def test_a_wrong_kernel_is_a_wrong_row(device, monkeypatch):
         return timing
 
     monkeypatch.setattr(launcher, "launch", cheat)
-    outcome = flash.run(POINT, device, "quick")
+    outcome = prototype.run(POINT, device, "quick")
     assert outcome.status == "wrong"
     assert "times what is allowed" in outcome.reason
 
 
 def test_an_impossible_tile_raises_its_sentence(device):
     with pytest.raises(UnsupportedProblem, match="D=300"):
-        flash.run({**POINT, "D": 300}, device, "quick")
+        prototype.run({**POINT, "D": 300}, device, "quick")
 
 
 def quick_rows(device, *kinds):
-    chosen = [p for p in flash.points("quick") if p["kind"] in kinds]
+    chosen = [p for p in prototype.points("quick") if p["kind"] in kinds]
     chosen = [p for p in chosen if p["D"] == 64 and p["Nkv"] <= 131 and p["Br"] <= 32]
-    return [stored(p, device, flash.run(p, device, "quick")) for p in chosen]
+    return [stored(p, device, prototype.run(p, device, "quick")) for p in chosen]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +109,7 @@ def rows(device):
 
 
 def test_findings_from_the_cpu_device_claim_nothing_about_speed(rows):
-    found = flash.conclude(rows)
+    found = prototype.conclude(rows)
     assert len(found) >= 5
     for finding in found:
         assert finding.tier in ("emulated", "derived")
@@ -116,28 +121,28 @@ def test_findings_from_the_cpu_device_claim_nothing_about_speed(rows):
 
 
 def test_emulated_results_are_at_most_high_and_derived_ones_verified(rows):
-    words = {f.tier: confidence_word(f.confidence) for f in flash.conclude(rows)}
+    words = {f.tier: confidence_word(f.confidence) for f in prototype.conclude(rows)}
     assert words == {"emulated": "high", "derived": "verified"}
 
 
 @pytest.mark.parametrize("kind", ["tile", "length", "mask"])
 def test_one_wrong_row_takes_its_findings_away(rows, kind):
-    before = flash.conclude(rows)
+    before = prototype.conclude(rows)
     spoilt = [dict(row) for row in rows]
     victim = next(row for row in spoilt if row["point"]["kind"] == kind)
     victim["status"] = "wrong"
-    after = flash.conclude(spoilt)
+    after = prototype.conclude(spoilt)
     assert len(after) < len(before)
     assert all(victim["key"] not in finding.evidence.rows for finding in after)
 
 
 def test_a_few_replayed_tiles_make_no_claim_about_all(rows):
     few = [row for row in rows if row["point"]["kind"] == "tile"][:4]
-    assert flash.conclude(few) == []
+    assert prototype.conclude(few) == []
 
 
 def test_drawing_findings_twice_gives_the_same_ids(rows):
-    assert [f.id for f in flash.conclude(rows)] == [f.id for f in flash.conclude(rows)]
+    assert [f.id for f in prototype.conclude(rows)] == [f.id for f in prototype.conclude(rows)]
 
 
 def timed_row(device, bc, time_us, spread, name="Apple M4", kind="metal", n=4096):
@@ -158,7 +163,7 @@ def timed_row(device, bc, time_us, spread, name="Apple M4", kind="metal", n=4096
 def test_measured_times_name_the_fastest_tile_and_those_undecided_against_it(device):
     # 4 x 4096^2 x 64 FLOP in 2000 us: 2.147 TFLOP/s.
     rows = [timed_row(device, bc, t, 20) for bc, t in ((64, 2000), (80, 2030), (128, 2500))]
-    (finding,) = flash.conclude(rows)
+    (finding,) = prototype.conclude(rows)
     assert "tile 32x64 reaches 2.15 TFLOP/s on Apple M4" in finding.title
     assert "Undecided against it: 32x80." in finding.content
     # 2.147 of 3.266 TFLOP/s published for f16 D=64 N=4096.
@@ -172,18 +177,18 @@ def test_measured_times_name_the_fastest_tile_and_those_undecided_against_it(dev
 def test_a_time_that_slipped_into_an_emulated_row_supports_no_finding(device):
     row = timed_row(device, 64, 2000, 20)
     row["device"] = {"kind": "cpu", "name": "host", "tier": "emulated"}
-    assert flash.conclude([row]) == []
+    assert prototype.conclude([row]) == []
 
 
 def test_another_gpus_times_are_not_held_against_marks_of_m4(device):
     rows = [timed_row(device, 64, 200, 2, "NVIDIA H200", "cuda")]
-    (finding,) = flash.conclude(rows)
+    (finding,) = prototype.conclude(rows)
     assert "published" not in finding.content
     assert "NVIDIA H200" in finding.title
 
 
 def test_the_prototype_is_found_by_its_name():
-    assert load("flash") is flash.PROTOTYPE
+    assert load("flash") is prototype.PROTOTYPE
 
 
 def test_the_sweeps_that_come_with_the_benchmarks_can_run(device):
@@ -192,7 +197,7 @@ def test_the_sweeps_that_come_with_the_benchmarks_can_run(device):
     ]
     assert len(points) == 12 + 24 + 14
     for point in points:
-        flash.tile_of(point)
+        prototype.tile_of(point)
 
 
 def test_probed_peaks_are_positive_and_probed_once(device, monkeypatch):
@@ -206,7 +211,7 @@ def test_probed_peaks_are_positive_and_probed_once(device, monkeypatch):
 
 
 def test_the_probes_do_their_work(device):
-    from attnproto.kernels.registry import flatten
+    from attnproto.kernels.text import flatten
 
     library = device.library(flatten("probe/probe.metal"))
     data = np.arange(1024, dtype=np.float32)
@@ -222,14 +227,14 @@ def test_the_probes_do_their_work(device):
 
 
 def test_a_timed_kernel_is_judged_before_and_after(device):
-    problem = flash.problem_of({**POINT, "Hq": 1})
-    brief = measure.Protocol("brief", 1, 0.0, 100.0, measure.SampleCount(3), largest_cv=9.0)
+    problem = prototype.problem_of({**POINT, "Hq": 1})
+    brief = protocol.Protocol("brief", 1, 0.0, 100.0, protocol.SampleCount(3), largest_cv=9.0)
     point = {**POINT, "Hq": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "QUICK", brief)
-        patch.setattr(probe, "probe", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
+        patch.setattr(protocol, "QUICK", brief)
+        patch.setattr(probe, "probe", lambda device: protocol.Peaks(1e15, 1e15, 1e-6))
         probe._peaks.clear()
-        result = flash_timing.timed(problem, flash.tile_of(point), device, "quick")
+        result = flash_timing.timed(problem, prototype.tile_of(point), device, "quick")
     assert len(result["samples_us"]) == 3
     assert result["time_us"] > 0
 
@@ -244,9 +249,9 @@ PAIR = {**POINT, "kind": "pair", "Hq": 1, "axis": "keys", "a": "lane", "b": "mat
 
 
 def test_both_sides_of_a_pair_are_judged_and_an_emulated_pair_has_no_ratio(device):
-    outcome = flash.run(PAIR, device, "quick")
+    outcome = prototype.run(PAIR, device, "quick")
     assert outcome.status == "ok"
-    assert outcome.result["kernel_hash"] == flash.kernel_hash(PAIR)
+    assert outcome.result["kernel_hash"] == prototype.kernel_hash(PAIR)
     assert "ratio" not in outcome.result
 
 
@@ -259,9 +264,9 @@ def test_a_pair_is_compared_in_blocks(device, monkeypatch):
     )
     verdicts = iter([True] * 4)
     monkeypatch.setattr(flash_timing, "judge", lambda *_: lambda: SAID[next(verdicts)])
-    monkeypatch.setattr(probe, "peaks_of", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
-    tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
-    result = flash_timing.paired(flash.problem_of(PAIR), tiles, device)
+    monkeypatch.setattr(probe, "peaks_of", lambda device: protocol.Peaks(1e15, 1e15, 1e-6))
+    tiles = [prototype.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
+    result = flash_timing.paired(prototype.problem_of(PAIR), tiles, device)
     assert result["verdict"] == "faster"
     assert result["ratio"] == pytest.approx(0.9, rel=0.02)
     # 1200 us over 90 and 100 us, by the fastest dispatch of 3 % less: 14 and 13.
@@ -284,17 +289,17 @@ def test_no_ratio_is_reported_of_wrong_outputs_or_impossible_times(
     verdicts = iter(right)
     monkeypatch.setattr(flash_timing, "on_device", lambda *_: next(kernels))
     monkeypatch.setattr(flash_timing, "judge", lambda *_: lambda: SAID[next(verdicts)])
-    monkeypatch.setattr(probe, "peaks_of", lambda device: measure.Peaks(1e15, 1e15, empty_us))
-    tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
+    monkeypatch.setattr(probe, "peaks_of", lambda device: protocol.Peaks(1e15, 1e15, empty_us))
+    tiles = [prototype.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
     with pytest.raises(AttnprotoError, match=error):
-        flash_timing.paired(flash.problem_of(PAIR), tiles, device)
+        flash_timing.paired(prototype.problem_of(PAIR), tiles, device)
 
 
 def test_both_kernels_of_a_pair_are_judged_on_the_device(device, monkeypatch):
     monkeypatch.setattr(flash_timing, "compare", lambda kernels: {"a_us": 1.0, "b_us": 1.0})
-    monkeypatch.setattr(probe, "peaks_of", lambda device: measure.Peaks(1e15, 1e15, 1e-6))
-    tiles = [flash.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
-    flash_timing.paired(flash.problem_of(PAIR), tiles, device)
+    monkeypatch.setattr(probe, "peaks_of", lambda device: protocol.Peaks(1e15, 1e15, 1e-6))
+    tiles = [prototype.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
+    flash_timing.paired(prototype.problem_of(PAIR), tiles, device)
 
 
 def pair_row(device, verdict, ratio, p_value, **changes):
@@ -311,7 +316,7 @@ def test_pairs_say_faster_or_equal_or_that_nothing_was_found(device):
         pair_row(device, "equal", 1.0, 0.5, b="staged16"),
         pair_row(device, "undecided", 0.98, 0.1, axis="rows", a=8, b=16),
     ]
-    found = flash.conclude(rows)
+    found = prototype.conclude(rows)
     assert [finding.title for finding in found] == [
         "f16 D=64 N=4096: keys lane is faster than keys matrix on Apple M4",
         "f16 D=64 N=4096: keys lane is as fast as keys staged16 within 2 % on Apple M4",
@@ -325,8 +330,8 @@ def test_pairs_say_faster_or_equal_or_that_nothing_was_found(device):
 def test_a_difference_that_many_comparisons_explain_is_no_finding(device):
     # 0.04 alone would stand at 5 %; beside nineteen others it needs 0.05 / 20.
     rows = [pair_row(device, "faster", 0.95, 0.04)]
-    assert "faster" in flash.conclude(rows)[0].title
+    assert "faster" in prototype.conclude(rows)[0].title
     rows += [pair_row(device, "undecided", 1.0, 0.9, D=64 + 8 * i) for i in range(1, 20)]
-    found = flash.conclude(rows)
+    found = prototype.conclude(rows)
     assert len(found) == 20
     assert all("not told apart" in finding.title for finding in found)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import synthetic_prototype as synthetic
+from attnproto.commands.run import run_plan
 from attnproto.errors import DeviceUnavailable
-from attnproto.fleet import run_fleet
-from attnproto.run import make_plan, run_plan
-from attnproto.runner import Task
-from attnproto.store import read_records
+from attnproto.results.row import Task
+from attnproto.results.store import read_records
+from attnproto.sweep.fleet import run_fleet
+from attnproto.sweep.plan import make_plan
 
 HERE = str(Path(__file__).parent)
 

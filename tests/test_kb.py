@@ -5,9 +5,9 @@ import stat
 import sys
 
 import pytest
-from attnproto import kb
 from attnproto.errors import AttnprotoError
-from attnproto.findings import SKILLS, write_findings
+from attnproto.results import kb
+from attnproto.results.findings import SKILLS, write_findings
 from test_findings import made
 
 NASTY = 'It\'s "quoted"; DROP TABLE findings; --\nnew line\ttab, Ünïcode ✓ 漢字 \\ %s'
@@ -111,7 +111,7 @@ def test_a_later_databases_generation_column_is_filled_only_for_m4(tmp_path):
     connection.execute("ALTER TABLE findings ADD COLUMN gpu_generation TEXT")
     connection.commit()
     connection.close()
-    from attnproto.findings import Device
+    from attnproto.results.findings import Device
 
     m4 = made(title="On M4", device=Device(kind="metal", name="Apple M4"))
     kb.import_into_database([made(), m4], database)

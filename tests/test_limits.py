@@ -260,7 +260,7 @@ def test_threads_that_the_system_will_not_start_are_done_without():
     # The first device has two threads by now, the second none; no stack of 256 MiB fits any more.
     code = """
         import resource
-        fresh = attnproto.opening._open_cpu()
+        fresh = attnproto.device.discovery._open_cpu()
         pipelines = [d.library(TEXT).pipeline("add") for d in (device, fresh)]
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))

@@ -5,11 +5,11 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from attnproto.device.recording import Watched
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash, linear
 from attnproto.kernels.linear import LinearProblem, launch_linear, linear_attention
-from attnproto.kernels.registry import metal_root
-from attnproto.recording import Watched
+from attnproto.kernels.text import metal_root
 
 # The specification's tolerance for FP32. For half and bfloat16 only the inputs and the output are
 # rounded: by 2^-11 and 2^-9 of themselves.

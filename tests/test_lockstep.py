@@ -9,12 +9,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
-from attnproto.device import Device
+from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.device import Device
 from attnproto.errors import DeviceUnavailable
-from attnproto.kernels import flash, gqa, linear, paged, rope, score_mod, score_ways
-from attnproto.kernels.variant import Rope, Variant
-from attnproto.msl import clang
-from attnproto.msl.front_end import NativeFrontEnd
+from attnproto.kernels import flash, gqa, linear, paged, rope, score_dispatch, score_mod
+from attnproto.kernels.flash_variant import Rope, Variant
 from random_kernels import HEAD, kernel
 
 SEEDS = range(16)
@@ -67,14 +67,14 @@ def pages(device, nq):
 
 def way(device, name):
     q, k, v = normal(1, 2, 37, 40), normal(1, 1, 70, 40), normal(1, 1, 70, 40)
-    ready = score_ways.prepare(
+    ready = score_dispatch.prepare(
         device,
         flash.problem_of(q, k, v),
         flash.FlashTile(16, 32, 40, "float32"),
         name,
-        score_ways.Modification(score_ways.MODIFICATIONS[1]),
+        score_dispatch.Modification(score_dispatch.MODIFICATIONS[1]),
     )
-    return score_ways.run(device, ready, q, k, v)[0]
+    return score_dispatch.run(device, ready, q, k, v)[0]
 
 
 PROJECT = {
@@ -92,7 +92,7 @@ PROJECT = {
     "scores": lambda d: score_mod.shape_scores(
         normal(1, 2, 9, 33), Variant(causal=True, softcap=5.0), device=d
     ),
-    **{f"way-{name}": lambda d, name=name: way(d, name) for name in score_ways.WAYS},
+    **{f"way-{name}": lambda d, name=name: way(d, name) for name in score_dispatch.WAYS},
 }
 
 
@@ -106,7 +106,7 @@ def test_the_kernels_of_the_project_give_the_same_bits_on_both_engines(engines, 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86-64 alone has AVX2")
 @pytest.mark.parametrize("name", ["flash-f32", "flash-f16-causal", "flash-bf16", "linear"])
 def test_code_for_avx2_gives_the_same_bits(engines, name):
-    target = clang.target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+    target = processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
     front_end = NativeFrontEnd(target=target)
     here, there = engines[1], Device(_core.open_cpu(front_end, 2))
     np.testing.assert_array_equal(

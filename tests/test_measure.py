@@ -1,8 +1,9 @@
 from dataclasses import dataclass
 
 import pytest
+from attnproto.commands.selftest import SyntheticKernel
 from attnproto.errors import UnstableMeasurement, WrongResult
-from attnproto.measure import (
+from attnproto.measure.protocol import (
     FULL,
     QUICK,
     ImpossibleTime,
@@ -11,8 +12,7 @@ from attnproto.measure import (
     check_possible,
     measure,
 )
-from attnproto.selftest import SyntheticKernel
-from attnproto.stopping import AllOf, ElapsedTime, SampleCount
+from attnproto.measure.stopping import AllOf, ElapsedTime, SampleCount
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def test_a_stitched_function_is_linked_and_called(metal):
     )
     descriptor = _core.PipelineDescriptor("apply")
     descriptor.link(stitched, "modify")
-    pipeline = attnproto.device.Pipeline(metal._core.library(CALLER).pipeline(descriptor), "apply")
+    pipeline = attnproto.Pipeline(metal._core.library(CALLER).pipeline(descriptor), "apply")
     y = np.arange(32, dtype=np.float32)
     metal.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
     np.testing.assert_array_equal(y, 2 * np.arange(32) + 100)

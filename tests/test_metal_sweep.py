@@ -3,7 +3,8 @@
 import metal_prototype
 import pytest
 from attnproto import _core
-from attnproto.runner import Task, run_tasks
+from attnproto.results.row import Task
+from attnproto.sweep.worker import run_tasks
 
 pytestmark = pytest.mark.skipif(
     not hasattr(_core, "metal_double"), reason="only the software double can be told to fail"

@@ -7,7 +7,7 @@ import itertools
 import ml_dtypes
 import numpy as np
 import pytest
-from attnproto.msl.mma import Product, Writer
+from attnproto.compiler.tensor_core.emit_mma import Product, Writer
 from warp import PAIR, ROW, Warp
 
 _ZEROS = ("0.000000e+00", "0.000000e+00")

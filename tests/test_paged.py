@@ -1,13 +1,13 @@
 import attnproto
 import numpy as np
 import pytest
+from attnproto.device.pipelines import pipeline
+from attnproto.device.recording import Watched
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash, paged
 from attnproto.kernels.flash import flash_attention
-from attnproto.kernels.host import pipeline
+from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.paged import KeyCache, attend_source, launch_paged, paged_attention
-from attnproto.kernels.tile import FlashTile
-from attnproto.recording import Watched
 
 TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4)}
 

@@ -2,8 +2,9 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.kernels.paged import PAGE_SIZES
-from attnproto.prototypes import Outcome, load, paged
-from attnproto.prototypes.paged_cache import context_lens, draw
+from attnproto.prototypes.paged import prototype
+from attnproto.prototypes.paged.cache import context_lens, draw
+from attnproto.prototypes.registry import Outcome, load
 from prototype_rows import M4, check_honest, check_spoilt, clocked, row_of, rows_of
 
 
@@ -13,7 +14,7 @@ def device():
 
 
 def quick(*kinds):
-    return [p for p in paged.points("quick") if p["kind"] in kinds]
+    return [p for p in prototype.points("quick") if p["kind"] in kinds]
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,14 @@ def rows(device):
     points += [p for p in quick("partition") if p["Nkv"] < 200]
     # One case that staging would not fit, read from a small run.
     points += [p for p in quick("decode") if (p["D"], p["dtype"], p["page"]) == (128, "f32", 64)]
-    return rows_of("paged", paged, points, device)
+    return rows_of("paged", prototype, points, device)
 
 
 def test_the_points_hold_every_page_dimension_and_type():
     found = {(p["page"], p["D"], p["dtype"]) for p in quick("decode")}
     assert found == {(p, d, t) for p in PAGE_SIZES for d in (64, 128, 256) for t in ("f16", "f32")}
-    for point in paged.points("quick") + paged.points("full"):
-        paged.tile_of(point)
+    for point in prototype.points("quick") + prototype.points("full"):
+        prototype.tile_of(point)
         assert point["partition"] % point["Bc"] == 0
 
 
@@ -72,30 +73,30 @@ def test_counts_are_those_of_the_table_reads(rows):
 
 
 def test_findings_reach_their_number_and_claim_no_speed(rows):
-    found = paged.conclude(rows)
+    found = prototype.conclude(rows)
     check_honest(found, rows, 5)
     budget = next(f for f in found if f.topic == "budget")
     # Br x D elements of 4 bytes.
     assert "2048 for D 64 f32 Br 8" in budget.content
     assert "8192 for D 64 f32 Br 32" in budget.content
-    assert [f.id for f in found] == [f.id for f in paged.conclude(rows)]
+    assert [f.id for f in found] == [f.id for f in prototype.conclude(rows)]
 
 
 @pytest.mark.parametrize("kind", ["decode", "count", "partition"])
 def test_one_wrong_row_takes_its_findings_away(rows, kind):
-    check_spoilt(paged, rows, kind)
+    check_spoilt(prototype, rows, kind)
 
 
 def test_a_wrong_kernel_is_a_wrong_row(device, monkeypatch):
-    real = paged.launch_paged
+    real = prototype.launch_paged
 
     def cheat(q, cache, output, **options):
         timing = real(q, cache, output, **options)
         output[:1] = 9.0
         return timing
 
-    monkeypatch.setattr(paged, "launch_paged", cheat)
-    outcome = paged.run(quick("decode")[0], device, "quick")
+    monkeypatch.setattr(prototype, "launch_paged", cheat)
+    outcome = prototype.run(quick("decode")[0], device, "quick")
     assert outcome.status == "wrong"
 
 
@@ -103,8 +104,8 @@ def test_a_wrong_kernel_is_a_wrong_row(device, monkeypatch):
 def test_pairs_are_timed_where_times_count(device, monkeypatch, against):
     point = next(p for p in quick("pair") if p["against"] == against and p["page"] == 16)
     point = {**point, "Nkv": 128, "Nq": min(point["Nq"], 64)}
-    assert "ratio" not in paged.run(point, device, "quick").result
-    outcome = paged.run(point, clocked(device, monkeypatch), "quick")
+    assert "ratio" not in prototype.run(point, device, "quick").result
+    outcome = prototype.run(point, clocked(device, monkeypatch), "quick")
     assert outcome.status == "ok"
     assert outcome.result["ratio"] > 0
 
@@ -113,11 +114,11 @@ def test_a_measured_overhead_is_said_with_its_page_size():
     point = next(p for p in quick("pair") if p["page"] == 32)
     result = {"ratio": 1.1, "ratio_low": 1.09, "ratio_high": 1.11, "cv": 0.02, "blocks": 6}
     result |= {"verdict": "slower", "p_value": 1e-6, "kernel_hash": "h", "a_us": 1, "b_us": 1}
-    (finding,) = paged.conclude([row_of("paged", point, M4, Outcome(result=result))])
+    (finding,) = prototype.conclude([row_of("paged", point, M4, Outcome(result=result))])
     assert "pages of 32 is slower than the contiguous twin on Apple M4" in finding.title
     assert "+10.0 %" in finding.content
 
 
 def test_the_prototype_is_found_by_its_name():
-    assert load("paged") is paged.PROTOTYPE
-    assert paged.conclude([]) == []
+    assert load("paged") is prototype.PROTOTYPE
+    assert prototype.conclude([]) == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attnproto
 import pytest
-from attnproto.kernels.registry import metal_root
+from attnproto.kernels.text import metal_root
 from planted_bugs import Bug, corpus
 from planted_bugs.families import FAMILIES
 from planted_bugs.run import PASSED, judge

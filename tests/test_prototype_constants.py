@@ -8,8 +8,9 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import KernelCompileError
-from attnproto.prototypes import compile_variants, constants, load
-from attnproto.runner import DeviceRecord, Task, make_row
+from attnproto.prototypes.constants import cold_compile, prototype
+from attnproto.prototypes.registry import load
+from attnproto.results.row import DeviceRecord, Task, make_row
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def device():
 
 @pytest.fixture(scope="module")
 def outcome(device):
-    return constants.run({"kind": "compile", "count": 2}, device, "quick")
+    return prototype.run({"kind": "compile", "count": 2}, device, "quick")
 
 
 def stored(outcome, tier="emulated", name="a processor", kind="cpu", point=None):
@@ -30,36 +31,36 @@ def stored(outcome, tier="emulated", name="a processor", kind="cpu", point=None)
 
 
 def test_the_base_set_is_three_by_four_by_three_by_two_and_none_is_twice():
-    base = compile_variants.variants(compile_variants.BASE_COUNT)
+    base = cold_compile.variants(cold_compile.BASE_COUNT)
     assert len(base) == 72
-    seen = {(v.tile.name, *sorted(v.constants.items())) for v in compile_variants.variants(500)}
+    seen = {(v.tile.name, *sorted(v.constants.items())) for v in cold_compile.variants(500)}
     assert len(seen) == 500
     assert {(v.tile.d, v.tile.br, v.tile.bc) for v in base} == {
         (d, br, bc) for d in (64, 128, 256) for br in (8, 16, 32, 64) for bc in (32, 64, 128)
     }
-    few = compile_variants.variants(10)
+    few = cold_compile.variants(10)
     assert len({v.tile.d for v in few}) == 3
     with pytest.raises(ValueError, match="1 to 576"):
-        compile_variants.variants(577)
+        cold_compile.variants(577)
 
 
 def test_the_full_points_hold_the_counts_of_the_specification():
-    counts = {p["count"] for p in constants.points("full") if p["kind"] == "compile"}
+    counts = {p["count"] for p in prototype.points("full") if p["kind"] == "compile"}
     assert {1, 10, 50, 100, 500} <= counts
-    assert load("constants") is constants.PROTOTYPE
+    assert load("constants") is prototype.PROTOTYPE
 
 
 def test_a_nonce_changes_text_name_and_arithmetic():
-    one = compile_variants.variants(1)[0]
-    name, text = compile_variants.source(one, 7, 3)
+    one = cold_compile.variants(1)[0]
+    name, text = cold_compile.source(one, 7, 3)
     assert name.endswith("_n7_3")
     assert f'host_name("{name}")' in text
     assert "-1.0000007e30f" in text
-    assert compile_variants.source(one, 8, 3)[1] != text
+    assert cold_compile.source(one, 8, 3)[1] != text
     nonces = np.array([0, 1, 2, 3, 2**20 - 2, 2**20 - 1])
     assert len(set(np.float32([f"-1.{n:07d}e30" for n in nonces]))) == len(nonces)
     with pytest.raises(KernelCompileError, match="0 places for the nonce"):
-        compile_variants.fresh(1)("no maximum here")
+        cold_compile.fresh(1)("no maximum here")
 
 
 def test_cold_misses_every_cache_and_warm_hits_them(outcome):
@@ -69,7 +70,7 @@ def test_cold_misses_every_cache_and_warm_hits_them(outcome):
     assert result["cached_memory"] == result["cached_disk"] == result["cached_archive"] == 2
     assert result["served"] == result["distinct_objects"] == 2
     assert result["worst_ratio"] < 1
-    for stage in constants.STAGES:
+    for stage in prototype.STAGES:
         assert len(result[f"emulated_cold_{stage}_all_us"]) == 2
     # Compiling takes longer than finding what was compiled; 3 is far below what is seen.
     assert result["emulated_cold_pipeline_us"] > 3 * result["emulated_memory_pipeline_us"]
@@ -77,7 +78,7 @@ def test_cold_misses_every_cache_and_warm_hits_them(outcome):
 
 
 def test_emulated_rows_conclude_counts_and_sizes_but_no_time(outcome):
-    found = {f.topic: f for f in constants.PROTOTYPE.conclude([stored(outcome)])}
+    found = {f.topic: f for f in prototype.PROTOTYPE.conclude([stored(outcome)])}
     assert set(found) == {"compiled-once", "archive-serves", "variants-differ", "archive-bytes"}
     assert all(f.evidence.kind not in ("performance", "cost") for f in found.values())
     assert found["variants-differ"].tier == "derived"
@@ -87,8 +88,8 @@ def test_measured_rows_conclude_times_with_their_spread(outcome):
     fields = {key.removeprefix("emulated_"): value for key, value in outcome.result.items()}
     fields |= {"cold_wall_us": 21e6, "archive_wall_us": 0.4e6}
     fields |= {"archive_load_us": 0.9e6, "archive_create_us": 7e6}
-    row = stored(constants.Outcome("ok", "", fields), "measured", "Apple M4", "metal")
-    found = {f.topic: f for f in constants.PROTOTYPE.conclude([row])}
+    row = stored(prototype.Outcome("ok", "", fields), "measured", "Apple M4", "metal")
+    found = {f.topic: f for f in prototype.PROTOTYPE.conclude([row])}
     assert "Apple M4" in found["cold-compile"].title
     assert found["cold-compile"].evidence.cv is not None
     assert found["archive-speedup"].evidence.n == 2
@@ -102,32 +103,32 @@ def test_more_threads_are_reported_only_with_several_samples():
     def row(threads, walls):
         result = {"wall_us": walls, "kernel_hash": "0", "compiler": "Metal"}
         point = {"kind": "threads", "count": 4, "threads": threads}
-        done = constants.Outcome("ok", "", result)
+        done = prototype.Outcome("ok", "", result)
         return stored(done, "measured", "Apple M4", "metal", point)
 
-    found = constants.PROTOTYPE.conclude([row(1, [8.0, 8.1, 8.2]), row(4, [2.0, 2.0, 2.1])])
+    found = prototype.PROTOTYPE.conclude([row(1, [8.0, 8.1, 8.2]), row(4, [2.0, 2.0, 2.1])])
     assert [f.evidence.effect.value for f in found] == [pytest.approx(4.05)]
-    assert not constants.PROTOTYPE.conclude([row(1, [8.0]), row(4, [2.0])])
+    assert not prototype.PROTOTYPE.conclude([row(1, [8.0]), row(4, [2.0])])
     # A large number is written in full.
-    (finding,) = constants.PROTOTYPE.conclude([row(1, [8e3, 8.1e3, 8.2e3]), row(4, [2.0] * 3)])
+    (finding,) = prototype.PROTOTYPE.conclude([row(1, [8e3, 8.1e3, 8.2e3]), row(4, [2.0] * 3)])
     assert finding.title == "4 compile threads are 4,050 times as fast as one"
 
 
 def test_several_threads_compile_the_same_pipelines(device):
-    made = compile_variants.compile_variants(device, 2, 12345, threads=2)
-    again = compile_variants.compile_variants(device, 2, 12345)
+    made = cold_compile.compile_variants(device, 2, 12345, threads=2)
+    again = cold_compile.compile_variants(device, 2, 12345)
     assert len(made["library_us"]) == 2
     assert again["cached"] == 2
 
 
 def test_a_process_in_which_compilers_are_forbidden_fails_on_what_is_new(device):
     with pytest.raises(KernelCompileError, match="found a compiler at work"):
-        compile_variants.in_new_process(device, 1, 54321, forbid_compilers=True)
+        cold_compile.in_new_process(device, 1, 54321, forbid_compilers=True)
 
 
 def test_an_archive_that_serves_what_it_does_not_hold_is_wrong(device, monkeypatch):
-    monkeypatch.setattr(constants, "_misses", lambda *_: False)
-    done = constants.run({"kind": "compile", "count": 1}, device, "quick")
+    monkeypatch.setattr(prototype, "_misses", lambda *_: False)
+    done = prototype.run({"kind": "compile", "count": 1}, device, "quick")
     assert done.status == "wrong"
     assert "does not hold" in done.reason
 
@@ -136,9 +137,9 @@ def test_a_device_that_stores_nothing_keeps_its_other_times(device, monkeypatch)
     def refuse(*_):
         raise KernelCompileError("[test] found no archives, needs some; none")
 
-    monkeypatch.setattr(constants, "_store", refuse)
-    done = constants.run({"kind": "compile", "count": 1}, device, "quick")
+    monkeypatch.setattr(prototype, "_store", refuse)
+    done = prototype.run({"kind": "compile", "count": 1}, device, "quick")
     assert done.status == "ok"
     assert "found no archives" in done.result["archive_refused"]
     rows = [stored(done, point={"kind": "compile", "count": 1})]
-    assert {f.topic for f in constants.PROTOTYPE.conclude(rows)} == {"compiled-once"}
+    assert {f.topic for f in prototype.PROTOTYPE.conclude(rows)} == {"compiled-once"}

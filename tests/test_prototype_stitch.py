@@ -7,9 +7,10 @@ from datetime import datetime, timezone
 import attnproto
 import pytest
 from attnproto.errors import KernelCompileError
-from attnproto.kernels import score_ways
-from attnproto.prototypes import load, stitch, stitch_findings
-from attnproto.runner import DeviceRecord, Task, make_row
+from attnproto.kernels import score_dispatch
+from attnproto.prototypes.registry import load
+from attnproto.prototypes.stitch import findings, prototype
+from attnproto.results.row import DeviceRecord, Task, make_row
 from prototype_rows import clocked
 
 SMALL = {"Nq": 11, "Nkv": 38, "D": 24, "Br": 8, "Bc": 32}
@@ -37,57 +38,57 @@ def measured(way, ratio, width, compile_ms):
         "ns_per_call": 1.0, "ns_per_call_low": 0.5, "ns_per_call_high": 1.5,
         "break_even_dispatches": 10.0, "compile_way_us": 1e3 * compile_ms, "kernel_hash": "0",
     }  # fmt: skip
-    outcome = stitch.Outcome("ok", "", result)
+    outcome = prototype.Outcome("ok", "", result)
     return stored(point, outcome, tier="measured", name="Apple M4", kind="metal")
 
 
 def test_the_points_judge_every_modification_and_time_every_other_way():
-    quick = stitch.points("quick")
+    quick = prototype.points("quick")
     judged = {p["modification"] for p in quick if p["kind"] == "equal" and not p["contract"]}
-    assert judged == set(score_ways.MODIFICATIONS)
-    full = [p for p in stitch.points("full") if p["kind"] == "cost"]
+    assert judged == set(score_dispatch.MODIFICATIONS)
+    full = [p for p in prototype.points("full") if p["kind"] == "cost"]
     assert len(full) == 5 * 5
-    assert load("stitch") is stitch.PROTOTYPE
+    assert load("stitch") is prototype.PROTOTYPE
 
 
 def test_all_ways_are_judged_and_agree_in_bits(device):
-    outcome = stitch.run(EQUAL, device, "quick")
+    outcome = prototype.run(EQUAL, device, "quick")
     assert outcome.status == "ok"
-    assert outcome.result["ways"] == list(score_ways.WAYS)
-    assert all(outcome.result[f"different_{way}"] == 0 for way in score_ways.WAYS)
+    assert outcome.result["ways"] == list(score_dispatch.WAYS)
+    assert all(outcome.result[f"different_{way}"] == 0 for way in score_dispatch.WAYS)
     assert outcome.result["worst_ratio_table"] < 1
 
 
 def test_a_way_that_is_wrong_is_named(device, monkeypatch):
-    usual = score_ways.graph
+    usual = score_dispatch.graph
     monkeypatch.setattr(
-        score_ways, "graph", lambda m: usual(score_ways.Modification("softcap", cap=m.cap))
+        score_dispatch, "graph", lambda m: usual(score_dispatch.Modification("softcap", cap=m.cap))
     )
-    outcome = stitch.run(EQUAL, device, "quick")
+    outcome = prototype.run(EQUAL, device, "quick")
     assert outcome.status == "wrong"
     assert "stitched misses FP64" in outcome.reason
-    assert not stitch.PROTOTYPE.conclude([stored(EQUAL, outcome)])
+    assert not prototype.PROTOTYPE.conclude([stored(EQUAL, outcome)])
 
 
 def test_a_way_that_the_device_cannot_take_is_said_so_and_the_others_go_on(device, monkeypatch):
-    usual = score_ways.prepare
+    usual = score_dispatch.prepare
 
     def prepare(device, problem, tile, way, modification, **options):
         if way == "table":
             raise KernelCompileError("[test] found no tables, needs some; none")
         return usual(device, problem, tile, way, modification, **options)
 
-    monkeypatch.setattr(score_ways, "prepare", prepare)
-    outcome = stitch.run(EQUAL, device, "quick")
+    monkeypatch.setattr(score_dispatch, "prepare", prepare)
+    outcome = prototype.run(EQUAL, device, "quick")
     assert outcome.status == "ok"
     assert "found no tables" in outcome.result["refused"]["table"]
-    finding = stitch.PROTOTYPE.conclude([stored(EQUAL, outcome)])[0]
+    finding = prototype.PROTOTYPE.conclude([stored(EQUAL, outcome)])[0]
     assert finding.title.startswith("5 ways")
 
 
 def test_the_code_of_each_way_is_looked_at(device):
     point = {"kind": "code", "modification": "custom", **SMALL}
-    outcome = stitch.run(point, device, "quick")
+    outcome = prototype.run(point, device, "quick")
     result = outcome.result
     assert result["same_constant"]
     assert result["same_stitched"]
@@ -95,18 +96,18 @@ def test_the_code_of_each_way_is_looked_at(device):
     assert result["calls_noinline"] > 0
     assert result["indirect_table"] > 0
     assert result["calls_stitched"] == result["indirect_stitched"] == 0
-    found = {f.topic: f for f in stitch.PROTOTYPE.conclude([stored(point, outcome)])}
+    found = {f.topic: f for f in prototype.PROTOTYPE.conclude([stored(point, outcome)])}
     assert set(found) == {"same-code", "calls-left", "recommendation"}
     assert found["recommendation"].tier == "derived"
     assert "recommends stitching on a processor (cpu)" in found["recommendation"].title
-    different = stitch.Outcome("ok", "", {**result, "same_stitched": False})
-    topics = {f.topic for f in stitch.PROTOTYPE.conclude([stored(point, different)])}
+    different = prototype.Outcome("ok", "", {**result, "same_stitched": False})
+    topics = {f.topic for f in prototype.PROTOTYPE.conclude([stored(point, different)])}
     assert "recommendation" not in topics
 
 
 def test_emulated_costs_bear_their_name_and_conclude_nothing(device):
     point = {"kind": "cost", "modification": "scale", "way": "noinline", **SMALL}
-    outcome = stitch.run(point, device, "quick")
+    outcome = prototype.run(point, device, "quick")
     assert outcome.status == "ok"
     assert outcome.result["calls"] == 2 * 11 * 38 // 2
     assert outcome.result["emulated_compile_way_us"] > 1000  # a compiler ran
@@ -118,7 +119,7 @@ def test_emulated_costs_bear_their_name_and_conclude_nothing(device):
     # (ratio - 1) of the time of inline, over 2 heads of 11 x 38 scores, two a call, in ns.
     expected = (outcome.result["emulated_ratio"] - 1) * outcome.result["emulated_b_us"] / 418 * 1e3
     assert ns == pytest.approx(expected)
-    assert stitch.PROTOTYPE.conclude([stored(point, outcome)]) == []
+    assert prototype.PROTOTYPE.conclude([stored(point, outcome)]) == []
 
 
 def test_where_times_count_every_way_gets_its_cost_and_the_rule_its_numbers(device, monkeypatch):
@@ -126,13 +127,13 @@ def test_where_times_count_every_way_gets_its_cost_and_the_rule_its_numbers(devi
     rows = []
     for way in ("constant", "stitched", "table"):
         point = {"kind": "cost", "modification": "custom", "way": way, **SMALL}
-        outcome = stitch.run(point, fast, "quick")
+        outcome = prototype.run(point, fast, "quick")
         assert outcome.status == "ok", outcome.reason
         rows.append(stored(point, outcome, tier="measured", name="a GPU", kind="cuda"))
-    found = {f.topic: f for f in stitch.PROTOTYPE.conclude(rows)}
+    found = {f.topic: f for f in prototype.PROTOTYPE.conclude(rows)}
     assert {f"cost-{way}-custom" for way in ("constant", "stitched", "table")} <= set(found)
     overhead = rows[1]["result"]["ratio_high"] - 1
-    chosen = stitch_findings.recommend(overhead, rows[0]["result"]["compile_way_us"] / 1e3)
+    chosen = findings.recommend(overhead, rows[0]["result"]["compile_way_us"] / 1e3)
     assert found["recommendation"].title == f"The dispatch rule recommends {chosen} on a GPU (cuda)"
 
 
@@ -146,7 +147,7 @@ def test_where_times_count_every_way_gets_its_cost_and_the_rule_its_numbers(devi
     ],
 )
 def test_the_rule_of_the_specification(overhead, compile_ms, chosen):
-    assert stitch_findings.recommend(overhead, compile_ms) == chosen
+    assert findings.recommend(overhead, compile_ms) == chosen
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_the_rule_of_the_specification(overhead, compile_ms, chosen):
 )
 def test_measured_rows_recommend_by_the_upper_end_of_the_interval(ratio, compile_ms, chosen):
     rows = [measured("stitched", ratio, 0.002, 5.0), measured("constant", 1.0, 0.002, compile_ms)]
-    found = {f.topic: f for f in stitch.PROTOTYPE.conclude(rows)}
+    found = {f.topic: f for f in prototype.PROTOTYPE.conclude(rows)}
     assert f"recommends {chosen}" in found["recommendation"].title
     assert "on Apple M4 (metal)" in found["recommendation"].title
     assert found["cost-stitched-custom"].evidence.effect.high == pytest.approx(ratio + 0.002)
@@ -177,4 +178,4 @@ def test_measured_rows_recommend_by_the_upper_end_of_the_interval(ratio, compile
     ],
 )
 def test_break_even_in_dispatches(compile_us, again_us, run_us, way_us, after):
-    assert stitch.break_even(compile_us, again_us, run_us, way_us) == after
+    assert prototype.break_even(compile_us, again_us, run_us, way_us) == after

@@ -10,15 +10,19 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from attnproto import _core, static_code
-from attnproto.device import Device, Timing
+from attnproto import _core
+from attnproto.compiler.targets import nvptx
+from attnproto.device.device import Device, Timing
 from attnproto.errors import DeviceUnavailable, KernelCompileError
-from attnproto.kernels import flash, score_ways
+from attnproto.kernels import flash, score_dispatch
 from attnproto.kernels.flash import FlashTile
+from attnproto.kernels.flash_variant import Rope
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
-from attnproto.kernels.variant import Rope
-from attnproto.msl import ptx
+from attnproto.measure import static_counts
+from function_table import BINARY, UNARY
+from test_functions import HEAD, HERE
+from test_functions import text as functions_text
 from third_party import mlx
 
 SM = "sm_90"
@@ -31,7 +35,7 @@ kernel void through(device float* x [[buffer(0)]],
 """
 
 
-class Recorder(ptx.PtxFrontEnd):
+class Recorder(nvptx.PtxFrontEnd):
     """Keeps the code of every kernel it compiles."""
 
     def __init__(self, alignment: int = 16):
@@ -81,7 +85,7 @@ def flash_code(d: int, dtype: str, alignment: int = 16, **tile) -> str:
 @pytest.fixture(scope="session")
 def ptxas():
     try:
-        return static_code.nvidia_tool("ptxas")
+        return static_counts.nvidia_tool("ptxas")
     except DeviceUnavailable as missing:
         pytest.skip(str(missing))
 
@@ -264,9 +268,9 @@ def test_an_address_that_lanes_reach_on_ways_of_their_own_is_left_alone():
 def test_every_way_to_dispatch_compiles(device):
     problem = flash.problem_of(*[np.zeros((1, 1, 16, 64), np.float32)] * 3)
     tile = FlashTile(br=16, bc=64, d=64, dtype="float32")
-    modification = score_ways.Modification("custom")
-    for way in score_ways.WAYS:
-        score_ways.prepare(device, problem, tile, way, modification)
+    modification = score_dispatch.Modification("custom")
+    for way in score_dispatch.WAYS:
+        score_dispatch.prepare(device, problem, tile, way, modification)
     tables = [code for _, code in device.front_end.codes if "attn_table" in code]
     assert len(tables) == 1
 
@@ -285,11 +289,45 @@ kernel void add(device float* a [[buffer(1)]], constant ulong& n [[buffer(2)]],
 }
 """
     described = _core.PipelineDescriptor("add", [_core.Constant("shift", 1.5)])
-    head, _, code = ptx.exported(text, described, SM).decode().partition("\n\n")
+    head, _, code = nvptx.exported(text, described, SM).decode().partition("\n\n")
     assert head.splitlines() == [
         "// attnproto 1", "// function add 0 256 128", "// buffer 1 4 a", "// buffer 2 8 n",
         "// threadgroup 0 4 shared",
     ]  # fmt: skip
     assert ".visible .entry attn_launch_0" in code
     with pytest.raises(KernelCompileError, match="needs none: the C ABI binds no tables"):
-        ptx.exported(TABLE, _core.PipelineDescriptor("through", [], ["twice"]), SM)
+        nvptx.exported(TABLE, _core.PipelineDescriptor("through", [], ["twice"]), SM)
+
+
+FILES = ("constants", "conversions", "integers", "matrices", "names", "pack", "parts", "quads")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_library_s_names_assemble(device, ptxas, file, tmp_path):
+    text = (HERE / f"{file}.metal").read_text()
+    text = text if "#include" in text else HEAD + text
+    library = device.library(text)
+    kernels = library.functions()
+    for kernel in kernels:
+        library.pipeline(kernel)
+    assert len(device.front_end.codes) == len(kernels) > 0
+    for _, code in device.front_end.codes:
+        assembled(ptxas, code, tmp_path)
+
+
+@pytest.mark.parametrize("table", ["unary", "binary"])
+def test_every_function_of_numbers_assembles(device, ptxas, table, tmp_path):
+    functions = {"unary": UNARY, "binary": BINARY}[table]
+    library = device.library(functions_text(functions, f"{table}.metal"))
+    for name in functions:
+        library.pipeline(f"{name}_float")
+    assert len(device.front_end.codes) == len(functions)
+    for _, code in device.front_end.codes:
+        assembled(ptxas, code, tmp_path)
+
+
+def test_angles_are_reduced_by_a_constant_of_all_its_bits():
+    """2 / pi in double; as a float it would lose thousands of turns."""
+    text = "kernel void k(device float* x [[buffer(0)]]) { x[0] = metal::sin(x[0]); }"
+    two_over_pi = np.float64(2 / np.pi).view(np.uint64)
+    assert f"0d{two_over_pi:016X}" in code_of(text, "k")

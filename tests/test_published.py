@@ -1,5 +1,5 @@
 import pytest
-from attnproto.published import mark_to_reach, published_marks, reached
+from attnproto.results.published import mark_to_reach, published_marks, reached
 
 
 def test_every_mark_names_its_source_and_chip():

@@ -2,9 +2,9 @@ import re
 
 import pytest
 from attnproto.errors import KernelCompileError
-from attnproto.kernels import registry
-from attnproto.kernels.registry import TemplateArgument, flatten, instantiate, metal_root
-from attnproto.kernels.tile import FlashTile
+from attnproto.kernels import text as registry
+from attnproto.kernels.flash_tile import FlashTile
+from attnproto.kernels.text import TemplateArgument, flatten, instantiate, metal_root
 
 FILES = sorted(
     str(file.relative_to(metal_root()).as_posix()) for file in metal_root().rglob("*.metal")

@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
-from attnproto import charts, plotting, report
-from attnproto.findings import Effect
+from attnproto.report import charts, plotting, report
+from attnproto.results.findings import Effect
 from test_findings import made
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}

@@ -2,10 +2,11 @@ import json
 
 import pytest
 import synthetic_prototype as synthetic
-from attnproto.findings import Effect, Finding, write_findings
-from attnproto.reverify import _compare, reverify
-from attnproto.run import make_plan, run_plan
-from attnproto.store import read_records
+from attnproto.commands.reverify import _compare, reverify
+from attnproto.commands.run import run_plan
+from attnproto.results.findings import Effect, Finding, write_findings
+from attnproto.results.store import read_records
+from attnproto.sweep.plan import make_plan
 from test_findings import made
 
 

@@ -7,9 +7,9 @@ import re
 import attnproto
 import numpy as np
 import pytest
+from attnproto.compiler.frontend.lexer import RewriteError, tokenize, untokenize
+from attnproto.compiler.frontend.rewrite_declarations import rewrite
 from attnproto.errors import KernelCompileError
-from attnproto.msl.rewrite import rewrite
-from attnproto.msl.tokens import RewriteError, tokenize, untokenize
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 
@@ -108,7 +108,7 @@ def test_function_constants_have_an_index_and_a_type():
     text = squeezed(found.text)
     assert "attn_derived_b(){return a&&n>3;}" in text
     assert "attn_derived_d(){return attn_derived_b()?1:c;}" in text
-    assert "__constant int c=5;" in text
+    assert "__constant const int c=5;" in text
     assert "if(attn_derived_b()&&attn_defined_n)" in text
 
 

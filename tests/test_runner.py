@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import synthetic_prototype as synthetic
 from attnproto.errors import DeviceUnavailable
-from attnproto.runner import DeviceRecord, Task, Worker, replay_command, row_key, run_tasks
-from attnproto.store import read_records
+from attnproto.results.row import DeviceRecord, Task, replay_command, row_key
+from attnproto.results.store import read_records
+from attnproto.sweep.worker import Worker, run_tasks
 
 
 def tasks(*points, limit_s=20.0):
@@ -157,7 +158,8 @@ RUN = """
 import sys
 sys.path.insert(0, {tests!r})
 import synthetic_prototype as synthetic
-from attnproto.run import make_plan, run_plan
+from attnproto.commands.run import run_plan
+from attnproto.sweep.plan import make_plan
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -167,7 +169,7 @@ if __name__ == "__main__":
     plan = make_plan(mode="quick", device="cpu", only=(synthetic.NAME,), out=Path({out!r}),
                      resume={resume}, opener=synthetic.OPENER, jobs={jobs})
     from dataclasses import replace
-    from attnproto.runner import Task
+    from attnproto.results.row import Task
     plan = replace(plan, tasks=tuple(Task(synthetic.NAME, p, 30) for p in synthetic_points))
     run_plan(plan)
 """

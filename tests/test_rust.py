@@ -11,21 +11,20 @@ from typing import Any
 
 import attnproto
 import pytest
-from attnproto import report, run, rust
 from attnproto.errors import AttnprotoError, DeviceUnavailable, UnsupportedProblem
 from attnproto.kernels.exported import export_flash
+from attnproto.measure import pairs
 from attnproto.problem import AttentionProblem
-from attnproto.prototypes import (
-    Outcome,
-    burn,
-    cubecl,
-    cubecl_kernels,
-    cubecl_viability,
-    load,
-    pairing,
-)
-from attnproto.prototypes.case import Case
-from attnproto.runner import DeviceRecord, Task, make_row
+from attnproto.prototypes import rust_crates
+from attnproto.prototypes.burn import prototype as burn
+from attnproto.prototypes.cubecl import kernels as cubecl_kernels
+from attnproto.prototypes.cubecl import prototype as cubecl
+from attnproto.prototypes.cubecl import viability
+from attnproto.prototypes.registry import Outcome, load
+from attnproto.prototypes.rows import Case
+from attnproto.report import report
+from attnproto.results.row import DeviceRecord, Task, make_row
+from attnproto.sweep.plan import make_plan
 
 DEVICE = DeviceRecord("cpu", "host", "emulated")
 
@@ -87,8 +86,8 @@ def generated(status: str = "ok", **changed: Any) -> list[dict[str, Any]]:
 
 
 def test_without_cargo_both_are_skipped_with_their_reasons(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(rust.shutil, "which", lambda name: None)
-    plan = run.make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), out=tmp_path)
+    monkeypatch.setattr(rust_crates.shutil, "which", lambda name: None)
+    plan = make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), out=tmp_path)
     assert not plan.tasks
     assert [(entry.name, "no cargo" in why) for entry, why in plan.skipped] == [
         ("cubecl", True),
@@ -97,9 +96,9 @@ def test_without_cargo_both_are_skipped_with_their_reasons(tmp_path, monkeypatch
 
 
 def test_without_cargo_a_point_is_an_error(monkeypatch) -> None:
-    monkeypatch.setattr(rust.shutil, "which", lambda name: None)
+    monkeypatch.setattr(rust_crates.shutil, "which", lambda name: None)
     with pytest.raises(DeviceUnavailable, match="found no cargo"):
-        rust.run("attnproto-cubecl")
+        rust_crates.run("attnproto-cubecl")
 
 
 def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, monkeypatch) -> None:
@@ -110,23 +109,23 @@ def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, mon
         commands.append(command)
         raise DeviceUnavailable("[rust] found cargo failing: no network; run it where there is one")
 
-    monkeypatch.setattr(rust.shutil, "which", lambda name: "/usr/bin/cargo")
-    monkeypatch.setattr(rust, "program", lambda package: tmp_path / package)
-    monkeypatch.setattr(rust, "_checked", failing)
-    monkeypatch.setattr(rust, "_refused", "")
+    monkeypatch.setattr(rust_crates.shutil, "which", lambda name: "/usr/bin/cargo")
+    monkeypatch.setattr(rust_crates, "program", lambda package: tmp_path / package)
+    monkeypatch.setattr(rust_crates, "_checked", failing)
+    monkeypatch.setattr(rust_crates, "_refused", "")
     # A mistyped option is answered before anything is built.
     for mistake in ({"point": "{"}, {"where": ("D =",)}, {"device": "tpu"}, {"axis": ("D",)}):
         options = {"mode": "quick", "device": "cpu", "only": ("cubecl",), **mistake}
         with pytest.raises(AttnprotoError):
-            run.make_plan(**options, say=said.append)
+            make_plan(**options, say=said.append)
     assert (commands, said) == ([], [])
-    run.make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
+    make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
     assert commands == [["cargo", "build", "--quiet", "--locked", "--release"]]
     assert len(said) == 1
-    assert rust.missing().startswith("found cargo failing: no network")
+    assert rust_crates.missing().startswith("found cargo failing: no network")
     (tmp_path / "attnproto-cubecl").touch()
-    run.make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), say=said.append)
-    assert (len(commands), rust.missing()) == (1, "")
+    make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), say=said.append)
+    assert (len(commands), rust_crates.missing()) == (1, "")
 
 
 def test_without_cargo_run_all_says_so_in_a_line_and_goes_on(tmp_path) -> None:
@@ -180,7 +179,7 @@ def test_the_findings_on_generated_code_carry_their_figures() -> None:
 
 
 def verdict_of(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(one.off_path, one.on_path) for one in cubecl_viability.verdicts(Case(rows))]
+    return [(one.off_path, one.on_path) for one in viability.verdicts(Case(rows))]
 
 
 def test_the_recommendation_follows_the_rows() -> None:
@@ -212,7 +211,9 @@ def test_the_report_shows_the_table_and_the_texts_side_by_side() -> None:
     assert beside.split("|")[1].strip() == "kernel void hand8() {"
 
 
-needs_cargo = pytest.mark.skipif(bool(rust.missing()), reason=rust.missing() or "cargo is here")
+needs_cargo = pytest.mark.skipif(
+    bool(rust_crates.missing()), reason=rust_crates.missing() or "cargo is here"
+)
 needs_library = pytest.mark.skipif(bool(burn.missing()), reason=burn.missing() or "all is here")
 
 
@@ -267,7 +268,7 @@ def test_a_pair_is_timed_where_times_are_measured(monkeypatch) -> None:
         return {"ratio": 2.0, "a_us": 4.0, "b_us": 2.0}
 
     monkeypatch.setattr(attnproto.Device, "tier", property(lambda self: "measured"))
-    monkeypatch.setattr(pairing, "compare", compare)
+    monkeypatch.setattr(pairs, "compare", compare)
     point = {"kind": "pair", "a": "flash", "b": "hand-flash", "H": 2, "N": 128, "D": 64}
     outcome = cubecl.run(point | {"dtype": "f16"}, attnproto.open_device("cpu"), "quick")
     assert outcome.status == "ok", outcome.reason

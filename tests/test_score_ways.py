@@ -7,11 +7,11 @@ import re
 import attnproto
 import numpy as np
 import pytest
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device.library import describe
 from attnproto.errors import KernelCompileError, UnsupportedProblem
-from attnproto.kernels import flash, score_ways
-from attnproto.kernels.score_ways import MODIFICATIONS, WAYS, Modification
-from attnproto.library import describe
-from attnproto.msl import clang, linking, native
+from attnproto.kernels import flash, score_dispatch
+from attnproto.kernels.score_dispatch import MODIFICATIONS, WAYS, Modification
 
 # D = 40: slopes over an irrational scale, so that a fused multiplication rounds otherwise.
 TILE = flash.FlashTile(16, 32, 40, "float32")
@@ -30,25 +30,25 @@ def tensors():
 
 
 def attention(device, tensors, way, name, contract):
-    ready = score_ways.prepare(
+    ready = score_dispatch.prepare(
         device, flash.problem_of(*tensors), TILE, way, Modification(name), contract=contract
     )
-    return score_ways.run(device, ready, *tensors)[0]
+    return score_dispatch.run(device, ready, *tensors)[0]
 
 
 def code(way, modification):
     """The optimised IR of a way."""
     device = attnproto.open_device("cpu")
     problem = flash.FlashProblem(1, 2, 1, 37, 70, 40, "float32", 40**-0.5)
-    ready = score_ways.prepare(device, problem, TILE, way, modification)
+    ready = score_dispatch.prepare(device, problem, TILE, way, modification)
     described = describe(TILE.source.name, ready.constants, **ready.linked)
-    text = score_ways.source(TILE, way, modification).text
-    return native.optimise(linking.specialised(text, described, clang.host_target()))
+    text = score_dispatch.source(TILE, way, modification).text
+    return NativeFrontEnd().optimised_ir(text, described)
 
 
 @pytest.mark.parametrize("name", MODIFICATIONS)
 def test_every_way_is_right_and_the_same_to_the_bit_without_contraction(device, tensors, name):
-    expected = score_ways.reference(*tensors, Modification(name))
+    expected = score_dispatch.reference(*tensors, Modification(name))
     first = attention(device, tensors, "inline", name, contract=False)
     for way in WAYS:
         got = attention(device, tensors, way, name, contract=False)
@@ -100,7 +100,7 @@ def test_noinline_and_table_leave_calls_in_the_loop():
 
 
 def test_a_kernel_without_its_stitched_function_is_refused(device):
-    text = score_ways.source(TILE, "stitched", Modification("alibi"))
+    text = score_dispatch.source(TILE, "stitched", Modification("alibi"))
     problem = flash.FlashProblem(1, 2, 1, 37, 70, 40, "float32", 40**-0.5)
     with pytest.raises(KernelCompileError, match="no function 'modify_score'"):
         device.library(text.text).pipeline(text.name, flash.plan(problem, TILE).constants)
@@ -108,6 +108,6 @@ def test_a_kernel_without_its_stitched_function_is_refused(device):
 
 def test_unknown_ways_and_modifications_are_refused():
     with pytest.raises(UnsupportedProblem, match="way='magic'"):
-        score_ways.source(TILE, "magic", Modification("alibi"))
+        score_dispatch.source(TILE, "magic", Modification("alibi"))
     with pytest.raises(UnsupportedProblem, match="modification='magic'"):
         Modification("magic")

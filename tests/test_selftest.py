@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from attnproto import cli, selftest
-from attnproto.gate import CANARY, full_gate, trial
+from attnproto import cli
+from attnproto.commands import selftest
+from attnproto.commands.selftest import SyntheticKernel, cheats, honest, run_selftest
 from attnproto.problem import AttentionProblem
-from attnproto.selftest import SyntheticKernel, cheats, honest, run_selftest
+from attnproto.reference.gate import CANARY, full_gate, trial
 
 PROBLEM = AttentionProblem(1, 2, 1, 7, 9, 8, "f32")
 

@@ -10,16 +10,16 @@ from types import SimpleNamespace
 import attnproto
 import numpy as np
 import pytest
-from attnproto import device as devices
-from attnproto import measure, probe
-from attnproto.prototypes import burn, pairing
-from attnproto.sharing import Alone
-from attnproto.stopping import SampleCount
+from attnproto.device import device as devices
+from attnproto.device.lock import Alone
+from attnproto.measure import pairs, peaks, protocol
+from attnproto.measure.stopping import SampleCount
+from attnproto.prototypes.burn import prototype
 
 TEXT = """
 kernel void one(device float* x [[buffer(0)]]) { x[0] = 1.0f; }
 """
-PROTOCOL = measure.Protocol("quick", 2, 1.0, 1.0, SampleCount(3))
+PROTOCOL = protocol.Protocol("quick", 2, 1.0, 1.0, SampleCount(3))
 
 
 class Seen(list):
@@ -42,7 +42,7 @@ class Seen(list):
 @pytest.fixture
 def seen(monkeypatch):
     found = Seen()
-    for module in (devices, measure, probe, pairing, burn):
+    for module in (devices, protocol, peaks, pairs, prototype):
         monkeypatch.setattr(module, "alone", found)
     return found
 
@@ -57,7 +57,7 @@ def test_a_submission_has_the_device_and_its_compilation_does_not(seen):
 
 def test_a_measurement_has_the_device_and_its_verdicts_do_not(seen):
     right = SimpleNamespace(passed=True, reason="")
-    measure.measure(
+    protocol.measure(
         seen.did("run", 100.0),
         gate=seen.did("gate", right),
         regate=seen.did("regate", right),
@@ -78,7 +78,7 @@ def test_a_comparison_has_the_device_from_its_warm_up_to_its_last_block(seen):
             )()
         )
 
-    pairing.compare([kernel("a", 1e5), kernel("b", 2e5)])
+    pairs.compare([kernel("a", 1e5), kernel("b", 2e5)])
     assert seen[0] == "in"
     assert seen[-1] == "out"
     assert set(seen[1:-1]) == {"a", "b"}
@@ -88,16 +88,16 @@ def test_probing_a_device_has_it(seen, monkeypatch):
     class Some:
         pass
 
-    monkeypatch.setattr(probe, "probe", seen.did("probe", "peaks"))
+    monkeypatch.setattr(peaks, "probe", seen.did("probe", "peaks"))
     some = Some()
-    assert [probe.peaks_of(some), probe.peaks_of(some)] == ["peaks", "peaks"]
+    assert [peaks.peaks_of(some), peaks.peaks_of(some)] == ["peaks", "peaks"]
     assert seen == ["in", "probe", "out"]
 
 
 def test_a_program_that_opens_the_device_itself_has_it(seen, monkeypatch):
-    monkeypatch.setattr(burn, "_kernels", seen.did("export", (None, {})))
-    monkeypatch.setattr(burn.rust, "run", seen.did("run", "printed"))
-    assert burn._run("cpu", "overhead", 1) == "printed"
+    monkeypatch.setattr(prototype, "_kernels", seen.did("export", (None, {})))
+    monkeypatch.setattr(prototype.rust_crates, "run", seen.did("run", "printed"))
+    assert prototype._run("cpu", "overhead", 1) == "printed"
     assert seen == ["export", "in", "run", "out"]
 
 
@@ -115,7 +115,7 @@ def entering(alone: Alone) -> threading.Event:
 
 HOLDER = """
 import sys
-from attnproto.sharing import alone
+from attnproto.device.lock import alone
 alone.share(sys.argv[1])
 with alone:
     with alone:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from attnproto import static_code
 from attnproto.errors import DeviceUnavailable
-from attnproto.kernels.tile import default_tile
-from attnproto.kernels.variant import Variant
+from attnproto.kernels.flash_tile import default_tile
+from attnproto.kernels.flash_variant import Variant
+from attnproto.measure import static_counts
 
 TEXT = """
 #include <metal_stdlib>
@@ -28,7 +28,7 @@ kernel void product(device const float* a [[buffer(0)]], device float* c [[buffe
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_matrix_operations_and_barriers_of_the_chosen_variant_are_counted(twice) -> None:
-    found = static_code.clang_counts(TEXT, "product", {"twice": twice})
+    found = static_counts.clang_counts(TEXT, "product", {"twice": twice})
     assert found["ir_matrix_operations"] == 1 + twice
     assert found["ir_threadgroup_barriers"] == 1
     assert found["ir_simdgroup_barriers"] == 0
@@ -38,20 +38,20 @@ def test_matrix_operations_and_barriers_of_the_chosen_variant_are_counted(twice)
 def test_constants_written_into_a_text_give_the_code_of_constants_given() -> None:
     tile = default_tile(1024, 64, "float16")
     constants = {**Variant(causal=True).constants, "aligned_queries": True, "aligned_keys": True}
-    given = static_code.clang_counts(tile.source.text, tile.source.name, constants)
-    written = static_code.with_constants(tile.source.text, constants)
+    given = static_counts.clang_counts(tile.source.text, tile.source.name, constants)
+    written = static_counts.with_constants(tile.source.text, constants)
     assert "constant bool causal = true;" in written
-    found = static_code.clang_counts(written, tile.source.name)
+    found = static_counts.clang_counts(written, tile.source.name)
     assert found.pop("ir_instructions") == pytest.approx(given.pop("ir_instructions"), rel=0.01)
     assert found == given
 
 
 def test_a_compiler_that_is_not_here_is_named_and_the_others_still_count(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(static_code.importlib.util, "find_spec", lambda name: None)
-    static_code.nvidia_tool.cache_clear()
-    found = static_code.counts(TEXT, "product", {"twice": False})
-    static_code.nvidia_tool.cache_clear()
+    monkeypatch.setattr(static_counts.importlib.util, "find_spec", lambda name: None)
+    static_counts.nvidia_tool.cache_clear()
+    found = static_counts.counts(TEXT, "product", {"twice": False})
+    static_counts.nvidia_tool.cache_clear()
     assert found["ir_instructions"] > 0
     assert [why.split("]")[0] for why in found["not_counted"]] == [
         "[static.nvidia", "[static.air", "[static.agx"
@@ -61,7 +61,8 @@ def test_a_compiler_that_is_not_here_is_named_and_the_others_still_count(monkeyp
 def test_ptxas_tells_registers_and_instructions_where_it_is() -> None:
     try:
         once, twice = (
-            static_code.nvidia_counts(TEXT, "product", {"twice": twice}) for twice in (False, True)
+            static_counts.nvidia_counts(TEXT, "product", {"twice": twice})
+            for twice in (False, True)
         )
     except DeviceUnavailable as error:
         pytest.skip(str(error))

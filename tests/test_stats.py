@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from attnproto import stats
+from attnproto.measure import stats
 from scipy.stats import norm
 
 

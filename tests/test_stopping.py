@@ -1,4 +1,4 @@
-from attnproto.stopping import AllOf, AnyOf, ElapsedTime, MedianPrecision, SampleCount
+from attnproto.measure.stopping import AllOf, AnyOf, ElapsedTime, MedianPrecision, SampleCount
 
 
 def test_rules_say_when_to_stop():

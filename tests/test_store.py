@@ -4,7 +4,14 @@ import os
 
 import numpy as np
 import pytest
-from attnproto.store import Store, StoreError, content_key, plain, read_records, write_atomically
+from attnproto.results.store import (
+    Store,
+    StoreError,
+    content_key,
+    plain,
+    read_records,
+    write_atomically,
+)
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path):

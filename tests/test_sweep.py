@@ -1,5 +1,5 @@
 import pytest
-from attnproto.sweep import (
+from attnproto.sweep.points import (
     Sweep,
     SweepError,
     check_points,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from attnproto.device import Device
+from attnproto.device.device import Device
 from attnproto.errors import AttnprotoError, DispatchError, KernelCompileError
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
@@ -201,7 +201,7 @@ kernel void limited(device int* out [[buffer(0)]], uint i [[thread_position_in_g
 @pytest.fixture(scope="module", params=[1, 4], ids=lambda n: f"{n}-threads")
 def device(request):
     from attnproto import _core
-    from attnproto.msl.front_end import NativeFrontEnd
+    from attnproto.compiler.targets.host import NativeFrontEnd
 
     return Device(_core.open_cpu(NativeFrontEnd(), request.param))
 
@@ -323,7 +323,7 @@ def test_a_threadgroup_of_1024_threads_is_32_simdgroups(device, library):
 
 def test_the_number_of_host_threads_changes_no_bit():
     from attnproto import _core
-    from attnproto.msl.front_end import NativeFrontEnd
+    from attnproto.compiler.targets.host import NativeFrontEnd
 
     found = []
     for count in (1, 4):

@@ -2,7 +2,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto.errors import UnsupportedProblem
-from attnproto.ulp import ulp_error, ulp_size
+from attnproto.reference.ulp import ulp_error, ulp_size
 
 NUMPY = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32}
 

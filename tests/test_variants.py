@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels.flash import flash_attention
+from attnproto.kernels.flash_tile import FlashTile
+from attnproto.kernels.flash_variant import Rope, Variant, alibi_slopes
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
 from attnproto.kernels.score_mod import shape_scores
-from attnproto.kernels.tile import FlashTile
-from attnproto.kernels.variant import Rope, Variant, alibi_slopes
 
 TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4)}
 MASKED = -1e38

@@ -1,6 +1,7 @@
 import attnproto
 import pytest
-from attnproto.prototypes import Outcome, load, variants
+from attnproto.prototypes.registry import Outcome, load
+from attnproto.prototypes.variants import prototype
 from prototype_rows import M4, check_honest, check_spoilt, clocked, row_of, rows_of
 
 
@@ -10,23 +11,23 @@ def device():
 
 
 def quick(*kinds):
-    return [p for p in variants.points("quick") if p["kind"] in kinds]
+    return [p for p in prototype.points("quick") if p["kind"] in kinds]
 
 
 @pytest.fixture(scope="module")
 def rows(device):
     points = [p for p in quick("fused") if p["dtype"] == "f32" and p["Nq"] == 77]
     points += quick("alone", "count", "traffic")
-    return rows_of("variants", variants, points, device)
+    return rows_of("variants", prototype, points, device)
 
 
 def test_the_points_hold_every_variant_fused_and_alone():
-    assert {p["variant"] for p in quick("fused")} == set(variants.VARIANTS)
-    assert {p["variant"] for p in quick("alone")} == set(variants.STANDALONE)
-    for point in variants.points("quick") + variants.points("full"):
-        variants.tile_of(point)
-        variants.problem_of(point)
-        variants.variant_of(point)
+    assert {p["variant"] for p in quick("fused")} == set(prototype.VARIANTS)
+    assert {p["variant"] for p in quick("alone")} == set(prototype.STANDALONE)
+    for point in prototype.points("quick") + prototype.points("full"):
+        prototype.tile_of(point)
+        prototype.problem_of(point)
+        prototype.variant_of(point)
 
 
 def test_every_variant_is_right_and_of_one_text(rows):
@@ -47,7 +48,7 @@ def test_rotation_and_expansion_apart_give_the_bits_of_the_fused_kernel(rows):
 
 
 def test_findings_reach_their_number_and_claim_no_speed(rows):
-    found = variants.conclude(rows)
+    found = prototype.conclude(rows)
     check_honest(found, rows, 4)
     again = next(f for f in found if f.topic == "rope-again")
     # (128 / 8 + 1) / 2
@@ -58,19 +59,19 @@ def test_findings_reach_their_number_and_claim_no_speed(rows):
 
 @pytest.mark.parametrize("kind", ["fused", "alone", "count", "traffic"])
 def test_one_wrong_row_takes_its_findings_away(rows, kind):
-    check_spoilt(variants, rows, kind)
+    check_spoilt(prototype, rows, kind)
 
 
 def test_a_wrong_kernel_is_a_wrong_row(device, monkeypatch):
-    real = variants.flash.launch
+    real = prototype.flash.launch
 
     def cheat(q, k, v, output, **options):
         timing = real(q, k, v, output, **options)
         output.reshape(-1)[:1] = 9.0
         return timing
 
-    monkeypatch.setattr(variants.flash, "launch", cheat)
-    assert variants.run(quick("fused")[0], device, "quick").status == "wrong"
+    monkeypatch.setattr(prototype.flash, "launch", cheat)
+    assert prototype.run(quick("fused")[0], device, "quick").status == "wrong"
 
 
 def test_every_variant_is_compared_with_the_base_kernel_fused_and_alone():
@@ -86,8 +87,8 @@ def test_every_variant_is_compared_with_the_base_kernel_fused_and_alone():
 @pytest.mark.parametrize("point", quick("pair"), ids=lambda p: f"{p['variant']}-{p['first']}")
 def test_pairs_are_timed_where_times_count(device, monkeypatch, point):
     point = {**point, "Nq": 64, "Nkv": 64}
-    assert "ratio" not in variants.run(point, device, "quick").result
-    outcome = variants.run(point, clocked(device, monkeypatch), "quick")
+    assert "ratio" not in prototype.run(point, device, "quick").result
+    outcome = prototype.run(point, clocked(device, monkeypatch), "quick")
     assert outcome.status == "ok", outcome.reason
     assert outcome.result["ratio"] > 0
 
@@ -96,14 +97,14 @@ def test_the_base_of_grouped_heads_has_a_kv_head_for_each(device, monkeypatch):
     point = next(p for p in quick("pair") if (p["variant"], p["against"]) == ("mqa", "base"))
     point = {**point, "Hq": 4, "Nq": 64, "Nkv": 64}
     heads = []
-    real = variants.flash.launch
+    real = prototype.flash.launch
 
     def watched(q, k, v, output, **options):
         heads.append(k.shape[1])
         return real(q, k, v, output, **options)
 
-    monkeypatch.setattr(variants.flash, "launch", watched)
-    variants.run(point, clocked(device, monkeypatch), "quick")
+    monkeypatch.setattr(prototype.flash, "launch", watched)
+    prototype.run(point, clocked(device, monkeypatch), "quick")
     # Judged, then each side run and recorded.
     assert heads == [1, 1, 1, 4, 4]
 
@@ -113,12 +114,12 @@ def test_a_measured_overhead_is_said_per_token():
     result = {"ratio": 1.05, "ratio_low": 1.04, "ratio_high": 1.06, "cv": 0.02, "blocks": 6}
     result |= {"verdict": "slower", "p_value": 1e-6, "kernel_hash": "h"}
     result |= {"a_us": 1050.0, "b_us": 1000.0}
-    (finding,) = variants.conclude([row_of("variants", point, M4, Outcome(result=result))])
+    (finding,) = prototype.conclude([row_of("variants", point, M4, Outcome(result=result))])
     assert "alibi fused is slower than the base kernel on Apple M4" in finding.title
     # 50 us over 512 tokens.
     assert "+0.0977 us a query token" in finding.content
 
 
 def test_the_prototype_is_found_by_its_name():
-    assert load("variants") is variants.PROTOTYPE
-    assert variants.conclude([]) == []
+    assert load("variants") is prototype.PROTOTYPE
+    assert prototype.conclude([]) == []

@@ -1,4 +1,4 @@
-"""A warp that runs the lines which msl/mma.py writes, on the host: each value is one of 32 lanes.
+"""A warp on the host for the lines that tensor_core/emit_mma.py writes: values have 32 lanes.
 
 The tensor core is taken to be exact within an instruction and to round once, so what a test sees
 is what the lines themselves lose.

@@ -6,7 +6,7 @@
 
 namespace attnproto::cpu {
 
-// The numbers are the ones msl/include/attnproto_simd.h passes.
+// The numbers are the ones attnproto/simd.h passes.
 enum Reduction : uint32_t { kSum, kProduct, kMin, kMax, kAnd, kOr, kXor };
 
 template <Reduction op, class T>

@@ -1,4 +1,4 @@
-// What the lanes of kernels compiled to count do (python/attnproto/msl/counts.py).
+// What the lanes of kernels compiled to count do (python/attnproto/measure/dynamic_counts.py).
 //
 // Lanes run one after the other, so each leaves a trace: the segments of code it ran and
 // the addresses it used. When a threadgroup has ended, the traces of a simdgroup are run
@@ -18,7 +18,7 @@ namespace attnproto::cpu {
 
 struct Threadgroup;
 
-// Written into the object file by msl/counts.py.
+// Written into the object file by measure/dynamic_counts.py.
 struct CountedSegment {
   uint32_t order;  // rises along the code; a turn of a loop ends at its highest
   uint32_t first_access, accesses;

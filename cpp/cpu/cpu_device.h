@@ -16,7 +16,7 @@ std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned t
                                  bool validate = false);
 
 // What kernels compiled to count did since the last call, over all threads, by their
-// descriptions (python/attnproto/msl/counts.py).
+// descriptions (python/attnproto/measure/dynamic_counts.py).
 std::map<std::string, cpu::Counted> take_counts(Device& cpu_device);
 
 }  // namespace attnproto

@@ -25,7 +25,7 @@ inline constexpr uint32_t kMaxThreads = 1024;
 inline constexpr size_t kMaxThreadgroupMemory = 32768;
 inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
 // Operands and results of one batch of matrix operations, 8x8 floats each.
-// python/attnproto/msl/batch.py cuts its batches to fit.
+// python/attnproto/compiler/passes/batch_matrix_products.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
 
 // The lane's state; in lockstep the first lane's.
@@ -44,7 +44,7 @@ struct Fiber {
   Simdgroup* simdgroup;
 };
 // A kernel in lockstep finds the lanes of its simdgroup by this distance
-// (python/attnproto/msl/lockstep/offsets.py).
+// (python/attnproto/compiler/analysis/lane_offsets.py).
 static_assert(sizeof(Fiber) == 48);
 
 // Every lane writes only its own element of `in` and `source` before it parks and
@@ -114,14 +114,14 @@ struct Threadgroup {
 Fiber& self();
 
 // Parks the calling lane until its simdgroup's active lanes have arrived. Places rise
-// along the code (python/attnproto/msl/meetings.py).
+// along the code (python/attnproto/compiler/passes/number_rendezvous.py).
 void rendezvous(Fiber& lane, uint32_t place, Operation operation, const void* argument = nullptr);
 void threadgroup_barrier(Fiber& lane, uint32_t place);
 // Ends the run of the calling lane's threadgroup, whose fault is set.
 [[noreturn]] void abandon(Fiber& lane);
 
 // Ends the run where the calling lane's stack is nearly used up: a function that calls itself
-// asks (msl/recursion.py).
+// asks (compiler/passes/define_arithmetic.py).
 bool too_deep(Fiber& lane);
 void check_depth(Fiber& lane);
 inline constexpr char kNoMemory[] =

@@ -26,7 +26,7 @@ class CpuPipeline final : public Pipeline {
   PipelineInfo info_;
 };
 
-// As the kernel reads it (msl/include/attnproto/functions.h): how many, then their addresses.
+// As the kernel reads it (attnproto/functions.h): how many, then their addresses.
 class CpuTable final : public FunctionTable {
  public:
   CpuTable(uint64_t pipeline, const std::vector<uint64_t>& addresses);

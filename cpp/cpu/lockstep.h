@@ -1,4 +1,4 @@
-// What a kernel calls that runs a whole simdgroup at once (python/attnproto/msl/lockstep).
+// What a kernel calls that runs a whole simdgroup at once (python/attnproto/compiler/vectorize).
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,7 @@
 namespace attnproto {
 namespace {
 
-constexpr uint32_t kVersion = 1;  // _EXPORTED_VERSION of msl/ptx.py
+constexpr uint32_t kVersion = 1;  // _EXPORTED_VERSION of compiler/targets/nvptx.py
 const std::string kComment = "// ";
 
 [[noreturn]] void refuse(const std::string& found, const std::string& needs) {

@@ -15,7 +15,7 @@ namespace {
 constexpr int kMaxThreadsPerBlock = 0;
 constexpr int kErrorLogBuffer = 5, kErrorLogBytes = 6;
 constexpr int kPtx = 1;
-// The addresses of a module's linked functions, in their order (msl/ptx.py).
+// The addresses of a module's linked functions, in their order (compiler/targets/nvptx.py).
 constexpr const char* kTableSymbol = "attn_table";
 
 [[noreturn]] void refuse(const std::string& why) {

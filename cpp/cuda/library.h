@@ -48,7 +48,7 @@ class CudaPipeline final : public Pipeline {
   Code code_[2];  // for aligned buffers; for any, compiled when it is first wanted
 };
 
-// As the kernel reads it (msl/include/attnproto/functions.h): how many, then their addresses.
+// As the kernel reads it (attnproto/functions.h): how many, then their addresses.
 class CudaTable final : public FunctionTable {
  public:
   CudaTable(std::shared_ptr<Context> context, const CudaPipeline* pipeline,

@@ -12,12 +12,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from .device import (
-    Buffer,
-    Device,
-    Dispatch,
-    Timing,
-)
+from .device.device import Buffer, Device, Dispatch, Timing
+from .device.discovery import DeviceSummary, devices, open_device
+from .device.library import Call, FunctionTable, Input, Library, Pipeline
 from .errors import (
     ArchiveRefused,
     AttnprotoError,
@@ -34,15 +31,13 @@ from .errors import (
     ValidationError,
     WrongResult,
 )
-from .library import Call, FunctionTable, Input, Library, Pipeline
-from .opening import DeviceSummary, devices, open_device
 
 if TYPE_CHECKING:
-    from . import archive
+    from .compiler.lint.lint import lint
+    from .device import archive
     from .kernels.flash import flash_attention
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
-    from .msl.lint import lint
 
 __version__ = "0.1.0"
 
@@ -50,7 +45,7 @@ __version__ = "0.1.0"
 _OPERATIONS = {
     "flash_attention": ".kernels.flash",
     "linear_attention": ".kernels.linear",
-    "lint": ".msl.lint",
+    "lint": ".compiler.lint.lint",
     "paged_attention": ".kernels.paged",
 }
 _MODULES = ("archive",)

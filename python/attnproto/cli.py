@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +38,7 @@ def run(
     limit_s: float | None = None,
     protocol: str | None = None,
     fleet: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
 
@@ -58,13 +57,15 @@ def run(
         limit_s: Seconds one point may take.
         protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
-        jobs: Processes that compile and judge side by side; one at a time has the device. Times
-            are then those of a busy machine: of compilation surely, and where processors and GPU
-            share memory and power, as on a Mac, perhaps of kernels.
+        jobs: Processes that compile and judge side by side; one at a time has the device. Left out,
+            as many as there are cores on the cpu device, one elsewhere. Times are then those of a
+            busy machine: of compilation surely, and where processors and GPU share memory and
+            power, as on a Mac, perhaps of kernels.
     """
     if list_:
         return _list()
-    from .run import UsageError, make_plan, run_plan
+    from .commands.run import run_plan
+    from .sweep.plan import UsageError, make_plan
 
     if quick and full:
         raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
@@ -94,7 +95,7 @@ def run(
 
 
 def _read(path: Path) -> str:
-    from .run import UsageError
+    from .sweep.plan import UsageError
 
     try:
         return path.read_text(encoding="utf-8")
@@ -105,14 +106,11 @@ def _read(path: Path) -> str:
 
 
 def _list() -> int:
-    from .prototypes import REGISTRY, is_built, load
+    from .prototypes.registry import REGISTRY, load
 
     for line in REGISTRY:
-        if is_built(line.name):
-            points = load(line.name).points
-            state = f"{len(points('quick'))} points quick, {len(points('full'))} full"
-        else:
-            state = "not built yet"
+        points = load(line.name).points
+        state = f"{len(points('quick'))} points quick, {len(points('full'))} full"
         print(f"{line.number}  {line.name:<10} {state:<32} {line.question}")
     return 0
 
@@ -124,7 +122,7 @@ def report(folder: Path) -> int:
     Args:
         folder: Holds points.jsonl.
     """
-    from .run import conclude
+    from .commands.conclude import conclude
 
     _require_points(folder)
     print(f"report: {conclude(folder).report}")
@@ -147,7 +145,7 @@ def compare(
         margin: Largest difference called equal, as a fraction.
         fail_on_regression: End with exit code 1 when a point got wrong or slower.
     """
-    from .compare import compare_folders, compare_with_revision, render
+    from .commands.compare import compare_folders, compare_with_revision, render
 
     _require_points(before)
     if Path(after).is_dir():
@@ -166,7 +164,7 @@ def selftest(*, seed: int = 0) -> int:
     Args:
         seed: Of the synthetic samples.
     """
-    from .selftest import run_selftest
+    from .commands.selftest import run_selftest
 
     checks = run_selftest(seed)
     for check in checks:
@@ -181,7 +179,7 @@ def reverify(folder: Path) -> int:
     Args:
         folder: A results folder with findings.jsonl.
     """
-    from .reverify import reverify as again
+    from .commands.reverify import reverify as again
 
     _require_points(folder)
     marks = again(folder)
@@ -204,7 +202,7 @@ def kb_import(
         db: A GPU Forge SQLite file, created if absent.
         command: GPU Forge's kb command, instead of --db.
     """
-    from . import kb as base
+    from .results import kb as base
 
     if (db is None) == (command is None):
         raise base.KbError(
@@ -227,8 +225,8 @@ def kb_export(db: Path, out: Path) -> int:
         db: A GPU Forge SQLite file.
         out: The findings file to write.
     """
-    from .findings import write_findings
-    from .kb import export_from_database
+    from .results.findings import write_findings
+    from .results.kb import export_from_database
 
     findings = export_from_database(db)
     write_findings(out, findings)
@@ -243,7 +241,7 @@ def lint(file: Path) -> int:
     Args:
         file: MSL; the files that it includes are looked for beside it.
     """
-    from .msl.lint import lint as check
+    from .compiler.lint.lint import lint as check
 
     found = check(_read(file), folder=file.resolve().parent)
     for one in found:
@@ -253,9 +251,43 @@ def lint(file: Path) -> int:
     return FAILED if errors else 0
 
 
+@app.command(name="compile")
+def compile_(
+    file: Path,
+    *,
+    kernel: str = "",
+    constant: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    emit: str = "ir",
+    print_after: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    stop_after: str = "",
+    target: str = "",
+) -> int:
+    """Show what the compiler makes of one kernel; nothing is run.
+
+    Args:
+        file: MSL; its own includes are looked for beside it.
+        kernel: Its name; need not be given where the file has one kernel.
+        constant: A function constant by index or name, such as "0=64" or "causal=true"; may be
+            repeated.
+        emit: ir (optimised LLVM IR of one lane), vector-ir (of a simdgroup, as the lockstep engine
+            runs it), asm (this machine's assembly), ptx, or sass-registers (registers and
+            instruction counts of an NVIDIA GPU; needs the extra attnproto[sass]).
+        print_after: A pass whose outcome is shown as well; may be repeated. A name that is no pass
+            brings the list of them.
+        stop_after: The last pass to run; its outcome is shown in place of what --emit says.
+        target: host, a GPU such as sm_90, or MACHINE-SYSTEM:PROCESSOR such as
+            aarch64-apple-macosx:apple-m1; as --emit needs it by default.
+    """
+    from .commands.compile import Asked, compile_kernel
+
+    asked = Asked(file, kernel, constant, emit, print_after, stop_after, target)
+    compile_kernel(asked, print)
+    return 0
+
+
 def _require_points(folder: Path) -> None:
-    from .run import UsageError
-    from .store import POINTS
+    from .results.store import POINTS
+    from .sweep.plan import UsageError
 
     if not (folder / POINTS).is_file():
         raise UsageError(
@@ -263,8 +295,7 @@ def _require_points(folder: Path) -> None:
         )
 
 
-if importlib.util.find_spec("attnproto.doctor") is not None:
-    app.command("attnproto.doctor:doctor", name="doctor")
+app.command("attnproto.commands.doctor.checks:doctor", name="doctor")
 
 
 def guarded(call: App, words: list[str] | None = None) -> int:

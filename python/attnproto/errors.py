@@ -22,6 +22,10 @@ class KernelCompileError(AttnprotoError):
     """The kernel text, its name or its function constants were refused."""
 
 
+class InternalError(KernelCompileError):
+    """The compiler failed on its own bug; the message names the pass and the kernel."""
+
+
 class DispatchError(AttnprotoError):
     """A dispatch broke a rule of the device, or the kernel faulted while running."""
 

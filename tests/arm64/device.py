@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 from attnproto import _core
-from attnproto.device import Buffer, Device, Dispatch, Timing, _axes
-from attnproto.library import Library, Pipeline, describe
-from attnproto.msl import clang
-from attnproto.msl.export import shared_object
-from attnproto.msl.front_end import NativeFrontEnd
+from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.compiler.targets.shared_object import shared_object
+from attnproto.device.device import Buffer, Device, Dispatch, Timing, _axes
+from attnproto.device.library import Library, Pipeline, describe
 
 # Debian's C library for arm64, which lies beside this machine's own.
 ROOT = Path("/usr/aarch64-linux-gnu")
-TARGET = clang.target("aarch64", "unknown-linux-gnu", "apple-m1")
+TARGET = processor_target("aarch64", "unknown-linux-gnu", "apple-m1")
 
 
 class _Library(Library):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attnproto import _core, rust
-from attnproto.device import Device
+from attnproto import _core
+from attnproto.device.device import Device
 from attnproto.errors import (
     DeviceLost,
     DeviceUnavailable,
@@ -23,6 +23,7 @@ from attnproto.errors import (
     GpuTimeout,
     KernelCompileError,
 )
+from attnproto.prototypes import rust_crates
 
 # Loaded before the device asks for it: the name libcuda.so.1 is then the double's.
 DOUBLE = ctypes.CDLL(os.environ["ATTNPROTO_CUDA_DOUBLE"])
@@ -254,7 +255,7 @@ attn_launch_0 scale 0 64 3
 
 @pytest.fixture
 def library() -> ctypes.CDLL:
-    path = rust.library_path()
+    path = rust_crates.library_path()
     if path is None:
         pytest.skip("no libattnproto here: a cross or sanitized build has none")
     opened = ctypes.CDLL(str(path))

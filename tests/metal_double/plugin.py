@@ -10,16 +10,17 @@ import gc
 import re
 
 import pytest
-from attnproto import _core, opening
-from attnproto.msl.front_end import NativeFrontEnd
+from attnproto import _core
+from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.device import discovery
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _kernels_on_the_cpu():
-    _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), opening.cpu_threads()))
+    _core.metal_double.use(_core.open_cpu(NativeFrontEnd(), discovery.cpu_threads()))
     yield
     _core.metal_double.use(None)
-    opening._opened.__wrapped__.cache_clear()
+    discovery._opened.__wrapped__.cache_clear()
     gc.collect()
 
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import attnproto
 from attnproto.errors import KernelCompileError, ValidationError
-from attnproto.kernels import registry
+from attnproto.kernels import text as registry
 
 from planted_bugs import Bug, corpus
 from planted_bugs.families import FAMILIES
@@ -96,7 +96,7 @@ def outcome(bug: Bug, checks: str, *, validate: bool = False) -> tuple[str, str]
     """Run "usual", "tests" or both in a process of their own."""
     # From a process that has compiled nothing, so that no kernel is remembered.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["planted_bugs.families", "attnproto.msl.front_end"])
+    context.set_forkserver_preload(["planted_bugs.families", "attnproto.compiler.targets.host"])
     mine, theirs = context.Pipe(duplex=False)
     cache = os.environ.get("ATTNPROTO_CACHE_DIR", "")
     process = context.Process(target=_child, args=(bug, checks, validate, cache, theirs))

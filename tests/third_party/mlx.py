@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from attnproto import Device, Dispatch
-from attnproto.msl import cache
+from attnproto.compiler import object_cache
 
 VERSION = "0.32.4"
 WHEEL = f"mlx_metal-{VERSION}-py3-none-macosx_15_0_arm64.whl"
@@ -33,7 +33,7 @@ class FetchError(Exception):
 
 def wheel() -> Path:
     """The wheel, from the cache or downloaded once."""
-    place = cache.folder() / "third-party" / WHEEL
+    place = object_cache.folder() / "third-party" / WHEEL
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:

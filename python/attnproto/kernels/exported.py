@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UnsupportedProblem
-from ..msl.export import export
-from .tile import default_tile
-from .variant import Variant
+from attnproto.device.export import export
+from attnproto.errors import UnsupportedProblem
+
+from .flash_tile import default_tile
+from .flash_variant import Variant
 
 INDEX = "flash.tsv"
 # Long enough for the tile that long sequences get.

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.flash import check_heads
-from attnproto.kernels.host import as_input, opened, pipeline
-from attnproto.kernels.registry import plain
+
+from .flash import check_heads
+from .launching import as_input
+from .text import plain
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 _PARAMS = struct.Struct("<3I")
 THREADS = 64

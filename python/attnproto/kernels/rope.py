@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.host import as_input, opened, pipeline
-from attnproto.kernels.registry import TemplateArgument, instantiate
-from attnproto.kernels.tile import MSL_TYPES, check_head_dimension, dtype_name
-from attnproto.kernels.variant import Rope, rope_table
+
+from .flash_tile import MSL_TYPES, check_head_dimension, dtype_name
+from .flash_variant import Rope, rope_table
+from .launching import as_input
+from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 _PARAMS = struct.Struct("<2iI")
 THREADS = 256
@@ -26,7 +29,7 @@ def launch_rope(
     """Rotate a tensor into memory of the caller and return the dispatch's timing.
 
     Args:
-        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 256.
+        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 512.
         output: contiguous, writable, the shape and type of x.
         rope: frequencies, pairing and offset.
         device: an open device.
@@ -77,7 +80,7 @@ def apply_rope(
     """Rotate the pairs of every row by its position.
 
     Args:
-        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 256.
+        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 512.
         rope: frequencies, pairing and offset; ``Rope()`` when None.
         position: position of the first token, before the offset.
         device: an open device or the name of one; ``auto`` when None.

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device.discovery import opened
+from attnproto.device.pipelines import pipeline
 from attnproto.errors import UnsupportedProblem
-from attnproto.kernels.flash import FlashProblem, pack_params
-from attnproto.kernels.host import opened, pipeline
-from attnproto.kernels.registry import TemplateArgument, instantiate
-from attnproto.kernels.tile import MSL_TYPES, dtype_name
-from attnproto.kernels.variant import Variant
+
+from .flash import FlashProblem, check_tokens, pack_params
+from .flash_tile import MSL_TYPES, dtype_name
+from .flash_variant import Variant
+from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
-    from attnproto.device import Device, Timing
+    from attnproto.device.device import Device, Timing
 
 THREADS = 64
 
@@ -25,7 +27,7 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
 
     Args:
         scores: [B, Hq, Nq, Nkv], already scaled; contiguous and writable; float16, float32 or
-            bfloat16. Masked scores become -1e38, which float16 rounds to minus infinity.
+            bfloat16. Masked scores become minus infinity.
         variant: cap, bias and masks; its rope is no concern of scores and is ignored.
         device: an open device.
 
@@ -43,6 +45,7 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
             "numpy array of rank 4 with no empty dimension; pass [batch, heads, queries, keys]"
         )
     b, hq, nq, nkv = scores.shape
+    check_tokens(max(nq, nkv))
     name = dtype_name(scores.dtype)
     variant = replace(variant, rope=None)
     problem = FlashProblem(b, hq, hq, nq, nkv, 8, name, 1.0, variant)
@@ -67,7 +70,7 @@ def shape_scores(
         device: an open device or the name of one; ``auto`` when None.
 
     Returns:
-        The shape and type of the scores; masked ones are -1e38, or minus infinity in float16.
+        The shape and type of the scores; masked ones are minus infinity.
 
     Raises:
         UnsupportedProblem: a shape or type the kernel does not shape.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import UnsupportedProblem
+from attnproto.errors import UnsupportedProblem
 
 
 def _decays(decay: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import UnsupportedProblem
+from attnproto.errors import UnsupportedProblem
+
 from .softmax import softmax_attention
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import UnsupportedProblem
+from attnproto.errors import UnsupportedProblem
 
 # Scores held at once: 2^21 FP64 values are 16 MiB, so N = 8192 never needs N x N.
 _SCORES_AT_ONCE = 1 << 21

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..problem import AttentionProblem
-from ..ulp import UlpError, ulp_error
+from attnproto.problem import AttentionProblem
+
+from .ulp import UlpError, ulp_error
 
 
 @dataclass(frozen=True)

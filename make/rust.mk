@@ -1,0 +1,49 @@
+# The Rust crates, CubeCL's generator and Burn's trait: optional, and apart from `make test`.
+# cargo downloads what Cargo.lock pins the first time; later builds need no network.
+RUST_DIR := $(CURDIR)/build/rust
+RUST_KERNELS := $(CURDIR)/build/kernels
+CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
+RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
+	  ATTNPROTO_LIBRARY=$$($(BIN)/python -c 'from attnproto.prototypes import rust_crates; print(rust_crates.library_path())')
+
+# Tests are built without optimisation, which takes minutes of Burn and is for what is timed.
+CARGO_TEST := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo test --quiet --locked --release \
+	  --manifest-path rust/Cargo.toml
+
+# NVIDIA's assembler, for counts of registers and instructions: the extra "sass".
+SASS := $(if $(filter Linux,$(shell uname -s)),nvidia-cuda-nvcc nvidia-cuda-nvdisasm)
+
+.PHONY: rust-fetch rust-build rust-test rust-sanitize rust-bench rust-lint
+
+rust-fetch:
+	@command -v cargo >/dev/null || \
+	  { echo "[make] found no cargo, needs Rust 1.92 or later; install it with rustup"; exit 1; }
+	@$(CARGO) fetch --quiet --locked --manifest-path rust/Cargo.toml || \
+	  { echo "[make] found crates that cannot be downloaded, needs a network once; run make rust-build there"; exit 1; }
+
+rust-build: rust-fetch
+	$(CARGO) build --quiet --locked --release --manifest-path rust/Cargo.toml
+
+$(RUST_KERNELS)/flash.tsv: $(VENV)/installed
+	$(BIN)/python -m attnproto.kernels.exported $(RUST_KERNELS)
+
+rust-test: rust-sanitize
+	$(RUST_ENVIRONMENT) $(CARGO_TEST)
+	$(MAKE) rust-build
+	$(if $(SASS),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SASS))
+	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py \
+	  tests/test_static_code.py $(ARGS)
+
+# The crate that holds the unsafe code, under the address sanitizer, which stable Rust has
+# behind this switch; it counts what is not given back too.
+rust-sanitize: rust-fetch $(RUST_KERNELS)/flash.tsv
+	host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	$(RUST_ENVIRONMENT) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+	  $(CARGO_TEST) -p attnproto-sys --target $$host --test library
+
+rust-bench: $(VENV)/installed rust-build
+	$(RUST_ENVIRONMENT) $(BIN)/python bench/run_all.py --only cubecl,burn --device cpu $(ARGS)
+
+rust-lint: rust-fetch
+	cargo fmt --all --check --manifest-path rust/Cargo.toml
+	$(CARGO) clippy --quiet --locked --release --all-targets --manifest-path rust/Cargo.toml -- -D warnings

@@ -1,0 +1,141 @@
+"""Running prototypes into a results folder: the part of the command line that works."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attnproto.errors import DeviceUnavailable
+from attnproto.results.row import DeviceRecord, Task, task_key
+from attnproto.results.store import POINTS, Store, read_records
+from attnproto.sweep import environment
+from attnproto.sweep.plan import Plan, label
+from attnproto.sweep.worker import run_tasks
+
+from .conclude import Finished, conclude, draw_findings
+
+
+def run_plan(plan: Plan) -> Finished:
+    """Run a plan, showing progress, then draw its findings and report.
+
+    A KeyboardInterrupt leaves every finished point on disk and says how to go on.
+
+    Raises:
+        StoreError: The folder cannot be written.
+        DeviceUnavailable: The device does not open.
+    """
+    from attnproto.sweep.progress import Progress
+
+    for line, why in plan.skipped:
+        print(f"skipped {line.name}: {why}")
+    with Store(plan.out / POINTS) as store:
+        existing = list(read_records(store.path))
+        done = {task_key(row["proto"], row["point"], row["mode"]) for row in existing}
+        todo = {task_key(task.prototype, task.point, plan.mode) for task in plan.tasks}
+        progress = Progress(len(todo), len(todo & done))
+
+        concluding = _Concluding(plan, existing)
+
+        def started(task: Task, device: DeviceRecord) -> None:
+            progress.started(label(task.prototype, task.point), device)
+
+        def ready(task: Task) -> bool:
+            why = plan.preparation.missing(task.prototype)
+            if why:
+                progress.skipped(task.prototype, why)
+            return not why
+
+        try:
+            with progress:
+                for row in _rows(plan, existing, started, ready):
+                    store.append(row)
+                    progress.finished(row)
+                    progress.concluded(row["proto"], concluding.after(row))
+        except DeviceUnavailable:
+            _discard_empty(store)
+            raise
+        except KeyboardInterrupt:
+            kept = sum(1 for _ in read_records(store.path))
+            print(
+                f"\nstopped; {kept} points are kept. Continue with:\n  {resume_command(plan)}",
+                file=sys.stderr,
+            )
+            raise
+    return conclude(plan.out)
+
+
+class _Concluding:
+    """What can be said of a prototype as soon as its last point has its row."""
+
+    def __init__(self, plan: Plan, existing: list[dict[str, Any]]) -> None:
+        self._rows = {task_key(r["proto"], r["point"], r["mode"]): r for r in existing}
+        self._waiting: dict[str, set[str]] = {}
+        for task in plan.tasks:
+            key = task_key(task.prototype, task.point, plan.mode)
+            if key not in self._rows:
+                self._waiting.setdefault(task.prototype, set()).add(key)
+
+    def after(self, row: dict[str, Any]) -> list[Any]:
+        """Take a row; findings of its prototype if it was the last."""
+        key = task_key(row["proto"], row["point"], row["mode"])
+        self._rows[key] = row
+        waiting = self._waiting.get(row["proto"], set())
+        waiting.discard(key)
+        if waiting:
+            return []
+        return draw_findings(r for r in self._rows.values() if r["proto"] == row["proto"])
+
+
+def _rows(
+    plan: Plan,
+    existing: list[dict[str, Any]],
+    started: Callable[[Task, DeviceRecord], None],
+    ready: Callable[[Task], bool],
+) -> Iterator[dict[str, Any]]:
+    if plan.fleet is not None:
+        from attnproto.sweep.fleet import run_fleet
+
+        return run_fleet(
+            tuple(filter(ready, plan.tasks)),
+            address=plan.fleet,
+            kind=plan.device,
+            mode=plan.mode,
+            rows=existing,
+            opener=plan.opener,
+        )
+    made_with = environment.describe()
+    if plan.jobs > 1:
+        made_with["jobs"] = plan.jobs
+    return run_tasks(
+        plan.tasks,
+        kind=plan.device,
+        mode=plan.mode,
+        environment=made_with,
+        done=[row["key"] for row in existing],
+        opener=plan.opener,
+        started=started,
+        jobs=plan.jobs,
+        ready=ready,
+    )
+
+
+def _discard_empty(store: Store) -> None:
+    """Remove what a run that never began left behind: an empty file and its new folder."""
+    if store.path.stat().st_size == 0:
+        store.close()
+        store.path.unlink()
+        if not any(store.path.parent.iterdir()):
+            store.path.parent.rmdir()
+
+
+def resume_command(plan: Plan) -> str:
+    """Return the command that goes on with a run."""
+    program = sys.argv[0]
+    words = [w for w in sys.argv[1:] if w != "--resume"]
+    if not any(word.split("=")[0] == "--out" for word in words):
+        words += ["--out", str(plan.out)]
+    call = ["python", program] if program.endswith(".py") else [Path(program).name]
+    return shlex.join([*call, *words, "--resume"])

@@ -1,0 +1,1 @@
+"""From IR to machine code, and the files that keep it."""

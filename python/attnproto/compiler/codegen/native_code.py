@@ -1,0 +1,116 @@
+"""LLVM's part of the way to this process's machine code: its pipelines, its code generator."""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+
+from attnproto.compiler.ir import symbols
+from attnproto.compiler.ir.llvm import initialise, lock, run_pipeline, target_machine
+from attnproto.compiler.ir.runtime_calls import is_entry
+from attnproto.compiler.target import Target
+
+# Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
+# code generator spills and for the engine.
+MAX_FRAME_BYTES = 48 * 1024
+
+# Vector instructions that the code generator optimises within a second. More take several, and
+# would run at most a third faster for it.
+MAX_TUNED = 12_000
+
+
+_engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
+
+
+def clean_up(text: str, target: Target) -> str:
+    """LLVM's short pipeline, after passes that leave work behind."""
+    initialise()
+    with lock:
+        return run_pipeline(text, target_machine(2, target), 1)
+
+
+def regular(text: str, target: Target) -> str:
+    """What vectorise needs: names, one form of loops, no switch."""
+    initialise()
+    with lock:
+        machine = target_machine(2, target)
+        module = llvm.parse_assembly(text)
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_lower_switch_pass()
+        passes.add_loop_simplify_pass()
+        passes.add_lcssa_pass()
+        passes.add_instruction_namer_pass()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+        return str(module)
+
+
+def simplify_vectors(text: str, target: Target) -> llvm.ModuleRef:
+    """A vectorised module without what vectorise need not care about."""
+    initialise()
+    with lock:
+        machine = target_machine(2, target)
+        module = llvm.parse_assembly(text)
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+        return module
+
+
+def _prepared(
+    ir: str | llvm.ModuleRef, target: Target, limit: int | None
+) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    """A module and its code generator, which takes its time where that is no more than a second.
+
+    Objects of both engines may be linked to one file: only entries are seen.
+    """
+    module = llvm.parse_assembly(ir) if isinstance(ir, str) else ir
+    tuned = limit is None or limit >= sum(
+        len(list(block.instructions)) for f in module.functions for block in f.blocks
+    )
+    if target.linked:
+        for value in [*module.global_variables, *module.functions]:
+            if not value.is_declaration and not is_entry(value.name):
+                value.linkage = "internal"
+    return module, target_machine(2 if tuned else 0, target)
+
+
+def compile_object(ir: str | llvm.ModuleRef, target: Target, limit: int | None = None) -> bytes:
+    """A module after all passes to an object file.
+
+    Args:
+        ir: the module.
+        target: what the code is for.
+        limit: most instructions that are optimised once more; None: any number.
+    """
+    initialise()
+    with lock:
+        module, machine = _prepared(ir, target, limit)
+        code = machine.emit_object(module)
+    symbols.check(code)
+    return code
+
+
+def assembly(ir: str | llvm.ModuleRef, target: Target, limit: int | None = None) -> str:
+    """The code of ``compile_object`` as the assembler's text."""
+    initialise()
+    with lock:
+        module, machine = _prepared(ir, target, limit)
+        return machine.emit_assembly(module)
+
+
+def load(object_file: bytes, symbols: list[str]) -> list[int]:
+    """Load an object file into this process.
+
+    Returns:
+        The address of each symbol.
+    """
+    initialise()
+    with lock:
+        empty = llvm.parse_assembly("")
+        engine = llvm.create_mcjit_compiler(empty, target_machine(0))
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(object_file))
+        engine.finalize_object()
+        addresses = [engine.get_function_address(symbol) for symbol in symbols]
+        _engines.append(engine)
+    return addresses

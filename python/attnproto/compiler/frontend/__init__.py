@@ -1,0 +1,1 @@
+"""From MSL to LLVM IR: lexer, rewriting, entry points, clang."""

@@ -1,0 +1,190 @@
+"""The compiler: which clang is used, and how it is called."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from attnproto.compiler.ir.debug_lines import SOURCE
+from attnproto.compiler.target import Target
+from attnproto.errors import DeviceUnavailable, KernelCompileError
+
+HEADERS = Path(__file__).parents[1] / "headers"
+_OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
+
+_LANGUAGE = [
+    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc",
+    # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
+    "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
+    "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    # A loop that never ends and a null pointer are met when the kernel runs, not assumed away.
+    "-fno-finite-loops", "-fno-delete-null-pointer-checks",
+    "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
+]  # fmt: skip
+_PREPROCESS = [
+    "-x", "c++", "-std=c++17", "-E", "-undef", "-nostdinc",
+    "-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
+    "-fno-color-diagnostics",
+]  # fmt: skip
+_UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\n]*)$")
+_UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
+_NOTE = re.compile(r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: note: ")
+_MOST_SAID = 8
+_OWN_FILES = ("entry", "<stdin>")
+_OWN = re.compile(r"\battn_|too many errors emitted")
+_SPELLINGS = [
+    (re.compile(ours), theirs)
+    for ours, theirs in (
+        (r"__private\b", "thread"), (r"__global\b", "device"), (r"__local\b", "threadgroup"),
+        (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"), (r" \(aka 'bfloat'\)", ""),
+        (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
+        (r"attn_(?:name|derived)_(\w+)", r"\1"),
+    )
+]  # fmt: skip
+_NARROWING = re.compile(
+    r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: warning: implicit conversion .*'float' to 'bfloat'",
+    re.M,
+)
+_MESSAGE = re.compile(r"^(?:(?P<file>[^:\n]*):(?P<line>\d+):\d+: )?(?:fatal )?error: (?P<text>.*)$")
+
+
+@functools.cache
+def compiler() -> tuple[str, ...]:
+    """The command that is clang: ATTNPROTO_CLANG, the ziglang package's, or one on the path.
+
+    Raises:
+        DeviceUnavailable: there is none.
+    """
+    chosen = os.environ.get("ATTNPROTO_CLANG")
+    if chosen:
+        if not shutil.which(chosen):
+            raise DeviceUnavailable(
+                f"[msl] found ATTNPROTO_CLANG={chosen}, needs the name of a program; "
+                "unset it or correct it"
+            )
+        return (chosen,)
+    spec = importlib.util.find_spec("ziglang")
+    if spec and spec.submodule_search_locations:
+        zig = Path(spec.submodule_search_locations[0]) / "zig"
+        if zig.exists():
+            return (str(zig), "clang")
+    for version in range(_NEWEST, _OLDEST - 1, -1):
+        found = shutil.which(f"clang-{version}")
+        if found:
+            return (found,)
+    found = shutil.which("clang")
+    if found and _OLDEST <= _major((found,)) <= _NEWEST:
+        return (found,)
+    raise DeviceUnavailable(
+        "[msl] found no compiler for kernels, needs clang 19 to 22; run "
+        "`pip install ziglang`, or set ATTNPROTO_CLANG to a clang"
+    )
+
+
+def _major(command: tuple[str, ...]) -> int:
+    text = subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
+    match = re.search(r"version (\d+)", text)
+    return int(match.group(1)) if match else 0
+
+
+@functools.cache
+def compiler_version() -> str:
+    """What compiled code depends on: the ziglang package's version, or ``clang --version``."""
+    if compiler()[1:] == ("clang",):
+        return "ziglang " + importlib.metadata.version("ziglang")
+    done = subprocess.run([*compiler(), "--version"], capture_output=True, text=True)
+    return done.stdout.split("\n", 1)[0].strip()
+
+
+def _run(arguments: list[str], text: str) -> str:
+    return _completed(arguments, text).stdout
+
+
+def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
+    command = [*compiler(), *arguments]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
+    except OSError as error:
+        raise DeviceUnavailable(
+            f"[msl] found {command[0]}, which does not start: {error}"
+        ) from None
+    if done.returncode:
+        raise KernelCompileError(_explain(done.stderr))
+    return done
+
+
+def _explain(stderr: str) -> str:
+    """The first errors, by the user's lines and in MSL's words."""
+    found: list[tuple[str, str]] = []
+    for line in stderr.split("\n"):
+        match, note = _MESSAGE.match(line), _NOTE.match(line)
+        if match:
+            found.append((_place(match), _in_msl(match["text"])))
+        elif note and found and not found[-1][0]:  # an error of a header: who asked for it
+            found[-1] = (_place(note), found[-1][1])
+    # What is the library's own is the consequence of what the user's text says.
+    said = [
+        (place, text) for place, text in dict.fromkeys(found) if place or not _OWN.search(text)
+    ] or found
+    message = "; ".join(place + text for place, text in said[:_MOST_SAID])
+    return f"[msl] {message or stderr.strip()[-500:]}"
+
+
+def _place(match: re.Match) -> str:
+    file = match["file"]
+    if not file or file in _OWN_FILES or file.startswith(str(HEADERS)):
+        return ""
+    return f"line {match['line']}: " if file == SOURCE else f"in {file}, line {match['line']}: "
+
+
+def _in_msl(text: str) -> str:
+    for ours, theirs in _SPELLINGS:
+        text = ours.sub(theirs, text)
+    return text
+
+
+def preprocess(text: str, folder: Path | None = None) -> str:
+    """Expand macros and includes, those of ``folder`` too; line markers stay."""
+    search = ["-I", str(HEADERS / "preprocess"), *(["-I", str(folder)] if folder else [])]
+    # A pragma's words are not expanded, a line's are.
+    marked = _UNROLL.sub(r"attn_unroll \1 attn_unroll_end", text.removeprefix("\ufeff"))
+    done = _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{marked}')
+    return _UNROLLED.sub(r"#pragma unroll \1", done)
+
+
+def to_ir(text: str, target: Target) -> str:
+    """C++ for OpenCL to unoptimised LLVM IR, as text."""
+    return _run(_to_ir(target), text)
+
+
+def messages(text: str, target: Target) -> str:
+    """What clang says of a text that it does not take, with the ranges of operands."""
+    arguments = [a for a in _to_ir(target) if not a.startswith("-ferror-limit")]
+    arguments += ["-fsyntax-only", "-ferror-limit=0", "-fdiagnostics-print-source-range-info"]
+    arguments += ["-fno-caret-diagnostics", "-ftemplate-backtrace-limit=1"]
+    command = [*compiler(), *arguments]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
+    return done.stderr if done.returncode else ""
+
+
+def to_ir_warning(text: str, target: Target) -> tuple[str, list[tuple[str, int]]]:
+    """As ``to_ir``, with file and line of every implicit conversion from float to bfloat."""
+    done = _completed([*_to_ir(target), "-Wimplicit-float-conversion"], text)
+    found = _NARROWING.finditer(done.stderr)
+    # Those of the headers are the headers' own.
+    own = [(m["file"], int(m["line"])) for m in found if not m["file"].startswith(str(HEADERS))]
+    return done.stdout, own
+
+
+def _to_ir(target: Target) -> list[str]:
+    return [
+        *_LANGUAGE, "-target", target.triple, *target.options,
+        "-I", str(HEADERS / "include"), "-O2", "-Xclang", "-disable-llvm-passes",
+        "-emit-llvm", "-S", "-o", "-", "-",
+    ]  # fmt: skip

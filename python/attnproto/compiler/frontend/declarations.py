@@ -1,0 +1,110 @@
+"""Where a declaration ends, what kind it is, and the landmarks on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, split_commas
+from .rewrite_code import SPACES
+
+
+@dataclass
+class Declaration:
+    """One declaration: where it ends, and the landmarks found on the way."""
+
+    kind: str  # namespace, class, function or plain
+    end: int  # index after it
+    head: list[Token]  # up to its body, without attributes
+    attributes: list[list[Token]]
+    body: tuple[int, int] | None = None  # of the braces
+    parameters: tuple[int, int] | None = None  # of the parentheses
+    initialiser: int | None = None  # of a constructor's ':'
+
+
+def find_declaration(t: list[Token], start: int) -> Declaration:
+    """The declaration that begins at ``start``, up to its ``;`` or its body's end."""
+    attributes: list[list[Token]] = []
+    head: list[Token] = []
+    parameters = initialiser = None
+    class_key = equals = False
+    j = start
+
+    def found(kind: str, end: int, body: tuple[int, int] | None = None) -> Declaration:
+        return Declaration(kind, end, head, attributes, body, parameters, initialiser)
+
+    while j < len(t):
+        token = t[j]
+        if is_attribute(t, j):
+            end = close_of(t, j)
+            attributes.append(t[j + 2 : end - 1])
+            j = end + 1
+            continue
+        end = j
+        if token == "<" and j > start and t[j - 1].kind == "name" and not equals:
+            end = angle_close(t, j) or j
+        elif token == "operator":
+            end = j + 2 if t[j + 1] == "(" else j
+            while t[end + 1] != "(":
+                end += 1
+        elif token.text in ("(", "["):
+            end = close_of(t, j)
+            before = t[j - 1].text if j > start else ""
+            callable_before = before not in ("alignas", "__attribute__", "decltype", "noexcept")
+            if token == "(" and not equals and initialiser is None and callable_before:
+                parameters = (j, end)
+        elif token == "=":
+            equals = True
+        elif token.text in ("struct", "class", "union", "enum") and parameters is None:
+            class_key = True
+        elif token == ":" and parameters and not class_key and initialiser is None:
+            initialiser = j
+        elif token == ";":
+            return found("plain", j + 1)
+        elif token == "{":
+            end = close_of(t, j)
+            words = {h.text for h in head}
+            if "namespace" in words or _is_linkage(head):
+                return found("namespace", end + 1, (j, end))
+            in_list = initialiser is not None and (t[j - 1].kind == "name" or t[j - 1] == ">")
+            if class_key and parameters is None and not equals:
+                after = end + 1
+                while t[after] != ";":
+                    after += 1
+                return found("class", after + 1, (j, end))
+            if parameters and not equals and not in_list:
+                return found("function", end + 1, (j, end))
+        elif token == "}":
+            raise RewriteError(token.line, "'}' without its '{'")
+        head += t[j : end + 1]
+        j = end + 1
+    raise RewriteError(t[start].line, "the declaration that begins here never ends")
+
+
+def _is_linkage(head: list[Token]) -> bool:
+    """Whether it is ``extern "C"`` and no declaration."""
+    return len(head) == 2 and head[0] == "extern" and head[1].kind == "string"
+
+
+def without_linkage(head: list[Token]) -> list[Token]:
+    """A declaration without its ``extern "C"``."""
+    return head[2:] if _is_linkage(head[:2]) else head
+
+
+def is_linkable(d: Declaration) -> bool:
+    """Whether other pipelines may link the function."""
+    return any(a[:1] in (["visible"], ["stitchable"]) for a in d.attributes)
+
+
+def check_pointers(t: list[Token], d: Declaration) -> None:
+    """Refuse a pointer parameter without an address space, as Metal does."""
+    for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):
+        end = next((i for i in range(len(parameter)) if is_attribute(parameter, i)), None)
+        parameter = parameter[:end]
+        words = {w.text for w in parameter}
+        stars = [w for w in parameter if w == "*"]
+        if stars and not words & set(SPACES) and "auto" not in words and "=" not in words:
+            raise RewriteError(
+                stars[0].line,
+                f"pointer parameter '{parameter[-1].text}' has no address space; write "
+                "device, constant, threadgroup or thread before its type",
+            )

@@ -1,0 +1,161 @@
+"""Tokens of a preprocessed MSL text, each knowing the line it came from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from . import literals
+
+_TOKEN = re.compile(
+    r"""
+      (?P<line>^[ \t]*\#[ \t]*(?:line[ \t]+)?\d+[^\n]*$)
+    | (?P<directive>^[ \t]*\#[^\n]*$)
+    | (?P<newline>\n)
+    | (?P<space>[ \t\r\f\v]+|\\\n)
+    | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    | (?P<number>\.?\d(?:[eEpP][+-]|['\w.])*)
+    | (?P<name>[^\W\d]\w*)
+    | (?P<mark>::|->\*?|<<=|\.\.\.|&&|\|\||[-+*/%&|^=!<>]=|\+\+|--|<<|.)
+    """,
+    re.M | re.X,
+)
+_LINE = re.compile(r'#\s*(?:line\s+)?(\d+)(?:\s+"([^"]*)")?')
+_CLOSE = {"(": ")", "[": "]", "{": "}"}
+
+
+class RewriteError(Exception):
+    """The text is not MSL that can be rewritten; carries the line."""
+
+    def __init__(self, line: int, message: str):
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token; ``kind`` is directive, string, number, name or mark."""
+
+    kind: str
+    text: str
+    file: str
+    line: int
+    # True where no white space stood before it: `>>` and `>=` are lexed as single marks.
+    glued: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        return self.text == (other.text if isinstance(other, Token) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+def tokenize(text: str) -> list[Token]:
+    """Split a preprocessed text, following its line markers."""
+    file, line, glued = "", 1, False
+    tokens: list[Token] = []
+    for match in _TOKEN.finditer(text):
+        kind, word = match.lastgroup, match.group()
+        if kind == "line":
+            marker = _LINE.match(word.strip())
+            line = int(marker.group(1)) - 1
+            file = marker.group(2) if marker.group(2) is not None else file
+        elif kind == "newline":
+            line, glued = line + 1, False
+        elif kind == "space":
+            line, glued = line + word.count("\n"), False
+        else:
+            spelled = literals.single(word) if kind == "number" else word.strip()
+            tokens.append(Token(kind, spelled, file, line, glued))
+            glued = True
+    return tokens
+
+
+def made(text: str, near: Token) -> Token:
+    """A token the rewriter adds, at the place of ``near``."""
+    return Token("made", text, near.file, near.line)
+
+
+def untokenize(tokens: list[Token]) -> str:
+    """Back to text, with ``#line`` directives so that messages name the user's lines."""
+    out: list[str] = []
+    file, line = None, 0
+    for token in tokens:
+        if token.kind == "directive":
+            out.append(f'\n#line {token.line} "{token.file}"\n{token.text}\n')
+            file, line = token.file, token.line + 1
+            continue
+        if token.file != file or not line <= token.line <= line + 8:
+            out.append(f'\n#line {token.line} "{token.file}"\n')
+        elif token.line > line:
+            out.append("\n" * (token.line - line))
+        elif not (token.glued and token.text in (">", ">=", "=") and out and out[-1] in (">", "=")):
+            out.append(" ")
+        file, line = token.file, token.line
+        out.append(token.text)
+    out.append("\n")
+    return "".join(out)
+
+
+def close_of(tokens: list[Token], i: int) -> int:
+    """Index of the bracket that closes the one at ``i``."""
+    opened: list[Token] = []
+    for j in range(i, len(tokens)):
+        text = tokens[j].text
+        if text in _CLOSE:
+            opened.append(tokens[j])
+        elif text in (")", "]", "}"):
+            if _CLOSE[opened[-1].text] != text:
+                break
+            opened.pop()
+            if not opened:
+                return j
+    raise RewriteError(opened[-1].line, f"'{opened[-1].text}' is never closed")
+
+
+def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int | None:
+    """Index of the ``>`` that closes the ``<`` at ``i``; None where it is a comparison.
+
+    In an ``expression`` a logical operator between them says that it is.
+    """
+    depth, j = 0, i
+    stops = (";", ")", "]", "}", "&&", "||") if expression else (";", ")", "]", "}")
+    while j < len(tokens):
+        text = tokens[j].text
+        if text in _CLOSE:
+            j = close_of(tokens, j)
+        elif text == "<":
+            depth += 1
+        elif text == ">":
+            depth -= 1
+            if depth == 0:
+                return j
+        elif text in stops:
+            return None
+        j += 1
+    return None
+
+
+def is_attribute(tokens: list[Token], i: int) -> bool:
+    """Whether ``[[`` begins at ``i``."""
+    return tokens[i] == "[" and i + 1 < len(tokens) and tokens[i + 1] == "["
+
+
+def split_commas(tokens: list[Token]) -> list[list[Token]]:
+    """Split at the commas outside every bracket and template argument list."""
+    parts: list[list[Token]] = [[]]
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        end = i
+        if token.text in _CLOSE:
+            end = close_of(tokens, i)
+        elif token == "<" and i and tokens[i - 1].kind == "name":
+            end = angle_close(tokens, i, expression=True) or i
+        elif token == ",":
+            parts.append([])
+            i += 1
+            continue
+        parts[-1] += tokens[i : end + 1]
+        i = end + 1
+    return [part for part in parts if part]

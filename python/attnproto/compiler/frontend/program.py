@@ -1,0 +1,305 @@
+"""A text compiled as far as IR, and what the host must know about it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attnproto import _core
+from attnproto.compiler import object_cache
+from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
+from attnproto.compiler.ir import module as ir
+from attnproto.compiler.target import Target, processor_name
+from attnproto.errors import KernelCompileError
+
+from . import clang, left_out
+from .entry_points import (
+    buffer_index,
+    is_buffer,
+    is_table,
+    is_threadgroup,
+    threadgroup_index,
+    with_entries,
+)
+from .lexer import RewriteError
+from .mend import mended, one_a_line
+from .rewrite_declarations import Rewritten, rewrite
+
+_TEXTS_KEPT, _HEADS_KEPT = 64, 1024
+R = TypeVar("R")
+_ROUNDS = 8  # of asking clang what it refuses
+
+
+@functools.cache
+def own_sources() -> str:
+    """Hash of the compiler: a compiled kernel depends on it."""
+    here = Path(__file__).parents[1]
+    files = [
+        *here.glob("**/*.py"),
+        *(f for f in clang.HEADERS.glob("**/*") if f.is_file() and f.suffix != ".md"),
+    ]
+    return object_cache.key(*(f.read_text() for f in sorted(files)))
+
+
+@dataclass(frozen=True)
+class LibraryHead:
+    """What a text holds: kernels, constants, functions to link and to be linked."""
+
+    instances: dict[str, Instance]
+    constants: dict[str, FunctionConstant]
+    sizes: list[list[int]]  # bytes behind each kernel's parameters
+    elements: list[list[int]]  # and the type of the numbers there (elements.py)
+    visible: dict[str, str]  # symbols by name
+    declared: dict[str, str]  # symbols by name, of those that are called
+
+    def pack(self) -> bytes:
+        """As JSON."""
+        fields = {
+            "instances": [asdict(i) for i in self.instances.values()],
+            "constants": [asdict(c) for c in self.constants.values()],
+            "sizes": self.sizes,
+            "elements": self.elements,
+            "visible": self.visible,
+            "declared": self.declared,
+        }
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> LibraryHead:
+        """From JSON."""
+        fields: dict[str, Any] = json.loads(content)
+        instances = {}
+        for instance in fields["instances"]:
+            parameters = tuple(Parameter(**p) for p in instance.pop("parameters"))
+            instances[instance["name"]] = Instance(parameters=parameters, **instance)
+        constants = {c["name"]: FunctionConstant(**c) for c in fields["constants"]}
+        found = (fields[name] for name in ("sizes", "elements", "visible", "declared"))
+        return cls(instances, constants, *found)
+
+    def instance(self, function: str) -> tuple[int, Instance]:
+        """Return a kernel and its number in the text.
+
+        Raises:
+            KernelCompileError: there is no such kernel.
+        """
+        for number, (name, instance) in enumerate(self.instances.items()):
+            if name == function:
+                return number, instance
+        known = ", ".join(self.instances) or "none"
+        if function in self.visible:
+            raise KernelCompileError(
+                f"[msl] found '{function}', which is no kernel, needs one of: {known}; link it to "
+                "a kernel instead"
+            )
+        raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
+
+    def values(
+        self, given: list[_core.Constant], *, strict: bool = True
+    ) -> dict[str, bool | int | float]:
+        """Return values by name.
+
+        Args:
+            given: by index or by name.
+            strict: whether one that the text does not declare is an error.
+
+        Raises:
+            KernelCompileError: a key names no constant of the text, or two name one.
+        """
+        by_index = {c.index: c.name for c in self.constants.values()}
+        values = {}
+        for constant in given:
+            name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
+            if name in values:
+                raise KernelCompileError(
+                    f"[msl] found two values for function constant '{name}' (index "
+                    f"{self.constants[name].index}), needs one; name it or number it, not both"
+                )
+            if name in self.constants:
+                values[name] = constant.value
+            elif strict:
+                known = ", ".join(f"{c.name} ({c.index})" for c in self.constants.values())
+                raise KernelCompileError(
+                    f"[msl] found function constant {constant.key!r}, which the text does not "
+                    f"declare; it declares {known or 'none'}"
+                )
+        return values
+
+
+@dataclass(frozen=True)
+class LibraryText:
+    """A text after clang: its head and its IR."""
+
+    head: LibraryHead
+    ir_text: str
+
+    @functools.cached_property
+    def module(self) -> ir.Module:
+        """The IR, split."""
+        return ir.split(self.ir_text)
+
+
+def text_key(text: str, target: Target) -> str:
+    """Name of a text's IR in the cache, and of its head in an archive."""
+    parts = ("ir", text, target.triple, *target.options, clang.compiler_version())
+    return object_cache.key(*parts, _processor(target), own_sources())
+
+
+def _processor(target: Target) -> str:
+    """The processor that the target's options call native, if they do."""
+    if not any(option.endswith("=native") for option in target.options):
+        return ""
+
+    return processor_name(target)
+
+
+_shipped: dict[str, bytes] = {}
+
+
+def ship_heads(heads: Mapping[str, bytes]) -> None:
+    """Take the heads of an archive's texts, so that no compiler runs to read them."""
+    if heads.keys() <= _shipped.keys():
+        return
+    _shipped.update(heads)
+    library_head.cache_clear()
+
+
+@functools.lru_cache(maxsize=_HEADS_KEPT)
+def library_head(text: str, target: Target) -> LibraryHead:
+    """Return what a text holds; raises as ``library_text``."""
+    content = _shipped.get(text_key(text, target))
+    return LibraryHead.unpack(content) if content else library_text(text, target).head
+
+
+@functools.lru_cache(maxsize=_TEXTS_KEPT)
+def library_text(text: str, target: Target) -> LibraryText:
+    """Compile a text as far as IR.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    name = text_key(text, target)
+    content = object_cache.read(name)
+    if content is not None:
+        head, _, ir_text = content.partition(b"\n")
+        return LibraryText(LibraryHead.unpack(head), ir_text.decode())
+    rewritten, ir_text = compiled(clang.preprocess(text), clang.to_ir, target)
+    made = LibraryText(*_head(rewritten, ir_text))
+    object_cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
+    return made
+
+
+def compiled(
+    text: str, compile_text: Callable[[str, Target], R], target: Target
+) -> tuple[Rewritten, R]:
+    """What a preprocessed text holds, and what a compilation makes of it.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    rewritten, whole = translated(text)
+    try:
+        return rewritten, compile_text(whole, target)
+    except KernelCompileError:
+        if not _mend(rewritten, target):
+            raise
+    return rewritten, compile_text(with_entries(rewritten, rewritten.text), target)
+
+
+def translated(text: str) -> tuple[Rewritten, str]:
+    """What a preprocessed text holds, and the whole of it for clang, entry points included.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    try:
+        left_out.check(text)
+        rewritten = rewrite(text)
+    except RewriteError as error:
+        raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
+    if not rewritten.instances and not rewritten.visible:
+        raise KernelCompileError(
+            "[msl] found no kernel and no visible function in the text, needs at least one; "
+            "write kernel before the function the device shall run"
+        )
+    try:
+        whole = with_entries(rewritten, rewritten.text)
+    except KeyError as error:
+        raise KernelCompileError(
+            f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
+            "device knows"
+        ) from None
+    return rewritten, whole
+
+
+def _mend(rewritten: Rewritten, target: Target) -> bool:
+    """Say in clang's way what it refuses and MSL allows (mend.py); whether anything was."""
+    begun = False
+    for _ in range(_ROUNDS):
+        text = one_a_line(rewritten.tokens)
+        whole = with_entries(rewritten, text)
+        before = whole[: whole.index(text)].count("\n") + 1
+        tokens = mended(rewritten.tokens, clang.messages(whole, target), before)
+        if tokens is None:
+            break
+        rewritten.tokens, begun = tokens, True
+    return begun
+
+
+def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
+    module = ir.split(ir_text)
+    sizes, elements = (
+        [ir.parameter_numbers(module, what, n) for n in range(len(rewritten.instances))]
+        for what in ("bytes", "elements")
+    )
+    visible = {name: ir.symbol_of(module, name)[0] for name in rewritten.visible}
+    declared = {name: ir.symbol_of(module, name)[1] for name in rewritten.declared}
+    head = LibraryHead(
+        rewritten.instances,
+        rewritten.constants,
+        sizes,
+        elements,
+        {name: symbol for name, symbol in visible.items() if symbol},
+        {name: symbol for name, symbol in declared.items() if symbol},
+    )
+    return head, ir_text
+
+
+def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> None:
+    """Refuse a kernel that calls through a function table.
+
+    Raises:
+        KernelCompileError: one of the arguments is such a table.
+    """
+    if any(one.kind == _core.ArgumentKind.FUNCTION_TABLE for one in arguments):
+        raise KernelCompileError(
+            f"[export] found a function table among the arguments of {function}, needs none: the C "
+            "ABI binds no tables; link the function privately"
+        )
+
+
+def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
+    """What the host must bind; ``present`` has a bit for each parameter (passes/specialize.py)."""
+    number, instance = head.instance(function)
+    found = []
+    for position, parameter in enumerate(instance.parameters):
+        if not present >> position & 1:
+            continue
+        if is_threadgroup(parameter):
+            kind = _core.ArgumentKind.THREADGROUP
+            index = threadgroup_index(instance.parameters, position)
+        elif is_buffer(parameter) or is_table(parameter):
+            table = is_table(parameter)
+            kind = _core.ArgumentKind.FUNCTION_TABLE if table else _core.ArgumentKind.BUFFER
+            index = buffer_index(instance.parameters, position)
+        else:
+            continue
+        argument = _core.KernelArgument(
+            kind, index, head.sizes[number][position], parameter.name, parameter.writes
+        )
+        argument.element = head.elements[number][position]
+        found.append(argument)
+    return found

@@ -1,0 +1,338 @@
+"""Rewrite the inside of MSL functions, and types, to C++ for OpenCL 2021.
+
+One method each: address spaces, vector construction, number suffixes, threadgroup
+variables, reserved words, copies out of constant memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, made, split_commas
+
+SPACES = {
+    "device": "__global",
+    "constant": "__constant",
+    "threadgroup": "__local",
+    "thread": "__private",
+}
+SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
+_VECTORS = {s + n for s in (*SCALARS, "long", "ulong") for n in "234"}
+TABLE = "visible_function_table"
+_BOOLS = {"bool2", "bool3", "bool4"}
+# Words that C++ for OpenCL reserves and MSL does not.
+_RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
+_ALIGNMENTS = ("alignas", "__attribute__")
+_ASSEMBLY = {"asm", "__asm", "__asm__"}
+# Types that OpenCL predefines, and then finds ambiguous.
+_ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
+
+
+@dataclass
+class CodeRewriter:
+    """What the declarations before say about names, and the rewriting that needs it."""
+
+    derived: set[str] = field(default_factory=set)  # constants computed from others
+    vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
+    classes: set[str] = field(default_factory=set)
+    threadgroup_variables: int = 0
+
+    def note_alias(self, head: list[Token]) -> None:
+        """``using T4 = vec<T, 4>`` and ``typedef vec<T, 4> T4`` name vector types too."""
+        words = [h.text for h in head]
+        if "using" in words and "=" in words:
+            at = words.index("=")
+            name, target = words[at - 1], words[at + 1 :]
+        elif "typedef" in words:
+            at = words.index("typedef")
+            name, target = words[-1], words[at + 1 : -1]
+        else:
+            return
+        target = [w for w in target if w not in ("metal", "::", "const")]
+        if target[:1] == ["vec"] or (target and target[0] in self.vectors):
+            self.vectors.add(name)
+
+    def body(self, t: list[Token]) -> list[Token]:
+        """A function's body: threadgroup variables, then expressions."""
+        out: list[Token] = []
+        rest: list[Token] = []
+        i, starts = 0, True
+        while i < len(t):
+            token = t[i]
+            if starts and token.text in ("using", "typedef"):
+                end = next(k for k in range(i, len(t)) if t[k] == ";")
+                self.note_alias(t[i:end])
+            if starts and declares_threadgroup(t, i):
+                end = self._threadgroup_declaration(t, i)
+                if end is not None:
+                    out += self.code(rest, body=True)
+                    rest = []
+                    out += self._threadgroup_variables(t[i:end])
+                    i = end + 1
+                    continue
+            rest.append(token)
+            starts = token.text in (";", "{", "}", ")") or token.kind == "directive"
+            i += 1
+        return out + self.code(rest, body=True)
+
+    def _threadgroup_declaration(self, t: list[Token], i: int) -> int | None:
+        """The ``;`` that ends a declaration of variables; None for pointers and the like."""
+        j = i
+        while j < len(t) and t[j] != ";":
+            text = t[j].text
+            if text in ("*", "&", "(", ")"):
+                return None
+            if text in _ALIGNMENTS or text == "{":
+                j = close_of(t, j + (text != "{"))
+            elif text == "<":
+                j = angle_close(t, j) or j
+            elif text == "[":
+                j = close_of(t, j)
+            j += 1
+        return j
+
+    def _threadgroup_variables(self, tokens: list[Token]) -> list[Token]:
+        plain: list[Token] = []
+        alignment = ""
+        i = 0
+        while i < len(tokens):
+            if is_attribute(tokens, i):
+                i = close_of(tokens, i) + 1
+                continue
+            if tokens[i].text in _ALIGNMENTS:
+                end = close_of(tokens, i + 1)
+                aligned = tokens[i + 2 : end] if tokens[i] == "alignas" else tokens[i + 5 : end - 2]
+                alignment = "".join(f", {w.text}" for w in aligned[:1])
+                i = end + 1
+                continue
+            if tokens[i].text not in (*SPACES, "const", "volatile", "static"):
+                plain.append(tokens[i])
+            i += 1
+        out: list[Token] = []
+        base: list[Token] | None = None
+        for part in split_commas(plain):
+            value = next((k for k, w in enumerate(part) if w.text in ("=", "{")), len(part))
+            part, value = part[:value], part[value:]
+            dims = next((k for k, w in enumerate(part) if w == "[" and k), len(part))
+            name = self.code([part[dims - 1]])[0]
+            if base is None:
+                base = part[: dims - 1]
+            self.threadgroup_variables += 1
+            out += [
+                made(f"__local auto& {name.text} = attn_threadgroup<", name),
+                made(f"{self.threadgroup_variables},", name),
+                *self.code(base + part[dims:]),
+                made(f"{alignment}>();", name),
+                *(self._start(name, value, bool(part[dims:])) if value else []),
+            ]
+        return out
+
+    def _start(self, name: Token, value: list[Token], is_array: bool) -> list[Token]:
+        """``= {0}``, which Metal takes of arrays."""
+        inside = value[1:] if value[0] == "=" else value
+        if not is_array or inside[0] != "{":
+            raise RewriteError(
+                name.line,
+                f"threadgroup variable '{name.text}' cannot start with a value; assign it later",
+            )
+        if all(w.text in ("{", "}", ",") or w.text.strip("0.fhFHu") == "" for w in inside):
+            return [made(f"attn_start_zero({name.text});", name)]
+        return [made(f"attn_start({name.text},", name), *self.code(inside[1:-1]), made(");", name)]
+
+    def code(self, t: list[Token], *, body: bool = False) -> list[Token]:
+        """Rewrite the tokens of a type or an expression, or of the statements of a body."""
+        out: list[Token] = []
+        i = 0
+        while i < len(t):
+            token = t[i]
+            if is_attribute(t, i) and not (out and out[-1] == "]"):
+                i = close_of(t, i) + 1
+                continue
+            text = token.text
+            if text in SPACES:
+                if text != "thread" or not _qualifies_again(t, i):
+                    out.append(made(SPACES[text], token))
+                    if text == "constant" and "const" not in (*out[-2:-1], *t[i + 1 : i + 2]):
+                        # What is in constant memory is const: one type for both spellings.
+                        out.append(made("const", token))
+            elif text == "template" and t[i + 1 : i + 2] == ["<"]:
+                # clang has no template argument that is a pointer to a function, but functions.
+                end = angle_close(t, i + 1) or i + 1
+                t = [*t[:i], *as_functions(t[i:end]), *t[end:]]
+                out.append(token)
+            elif text == "kernel":
+                pass
+            elif token.kind == "number":
+                out.append(self._number(token))
+            elif text == TABLE and t[i + 1 : i + 2] == ["<"]:
+                i = self._table(t, i, out)
+                continue
+            elif token.kind == "name" and self._is_vector(t, i):
+                i = self._vector(t, i, out, body)
+                continue
+            elif body and text in self.classes and self._copies(t, i, out):
+                i = self._copy(t, i, out)
+                continue
+            elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
+                out.append(made(f"attn_defined_{t[i + 2].text}", token))
+                i = close_of(t, i + 1)
+            elif text in self.derived:
+                out.append(made(f"attn_derived_{text}()", token))
+            elif body and text in _ASSEMBLY:
+                raise RewriteError(token.line, "inline assembly is no MSL; write it in MSL")
+            elif text in _RESERVED:
+                out.append(made(f"attn_name_{text}", token))
+            elif text in _ATOMICS:
+                out.append(made(_ATOMICS[text], token))
+            else:
+                out.append(token)
+            i += 1
+        return out
+
+    def _number(self, token: Token) -> Token:
+        text = token.text.replace("'", "")
+        lower = text.lower()
+        if lower.endswith("bf") and not lower.startswith("0x"):
+            return made(f"((bfloat){text[:-2]})", token)
+        if lower.endswith("h") and "." not in text and "e" not in lower and lower[:2] != "0x":
+            return made(f"((half){text[:-1]})", token)
+        return token if text == token.text else made(text, token)
+
+    def _table(self, t: list[Token], i: int, out: list[Token]) -> int:
+        """``visible_function_table<R(A...)>``: R( is a type here and constructs nothing."""
+        end = angle_close(t, i + 1)
+        opens = next((k for k in range(i + 2, end or 0) if t[k] == "("), None)
+        if opens is None:
+            raise RewriteError(t[i].line, f"{TABLE} needs a function type, as float(float)")
+        out += [*t[i : i + 2], *self.code(t[i + 2 : opens]), t[opens]]
+        out += [*self.code(t[opens + 1 : end - 1]), *t[end - 1 : end + 1]]
+        return end + 1
+
+    def _is_vector(self, t: list[Token], i: int) -> bool:
+        return t[i].text in self.vectors or (t[i] == "vec" and t[i + 1 : i + 2] == ["<"])
+
+    def _vector(self, t: list[Token], i: int, out: list[Token], body: bool) -> int:
+        """A vector's type, or its construction: ``float4(x)``, ``float4(a, b, c, d)``."""
+        end = i
+        if t[i + 1 : i + 2] == ["<"]:
+            end = angle_close(t, i + 1) or i
+        type_tokens = self.code(t[i + 1 : end + 1])
+        bools = [w.text for w in type_tokens[:2]] == ["<", "bool"]
+        if bools:
+            type_tokens[1] = made("uchar", type_tokens[1])
+        type_tokens = [t[i], *type_tokens]
+        following = [w.text for w in t[end + 1 : end + 3]]
+        before = out[-1].text if out else ""
+        if body and following[1:] == ["("] and t[end + 1].kind == "name":
+            # float4 name(a, b, c, d);
+            close = close_of(t, end + 2)
+            out += [*type_tokens, *self.code([t[end + 1]]), made("=", t[i])]
+            out += self._constructed(type_tokens, t[end + 3 : close], t[i])
+            return close + 1
+        if body and (bools or t[i].text in _BOOLS) and following[1:] == ["="]:
+            # bool4 name = a < b;
+            stop = next(k for k in range(end, len(t)) if t[k] == ";")
+            value = split_commas(t[end + 3 : stop])
+            if len(value) == 1 and value[0][0] != "{":
+                out += [*type_tokens, *self.code([t[end + 1]]), t[end + 2]]
+                out += self._constructed(type_tokens, value[0], t[i])
+                return stop
+        if (
+            following[:1] not in (["("], ["{"])
+            or before in ("operator", "~")
+            or "operator" in [o.text for o in out[-4:]]
+        ):
+            out += type_tokens
+            return end + 1
+        close = close_of(t, end + 1)
+        while [o.text for o in out[-2:]] == ["metal", "::"]:
+            type_tokens = [*out[-2:], *type_tokens]
+            del out[-2:]
+        out += self._constructed(type_tokens, t[end + 2 : close], t[i])
+        return close + 1
+
+    def _constructed(
+        self, type_tokens: list[Token], arguments: list[Token], near: Token
+    ) -> list[Token]:
+        parts = split_commas(arguments)
+        if not parts:
+            return [made("((", near), *type_tokens, made(")(0))", near)]
+        if len(parts) == 1:
+            bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
+            convert = "attn_bools" if bools and "vec" not in type_tokens[:-4] else "attn_vector"
+            begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
+            return [*begin, *self.code(parts[0]), made(")", near)]
+        out = [made("((", near), *type_tokens, made(")(", near)]
+        for k, part in enumerate(parts):
+            out += [*([made(",", near)] if k else []), *self.code(part)]
+        return [*out, made("))", near)]
+
+    @staticmethod
+    def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
+        """Whether a declaration with one initialiser begins here: ``Params p = params[0];``."""
+        before = out[-1].text if out else ";"
+        following = [w.text for w in t[i + 1 : i + 4]]
+        return (
+            before in (";", "{", "}", ")", "const", "__private")
+            and len(following) == 3
+            and t[i + 1].kind == "name"
+            and following[1] == "="
+            and following[2] != "{"
+        )
+
+    def _copy(self, t: list[Token], i: int, out: list[Token]) -> int:
+        """clang has no constructor that copies an object of constant memory."""
+        end = next(k for k in range(i, len(t)) if t[k] == ";")
+        value = t[i + 3 : end]
+        if len(split_commas(value)) > 1:
+            out += t[i : i + 1]
+            return i + 1
+        out += [t[i], *self.code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
+        out += [*self.code(value), made(")", t[end - 1])]
+        return end
+
+
+def declares_threadgroup(t: list[Token], i: int) -> bool:
+    """Whether a declaration in threadgroup memory begins at ``i``."""
+    while i < len(t) and t[i].text in (*_ALIGNMENTS, "static"):
+        i = i + 1 if t[i] == "static" else close_of(t, i + 1) + 1
+    return i < len(t) and t[i] == "threadgroup"
+
+
+def as_functions(t: list[Token]) -> list[Token]:
+    """``R (*f)(A)`` as ``R f(A)``, and ``R (*)(A)`` as ``R (A)``."""
+    out: list[Token] = []
+    i = 0
+    while i < len(t):
+        close = next((k for k in (i + 2, i + 3) if t[k : k + 2] == [")", "("]), None)
+        if t[i] == "(" and t[i + 1 : i + 2] == ["*"] and close is not None:
+            out += t[i + 2 : close]
+            i = close + 1
+        else:
+            out.append(t[i])
+            i += 1
+    return out
+
+
+def with_stored_elements(t: list[Token]) -> list[Token]:
+    """``vec<T, N>`` of an alias, where T may be bool."""
+    out: list[Token] = []
+    for i, token in enumerate(t):
+        out.append(token)
+        opens = [w.text for w in t[i - 1 : i + 1]] == ["vec", "<"] and t[i + 2 : i + 3] == [","]
+        if opens and t[i + 1].kind == "name" and t[i + 1].text not in (*SCALARS, "long", "ulong"):
+            out.append(made("attn_element <", token))
+        if i > 1 and t[i - 2 : i] == ["vec", "<"] and out[-2].text == "attn_element <":
+            out.append(made(">", token))
+    return out
+
+
+def _qualifies_again(t: list[Token], i: int) -> bool:
+    """Whether ``thread`` says where a pointer is and another word where it points."""
+    begin = i
+    while begin and (t[begin - 1].kind == "name" or t[begin - 1] == "::"):
+        begin -= 1
+    end = i
+    while end < len(t) and (t[end].kind == "name" or t[end] == "::"):
+        end += 1
+    return any(w.text in SPACES and w != "thread" for w in t[begin:end])

@@ -1,0 +1,123 @@
+"""Rewrite the methods of classes: each gets the address space MSL gives it.
+
+In MSL an object is in thread memory unless the method says otherwise; in C++ for OpenCL
+it would be in the generic one, which kernels don't have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .declarations import Declaration, check_pointers
+from .lexer import Token, angle_close, made, split_commas
+from .rewrite_code import SCALARS, SPACES, CodeRewriter
+
+_TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
+
+
+@dataclass
+class MethodRewriter(CodeRewriter):
+    """Rewrites methods."""
+
+    placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
+
+    def method(
+        self, t: list[Token], start: int, d: Declaration, class_name: str, *, inside: bool = True
+    ) -> list[Token]:
+        """In MSL an object is in thread memory unless the method says otherwise."""
+        check_pointers(t, d)
+        words = {h.text for h in d.head}
+        close = d.parameters[1]
+        until = d.initialiser or (d.body[0] if d.body else d.end - 1)
+        tail = t[close + 1 : until]
+        name_at = d.parameters[0] - 1
+        special = t[name_at] == class_name and "operator" not in words
+        qualified = any(w.text in SPACES for w in tail)
+        out = self.code(t[start : close + 1])
+        if special:
+            # clang has no constructor for temporaries of a `thread`-qualified one.
+            out += [made(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
+        elif qualified or "static" in words or "friend" in words:
+            out += self.code(tail)
+        else:
+            after = 0
+            while after < len(tail) and tail[after].text in ("const", "volatile"):
+                after += 1
+            forwarder = []
+            if d.body and inside and after == len(tail) and class_name not in self.placed:
+                forwarder = self._for_temporaries(t, start, d, class_name)
+            space = made("__private &" if forwarder else "__private", t[close])
+            out = [*forwarder, *out]
+            out += [*self.code(tail[:after]), space, *self.code(tail[after:])]
+        if not d.body:
+            return [*out, *self.code(t[until : d.end])]
+        begin, end = d.body
+        if d.initialiser is None:
+            out += self.code(t[until:begin])
+        else:
+            out += self._initialisers(t[until:begin])
+        return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
+
+    def _initialisers(self, t: list[Token]) -> list[Token]:
+        """``: v(x, y)`` of a constructor; in braces clang takes it for vectors too."""
+        out = [t[0]]
+        for number, part in enumerate(split_commas(t[1:])):
+            begin = next((k for k, w in enumerate(part) if w == "("), None)
+            if begin is not None and len(split_commas(part[begin + 1 : -1])) > 1:
+                inside = self.code(part[begin + 1 : -1])
+                part = [*part[:begin], made("{", part[0]), *inside, made("}", part[-1])]
+            else:
+                part = self.code(part)
+            out += [*([made(",", part[0])] if number else []), *part]
+        return out
+
+    def _for_temporaries(
+        self, t: list[Token], start: int, d: Declaration, class_name: str
+    ) -> list[Token]:
+        """The same method for a temporary object, which clang puts in no address space."""
+        begin, close = d.parameters
+        near = t[close]
+        name_at = begin - 1
+        for i in range(start, begin):
+            if t[i] == "operator":
+                name_at = i
+                break
+        parameters = split_commas(t[begin + 1 : close])
+        names, declared = [], []
+        for number, parameter in enumerate(parameters):
+            end = next((k for k, w in enumerate(parameter) if w.text in ("=", "[")), len(parameter))
+            name = _parameter_name(parameter[:end])
+            names.append(name or f"attn_argument_{number}")
+            new = [] if name else [made(names[-1], near)]
+            declared += [*([made(",", near)] if number else []), *parameter[:end], *new]
+            declared += parameter[end:]
+        head = t[start:name_at]
+        arguments = ""
+        if head[:1] == ["template"]:
+            for parameter in split_commas(head[2 : angle_close(head, 1)]):
+                words = [w.text for w in parameter]
+                end = words.index("=") if "=" in words else len(words)
+                if end < 2 or parameter[end - 1].kind != "name" or words[end - 2] == "::":
+                    break
+                pack = "..." if "..." in words else ""
+                arguments += (", " if arguments else "") + words[end - 1] + pack
+        called = " ".join(w.text for w in self.code(t[name_at:begin]))
+        if arguments:
+            called = f"template {called}<{arguments}>"
+        const = "const" if "const" in {w.text for w in t[close + 1 : d.body[0]]} else ""
+        body = (
+            f"{const} && {{ return (({const} __private {class_name}*)this)->{called}"
+            f"({', '.join(names)}); }}"
+        )
+        return [
+            *self.code([*t[start : begin + 1], *declared, near]),
+            *[made(body, near)],
+        ]
+
+
+def _parameter_name(tokens: list[Token]) -> str | None:
+    """The name of a parameter; None where it has only a type."""
+    if len(tokens) < 2 or tokens[-1].kind != "name" or tokens[-1].text in _TYPE_WORDS:
+        return None
+    before = [w for w in tokens[:-1] if w.text not in (*SPACES, "const", "volatile", "typename")]
+    return None if not before or before[-1] == "::" else tokens[-1].text

@@ -1,0 +1,38 @@
+"""What a text offers its host: kernels, their parameters, function constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A kernel parameter: its name, its attributes as texts, its address space."""
+
+    name: str
+    attributes: dict[str, str]
+    space: str | None
+    reference: bool
+    table: bool = False
+    writes: bool = False  # what it points at is not const
+
+
+@dataclass(frozen=True)
+class FunctionConstant:
+    """A ``[[function_constant(index)]]``."""
+
+    name: str
+    index: int
+    type: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A kernel that can be asked for by name; ``call`` names it in C++, in its ``namespace``."""
+
+    name: str
+    call: str
+    parameters: tuple[Parameter, ...]
+    max_threads: int | None = None
+    namespace: str = ""  # where it was instantiated: "a::b::"
+    signature: str = ""  # names a function of its type

@@ -1,0 +1,1 @@
+"""LLVM IR as the passes read it: modules, functions, blocks, types."""

@@ -1,0 +1,77 @@
+"""Which line of the kernel's text an instruction comes from, by the module's line tables."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+pass
+
+SOURCE = "kernel"  # what the user's text is called in line markers
+
+_NODE = re.compile(r"^(!\d+) = (?:distinct )?!(DI\w+)\((.*)\)$", re.M)
+_UNITS = re.compile(r"^!llvm\.dbg\.cu = !\{(.*)\}$", re.M)
+_LOOP = re.compile(r", !llvm\.loop (!\d+)")
+_TABLES = re.compile(r"^(?:!llvm\.dbg\.cu = .*|!\d+ = (?:distinct )?!DI\w+\(.*)\n", re.M)
+_OF = re.compile(r", !dbg (!\d+)")
+_FIELD = re.compile(r"(\w+): (!\d+|\d+|\"[^\"]*\")")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of one of the texts a module was linked from; line 0 where it is not known."""
+
+    line: int = 0
+    text: int = 0
+    callers: tuple[int, ...] = ()  # lines of the calls it was inlined through, innermost first
+    # Whether it is only how the engine calls the kernel, which no user wrote.
+    entry: bool = False
+
+
+class LineTable:
+    """Reads the debug information of a module's text."""
+
+    def __init__(self, module_text: str):
+        self._nodes = {
+            name: (kind, dict(_FIELD.findall(fields)))
+            for name, kind, fields in _NODE.findall(module_text)
+        }
+        units = _UNITS.search(module_text)
+        self._texts = {u: i for i, u in enumerate(units.group(1).split(", "))} if units else {}
+
+    def place(self, instruction: str) -> Place:
+        """Where an instruction comes from: the innermost place in a user's text."""
+        match = _OF.search(instruction)
+        return self._resolve(match.group(1)) if match else Place()
+
+    @functools.cache  # noqa: B019 - tables live as long as one compilation
+    def _resolve(self, location: str | None) -> Place:
+        inside, lines, text = False, [], 0
+        while location:
+            fields = self._nodes[location][1]
+            file, unit = self._scope(fields["scope"])
+            inside = inside or file == SOURCE
+            if file == SOURCE and fields["line"] != "0":
+                text = text if lines else self._texts.get(unit, 0)
+                lines.append(int(fields["line"]))
+            location = fields.get("inlinedAt")
+        if lines:
+            return Place(lines[0], text, tuple(lines[1:]))
+        return Place(entry=not inside)
+
+    def _scope(self, scope: str) -> tuple[str, str | None]:
+        """File of a scope, and the unit it was compiled in."""
+        fields = self._nodes[scope][1]
+        file = self._nodes[fields["file"]][1]["filename"].strip('"') if "file" in fields else ""
+        while self._nodes[scope][0] != "DISubprogram":
+            scope = self._nodes[scope][1]["scope"]
+        return file, self._nodes[scope][1].get("unit")
+
+
+def without_lines(module_text: str) -> str:
+    """Return the module's text without its line tables, and the loops' names that need them."""
+    loops = "|".join(set(_LOOP.findall(module_text))) or "none"
+    module_text = re.sub(rf"^(?:{loops}) = .*\n", "", module_text, flags=re.M)
+    module_text = _LOOP.sub("", re.sub(r",? !dbg !\d+", "", module_text))
+    return _TABLES.sub("", module_text)

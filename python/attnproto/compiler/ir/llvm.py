@@ -1,0 +1,101 @@
+"""LLVM as a library, for one user at a time."""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import re
+import threading
+
+import llvmlite.binding as llvm
+
+from attnproto.compiler.target import Target
+
+# Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
+# and kernels run no faster for them: the order of a kernel's text is a good one.
+_NO_SCHEDULING = ("--enable-misched=0", "--post-RA-scheduler=0")
+_ALLOCA = re.compile(r"= alloca (.+?), align")
+lock = threading.Lock()
+
+
+@functools.cache
+def initialise() -> None:
+    """Set LLVM up for this process, and make the engine's functions known to it."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for option in _NO_SCHEDULING:
+        llvm.set_option("attnproto", option)
+    for library in ("m", "c"):
+        found = ctypes.util.find_library(library)
+        if found:
+            llvm.load_library_permanently(found)
+    from attnproto import _core
+
+    for name, address in _core.runtime_symbols():
+        llvm.add_symbol(name, address)
+
+
+def target_machine(opt: int, target: Target | None = None) -> llvm.TargetMachine:
+    """The code generator of a target, for this process where none is given."""
+    named = target.processor if target else ""
+    linked = target is not None and target.linked
+    if named:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    back_end = llvm.Target.from_triple(target.triple if named else llvm.get_default_triple())
+    return back_end.create_target_machine(
+        cpu=named or llvm.get_host_cpu_name(),
+        features="" if named else llvm.get_host_cpu_features().flatten(),
+        opt=opt,
+        reloc="pic",
+        # Loaded code may lie anywhere; what a linker takes keeps to the system's own model.
+        codemodel="default" if linked else "jitdefault",
+        jit=not linked,
+    )
+
+
+def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> str:
+    """A module after LLVM's own pipeline of a level, without its vectorisers."""
+    module = llvm.parse_assembly(text)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return str(module)
+
+
+def link(texts: list[str]) -> str:
+    """One module of several: what one declares and another defines becomes one function."""
+    initialise()
+    with lock:
+        whole = llvm.parse_assembly(texts[0])
+        for text in texts[1:]:
+            whole.link_in(llvm.parse_assembly(text))
+        return str(whole)
+
+
+def optimise(text: str, target: Target | None = None) -> str:
+    """Inline everything and simplify; matrix operations are still calls."""
+    initialise()
+    with lock:
+        return run_pipeline(text, target_machine(2, target), 2)
+
+
+def frame_bytes(text: str) -> int:
+    """Bytes of local variables that stay in memory, of an optimised module."""
+    initialise()
+    types = _ALLOCA.findall(text)
+    named = re.findall(r"^%.* = type .*$", text, re.M)
+    lines = [*named, *(f"@local{i} = external global {t}" for i, t in enumerate(types))]
+    with lock:
+        module = llvm.parse_assembly("\n".join(lines))
+        sizes = target_machine(0).target_data
+        return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
+
+
+def assemble(text: str, target: Target) -> bytes:
+    """IR as it is, to an object file."""
+    initialise()
+    with lock:
+        return target_machine(0, target).emit_object(llvm.parse_assembly(text))

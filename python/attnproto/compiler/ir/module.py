@@ -1,0 +1,192 @@
+"""LLVM IR as text: cut one kernel out of a module, and fix its constants.
+
+A module is a list of top-level entries. The few edits made here concern whole
+entries (a global's initialiser, a function's linkage), so the text form is enough;
+everything inside functions is left to LLVM.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from attnproto.errors import KernelCompileError
+
+_SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
+_SYMBOLS = re.compile(_SYMBOL)
+_FUNCTION = re.compile(rf"^define .*?({_SYMBOL})\(", re.M)
+_GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
+_MARK = "@attn_fragment("
+
+
+@dataclass
+class Module:
+    """Functions and globals by symbol, in order; the rest (types, metadata) as lines."""
+
+    functions: dict[str, str]
+    globals: dict[str, str]
+    other: list[str]
+
+    def text(self) -> str:
+        """The module as LLVM reads it."""
+        return "\n".join([*self.other, *self.globals.values(), *self.functions.values()]) + "\n"
+
+
+def split(text: str) -> Module:
+    """Split a module's text."""
+    functions: dict[str, str] = {}
+    globals_: dict[str, str] = {}
+    other: list[str] = []
+    lines = text.split("\n")
+    i = 0
+    while i < len(lines):
+        line = lines[i]
+        if line.startswith("define "):
+            end = i
+            while lines[end] != "}":
+                end += 1
+            functions[_FUNCTION.match(line).group(1)] = "\n".join(lines[i : end + 1])
+            i = end + 1
+            continue
+        match = _GLOBAL.match(line)
+        if match:
+            globals_[match.group(1)] = line
+        elif line:
+            other.append(line)
+        i += 1
+    return Module(functions, globals_, other)
+
+
+def symbols(line: str) -> list[str]:
+    """Symbols that a line names."""
+    return _SYMBOLS.findall(line)
+
+
+def reachable(module: Module, entry: str) -> set[str]:
+    """Symbols that the entry point can reach."""
+    seen: set[str] = set()
+    todo = [entry]
+    while todo:
+        symbol = todo.pop()
+        if symbol in seen:
+            continue
+        seen.add(symbol)
+        body = module.functions.get(symbol) or module.globals.get(symbol, "")
+        todo += [s for s in set(_SYMBOLS.findall(body)) if s not in seen]
+    return seen
+
+
+def cut(module: Module, *roots: str) -> Module:
+    """The part of a module that some functions need.
+
+    The roots keep their linkage; the rest is inlined into them, save what the user marked
+    noinline and nothing hinders from staying a call.
+    """
+    keep = set().union(*(reachable(module, root) for root in roots))
+    calls = {s for s in _noinline(module) & keep if _can_stay_a_call(module, s)}
+    functions = {}
+    for symbol, body in module.functions.items():
+        if symbol not in keep:
+            continue
+        head, rest = body.split("\n", 1)
+        inline = "noinline " if symbol in calls else "alwaysinline "
+        if symbol in roots:
+            inline = inline if symbol in calls else ""
+        else:
+            head = re.sub(
+                r"^define (?:dso_local |linkonce_odr |weak_odr |internal |hidden )*",
+                "define internal ",
+                head,
+            )
+            head = re.sub(r" comdat(?:\([^)]*\))?", "", head)
+        head = re.sub(r" (#\d+)(?=[^#]*$)", rf" {inline}\1", head, count=1)
+        functions[symbol] = f"{head}\n{rest}"
+    globals_ = {
+        s: re.sub(r", comdat(?:\([^)]*\))?", "", line)
+        for s, line in module.globals.items()
+        if s in keep
+    }
+    other = [o for o in module.other if not o.startswith("$")]
+    other = [o for o in other if not (o.startswith("declare ") and not _declared(o, keep))]
+    # It is said of each function above, one by one: some share their attributes.
+    other = [re.sub(r"\bnoinline\b ?", "", o) if o.startswith("attributes") else o for o in other]
+    return Module(functions, globals_, other)
+
+
+def _noinline(module: Module) -> set[str]:
+    """Functions that the user wants called."""
+    marked = {
+        line.split(" ", 2)[1]
+        for line in module.other
+        if line.startswith("attributes") and re.search(r"\bnoinline\b", line)
+    }
+    found = set()
+    for symbol, body in module.functions.items():
+        head = body.split("\n", 1)[0]
+        group = re.findall(r" (#\d+)", head)
+        if " noinline " in head or (group and group[-1] in marked):
+            found.add(symbol)
+    return found
+
+
+def _can_stay_a_call(module: Module, symbol: str) -> bool:
+    """Threadgroup variables and matrix operations get their places in the kernel itself."""
+    reached = reachable(module, symbol)
+    return not any("attn_threadgroup_variable" in s or "attn_matrix_" in s for s in reached)
+
+
+def symbol_of(module: Module, function: str) -> tuple[str | None, str | None]:
+    """Symbols of a function of the global scope.
+
+    Returns:
+        The symbol it is defined under, and the one it is declared under and called by.
+
+    Raises:
+        KernelCompileError: several functions bear the name.
+    """
+    start = f"@_Z{len(function)}{function}"
+    defined = [s for s in module.functions if s.startswith(start)]
+    called = [
+        match.group()
+        for match in (_SYMBOLS.search(o) for o in module.other if o.startswith("declare "))
+        if match and match.group().startswith(start)
+    ]
+    for found in (defined, called):
+        if len(found) > 1:
+            raise KernelCompileError(
+                f"[msl] found {len(found)} functions named '{function}', needs one where it is "
+                "linked; give each its own name"
+            )
+    return next(iter(defined), None), next(iter(called), None)
+
+
+def _declared(line: str, keep: set[str]) -> bool:
+    match = _SYMBOLS.search(line)
+    return bool(match) and match.group() in keep
+
+
+def drop_marks(module: Module) -> None:
+    """Remove the marks that say where fragments are moved."""
+    for symbol, body in module.functions.items():
+        if _MARK in body:
+            module.functions[symbol] = re.sub(r"\n[^\n]*@attn_fragment\([^\n]*", "", body)
+    module.other = [line for line in module.other if _MARK not in line]
+
+
+def free_marks(module: Module) -> None:
+    """Let code move across the marks: they touch no memory that it knows."""
+    for symbol, body in module.functions.items():
+        if _MARK in body:
+            # The call's own attributes would tie it to its place.
+            module.functions[symbol] = re.sub(r"(@attn_fragment\(i32 [^)]*\))[^\n]*", r"\1", body)
+    declared = f"declare void {_MARK}i32) nounwind willreturn memory(inaccessiblemem: readwrite)"
+    module.other = [declared if _MARK in line else line for line in module.other]
+
+
+def parameter_numbers(module: Module, what: str, number: int) -> list[int]:
+    """Bytes or elements behind the ``number``-th kernel's parameters, as entry_points.py wrote."""
+    line = module.globals[f"@attn_{what}_{number}"]
+    if "zeroinitializer" in line:
+        count = int(re.search(r"\[(\d+) x i32\]", line).group(1))
+        return [0] * count
+    return [int(n) for n in re.findall(r"i32 (-?\d+)", line.split("[", 2)[2])]

@@ -1,0 +1,1 @@
+"""What Metal's compiler would refuse or change, found without it."""

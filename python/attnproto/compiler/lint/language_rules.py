@@ -1,0 +1,277 @@
+"""Rules of Metal's compiler for the words and declarations of a text, one function each.
+
+Source: Metal Shading Language Specification 3.1: 1.5.4 (restrictions), 2.13 and 5.1
+(functions), 4 (address spaces), 5.2 (attributes), 5.8 (function constants).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from attnproto.compiler.frontend.lexer import Token, angle_close, close_of, is_attribute
+from attnproto.compiler.frontend.numbers import whole_number
+from attnproto.compiler.frontend.outline import Function, Outline, Variable
+from attnproto.compiler.frontend.rewrite_code import SCALARS, SPACES
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True)
+class Lint:
+    """What Apple's compiler would say of a line that clang takes.
+
+    Attributes:
+        line: in the text, from 1; in an included file where ``file`` names one.
+        rule: a name, such as ``goto``.
+        severity: ``error`` where Metal refuses the text, ``warning`` where it only warns or
+            the specification forbids what it takes.
+        message: what was found and what Metal needs.
+        file: an included file; empty for the text itself.
+    """
+
+    line: int
+    rule: str
+    severity: str
+    message: str
+    file: str = ""
+
+
+Rule = Callable[[Outline], Iterator[Lint]]
+RULES: list[Rule] = []
+
+
+def rule(check: Rule) -> Rule:
+    """Register a rule."""
+    RULES.append(check)
+    return check
+
+
+def error(at: Token, name: str, message: str) -> Lint:
+    """A finding that makes Metal refuse the text."""
+    return Lint(at.line, name, ERROR, message, at.file)
+
+
+def warning(at: Token, name: str, message: str) -> Lint:
+    """A finding with which Metal takes the text."""
+    return Lint(at.line, name, WARNING, message, at.file)
+
+
+_WORDS = {
+    "goto": ("goto", "a goto; Metal has none, use a loop or a return"),
+    "virtual": ("virtual", "a virtual function or base; Metal has none, use a template"),
+    "throw": ("exceptions", "a throw; Metal has no exceptions, return a value"),
+    "try": ("exceptions", "a try; Metal has no exceptions, return a value"),
+    "catch": ("exceptions", "a catch; Metal has no exceptions, return a value"),
+    "dynamic_cast": ("dynamic-cast", "a dynamic_cast; Metal has none, use static_cast"),
+    "typeid": ("typeid", "a typeid; Metal has none, use is_same"),
+    "new": ("new-delete", "a new; Metal has no allocation, declare an array"),
+    "delete": ("new-delete", "a delete; Metal has no allocation, declare an array"),
+    "thread_local": ("thread-local", "thread_local; Metal has none, declare a local variable"),
+    "register": ("register", "register; Metal has none, remove the word"),
+    "double": ("double", "double; Metal has none, use float"),
+}
+
+
+@rule
+def words(text: Outline) -> Iterator[Lint]:
+    """Words of C++ that MSL leaves out."""
+    for before, token in zip([None, *text.tokens], text.tokens, strict=False):
+        if token.kind != "name" or token.text not in _WORDS:
+            continue
+        if token == "delete" and before == "=":  # a deleted function
+            continue
+        name, what = _WORDS[token.text]
+        yield error(token, name, f"found {what}")
+
+
+@rule
+def noexcept_operator(text: Outline) -> Iterator[Lint]:
+    """``noexcept(e)`` as an expression; after a parameter list it specifies a function."""
+    ends = {")", "const", "volatile", *SPACES}
+    for before, token in zip([None, *text.tokens], text.tokens, strict=False):
+        if token == "noexcept" and before is not None and before.text not in ends:
+            yield error(token, "noexcept-operator", "found a noexcept operator; Metal has none")
+
+
+@rule
+def lambdas(text: Outline) -> Iterator[Lint]:
+    """A bracket that follows no value and is no attribute begins a lambda."""
+    t = text.tokens
+    for i, token in enumerate(t):
+        if token != "[" or is_attribute(t, i) or (i and is_attribute(t, i - 1)):
+            continue
+        value_before = i and (
+            t[i - 1].kind in ("name", "string") or t[i - 1].text in ("]", ")", ">")
+        )
+        if value_before and t[i - 1] != "return":
+            continue
+        after = close_of(t, i) + 1
+        if after < len(t) and t[after].text in ("(", "{"):
+            yield error(
+                token, "lambda", "found a lambda; MSL 3.1 has none, write a function object"
+            )
+
+
+@rule
+def standard_library(text: Outline) -> Iterator[Lint]:
+    """``std::`` is not metal's."""
+    for token, after in zip(text.tokens, text.tokens[1:], strict=False):
+        if token == "std" and after == "::":
+            yield error(token, "std", "found std::; Metal has no C++ standard library, use metal::")
+
+
+@rule
+def newer_language(text: Outline) -> Iterator[Lint]:
+    """C++17 in a C++14 language: Apple's compiler takes it with -Wc++17-extensions."""
+    for token, after in zip(text.tokens, text.tokens[1:], strict=False):
+        if token == "if" and after == "constexpr":
+            yield warning(token, "c++17", "found if constexpr of C++17 in a C++14 language")
+        if token == "auto" and after == "[":
+            yield warning(token, "c++17", "found a structured binding of C++17 in a C++14 language")
+
+
+@rule
+def derived_classes(text: Outline) -> Iterator[Lint]:
+    """The specification has none; the compiler takes them unless a kernel's argument is one."""
+    derived = {c.name.text for c in text.classes if c.bases}
+    for found in text.classes:
+        if found.bases:
+            message = f"found class {found.name.text} with a base; the specification has none"
+            yield warning(found.name, "derived-class", message)
+    for kernel in kernels(text):
+        for parameter in kernel.parameters:
+            for token in parameter.tokens[:-1]:
+                if token.text in derived:
+                    message = (
+                        f"found derived class {token.text} as a kernel's argument; write it flat"
+                    )
+                    yield error(token, "derived-class", message)
+
+
+def kernels(text: Outline) -> list[Function]:
+    """The kernels of a text, templates too."""
+    return [f for f in text.functions if f.is_kernel]
+
+
+@rule
+def kernel_functions(text: Outline) -> Iterator[Lint]:
+    """Kernels return nothing, have a name each, and call no kernel."""
+    found = kernels(text)
+    plain = [k for k in found if "template" not in {h.text for h in k.head}]
+    for kernel in found:
+        if "void" not in {h.text for h in kernel.head}:
+            message = f"found kernel {kernel.name.text} returning a value; a kernel returns void"
+            yield error(kernel.name, "kernel-return", message)
+    seen: set[str] = set()
+    for kernel in plain:
+        if kernel.name.text in seen:
+            message = f"found a second kernel {kernel.name.text}; kernels cannot be overloaded"
+            yield error(kernel.name, "kernel-overload", message)
+        seen.add(kernel.name.text)
+    # Of one name and several functions, a call is of the others.
+    others = {f.name.text for f in text.functions if not f.is_kernel}
+    names = {k.name.text for k in found} - others
+    classes = {c.name.text for c in text.classes}
+    for function in text.functions:
+        for at in calls(function.body or [], names, classes):
+            message = f"found a call of kernel {at.text}; move its code into a function"
+            yield error(at, "kernel-call", message)
+    for function in text.functions:
+        if function.name == "main" and function.class_name is None:
+            yield error(function.name, "main", "found a function called main; rename it")
+
+
+def calls(body: list[Token], names: set[str], classes: Iterable[str] = ()) -> Iterator[Token]:
+    """Where a body calls one of some functions, methods of the classes left out."""
+    for i, token in enumerate(body):
+        of_class = i > 1 and body[i - 1] == "::" and body[i - 2].text in (">", *classes)
+        if token.text not in names or of_class or (i and body[i - 1].text in (".", "->")):
+            continue
+        after = i + 1
+        if body[after : after + 1] == ["<"]:
+            after = (angle_close(body, after, expression=True) or after) + 1
+        if body[after : after + 1] == ["("]:
+            yield token
+
+
+@rule
+def program_scope(text: Outline) -> Iterator[Lint]:
+    """A variable outside functions is in constant memory (MSL 3.1, 4.2)."""
+    for variable in text.variables:
+        found = {t.text for t in variable.tokens}
+        if "constant" in found or "sampler" in found or _is_member(variable) or variable.attributes:
+            continue
+        space = next((s for s in ("device", "threadgroup", "thread") if s in found), None)
+        what = f"in {space} memory" if space else "without constant"
+        message = (
+            f"found {variable.name.text} at program scope {what}; write constant before its type"
+        )
+        yield error(variable.name, "program-scope", message)
+
+
+def _is_member(variable: Variable) -> bool:
+    return variable.class_name is not None and "static" not in {t.text for t in variable.tokens}
+
+
+@rule
+def threadgroup_variables(text: Outline) -> Iterator[Lint]:
+    """They stand in a kernel's body (MSL 3.1, 4.4); the compiler takes braces of an array."""
+    for function in text.functions:
+        for name, initialised, is_array in _threadgroup_variables(function.body or []):
+            if not function.is_kernel:
+                message = (
+                    f"found threadgroup variable {name.text} outside a kernel; declare it in the "
+                    "kernel and pass a threadgroup pointer"
+                )
+                yield error(name, "threadgroup-variable", message)
+            if initialised and not is_array:
+                message = f"found a value for threadgroup variable {name.text}; assign it later"
+                yield error(name, "threadgroup-initialiser", message)
+
+
+def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, bool]]:
+    """Name, whether it has a value, and whether that is an array's."""
+    for i, token in enumerate(body):
+        if token != "threadgroup" or (i and body[i - 1].text not in (";", "{", "}", ")", "static")):
+            continue
+        end = next((j for j in range(i, len(body)) if body[j] == ";"), len(body))
+        declared = body[i + 1 : end]
+        if declared[:1] in (["__attribute__"], ["alignas"]):
+            declared = declared[close_of(declared, 1) + 1 :]
+        until = next(
+            (j for j, w in enumerate(declared) if w.text in ("=", "[", "{")), len(declared)
+        )
+        if any(w.text in ("*", "&", "(") for w in declared[:until]):
+            continue
+        initialised = any(w.text in ("=", "{") for w in declared[until:])
+        is_array = declared[until : until + 1] == ["["] and "{" in declared
+        yield declared[until - 1], initialised, is_array
+
+
+@rule
+def function_constants(text: Outline) -> Iterator[Lint]:
+    """A scalar or a vector, without a value, numbered up to 65535 (MSL 3.1, 5.8.1)."""
+    for variable in text.variables:
+        given = next((a for a in variable.attributes if a[:1] == ["function_constant"]), None)
+        if given is None:
+            continue
+        name = variable.name.text
+        tokens = {t.text for t in variable.tokens}
+        if not any(is_scalar_or_vector(t.text) for t in variable.tokens) or "[" in tokens:
+            message = f"found function constant {name} of another type; use a scalar or a vector"
+            yield error(variable.name, "function-constant", message)
+        if "=" in tokens:
+            message = f"found a value for function constant {name}; the host gives it"
+            yield error(variable.name, "function-constant", message)
+        index = whole_number(given[2:-1])
+        if index is not None and index > 65535:
+            message = f"found function constant {name} numbered {index}; 65535 is the last"
+            yield error(variable.name, "function-constant", message)
+
+
+def is_scalar_or_vector(word: str) -> bool:
+    """Whether a word names one of MSL's number types."""
+    whole = (*SCALARS, "long", "ulong", "unsigned", "vec")
+    fixed = {f"{u}int{n}_t" for u in ("", "u") for n in (8, 16, 32, 64)}
+    return word in whole or word in fixed or (word[-1:] in "234" and word[:-1] in whole)

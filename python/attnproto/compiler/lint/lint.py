@@ -1,0 +1,165 @@
+"""What Apple's MSL 3.1 compiler would reject of a text, without Apple's compiler.
+
+The rules about words and declarations read the project's tokens (lint_rules.py,
+lint_arguments.py); what needs types is asked of clang. Not checked, because no reading of
+the text tells: barriers that not all threads reach, and buffers that alias.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from attnproto.compiler.frontend import clang
+from attnproto.compiler.frontend.lexer import RewriteError, tokenize
+from attnproto.compiler.frontend.outline import Outline, outline
+from attnproto.compiler.frontend.program import compiled
+from attnproto.compiler.ir import debug_lines
+from attnproto.compiler.ir import module as ir
+from attnproto.compiler.ir.runtime_calls import entry_name
+from attnproto.compiler.ir.symbols import identifiers, offered, spoken
+from attnproto.compiler.target import host_target
+from attnproto.errors import KernelCompileError
+
+from . import argument_rules, library_rules  # noqa: F401 - their rules register themselves
+from .language_rules import ERROR, RULES, WARNING, Lint
+
+__all__ = ["Lint", "lint"]
+
+_PLACE = re.compile(r"(?:; )?(?:in ([^;:]+), )?line (\d+): ")
+# A text may hold templates only; clang then has one kernel to compile.
+_NO_KERNEL = "\nkernel void attn_lint() {}\n"
+
+
+def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
+    """Find what Apple's MSL 3.1 compiler would reject, though clang accepts it.
+
+    Args:
+        msl_text: as for :meth:`attnproto.Device.library`.
+        folder: where the text's own includes are; Metal's run-time compiler has no such
+            folder, so that a text for it has no includes of its own.
+
+    Returns:
+        What was found, by line. What clang itself rejects is among it, as rule ``compile``.
+
+    Source:
+        Metal Shading Language Specification 3.1.
+
+    Example:
+        >>> text = "kernel void k(device int* x [[buffer(0)]]) { goto end; end: x[0] = 1; }"
+        >>> [(found.line, found.rule, found.severity) for found in lint(text)]
+        [(1, 'goto', 'error')]
+    """
+    try:
+        text = clang.preprocess(msl_text, folder)
+        declared = outline(tokenize(text))
+    except KernelCompileError as error:
+        return tuple(_compile_errors(error))
+    except RewriteError as error:
+        return (Lint(error.line, "compile", ERROR, str(error)),)
+    try:
+        found = {_placed(one) for check in RULES for one in check(declared)}
+    except RewriteError as error:
+        return (Lint(error.line, "compile", ERROR, str(error)),)
+    known = {(one.file, one.line) for one in found if one.severity == ERROR}
+    try:
+        found |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
+    except KernelCompileError as error:
+        # An error without a line is the consequence of one that a rule has found.
+        found |= {
+            one
+            for one in _compile_errors(error)
+            if (one.file, one.line) not in known and (one.line or not known)
+        }
+    return tuple(sorted(found, key=lambda one: (one.file, one.line, one.rule)))
+
+
+def _placed(one: Lint) -> Lint:
+    return (
+        Lint(one.line, one.rule, one.severity, one.message, "")
+        if one.file == debug_lines.SOURCE
+        else one
+    )
+
+
+def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
+    head, *rest = _PLACE.split(str(error).removeprefix("[msl] "))
+    if not rest:
+        yield Lint(0, "compile", ERROR, head)
+    for file, line, message in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        yield Lint(int(line), "compile", ERROR, message, file or "")
+
+
+def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:
+    rewritten, (ir_text, narrowings) = compiled(text, clang.to_ir_warning, host_target())
+    module = ir.split(ir_text)
+    yield from _initialisers(module, declared)
+    yield from _recursion(module, declared, len(rewritten.instances))
+    yield from _undefined(module, declared, {*rewritten.declared}, len(rewritten.instances))
+    for file, line in narrowings:
+        message = "found a float that becomes a bfloat by itself; write bfloat(...)"
+        yield Lint(line, "bfloat-conversion", ERROR, message, file)
+
+
+def _initialisers(module: ir.Module, declared: Outline) -> Iterator[Lint]:
+    """Code that runs before main gives a variable its value."""
+    variables = {v.name.text: v.name for v in declared.variables}
+    for symbol, body in module.functions.items():
+        if "__cxx_global_var_init" not in symbol:
+            continue
+        for name in {n for s in ir.symbols(body) for n in identifiers(s)} & variables.keys():
+            at = variables[name]
+            message = f"found {name} with a value that is no constant; compute it in the kernel"
+            yield Lint(at.line, "constant-initialiser", ERROR, message, at.file)
+
+
+def _undefined(
+    module: ir.Module, declared: Outline, linked: set[str], kernels: int
+) -> Iterator[Lint]:
+    """A function that a kernel calls, and that neither this text nor a linked one has."""
+    reached = set().union(*(ir.reachable(module, f"@{entry_name(n)}") for n in range(kernels)))
+    for symbol in sorted(s for line in module.other for s in _called(line) if s in reached):
+        plain = symbol.strip('@"')
+        name = spoken(symbol)
+        ours = plain.startswith("llvm.") or "attn_" in plain or plain in offered()
+        if ours or (name in linked and plain.startswith("_Z")):
+            continue
+        at = next((f.name for f in declared.functions if f.name.text == name), None)
+        message = f"found {name}, which is called and only declared; define it"
+        yield Lint(at.line if at else 0, "undefined", ERROR, message, at.file if at else "")
+
+
+def _called(line: str) -> list[str]:
+    return ir.symbols(line)[:1] if line.startswith("declare ") else []
+
+
+def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[Lint]:
+    graph = {
+        symbol: set(ir.symbols(body)) & module.functions.keys() - {symbol}
+        for symbol, body in module.functions.items()
+    }
+    reached = set().union(*(ir.reachable(module, f"@{entry_name(n)}") for n in range(kernels)))
+    bodies = {f.name.text: f.name for f in declared.functions if f.body is not None}
+    cycles = [
+        [symbol] for symbol, body in module.functions.items() if ir.symbols(body).count(symbol) > 1
+    ]
+    while True:
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            cycles.append(error.args[1])
+            graph = {s: c - set(cycles[-1]) for s, c in graph.items() if s not in cycles[-1]}
+        else:
+            break
+    for cycle in cycles:
+        at = next((bodies[n] for s in cycle for n in reversed(identifiers(s)) if n in bodies), None)
+        if at is None:
+            continue
+        if reached & set(cycle):
+            message = f"found recursion in {at.text}; Metal needs maxCallStackDepth for it"
+            yield Lint(at.line, "recursion", WARNING, message, at.file)
+        else:
+            message = f"found recursion in {at.text}, which no kernel calls; use a loop"
+            yield Lint(at.line, "recursion", ERROR, message, at.file)

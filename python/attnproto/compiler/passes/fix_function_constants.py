@@ -1,0 +1,85 @@
+"""Give function constants their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attnproto.compiler.interface import FunctionConstant
+from attnproto.compiler.ir.module import _SYMBOL, Module
+from attnproto.errors import KernelCompileError, UnsupportedProblem
+
+_WHOLE_RANGES = {
+    "char": (-128, 127), "uchar": (0, 255), "short": (-32768, 32767), "ushort": (0, 65535),
+    "int": (-(2**31), 2**31 - 1), "uint": (0, 2**32 - 1),
+    "long": (-(2**63), 2**63 - 1), "ulong": (0, 2**64 - 1),
+    "int8_t": (-128, 127), "uint8_t": (0, 255), "int16_t": (-32768, 32767),
+    "uint16_t": (0, 65535), "int32_t": (-(2**31), 2**31 - 1), "uint32_t": (0, 2**32 - 1),
+    "int64_t": (-(2**63), 2**63 - 1), "uint64_t": (0, 2**64 - 1), "size_t": (0, 2**64 - 1),
+}  # fmt: skip
+
+
+def _literal(constant: FunctionConstant, value: bool | int | float) -> str:
+    """The value as IR, after checking that the declared type holds it."""
+    where = f"[msl] function constant '{constant.name}' ({constant.type})"
+    if constant.type == "bool":
+        if value not in (0, 1):
+            raise KernelCompileError(f"{where} found {value!r}, needs True or False")
+        return str(int(value))
+    if constant.type in _WHOLE_RANGES:
+        low, high = _WHOLE_RANGES[constant.type]
+        if int(value) != value or not low <= value <= high:
+            raise KernelCompileError(
+                f"{where} found {value!r}, needs a whole number from {low} to {high}"
+            )
+        return str(int(value))
+    if constant.type in ("float", "half"):
+        import struct
+
+        import numpy as np
+
+        rounded = float((np.float32 if constant.type == "float" else np.float16)(value))
+        if constant.type == "half":
+            return "0xH" + struct.pack(">e", rounded).hex().upper()
+        return "0x" + struct.pack(">d", rounded).hex().upper()
+    raise UnsupportedProblem(f"{where} is of a type this device cannot set; use a scalar type")
+
+
+def fix_constants(
+    module: Module,
+    constants: Mapping[str, FunctionConstant],
+    values: Mapping[str, bool | int | float],
+) -> None:
+    """Give every function constant that the module uses its value.
+
+    Raises:
+        KernelCompileError: one that is used has no value.
+    """
+    missing = []
+    for name, constant in constants.items():
+        symbol, defined = f"@{name}", f"@attn_defined_{name}"
+        if defined in module.globals:
+            literal = "1" if name in values else "0"
+            module.globals[defined] = _given(module.globals[defined], literal)
+        if symbol not in module.globals:
+            continue
+        if name in values:
+            literal = _literal(constant, values[name])
+        elif defined in module.globals:
+            literal = "zeroinitializer"  # the text asks whether it is set before it reads it
+        else:
+            missing.append(f"'{name}' (index {constant.index}, {constant.type})")
+            continue
+        module.globals[symbol] = _given(module.globals[symbol], literal)
+    if missing:
+        raise KernelCompileError(
+            f"[msl] found no value for function constant {', '.join(missing)}, which the kernel "
+            "reads; pass it in constants"
+        )
+
+
+def _given(line: str, literal: str) -> str:
+    """An external constant's declaration as a definition."""
+    match = re.match(rf"({_SYMBOL}) = .*?(addrspace\(\d+\)) constant (\S+?),? ?(?:align|$|,)", line)
+    symbol, space, ir_type = match.groups()
+    return f"{symbol} = internal {space} constant {ir_type.rstrip(',')} {literal}"

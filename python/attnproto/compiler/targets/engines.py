@@ -1,0 +1,5 @@
+"""The engines that run a kernel on the cpu device."""
+
+from __future__ import annotations
+
+CPU_ENGINES = ("lockstep", "fibers")  # the first is the default

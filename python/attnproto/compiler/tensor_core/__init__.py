@@ -1,0 +1,1 @@
+"""Products of fragments as NVIDIA's mma instructions."""

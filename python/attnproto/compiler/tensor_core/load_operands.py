@@ -1,0 +1,288 @@
+"""Right operands of 8x8 products as the tensor core wants them, read from where they lie.
+
+MSL gives lane (g, q) the neighbours (g, 2q) and (g, 2q + 1) of a fragment; the tensor core's right
+operand wants (2q, g) and (2q + 1, g). A transposition in the hardware (movmatrix) costs as much as
+a product. Where it is known which lane reads what (analysis/pointer_offsets.py), a lane reads its
+two elements itself instead: the warp as a whole reads what it read before, at the same point of
+the program.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from attnproto.compiler.analysis.pointer_offsets import LANES, LaneAnalysis
+from attnproto.compiler.ir.builder import LaneCode
+from attnproto.compiler.ir.function_lines import Block, Function, may_write, size_of
+
+from .fragment_sources import Element, Fragment
+
+_SHARED = 3
+
+
+def _lane(row: int, pair: int) -> int:
+    return 4 * row + pair
+
+
+def _earliest(fragments: list[Fragment]) -> int:
+    return min(e.line for f in fragments for e in (f.first, f.second))
+
+
+# For each lane (g, q): the lane that held column g of row 2q, of row 2q + 1; and g's parity.
+_UPPER = tuple(_lane(2 * (lane % 4), lane // 8) for lane in range(LANES))
+_LOWER = tuple(_lane(2 * (lane % 4) + 1, lane // 8) for lane in range(LANES))
+_ODD = tuple(lane // 4 % 2 for lane in range(LANES))
+
+
+class Reader:
+    """Finds right operands that can be read directly, and writes the reads.
+
+    Args:
+        function: where they are used.
+        lanes: what its values are in each lane.
+        code: takes the reads.
+    """
+
+    def __init__(self, function: Function, lanes: LaneAnalysis, code: LaneCode):
+        self._function = function
+        self._lanes = lanes
+        self._code = code
+        self._written: dict[int, set[str]] = {}
+
+    def read(self, fragments: dict[tuple[str, str], Fragment]) -> dict[tuple[str, str], list[str]]:
+        """Plan reads.
+
+        Args:
+            fragments: by the names of their two elements.
+
+        Returns:
+            By the same names: ``[word]`` of two packed halves, or ``[upper, lower]`` floats.
+        """
+        found: dict[tuple[str, str], list[str]] = {}
+        groups: dict[tuple, list[tuple[str, str]]] = {}
+        for names, fragment in fragments.items():
+            block = self._function.block_of(fragment.first.line)
+            same = self._function.block_of(fragment.second.line) is block
+            table = self._table(fragment.first)
+            if same and table is not None and self._undisturbed(block, [fragment]):
+                key = (fragment.first.origin, block.label, fragment.step, fragment.first.kind)
+                groups.setdefault(key, []).append(names)
+        for members in groups.values():
+            members.sort(key=lambda names: fragments[names].first.offset)
+            self._read_group({names: fragments[names] for names in members}, found)
+        return found
+
+    def _table(self, element: Element) -> tuple[int, ...] | None:
+        """The lanes' places from the uniform part of the element's origin."""
+        value = self._lanes.of(element.pointer)
+        return None if value is None else tuple(t - element.base for t in value.table)
+
+    def _read_group(
+        self, group: dict[tuple[str, str], Fragment], found: dict[tuple[str, str], list[str]]
+    ) -> None:
+        any_one = next(iter(group.values()))
+        size, space = size_of(any_one.first.kind), any_one.first.space
+        table, step = self._table(any_one.first), any_one.step
+        upper = tuple(table[_UPPER[k]] + _ODD[k] * step for k in range(LANES))
+        lower = tuple(table[_LOWER[k]] + _ODD[k] * step for k in range(LANES))
+        if not self._linear(upper, any_one.first) or not self._linear(lower, any_one.first):
+            return
+        if all(b - a == size for a, b in zip(upper, lower, strict=True)):
+            self._neighbours(group, found, upper, size)
+        elif space == _SHARED and size == 2:
+            if step == 2 and self._rows_are_contiguous(table):
+                self._matrices(group, found, table)
+        elif space == _SHARED or (step == size == 4):
+            for names, fragment in group.items():
+                self._two_floats(names, fragment, found, upper, lower)
+        elif step == size:
+            self._fours(
+                group, found, 2 * size, lambda four: self._along_columns(four, found, table)
+            )
+        else:
+            self._fours(
+                group, found, size, lambda four: self._along_rows(four, found, upper, lower)
+            )
+
+    # Both elements lie side by side: one read.
+    def _neighbours(self, group, found, upper, size):
+        for names, fragment in group.items():
+            first = fragment.first
+            if self._alignment(first, upper) < 2 * size:
+                continue
+            line = _earliest([fragment])
+            self._meet(line, fragment.first.space)
+            kind = "i32" if size == 2 else "<2 x float>"
+            word = self._fetch(line, fragment.first, upper, kind, 2 * size)
+            found[names] = [word] if size == 2 else self._code.elements(line, word, (0, 1))
+
+    def _two_floats(self, names, fragment, found, upper, lower):
+        line = _earliest([fragment])
+        self._meet(line, fragment.first.space)
+        found[names] = [
+            self._fetch(line, fragment.first, table, "float", 4) for table in (upper, lower)
+        ]
+
+    @staticmethod
+    def _rows_are_contiguous(table: tuple[int, ...]) -> bool:
+        return all(table[k] == table[k - k % 4] + 4 * (k % 4) for k in range(LANES))
+
+    # ldmatrix: lane 8 m + r gives the address of row r of matrix m.
+    def _matrices(self, group, found, table):
+        todo = list(group.items())
+        while todo:
+            count = 4 if self._fit(todo[:4], 4) else 2 if self._fit(todo[:2], 2) else 1
+            part, todo = todo[:count], todo[count:]
+            offsets = [fragment.first.offset for _, fragment in part]
+            rows = tuple(
+                table[_lane(k % 8, 0)] + offsets[k // 8 % count] - offsets[0] for k in range(LANES)
+            )
+            first = part[0][1].first
+            if self._alignment(first, rows) < 16 or not self._linear(rows, first):
+                continue
+            line = _earliest([fragment for _, fragment in part])
+            self._meet(line, _SHARED)
+            at = self._address(first, rows, line)
+            kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
+            name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
+            whole = self._code.emit(line, f"call {kind} {name}(ptr addrspace(3) {at})")
+            for index, (names, _) in enumerate(part):
+                found[names] = [
+                    whole if count == 1
+                    else self._code.emit(line, f"extractvalue {kind} {whole}, {index}")
+                ]  # fmt: skip
+
+    def _fit(self, part, count: int) -> bool:
+        if len(part) < count:
+            return False
+        offsets = [fragment.first.offset for _, fragment in part]
+        even = len({b - a for a, b in itertools.pairwise(offsets)}) == 1
+        block = self._function.block_of(part[0][1].first.line)
+        return even and self._undisturbed(block, [fragment for _, fragment in part])
+
+    def _fours(self, group, found, stride, emit):
+        """Hand on runs of four fragments whose first elements are ``stride`` bytes apart."""
+        by_offset = {fragment.first.offset: names for names, fragment in group.items()}
+        for offset in sorted(by_offset):
+            run = [by_offset.get(offset + stride * j) for j in range(4)]
+            if None in run or any(names in found for names in run):
+                continue
+            four = {names: group[names] for names in run}
+            block = self._function.block_of(four[run[0]].first.line)
+            if self._undisturbed(block, list(four.values())):
+                emit(four)
+
+    # Four fragments whose rows are four elements of each row's run (K read by dimension).
+    def _along_rows(self, four, found, upper, lower):
+        first = next(iter(four.values())).first
+        size = size_of(first.kind)
+        if self._alignment(first, upper) < 4 * size:
+            return
+        if self._alignment(first, lower) < 4 * size:
+            return
+        line = _earliest(list(four.values()))
+        self._meet(line, first.space)
+        joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
+        if size == 2 and joined and self._alignment(first, upper) >= 16:
+            whole = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
+            rows = [self._code.elements(line, whole, range(4), 8, first.kind),
+                    self._code.elements(line, whole, range(4, 8), 8, first.kind)]  # fmt: skip
+        else:
+            rows = []
+            for table in (upper, lower):
+                vector = self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size)
+                rows.append(self._code.elements(line, vector, range(4), 4, first.kind))
+        for names, above, below in zip(four, *rows, strict=True):
+            found[names] = (
+                [above, below] if size == 4 else [self._code.packed(line, above, below, first.kind)]
+            )
+
+    # Four narrow fragments side by side in a row (V): a lane wants every other element of two rows.
+    def _along_columns(self, four, found, table):
+        first = next(iter(four.values())).first
+        tables = [tuple(table[of[k]] for k in range(LANES)) for of in (_UPPER, _LOWER)]
+        aligned = min(self._alignment(first, t) for t in tables)
+        if aligned < 8 or not all(self._linear(t, first) for t in tables):
+            return
+        line = _earliest(list(four.values()))
+        self._meet(line, first.space)
+        halves = self._code.odd_halves()
+        rows = [self._four_words(line, first, t, aligned) for t in tables]
+        for names, upper, lower in zip(four, *rows, strict=True):
+            found[names] = [
+                self._code.emit(
+                    line, f"call i32 @llvm.nvvm.prmt(i32 {upper}, i32 {lower}, i32 {halves})"
+                )
+            ]
+
+    def _four_words(self, line, first, table, aligned) -> list[str]:
+        """Four 32-bit words from an address on, by the widest reads its alignment allows."""
+        at = self._address(first, table, line)
+        wide = 4 if aligned >= 16 else 2
+        words = []
+        for k in range(0, 4, wide):
+            here = self._code.emit(
+                line, f"getelementptr i8, ptr addrspace({first.space}) {at}, i64 {4 * k}"
+            )
+            vector = self._code.emit(
+                line, f"load <{wide} x i32>, ptr addrspace({first.space}) {here}, align {4 * wide}"
+            )
+            words += self._code.elements(line, vector, range(wide), wide, "i32")
+        return words
+
+    def _fetch(self, line: int, start: Element, table, kind: str, alignment: int) -> str:
+        at = self._address(start, table, line)
+        return self._code.emit(
+            line, f"load {kind}, ptr addrspace({start.space}) {at}, align {alignment}"
+        )
+
+    def _address(self, start: Element, table: tuple[int, ...], line: int) -> str:
+        """The address that ``table`` gives a lane, from the one that it has itself."""
+        own = self._table(start)
+        moved = tuple(t - o for t, o in zip(table, own, strict=True))
+        space = f"ptr addrspace({start.space})"
+        at = self._code.emit(
+            line, f"getelementptr i8, {space} {start.pointer}, i64 {self._code.number(moved)}"
+        )
+        return self._code.emit(
+            line, f"getelementptr i8, {space} {at}, i64 {start.offset - start.base}"
+        )
+
+    def _linear(self, table: tuple[int, ...], start: Element) -> bool:
+        own = self._table(start)
+        moved = tuple(t - o for t, o in zip(table, own, strict=True))
+        return all(
+            moved[k] == moved[0] + sum(moved[1 << b] - moved[0] for b in range(5) if k >> b & 1)
+            for k in range(LANES)
+        )
+
+    def _alignment(self, start: Element, table: tuple[int, ...]) -> int:
+        """Bytes, up to 16, that divide the address which ``table`` gives each lane."""
+        multiple = self._lanes.of(start.pointer).multiple
+        places = [t + start.offset for t in table]
+        return min(16, multiple, *(place & -place or 16 for place in places))
+
+    def _undisturbed(self, block: Block, fragments: list[Fragment]) -> bool:
+        """Whether no line between the first and the last of some loads may write memory."""
+        lines = [e.line for f in fragments for e in (f.first, f.second)]
+        if not all(block.first <= number <= block.last for number in lines):
+            return False
+        return not any(
+            may_write(self._function.lines[number]) for number in range(min(lines), max(lines))
+        )
+
+    def _meet(self, line: int, space: int) -> None:
+        """Order what other lanes wrote before, where the kernel may have written at all."""
+        if space not in self._written:
+            writes = [
+                block
+                for block in self._function.blocks.values()
+                if any(
+                    re.match(rf"^  (?:store .*addrspace\({space}\)|.*(?:atomicrmw|cmpxchg))", text)
+                    for text in self._function.lines[block.first : block.last + 1]
+                )
+            ]
+            self._written[space] = self._function.reachable([b.label for b in writes])
+        if self._function.block_of(line).label in self._written[space]:
+            self._code.put(line, "call void @llvm.nvvm.bar.warp.sync(i32 -1)")

@@ -1,0 +1,1 @@
+"""A lane's kernel becomes a simdgroup's: the engine lockstep."""

@@ -1,0 +1,131 @@
+"""Which accesses of a block are neighbours in memory and can be made together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from attnproto.compiler.analysis.lane_offsets import index_sizes
+from attnproto.compiler.analysis.lane_values import literal
+from attnproto.compiler.ir.function import Block, Instruction, Unsupported, element_of, size_of
+
+from .value_map import Writer
+
+_WINDOW = 4  # elements that neighbouring accesses of a lane may span to be made together
+
+
+@dataclass(frozen=True)
+class Access:
+    """One of several accesses that are made together: its distance from the first, in bytes."""
+
+    made: Instruction
+    distance: int
+
+
+@dataclass
+class Plan:
+    """Accesses of a block that are made together, at the first load or the last store."""
+
+    together: dict[int, list[Access]]  # by identity of the instruction that does it
+    done: set[int]  # instructions that another one does
+
+
+def _space(kind: str) -> int:
+    match = re.search(r"addrspace\((\d+)\)", kind)
+    return int(match[1]) if match else 0
+
+
+def _may_alias(a: int, b: int) -> bool:
+    if 4 in (a, b):
+        return True
+    return a == b or {a, b} <= {1, 2}
+
+
+def _touches(made: Instruction) -> set[int]:
+    """Address spaces whose memory an instruction may read or write."""
+    if made.op in ("load", "store"):
+        return {_space(made.operands[-1][0])}
+    if made.op in ("cmpxchg", "atomicrmw", "fence"):
+        return {4}
+    if made.op != "call":
+        return set()
+    if made.callee.startswith("@attn_matrix_batch"):
+        return {0}
+    pure = ("@attn_reduce", "@attn_prefix", "@attn_shuffle", "@attn_broadcast", "@attn_ballot",
+            "@attn_lane", "@attn_threadgroup_memory", "@attn_matrix_slots")  # fmt: skip
+    if made.callee.startswith(pure):
+        return set()
+    if made.callee.startswith("@llvm.") and not made.callee.startswith("@llvm.mem"):
+        return set()
+    return {4}
+
+
+def _root(w: Writer, value: str) -> tuple[str, int]:
+    """A pointer as another one and a distance in bytes."""
+    distance = 0
+    while (made := w.offsets.made.get(value)) and made.op == "getelementptr":
+        steps = [literal(v) for _, v in made.operands[1:]]
+        if None in steps:
+            break
+        try:
+            sizes = index_sizes(made)
+        except Unsupported:
+            break
+        distance += sum(n * s for n, s in zip(steps, sizes, strict=True))
+        value = made.operands[0][1]
+    return value, distance
+
+
+def plan(w: Writer, block: Block) -> Plan:
+    """Find accesses of a block that can be made together."""
+    found = Plan({}, set())
+    open_: dict[tuple, list[Access]] = {}
+
+    def close(key: tuple) -> None:
+        group = open_.pop(key)
+        if len(group) > 1:
+            leader = group[0] if key[0] == "load" else group[-1]
+            first = min(a.distance for a in group)
+            found.together[id(leader.made)] = [Access(a.made, a.distance - first) for a in group]
+            found.done |= {id(a.made) for a in group if a is not leader}
+
+    for made in block.body:
+        spaces = _touches(made)
+        key = _key(w, made)
+        for other in list(open_):
+            reads_only = made.op == "load" and other[0] == "load"
+            if other != key and not reads_only and any(_may_alias(s, other[3]) for s in spaces):
+                close(other)
+        if key is None:
+            continue
+        distance = _root(w, made.operands[-1][1])[1]
+        group = open_.get(key, [])
+        width = size_of(made.operands[0][0] if made.op == "store" else made.type)
+        ends = [a.distance for a in group] + [distance]
+        if group and (max(ends) - min(ends) >= _WINDOW * width or distance in ends[:-1]):
+            close(key)
+        open_.setdefault(key, []).append(Access(made, distance))
+    for key in list(open_):
+        close(key)
+    return found
+
+
+def _key(w: Writer, made: Instruction) -> tuple | None:
+    """What accesses that can be made together have in common."""
+    if made.op not in ("load", "store") or special(made):
+        return None
+    kind, value = made.operands[-1]
+    offset = w.offsets.of(value)
+    held = made.operands[0][0] if made.op == "store" else made.type
+    if value not in w.varying or offset is None or held[0] in "{[%" or held == "i1":
+        return None
+    if made.op == "load" and (made.name not in w.varying or w.offsets.of(made.name)):
+        return None  # what the lanes' state says
+    root, distance = _root(w, value)
+    width = size_of(element_of(held))
+    return made.op, root, held, _space(kind), distance % width
+
+
+def special(made: Instruction) -> bool:
+    """Whether each lane's access must stay one of its own."""
+    return "atomic" in made.flags or "volatile" in made.flags

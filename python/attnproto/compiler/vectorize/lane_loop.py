@@ -1,0 +1,102 @@
+"""What has no vector form: lane after lane, in the order of lanes."""
+
+from __future__ import annotations
+
+from attnproto.compiler.ir.function import Instruction
+
+from .value_map import Writer, keep_lanes, parts_of, vector
+
+
+def one_by_one(w: Writer, made: Instruction, mask: str | None) -> None:
+    """Do an instruction for each lane that runs, in the order of lanes."""
+    columns: list[tuple[str, list[str] | str]] = []
+    used: dict[str, int] = {}
+
+    def buffer(kind: str) -> str:
+        used[kind] = used.get(kind, 0) + 1
+        return w.buffer(kind, used[kind])
+
+    for kind, value in made.operands:
+        if value not in w.varying:
+            columns.append((kind, w.one(kind, value)))
+            continue
+        places = []
+        for part, found in zip(parts_of(kind, w.types), w.lanes(kind, value), strict=True):
+            places.append(buffer(part))
+            _spill(w, part, found, places[-1])
+        columns.append((kind, places))
+    results = []
+    if made.name:
+        results = [(part, buffer(part)) for part in parts_of(made.type, w.types)]
+        for part, place in results:
+            _spill(w, part, "zeroinitializer", place)
+    word = "-1" if mask is None else w.let(f"bitcast {vector('i1')} {mask} to i32")
+    before, each, after = w.label("before"), w.label("each"), w.label("after")
+    w.declare("i32", "@llvm.cttz.i32", "i32, i1")
+    w.say(f"br label %{before}")
+    w.lines.append(f"{before}:")
+    w.say(f"br label %{each}")
+    w.lines.append(f"{each}:")
+    rest, others = w.fresh(), w.fresh()
+    w.say(f"{rest} = phi i32 [ {word}, %{before} ], [ {others}, %{each} ]")
+    lane = w.let(f"call i32 @llvm.cttz.i32(i32 {rest}, i1 true)")
+    values = [
+        column if isinstance(column, str) else _of_lane(w, kind, column, lane)
+        for kind, column in columns
+    ]
+    if made.name:
+        _keep_result(w, made, w.let(made.render(values, "")), results, lane)
+    else:
+        w.say(made.render(values))
+    less = w.let(f"sub i32 {rest}, 1")
+    w.say(f"{others} = and i32 {rest}, {less}")
+    done = w.let(f"icmp eq i32 {others}, 0")
+    w.say(f"br i1 {done}, label %{after}, label %{each}")
+    w.lines.append(f"{after}:")
+    if made.name:
+        keep_lanes(w, made, [_reload(w, part, place) for part, place in results])
+
+
+def _spill(w: Writer, kind: str, lanes: str, place: str) -> None:
+    """Bits take a byte each in memory, so that one can be changed."""
+    if kind == "i1":
+        kind, lanes = "i8", w.let(f"zext {vector('i1')} {lanes} to {vector('i8')}")
+    w.say(f"store {vector(kind)} {lanes}, ptr {place}, align 64")
+
+
+def _reload(w: Writer, kind: str, place: str) -> str:
+    if kind != "i1":
+        return w.let(f"load {vector(kind)}, ptr {place}, align 64")
+    wide = w.let(f"load {vector('i8')}, ptr {place}, align 64")
+    return w.let(f"trunc {vector('i8')} {wide} to {vector('i1')}")
+
+
+def _of_lane(w: Writer, kind: str, places: list[str], lane: str) -> str:
+    """One lane's value."""
+    parts = parts_of(kind, w.types)
+    found = []
+    for part, place in zip(parts, places, strict=True):
+        at = w.let(f"getelementptr {part}, ptr {place}, i32 {lane}")
+        found.append(w.let(f"load {part}, ptr {at}"))
+    if parts == [kind]:
+        return found[0]
+    whole = "poison"
+    for i, (part, value) in enumerate(zip(parts, found, strict=True)):
+        if kind[0] == "<":
+            whole = w.let(f"insertelement {kind} {whole}, {part} {value}, i64 {i}")
+        else:
+            whole = w.let(f"insertvalue {kind} {whole}, {part} {value}, {i}")
+    return whole
+
+
+def _keep_result(
+    w: Writer, made: Instruction, whole: str, results: list[tuple[str, str]], lane: str
+) -> None:
+    for i, (part, place) in enumerate(results):
+        value = whole
+        if made.type[0] == "<":
+            value = w.let(f"extractelement {made.type} {whole}, i64 {i}")
+        elif part != made.type:
+            value = w.let(f"extractvalue {made.type} {whole}, {i}")
+        at = w.let(f"getelementptr {part}, ptr {place}, i32 {lane}")
+        w.say(f"store {part} {value}, ptr {at}")

@@ -1,0 +1,218 @@
+"""Memory: one access for all lanes, runs of neighbouring elements, or lane after lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attnproto.compiler.analysis.lane_offsets import private_bytes
+from attnproto.compiler.analysis.lane_values import LANES, Offset
+from attnproto.compiler.ir.function import Instruction, element_of, size_of
+
+from . import interleave
+from .access_groups import Access, Plan, special
+from .lane_loop import one_by_one
+from .value_map import Writer, keep_lanes, parts_of
+
+
+def emit(w: Writer, made: Instruction, mask: str | None, together: Plan | None = None) -> None:
+    """Write one access."""
+    if made.op == "alloca":
+        w.say(f"{_local(w, made)} = alloca [{LANES * private_bytes(made)} x i8], align 64")
+        w.keep(made.name, "base", "ptr", _local(w, made))
+        return
+    if together and id(made) in together.done:
+        return
+    kind, pointer = made.operands[-1] if made.op != "cmpxchg" else made.operands[0]
+    if made.op in ("cmpxchg", "atomicrmw"):
+        one_by_one(w, made, mask)
+    elif made.op == "load" and made.name not in w.varying:
+        w.keep(made.name, "one", made.type, w.let(made.render([w.base(kind, pointer)], "")))
+    elif made.op == "load" and w.offsets.of(made.name) is not None:
+        offset = w.offsets.of(made.name)
+        if not offset.pure:  # the first lane's index
+            found = w.let(f"load {made.type}, {kind} {w.base(kind, pointer)}, align 4")
+            w.keep(made.name, "base", made.type, found)
+    elif made.op == "store" and not any(v in w.varying for _, v in made.operands):
+        w.say(made.render([w.one(k, v) for k, v in made.operands]))
+    elif mask is not None or special(made) or w.offsets.of(pointer) is None or _packed(made):
+        one_by_one(w, made, mask)
+    else:
+        group = together.together.get(id(made)) if together else None
+        group = group or [Access(made, 0)]
+        (_load if made.op == "load" else _store)(w, group)
+
+
+def _local(w: Writer, made: Instruction) -> str:
+    return f'%"local.{made.name[1:].strip(chr(34))}"'
+
+
+def _packed(made: Instruction) -> bool:
+    """Whether what is in memory is a struct, or bits."""
+    held = made.operands[0][0] if made.op == "store" else made.type
+    return held[0] in "{[%" or element_of(held) == "i1"
+
+
+# Runs of neighbouring elements
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Elements that stand side by side in memory, by the group of lanes they belong to."""
+
+    group: int
+    begin: int  # in bytes from the group's address
+    count: int
+    first: int  # number of its first element among all runs'
+
+
+def _groups(offset: Offset) -> tuple[list[int], list[int]]:
+    """The group of each lane, whose addresses differ by known steps; a lane of each group."""
+    keys: dict[tuple, int] = {}
+    of_lane, lane_of = [], []
+    for lane in range(LANES):
+        key = tuple(steps[lane] for _, steps in offset.terms)
+        if key not in keys:
+            keys[key] = len(keys)
+            lane_of.append(lane)
+        of_lane.append(keys[key])
+    return of_lane, lane_of
+
+
+def _runs(cells: Iterable[tuple[int, int]], width: int) -> tuple[list[_Run], dict]:
+    """Runs of (group, byte) cells, and the number of each cell."""
+    runs: list[_Run] = []
+    numbers: dict[tuple[int, int], int] = {}
+    for number, cell in enumerate(sorted(set(cells))):
+        numbers[cell] = number
+        group, byte = cell
+        last = runs[-1] if runs else None
+        if last and last.group == group and byte == last.begin + last.count * width:
+            runs[-1] = _Run(group, last.begin, last.count + 1, last.first)
+        else:
+            runs.append(_Run(group, byte, 1, number))
+    return runs, numbers
+
+
+def _addresses(w: Writer, kind: str, pointer: str, offset: Offset, lanes: list[int]) -> list[str]:
+    """The address of each group."""
+    found = []
+    base = w.base(kind, pointer)
+    for lane in lanes:
+        at = base
+        for factor, steps in offset.terms:
+            if steps[lane]:
+                step = w.let(f"mul i64 {w.factor(factor)}, {steps[lane]}")
+                at = w.let(f"getelementptr i8, {kind} {at}, i64 {step}")
+        found.append(at)
+    return found
+
+
+def _cells(group: list[Access], offset: Offset, of_lane: list[int], width: int, parts: int) -> dict:
+    """(group, byte) of each (access, part, lane)."""
+    first = _first(group)
+    return {
+        (number, part, lane): (
+            of_lane[lane],
+            offset.steps[lane] + access.distance - first + part * width,
+        )
+        for number, access in enumerate(group)
+        for part in range(parts)
+        for lane in range(LANES)
+    }
+
+
+def _first(group: list[Access]) -> int:
+    """Distance of the access whose pointer the addresses are counted from."""
+    return group[0].distance
+
+
+def _load(w: Writer, group: list[Access]) -> None:
+    made = group[0].made
+    kind, pointer = made.operands[0]
+    offset = w.offsets.of(pointer)
+    parts = parts_of(made.type, w.types)
+    width = size_of(parts[0])
+    of_lane, lane_of = _groups(offset)
+    cells = _cells(group, offset, of_lane, width, len(parts))
+    runs, numbers = _runs(cells.values(), width)
+    addresses = _addresses(w, kind, pointer, offset, lane_of)
+    align = min(made.align, width)
+    held, whole = parts[0], _whole_word(runs, width)
+    if whole:  # short runs of small elements are carried as one number each
+        held = f"i{8 * width * whole}"
+    pieces = []
+    for run in runs:
+        at = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {run.begin}")
+        count = 1 if whole else run.count
+        pieces.append(w.let(f"load <{count} x {held}>, {kind} {at}, align {align}"))
+    chunks, places = interleave.pack(w, held, pieces, [1 if whole else run.count for run in runs])
+    if whole:
+        chunks = [interleave.recast(w, held, parts[0], c) for c in chunks]
+        places = [(c, at * whole + i) for c, at in places for i in range(whole)]
+    size = interleave.chunk(parts[0])
+    for number, access in enumerate(group):
+        found = []
+        for part in range(len(parts)):
+            wanted = [places[numbers[cells[number, part, lane]]] for lane in range(LANES)]
+            made_of = [
+                interleave.compose(w, parts[0], chunks, wanted[begin : begin + size])
+                for begin in range(0, LANES, size)
+            ]
+            found.append(interleave.join(w, parts[0], made_of))
+        keep_lanes(w, access.made, found)
+
+
+def _whole_word(runs: list[_Run], width: int) -> int:
+    """Elements of a run where all runs are of 4 or 8 bytes, else 0."""
+    counts = {run.count for run in runs}
+    count = counts.pop()
+    small = not counts and count > 1 and width > 1
+    return count if small and count * width in (4, 8) else 0
+
+
+def _store(w: Writer, group: list[Access]) -> None:
+    first = group[0].made
+    kind, pointer = first.operands[1]
+    offset = w.offsets.of(pointer)
+    parts = parts_of(first.operands[0][0], w.types)
+    width = size_of(parts[0])
+    of_lane, lane_of = _groups(offset)
+    cells = _cells(group, offset, of_lane, width, len(parts))
+    runs, numbers = _runs(cells.values(), width)
+    last = {}  # of several lanes that write an element, the last one's remains
+    for (number, part, lane), cell in cells.items():
+        last[numbers[cell]] = (number * len(parts) + part) * LANES + lane
+    columns = [v for access in group for v in w.lanes(*access.made.operands[0])]
+    chunks = [c for column in columns for c in interleave.split(w, parts[0], column)]
+    size = interleave.chunk(parts[0])
+    sources = [divmod(last[n], size) for n in range(len(last))]
+    addresses = _addresses(w, kind, pointer, offset, lane_of)
+    align = min(first.align, width)
+    for batch in _batches(runs, size):
+        wanted = [
+            sources[run.first + begin + i] for run, begin, count in batch for i in range(count)
+        ]
+        whole = interleave.compose(w, parts[0], chunks, wanted)
+        at = 0
+        for run, begin, count in batch:
+            piece = interleave.part(w, parts[0], whole, at, count)
+            byte = run.begin + begin * width
+            place = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {byte}")
+            w.say(f"store <{count} x {parts[0]}> {piece}, {kind} {place}, align {align}")
+            at += count
+
+
+def _batches(runs: list[_Run], size: int) -> list[list[tuple[_Run, int, int]]]:
+    """Parts of runs, (run, first, count), that together fill at most one chunk."""
+    found: list[list[tuple[_Run, int, int]]] = [[]]
+    room = size
+    for run in runs:
+        for begin in range(0, run.count, size):
+            count = min(size, run.count - begin)
+            if count > room:
+                found.append([])
+                room = size
+            found[-1].append((run, begin, count))
+            room -= count
+    return found

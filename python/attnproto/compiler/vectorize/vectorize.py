@@ -1,0 +1,66 @@
+"""Lockstep: a kernel for one lane becomes one for all lanes of a simdgroup, as vectors.
+
+The pass works on optimised IR whose values LLVM has named. It finds what differs between
+lanes (divergence.py), which of that is a common base plus known steps (offsets.py), and
+writes the function anew: control flow under masks (control.py), one instruction after the
+other (emit.py, memory.py, collectives.py). No operation of a lane is changed, so the results
+are those of the fiber engine, bit for bit where the code generator contracts alike.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attnproto.compiler.analysis import divergence
+from attnproto.compiler.analysis.lane_offsets import Offsets
+from attnproto.compiler.ir import cfg
+from attnproto.compiler.ir import module as ir
+from attnproto.compiler.ir.function import Unsupported, read_function
+
+from .masked_control_flow import Control
+from .value_map import Writer
+
+__all__ = ["Unsupported", "symbol", "vectorise"]
+
+_TYPE = re.compile(r"^(%\S+|%\"[^\"]+\") = type (.*)$", re.M)
+_ARGUMENT = re.compile(r"\(ptr [^%]*?(%[-\w.$]+)\)")
+
+
+def symbol(entry: str) -> str:
+    """Name of the entry point that runs a simdgroup; one file may hold the lane's own too."""
+    return f"{entry}_simdgroup"
+
+
+def vectorise(text: str, entry: str) -> str:
+    """Return a module whose entry point runs a simdgroup.
+
+    Args:
+        text: an optimised module; every value has a name, loops are in LCSSA form and
+            there is no switch.
+        entry: symbol of the kernel. The new one takes its first lane's state; all 32 lanes
+            are there, side by side on the first axis of the threadgroup.
+
+    Raises:
+        Unsupported: the pass does not take this kernel; the message says why.
+    """
+    module = ir.split(text)
+    kernel = f"@{entry}"
+    for other, body in module.functions.items():
+        if other != kernel and "@attn_" in body:
+            raise Unsupported("a function that is called and meets other lanes")
+    source = module.functions.pop(kernel)
+    types = dict(_TYPE.findall("\n".join(module.other)))
+    argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
+    blocks = read_function(source)
+    way = cfg.analyse(blocks)
+    found = divergence.analyse(way, argument, set(module.functions))
+    offsets = Offsets(way, found)
+    w = Writer(types, offsets, found.values, set(module.functions))
+    lines = Control(w, way, found).write()
+    module.other = [o for o in module.other if not _declares(o, w.declared)]
+    head = f"define void @{symbol(entry)}(ptr {argument}) nounwind {{"
+    return module.text() + "\n".join([*w.declared.values(), head, *lines, "}"])
+
+
+def _declares(line: str, declared: dict[str, str]) -> bool:
+    return line.startswith("declare ") and any(s in declared for s in ir.symbols(line))

@@ -1,0 +1,1 @@
+"""Devices, libraries, pipelines and archives, as Python sees them."""

@@ -1,0 +1,75 @@
+"""What an archive says of its pipelines: written here, read by cpp/archive.cpp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attnproto import _core
+from attnproto.errors import AttnprotoError
+
+if TYPE_CHECKING:
+    from .device import Device
+    from .library import Constants, Library
+
+
+def line(described: Mapping[str, Any], c_bytes: int) -> list[str]:
+    """Fields of a pipeline, as cpp/archive.cpp reads them."""
+    names = (",".join(described[which]) for which in ("linked", "private"))
+    values = (f"{key}={_written(value)}" for key, value in described["constants"].items())
+    known = ["pipeline", described["function"], described["text"], str(c_bytes)]
+    return [*known, *names, *values]
+
+
+def pipeline(read: _core.ArchivedPipeline) -> dict[str, Any]:
+    """What ``line`` was made from, and the size of the code for C."""
+    return {
+        "function": read.function,
+        "constants": {key: _value(text) for key, text in read.constants},
+        "text": read.text,
+        "linked": read.linked.split(",") if read.linked else [],
+        "private": read.privately.split(",") if read.privately else [],
+        "c_bytes": read.code_bytes,
+    }
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _value(text: str) -> bool | int | float:
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def by_name(device: Device, library: Library, constants: Constants) -> dict[str, Any]:
+    """Constants by the names that the text gives them, where the text can be asked."""
+    plain = {key: _plain(value) for key, value in constants.items()}
+    if device.kind == "metal":
+        return {str(key): value for key, value in plain.items()}
+    from attnproto.compiler.frontend.program import library_head
+
+    from . import export
+
+    given = [_core.Constant(key, value) for key, value in plain.items()]
+    # A linked library may declare what the text does not.
+    named = library_head(library.text, export.target_of(device)).values(given, strict=False)
+    return named | {k: v for k, v in plain.items() if isinstance(k, str)}
+
+
+def code_for_c(text: str, described: _core.PipelineDescriptor, device: Device) -> bytes:
+    """The kernel for libattnproto; nothing where it needs none, or cannot be linked for it."""
+    if device.kind == "metal":
+        return b""
+
+    from . import export
+
+    try:
+        return export.code(text, described, device)
+    except AttnprotoError:
+        return b""
+
+
+def _plain(value: object) -> object:
+    return value.item() if hasattr(value, "item") else value

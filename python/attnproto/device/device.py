@@ -1,0 +1,296 @@
+"""A device, and what runs on it.
+
+The three kinds keep one contract (opening.py). A dispatch takes numpy arrays as they are:
+read-only ones are inputs, writable ones receive what the kernel wrote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attnproto.errors import DispatchError, KernelCompileError
+
+from . import binding
+from .library import Library, Pipeline
+from .lock import alone
+
+if TYPE_CHECKING:
+    from attnproto import _core
+
+# Metal's argument tables hold as many.
+_INDICES = 31
+
+Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Start and end of one submission on the device's own clock, in microseconds.
+
+    Attributes:
+        each: start and end of every dispatch, where they were asked for and the device's
+            counters could be believed; else empty.
+    """
+
+    gpu_start_us: float
+    gpu_end_us: float
+    each: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def gpu_us(self) -> float:
+        """Time between start and end, in microseconds."""
+        return self.gpu_end_us - self.gpu_start_us
+
+
+class Buffer:
+    """Memory of a device that is kept between dispatches.
+
+    Example:
+        >>> import attnproto, numpy as np
+        >>> buffer = attnproto.open_device("cpu").buffer(np.arange(4, dtype=np.float32))
+        >>> buffer.numpy(np.float32)
+        array([0., 1., 2., 3.], dtype=float32)
+    """
+
+    def __init__(self, core: _core.Buffer):
+        self._core = core
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self._core.nbytes
+
+    def numpy(
+        self, dtype: np.dtype | type = np.uint8, shape: tuple[int, ...] = (-1,)
+    ) -> np.ndarray:
+        """A view of the contents; valid while no dispatch runs."""
+        return self._core.view().view(dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """One kernel launch, for :meth:`Device.submit`.
+
+    Attributes:
+        pipeline: what runs.
+        threadgroups: how many, on up to three axes.
+        threads: threads in each threadgroup, on up to three axes.
+        buffers: by index: numpy array, :class:`Buffer`, bytes, numpy scalar or
+            :class:`FunctionTable`.
+        threadgroup_bytes: sizes of ``[[threadgroup(i)]]`` arguments, multiples of 16.
+        grid: threads in the whole grid where that is not threadgroups times threads;
+            the threadgroups at its far edges are then smaller.
+        barrier_before: in a concurrent submission, wait for everything before.
+        view: indices of buffers whose bits are taken as they are; others are refused where the
+            kernel reads numbers of another type. Integers of its size are always taken, and
+            16-bit ones for bfloat.
+    """
+
+    pipeline: Pipeline
+    threadgroups: Axes
+    threads: Axes
+    buffers: Mapping[int, object]
+    threadgroup_bytes: Mapping[int, int] | None = None
+    grid: Axes | None = None
+    barrier_before: bool = False
+    view: Collection[int] = ()
+
+
+class Device:
+    """A device that compiles MSL and runs it; get one from :func:`attnproto.open_device`."""
+
+    def __init__(self, core: _core.Device, time_limit_s: float = 0.0):
+        self._core = core
+        self._time_limit_s = time_limit_s
+
+    @property
+    def kind(self) -> str:
+        """``metal``, ``cuda`` or ``cpu``."""
+        return self._core.kind
+
+    @property
+    def name(self) -> str:
+        """What the hardware calls itself."""
+        return self._core.name
+
+    @property
+    def time_limit_s(self) -> float:
+        """Longest time of a dispatch, in seconds, where a call does not say another; 0: any."""
+        return self._time_limit_s
+
+    @property
+    def tier(self) -> str:
+        """What a time measured here is worth: ``measured`` or ``emulated``."""
+        return self._core.tier
+
+    def library(
+        self, text: str, *, fast_math: bool = False, macros: Mapping[str, str] | None = None
+    ) -> Library:
+        """Compile an MSL text.
+
+        Args:
+            text: with every include already in it.
+            fast_math: let the compiler reorder and assume finite values, and use the fast
+                functions; Metal only.
+            macros: names and what they stand for; Metal only, elsewhere write them into the
+                text.
+
+        Raises:
+            KernelCompileError: it is not valid; the message names the line. Or the device
+                takes no options.
+        """
+        if not isinstance(text, str):
+            raise KernelCompileError(
+                f"[library] found {type(text).__name__}, needs MSL text; pass a string"
+            )
+        if not fast_math and not macros:
+            return Library(self._core.library(text))
+        return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
+
+    def buffer(self, source: int | np.ndarray) -> Buffer:
+        """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
+        if isinstance(source, np.ndarray):
+            made = Buffer(self._core.new_buffer(source.nbytes))
+            made.numpy()[:] = binding.raw(source.copy(order="C"), "a buffer")
+            return made
+        if not isinstance(source, (int, np.integer)) or not 0 <= source < 2**63:
+            raise DispatchError(
+                f"[buffer] found {source!r}, needs an array, or a number of bytes from 0"
+            )
+        return Buffer(self._core.new_buffer(int(source)))
+
+    def allocated_bytes(self) -> int:
+        """Memory the device holds for this process, for leak checks; 0 where it can't say."""
+        return self._core.allocated_bytes()
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        threadgroups: Axes,
+        threads: Axes,
+        buffers: Mapping[int, object],
+        threadgroup_bytes: Mapping[int, int] | None = None,
+        grid: Axes | None = None,
+        view: Collection[int] = (),
+        time_limit_s: float | None = None,
+    ) -> Timing:
+        """Run one dispatch and wait for it; arguments as in :class:`Dispatch`.
+
+        Raises: as :meth:`submit`, whose ``time_limit_s`` is taken too.
+        """
+        dispatch = Dispatch(
+            pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
+        )
+        return self.submit([dispatch], time_limit_s=time_limit_s)
+
+    def submit(
+        self,
+        dispatches: Sequence[Dispatch],
+        *,
+        concurrent: bool = False,
+        time_each: bool = False,
+        time_limit_s: float | None = None,
+    ) -> Timing:
+        """Run several dispatches as one submission, in order, and wait for the last.
+
+        Args:
+            dispatches: what runs.
+            concurrent: let dispatches overlap, save across ``barrier_before``.
+            time_each: read the device's counters around every dispatch, which then has an
+                encoder of its own and overlaps with none.
+            time_limit_s: of the cpu device, the longest time a dispatch may take, in seconds;
+                0 for any, None for the device's own.
+
+        Raises:
+            DispatchError: a dispatch breaks a rule of the device; nothing has run.
+            GpuFault: a kernel did not come to its end: it faulted (GpuPageFault), took too long
+                (GpuTimeout), or Metal ended it. The device works on.
+        """
+        encoded = [_encode(dispatch) for dispatch in dispatches]
+        limit = self._time_limit_s
+        if time_limit_s is not None:
+            limit = checked_limit(time_limit_s, self.kind, "submit")
+        with alone:
+            timing = self._core.submit_with(encoded, concurrent, time_each, limit)
+        return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
+
+    def __repr__(self) -> str:
+        return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
+
+
+def checked_limit(seconds: object, kind: str, where: str) -> float:
+    """A time limit as a number of seconds, 0 for none.
+
+    Raises:
+        DispatchError: it is no such number, or the device can't end a kernel.
+    """
+    number = isinstance(seconds, (int, float, np.integer, np.floating))
+    if not number or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        raise DispatchError(
+            f"[{where}] found time_limit_s={seconds!r}, needs seconds; pass a number, 0 for none"
+        )
+    if seconds and kind != "cpu":
+        raise DispatchError(
+            f"[{where}] found time_limit_s={seconds!r} for {kind}, needs the cpu device: a GPU's "
+            "own watchdog ends its kernels; leave it out"
+        )
+    return float(seconds)
+
+
+def _axes(value: Axes, what: str) -> tuple[int, int, int]:
+    axes = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+    whole = all(isinstance(n, (int, np.integer)) and 0 <= n < 2**32 for n in axes)
+    if not whole or not 1 <= len(axes) <= 3:
+        raise DispatchError(
+            f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative "
+            "and each below 2^32"
+        )
+    return tuple(int(n) for n in (*axes, 1, 1)[:3])
+
+
+def _encode(dispatch: Dispatch) -> _core.Dispatch:
+    from attnproto import _core
+
+    if not isinstance(dispatch.pipeline, Pipeline):
+        raise DispatchError(
+            f"[dispatch] found {dispatch.pipeline!r}, needs a pipeline; pass "
+            "device.library(text).pipeline(name)"
+        )
+    grid = None if dispatch.grid is None else _axes(dispatch.grid, "grid")
+    core = _core.Dispatch(
+        dispatch.pipeline._core,
+        _axes(dispatch.threadgroups, "threadgroups"),
+        _axes(dispatch.threads, "threads"),
+        grid,
+    )
+    known = binding.elements(dispatch.pipeline._core)
+    for index, value in _numbered(dispatch.buffers, "buffers"):
+        binding.bind(core, index, value, known, index in dispatch.view)
+    for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
+        if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
+            raise DispatchError(
+                f"[dispatch] found {nbytes!r} bytes of threadgroup memory {index}, needs a whole "
+                "number, a multiple of 16"
+            )
+        core.threadgroup_bytes(index, int(nbytes))
+    if dispatch.barrier_before:
+        core.barrier_before()
+    return core
+
+
+def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]]:
+    """Items by index, which must be one Metal has."""
+    if not isinstance(bound, Mapping):
+        raise DispatchError(f"[dispatch] found {what}={bound!r}, needs a dict with indices as keys")
+    for index in bound:
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < _INDICES:
+            raise DispatchError(
+                f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
+            )
+    return [(int(index), value) for index, value in bound.items()]

@@ -1,0 +1,1 @@
+"""Times and counts, and the statistics that say what they are worth."""

@@ -1,0 +1,99 @@
+"""Two kernels timed against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from attnproto.device.lock import alone
+from attnproto.device.recording import Launch, Recording
+from attnproto.errors import WrongResult
+
+from . import protocol as measure
+from . import stats
+
+MARGIN = 0.02
+
+
+class Kernel(Protocol):
+    """What can be timed."""
+
+    def run(self, repeats: int = 1) -> float:
+        """Run that many dispatches in one submission and return its GPU time in us."""
+
+
+def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]:
+    """Compare two kernels in A-B-B-A blocks until the interval of their ratio decides.
+
+    Args:
+        kernels: Two that have been found right, on a device whose times are measured.
+        margin: Largest difference called equal.
+
+    Returns:
+        Ratio A / B of times, its interval, verdict, blocks, p-value, and the median times.
+    """
+    ratio, times, repeats = _compared(kernels, margin)
+    protocol = measure.QUICK
+    return {
+        "ratio": ratio.ratio,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+        "verdict": ratio.verdict,
+        "blocks": ratio.blocks,
+        "cv": ratio.cv,
+        "p_value": ratio.p_value,
+        "repeats": repeats,
+        "a_us": float(np.median(times[0])),
+        "b_us": float(np.median(times[1])),
+        "protocol": (
+            f"A-B-B-A blocks until decided, at most {stats.LOOKS[-1]}; each side "
+            f"{protocol.throwaway} dispatches and {protocol.warmup_us / 1e3:g} ms thrown away, "
+            f"samples of at least {protocol.sample_us / 1e3:g} ms"
+        ),
+    }
+
+
+def ratio_of(kernels: Sequence[Kernel]) -> stats.Ratio:
+    """Compare two kernels as ``compare`` does, for a search that needs the ratio itself."""
+    return _compared(kernels, MARGIN)[0]
+
+
+def _compared(
+    kernels: Sequence[Kernel], margin: float
+) -> tuple[stats.Ratio, list[list[float]], list[int]]:
+    times: list[list[float]] = [[], []]
+
+    def side(i: int) -> Callable[[], float]:
+        def run() -> float:
+            times[i].append(kernels[i].run(repeats[i]) / repeats[i])
+            return times[i][-1]
+
+        return run
+
+    with alone:
+        repeats = [measure.warm_up(kernel.run, measure.QUICK)[0] for kernel in kernels]
+        return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
+
+
+def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray) -> Recording:
+    """Record a launch whose result has been judged, and see that its repeat gives those bits.
+
+    Args:
+        device: An open device.
+        launch: ``f(device)`` writes ``output``.
+        output: What the launcher was given.
+        judged: What it must come to hold.
+
+    Raises:
+        WrongResult: The recorded dispatches compute something else.
+    """
+    recording = Recording(device, launch)
+    recording.run(1)
+    if recording.read(output).tobytes() != judged.tobytes():
+        raise WrongResult(
+            "[pairing] found other bits than the launch that was judged, needs the same; no time "
+            "is reported"
+        )
+    return recording

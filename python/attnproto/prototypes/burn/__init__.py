@@ -1,0 +1,1 @@
+"""Prototype 8: Burn's extension trait."""

@@ -1,0 +1,1 @@
+"""Prototype 4: function-constant variants, compiled and archived."""

@@ -1,0 +1,1 @@
+"""Prototype 5: the MSL that CubeCL generates."""

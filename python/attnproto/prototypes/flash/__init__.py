@@ -1,0 +1,1 @@
+"""Prototype 1: tiles of flash attention."""

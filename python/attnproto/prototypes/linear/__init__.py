@@ -1,0 +1,1 @@
+"""Prototype 6: linear attention and the crossover."""

@@ -1,0 +1,1 @@
+"""Prototype 3: paged attention."""

@@ -1,0 +1,118 @@
+"""The eight prototypes: what each asks, and where its module is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from attnproto.errors import AttnprotoError
+
+if TYPE_CHECKING:
+    from attnproto.results.findings import Finding
+    from attnproto.results.tables import SideBySide, Table
+
+OK, WRONG = "ok", "wrong"
+
+
+class UnknownPrototype(AttnprotoError, ValueError):
+    """A name that none of the eight prototypes bears."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the registry."""
+
+    number: int
+    name: str
+    question: str
+
+
+REGISTRY: tuple[Entry, ...] = (
+    Entry(1, "flash", "Which simdgroup_matrix tile serves flash attention on M4?"),
+    Entry(2, "stitch", "What does a stitched function cost in the attention loop?"),
+    Entry(3, "paged", "Does paged attention fit 32 KB of threadgroup memory, at what cost?"),
+    Entry(4, "constants", "What do function-constant variants cost to compile and to archive?"),
+    Entry(5, "cubecl", "How good is the MSL that CubeCL generates?"),
+    Entry(6, "linear", "From which length on does linear attention win over softmax?"),
+    Entry(7, "variants", "What do RoPE, ALiBi and GQA add to the base kernel?"),
+    Entry(8, "burn", "Can Burn take these kernels by an extension trait?"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What running one point gave.
+
+    ``status`` is ``"ok"`` or ``"wrong"`` (the output missed its tolerance); ``reason`` says
+    why it is not ok; ``result`` has the point's numbers under names with unit suffixes.
+    """
+
+    status: str = OK
+    reason: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prototype:
+    """One prototype: its points, how to run one, and what the rows allow to conclude.
+
+    Args:
+        name: As in the registry.
+        points: ``f(mode)`` lists the points of ``"quick"`` or ``"full"``.
+        run: ``f(point, device, mode)`` runs one point; raises AttnprotoError when it cannot.
+        conclude: ``f(rows)`` turns stored rows into findings by written rules.
+        kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
+            from an older text are known to be stale; None when no kernel is behind it.
+        missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
+        axes: Keys that a point may have beyond those of the points that ``points`` lists.
+        prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
+        sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
+    """
+
+    name: str
+    points: Callable[[str], list[dict[str, Any]]]
+    run: Callable[[dict[str, Any], Any, str], Outcome]
+    conclude: Callable[[Sequence[Mapping[str, Any]]], list[Finding]]
+    kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
+    missing: Callable[[], str] | None = None
+    axes: tuple[str, ...] = ()
+    prepare: Callable[[Callable[[str], None]], None] | None = None
+    sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
+
+
+def entry(name: str) -> Entry:
+    """Return the registry's line of a name.
+
+    Raises:
+        UnknownPrototype: No prototype is called so.
+    """
+    for line in REGISTRY:
+        if line.name == name:
+            return line
+    raise UnknownPrototype(
+        f"[prototypes] found prototype {name!r}, needs one of "
+        f"{', '.join(line.name for line in REGISTRY)}; choose from --list"
+    )
+
+
+def load(name: str) -> Prototype:
+    """Import a prototype.
+
+    Args:
+        name: One of the eight; or ``"module:ATTRIBUTE"`` for one of one's own.
+
+    Raises:
+        UnknownPrototype: No such name.
+    """
+    if ":" in name:
+        module, attribute = name.split(":", 1)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UnknownPrototype(
+                f"[prototypes] found no prototype {name!r} ({error}), needs module:ATTRIBUTE; "
+                "check the name and PYTHONPATH"
+            ) from error
+    return importlib.import_module(f"{__package__}.{entry(name).name}.prototype").PROTOTYPE

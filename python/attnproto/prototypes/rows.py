@@ -1,0 +1,128 @@
+"""The rows of one prototype on one device, as rules for findings read them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from attnproto.results.findings import Device, Finding, make_finding
+
+Row = Mapping[str, Any]
+_POWER_OF_TEN = re.compile(r"\b\d(?:\.\d+)?e\+\d+\b")
+
+
+class Case:
+    """The rows of one device, and the parts that all findings on them share.
+
+    Args:
+        rows: Rows of one prototype on one device, at least one.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.proto = rows[0]["proto"]
+        device = rows[0]["device"]
+        self.device = Device(kind=device["kind"], name=device["name"])
+        self.tier = device["tier"]
+        self.mode = rows[0]["mode"]
+        self._by_kind: dict[str | None, list[tuple[int, Row]]] = {}
+        for place, row in enumerate(rows):
+            self._by_kind.setdefault(row["point"].get("kind"), []).append((place, row))
+
+    def of(self, *kinds: str, **values: Any) -> list[Row]:
+        """Return the rows whose points are of these kinds and hold these values."""
+        found = [placed for kind in dict.fromkeys(kinds) for placed in self._by_kind.get(kind, ())]
+        # In the run's order, whatever the order of the kinds.
+        return [
+            row
+            for _, row in sorted(found, key=itemgetter(0))
+            if all(row["point"].get(name) == value for name, value in values.items())
+        ]
+
+    def finding(
+        self,
+        *,
+        kinds: Sequence[str],
+        title: str,
+        content: str,
+        tier: str | None = None,
+        **parts: Any,
+    ) -> Finding:
+        """Make a finding that rests on rows of these kinds; see ``make_finding``.
+
+        Its title and content are written with large numbers in full: 1,370 instead of 1.37e+03.
+        """
+        names = ", ".join(f'"{kind}"' for kind in kinds)
+        conditions = f"kind in ({names})" if len(kinds) > 1 else f"kind == {names}"
+        replay = (
+            f"attnproto run --only {self.proto} --device {self.device.kind} --{self.mode} "
+            f"--where {shlex.quote(conditions)}"
+        )
+        return make_finding(
+            title=_in_full(title),
+            content=_in_full(content),
+            tier=tier or self.tier,
+            device=self.device,
+            proto=self.proto,
+            replay=replay,
+            **parts,
+        )
+
+
+def _in_full(text: str) -> str:
+    return _POWER_OF_TEN.sub(lambda found: f"{float(found[0]):,.0f}", text)
+
+
+def right(rows: Sequence[Row]) -> bool:
+    """Say whether there are rows and all of them are right."""
+    return bool(rows) and all(row["status"] == "ok" for row in rows)
+
+
+def keys(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the rows' keys, as evidence lists them."""
+    return tuple(row["key"] for row in rows)
+
+
+def worst(rows: Sequence[Row], name: str) -> float:
+    """Return the largest of one result."""
+    return max(float(row["result"][name]) for row in rows)
+
+
+def several(rows: Sequence[Row], name: str) -> str:
+    """Return the values that one key of the points takes, in words."""
+    values = sorted({row["point"][name] for row in rows})
+    return ", ".join(str(value) for value in values)
+
+
+def regime(rows: Sequence[Row]) -> str:
+    """Return the sizes and dtypes of the rows' points, in words."""
+    return (
+        f"D {several(rows, 'D')}, Nq {several(rows, 'Nq')}, Nkv {several(rows, 'Nkv')}, "
+        f"{several(rows, 'dtype')}"
+    )
+
+
+def concluding(
+    *rules: Callable[[Case], list[Finding]],
+) -> Callable[[Sequence[Row]], list[Finding]]:
+    """Make a prototype's ``conclude`` of its rules.
+
+    A rule whose rows are missing, or hold a result that is not right, says nothing.
+
+    Args:
+        rules: Each draws findings, none about speed unless the device's times are measured.
+
+    Returns:
+        What draws findings from a prototype's rows on one device.
+    """
+
+    def conclude(rows: Sequence[Row]) -> list[Finding]:
+        if not rows:
+            return []
+        case = Case(rows)
+        return [finding for rule in rules for finding in rule(case)]
+
+    return conclude

@@ -1,0 +1,123 @@
+"""The optional Rust crates: whether they can be built here, and how they are run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from attnproto.errors import DeviceUnavailable
+
+_LIMIT_S = 1500
+
+
+@functools.cache
+def workspace() -> Path | None:
+    """The folder ``rust/`` of a checkout: the package's own, or that of the working folder."""
+    package = Path(__file__).resolve().parents[3]
+    for root in (package, Path.cwd()):
+        if (root / "rust" / "Cargo.lock").exists():
+            return root / "rust"
+    return None
+
+
+def missing(*, library: bool = False) -> str:
+    """Say what the Rust prototypes lack here; empty when they can run.
+
+    Args:
+        library: whether libattnproto is needed too.
+    """
+    if shutil.which("cargo") is None:
+        return "found no cargo, needs Rust 1.92 or later; see rustup's installer"
+    if workspace() is None:
+        return "found no rust/ folder, needs a checkout; run from its top folder"
+    if not program("attnproto-cubecl").exists():
+        return _refused or "found the crates not built, needs minutes of cargo; run make rust-build"
+    if library and library_path() is None:
+        return "found no libattnproto, needs the C ABI's library; install attnproto anew"
+    return ""
+
+
+_refused = ""
+
+
+def prepare(say: Callable[[str], None]) -> None:
+    """Build the crates where cargo is and they are not built yet; ``missing`` says if it failed.
+
+    Args:
+        say: Told before minutes pass.
+    """
+    global _refused
+    root = workspace()
+    if shutil.which("cargo") is None or root is None or program("attnproto-cubecl").exists():
+        return
+    say("building the Rust crates, some minutes the first time")
+    target = os.environ.get("CARGO_TARGET_DIR") or str(root.parent / "build" / "rust")
+    command = ["cargo", "build", "--quiet", "--locked", "--release"]
+    try:
+        _checked("cargo", command, {"CARGO_TARGET_DIR": target})
+    except DeviceUnavailable as error:
+        _refused = str(error).removeprefix("[rust] ")
+
+
+def library_path() -> Path | None:
+    """libattnproto: ATTNPROTO_LIBRARY, or the one beside this package's own module."""
+    named = os.environ.get("ATTNPROTO_LIBRARY")
+    if named:
+        return Path(named)
+    from attnproto import _core
+
+    beside = sorted(Path(_core.__file__).parent.glob("libattnproto.*"))
+    return beside[0] if beside else None
+
+
+def program(package: str) -> Path:
+    """Where cargo leaves a crate's program: CARGO_TARGET_DIR, or ``make rust-build``'s folder."""
+    root = workspace() or Path.cwd() / "rust"
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or root.parent / "build" / "rust")
+    return target / "release" / package
+
+
+def run(package: str, *arguments: str | Path, environment: dict[str, str] | None = None) -> str:
+    """Run a crate's program and return what it prints.
+
+    Args:
+        package: the crate.
+        arguments: of the program.
+        environment: added to this process's.
+
+    Raises:
+        DeviceUnavailable: cargo, the checkout or a download is missing, or the program failed.
+    """
+    why = missing()
+    if why:
+        raise DeviceUnavailable(f"[rust] {why}")
+    return _checked(package, [str(program(package)), *map(str, arguments)], environment)
+
+
+def _checked(package: str, command: list[str], environment: dict[str, str] | None = None) -> str:
+    # A sanitizer that is preloaded for this process is not meant for the compiler.
+    own = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=workspace(),
+            env={**own, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise DeviceUnavailable(
+            f"[rust] found {package} still building or running after {_LIMIT_S} s, needs less; "
+            "run `make rust-build` first"
+        ) from None
+    if done.returncode:
+        raise DeviceUnavailable(
+            f"[rust] found {package} failing: {' '.join(done.stderr.split())[-400:]}; run "
+            "make rust-build where crates can be downloaded"
+        )
+    return done.stdout

@@ -1,0 +1,1 @@
+"""Prototype 2: stitched functions in the attention loop."""

@@ -1,0 +1,1 @@
+"""Prototype 7: RoPE, ALiBi and GQA."""

@@ -1,0 +1,1 @@
+"""Rows, findings, and where they are kept."""

@@ -1,0 +1,142 @@
+"""What happened to one point between two results: status, counts, accuracy, time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnproto.measure import stats
+
+Row = Mapping[str, Any]
+# Results that repeat exactly, by the end or the beginning of their names.
+_COUNTED = re.compile(
+    r"(_bytes|operations|shuffles|reductions|votes|exponentials|conversions|loads|stores|barriers"
+    r"|_flop|dispatches|submissions|kernels)$|^(instructions|calls|indirect|different)_"
+)
+# An archive holds what the driver puts there; whether a device throttled is no result.
+_NOT_RESULTS = frozenset({"archive_bytes", "throttled"})
+_ERRORS = re.compile(r"^(p99_ulp|max_row_ulp|row_ulp_\w+|state_ratio|(alone_)?worst_ratio\w*)$")
+# Share by which an error may grow before it counts: other compilers round other sums.
+_ERROR_MOVES = 0.1
+
+STATUS, COUNTED, ACCURACY, MOVED, NOTHING = "status", "counted", "accuracy", "moved", "nothing"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that happened to a point: ``verdict`` is about the second side."""
+
+    point: str
+    verdict: str
+    detail: str
+    regression: bool
+    p_value: float | None = None
+
+
+def changes_of(
+    point: str, old: Row, new: Row, margin: float, paired: stats.Ratio | None = None
+) -> list[Change]:
+    """List what changed at one point, or the one change that says nothing did.
+
+    Args:
+        point: Its name in words.
+        old: Row of the first side.
+        new: Row of the second.
+        margin: Largest difference of times called equal.
+        paired: Times of new / old taken in A-B-B-A blocks, in place of the stored samples.
+
+    Returns:
+        Changes; a time always has one, the rest only where they differ.
+    """
+    if not old["status"] == new["status"] == "ok":
+        return [_status(point, old, new)]
+    was, now = old["result"], new["result"]
+    found = [*_exact(point, was, now), *_accuracy(point, was, now)]
+    if paired is not None:
+        found.append(_paired(point, paired))
+    elif "samples_us" in was and "samples_us" in now:
+        found.append(_time(point, was["samples_us"], now["samples_us"], margin))
+    found += _ratios(point, was, now)
+    if found:
+        return found
+    compared = any(name in now for name in was if _is_compared(name, was[name]))
+    if compared:
+        return [Change(point, stats.EQUAL, "same result", False)]
+    return [Change(point, NOTHING, "no result that can be compared", False)]
+
+
+def _is_compared(name: str, value: Any) -> bool:
+    named = _COUNTED.search(name) or _ERRORS.search(name)
+    return name not in _NOT_RESULTS and bool(named or isinstance(value, bool))
+
+
+def _status(point: str, old: Row, new: Row) -> Change:
+    both = old["status"] == new["status"]
+    detail = f"{old['status']} on both sides" if both else f"{old['status']} became {new['status']}"
+    detail += f": {new['reason']}" if new["reason"] else ""
+    return Change(point, STATUS, detail, not both and new["status"] != "ok")
+
+
+def _exact(point: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    for name, before in was.items():
+        after = now.get(name)
+        if name in _NOT_RESULTS or after is None or before is None or before == after:
+            continue
+        said = f"{name} {before} became {after}"
+        if isinstance(before, bool):
+            yield Change(point, COUNTED, said, before)
+        elif _COUNTED.search(name):
+            yield Change(point, COUNTED, said, float(after) > float(before))
+
+
+def _accuracy(point: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    for name in was:
+        if name in now and _ERRORS.search(name):
+            before, after = float(was[name]), float(now[name])
+            if not abs(after - before) <= _ERROR_MOVES * before and before != after:
+                said = f"{name} {before:.3g} became {after:.3g}"
+                yield Change(point, ACCURACY, said, not after < before)
+
+
+def _paired(point: str, ratio: stats.Ratio) -> Change:
+    detail = (
+        f"time ratio {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f}), "
+        f"{ratio.blocks} A-B-B-A blocks"
+    )
+    slower = ratio.verdict == stats.SLOWER
+    return Change(point, ratio.verdict, detail, slower, ratio.p_value)
+
+
+def _time(point: str, old: list[float], new: list[float], margin: float) -> Change:
+    from scipy.stats import mannwhitneyu
+
+    rng = np.random.default_rng(0)
+    a, b = np.asarray(new), np.asarray(old)
+    medians = [np.median(x[rng.integers(0, len(x), (2000, len(x)))], axis=1) for x in (a, b)]
+    low, high = np.quantile(medians[0] / medians[1], [0.025, 0.975])
+    ratio = float(np.median(a) / np.median(b))
+    verdict = stats.decide(float(low), float(high), margin)
+    detail = f"time ratio {ratio:.3f} ({low:.3f} to {high:.3f}), two runs"
+    p_value = float(mannwhitneyu(a, b).pvalue)
+    return Change(point, verdict, detail, verdict == stats.SLOWER, p_value)
+
+
+def _ratios(point: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    """Compare intervals that a row holds already; which way is worse is not for them to say."""
+    for what, value, low, high in (
+        ("ratio of its two kernels", "ratio", "ratio_low", "ratio_high"),
+        ("crossover", "crossover_estimate", "crossover_low", "crossover_high"),
+    ):
+        if not all(name in side for name in (value, low, high) for side in (was, now)):
+            continue
+        said = ", ".join(
+            f"{float(side[value]):.4g} ({float(side[low]):.4g} to {float(side[high]):.4g})"
+            for side in (was, now)
+        )
+        apart = float(was[high]) < float(now[low]) or float(now[high]) < float(was[low])
+        verdict = MOVED if apart else stats.EQUAL
+        yield Change(point, verdict, f"{what} {said.replace('), ', ') became ')}", False)

@@ -1,0 +1,1 @@
+"""Which points are run, where, and how one that fails costs only itself."""
