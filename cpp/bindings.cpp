@@ -12,6 +12,8 @@
 #include <nanobind/stl/vector.h>
 #include <nanobind/trampoline.h>
 
+#include <map>
+
 #include "bindings_variants.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
@@ -141,7 +143,12 @@ NB_MODULE(_core, m) {
       .def_ro("function_us", &PipelineInfo::function_us)
       .def_ro("cached", &PipelineInfo::cached)
       .def_ro("engine", &PipelineInfo::engine)
-      .def_ro("engine_reason", &PipelineInfo::engine_reason);
+      .def_ro("engine_reason", &PipelineInfo::engine_reason)
+      .def_prop_ro("elements", [](const PipelineInfo& self) {
+        std::map<uint32_t, std::pair<uint32_t, std::string>> found;
+        for (const ElementType& one : self.elements) found[one.index] = {one.element, one.name};
+        return found;
+      });
 
   nb::enum_<KernelArgument::Kind>(m, "ArgumentKind")
       .value("BUFFER", KernelArgument::Kind::Buffer)
@@ -154,7 +161,8 @@ NB_MODULE(_core, m) {
       .def_ro("index", &KernelArgument::index)
       .def_ro("min_bytes", &KernelArgument::min_bytes)
       .def_ro("name", &KernelArgument::name)
-      .def_ro("writes", &KernelArgument::writes);
+      .def_ro("writes", &KernelArgument::writes)
+      .def_rw("element", &KernelArgument::element);
   nb::class_<KernelImage>(m, "KernelImage")
       .def(
           "__init__",
@@ -253,10 +261,7 @@ NB_MODULE(_core, m) {
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {
-            std::vector<Dispatch> copies;
-            for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
-            nb::gil_scoped_release unlocked;
-            return self.submit(copies);
+            return submit(self, dispatches, {});
           },
           "dispatches"_a);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import llvmlite.binding as llvm
 
+from attnproto.compiler.ir import symbols
 from attnproto.compiler.ir.llvm import initialise, lock, run_pipeline, target_machine
 from attnproto.compiler.ir.runtime_calls import is_entry
 from attnproto.compiler.target import Target
@@ -85,7 +86,9 @@ def compile_object(ir: str | llvm.ModuleRef, target: Target, limit: int | None =
     initialise()
     with lock:
         module, machine = _prepared(ir, target, limit)
-        return machine.emit_object(module)
+        code = machine.emit_object(module)
+    symbols.check(code)
+    return code
 
 
 def assembly(ir: str | llvm.ModuleRef, target: Target, limit: int | None = None) -> str:

@@ -23,6 +23,8 @@ _LANGUAGE = [
     # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
     "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    # A loop that never ends and a null pointer are met when the kernel runs, not assumed away.
+    "-fno-finite-loops", "-fno-delete-null-pointer-checks",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
 ]  # fmt: skip
 _PREPROCESS = [

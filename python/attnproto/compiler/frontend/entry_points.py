@@ -108,6 +108,9 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
         sizes = ", ".join(
             f"attn_pointee<{_type(k)}>::bytes" for k in range(len(instance.parameters))
         )
+        elements = ", ".join(
+            f"attn_element_kind<{_type(k)}>::code" for k in range(len(instance.parameters))
+        )
         scopes = [scope for scope in instance.namespace.split("::") if scope]
         parts.append(
             f"{''.join(f'namespace {scope} {{ ' for scope in scopes)}"
@@ -118,7 +121,9 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
             "  ATTN_SHARED_BY_LANES attn_group* g = lane->group;\n"
             f"  {instance.call}({arguments});\n}}\n"
             f'extern "C" __attribute__((used)) __constant const uint attn_bytes_{number}[] = '
-            f"{{{sizes or '0'}}};\n}}{' }' * len(scopes)}\n"
+            f"{{{sizes or '0'}}};\n"
+            f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
+            f"{{{elements or '0'}}};\n}}{' }' * len(scopes)}\n"
             "#ifdef __NVPTX__\n"
             f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
             "  attn_group group;\n  attn_lane lane;\n"

@@ -52,6 +52,7 @@ class LibraryHead:
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
     sizes: list[list[int]]  # bytes behind each kernel's parameters
+    elements: list[list[int]]  # and the type of the numbers there (elements.py)
     visible: dict[str, str]  # symbols by name
     declared: dict[str, str]  # symbols by name, of those that are called
 
@@ -61,6 +62,7 @@ class LibraryHead:
             "instances": [asdict(i) for i in self.instances.values()],
             "constants": [asdict(c) for c in self.constants.values()],
             "sizes": self.sizes,
+            "elements": self.elements,
             "visible": self.visible,
             "declared": self.declared,
         }
@@ -75,7 +77,8 @@ class LibraryHead:
             parameters = tuple(Parameter(**p) for p in instance.pop("parameters"))
             instances[instance["name"]] = Instance(parameters=parameters, **instance)
         constants = {c["name"]: FunctionConstant(**c) for c in fields["constants"]}
-        return cls(instances, constants, fields["sizes"], fields["visible"], fields["declared"])
+        found = (fields[name] for name in ("sizes", "elements", "visible", "declared"))
+        return cls(instances, constants, *found)
 
     def instance(self, function: str) -> tuple[int, Instance]:
         """Return a kernel and its number in the text.
@@ -248,13 +251,17 @@ def _mend(rewritten: Rewritten, target: Target) -> bool:
 
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
     module = ir.split(ir_text)
-    sizes = [ir.parameter_bytes(module, n) for n in range(len(rewritten.instances))]
+    sizes, elements = (
+        [ir.parameter_numbers(module, what, n) for n in range(len(rewritten.instances))]
+        for what in ("bytes", "elements")
+    )
     visible = {name: ir.symbol_of(module, name)[0] for name in rewritten.visible}
     declared = {name: ir.symbol_of(module, name)[1] for name in rewritten.declared}
     head = LibraryHead(
         rewritten.instances,
         rewritten.constants,
         sizes,
+        elements,
         {name: symbol for name, symbol in visible.items() if symbol},
         {name: symbol for name, symbol in declared.items() if symbol},
     )
@@ -275,7 +282,7 @@ def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> 
 
 
 def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
-    """What the host must bind; ``present`` has a bit for each parameter (linking.py)."""
+    """What the host must bind; ``present`` has a bit for each parameter (passes/specialize.py)."""
     number, instance = head.instance(function)
     found = []
     for position, parameter in enumerate(instance.parameters):
@@ -290,6 +297,9 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
             index = buffer_index(instance.parameters, position)
         else:
             continue
-        size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
+        argument = _core.KernelArgument(
+            kind, index, head.sizes[number][position], parameter.name, parameter.writes
+        )
+        argument.element = head.elements[number][position]
+        found.append(argument)
     return found

@@ -42,6 +42,10 @@ _CONTRACT = re.compile(
 )
 
 
+# The words that begin an assembly statement or label.
+_ASSEMBLY = ("asm", "__asm", "__asm__")
+
+
 @dataclass
 class Rewritten:
     """The tokens for clang, and what the host must know about them."""
@@ -80,7 +84,9 @@ class Rewriter(MethodRewriter):
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        out = self._scope(tokenize(text))
+        tokens = tokenize(text)
+        _refuse_assembly(tokens)
+        out = self._scope(tokens)
         for name, call, namespace in self.pending:
             kernel = self._kernel_of(call, namespace)
             spelled = untokenize(self.code(call)).split("\n")
@@ -365,3 +371,10 @@ def _angle(call: list[Token]) -> int:
 def rewrite(text: str) -> Rewritten:
     """Rewrite a preprocessed MSL text to C++ for OpenCL."""
     return Rewriter().rewrite(_CONTRACT.sub(r"\1clang fp contract", text))
+
+
+def _refuse_assembly(tokens: list[Token]) -> None:
+    """LLVM's assembler ends the process where it does not understand a line."""
+    for token in tokens:
+        if token.text in _ASSEMBLY and token.kind == "name":
+            raise RewriteError(token.line, f"found {token.text}; MSL has no assembly, remove it")

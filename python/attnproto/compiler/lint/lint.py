@@ -19,6 +19,7 @@ from attnproto.compiler.frontend.program import compiled
 from attnproto.compiler.ir import debug_lines
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import entry_name
+from attnproto.compiler.ir.symbols import identifiers, offered, spoken
 from attnproto.compiler.target import host_target
 from attnproto.errors import KernelCompileError
 
@@ -96,6 +97,7 @@ def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:
     module = ir.split(ir_text)
     yield from _initialisers(module, declared)
     yield from _recursion(module, declared, len(rewritten.instances))
+    yield from _undefined(module, declared, {*rewritten.declared}, len(rewritten.instances))
     for file, line in narrowings:
         message = "found a float that becomes a bfloat by itself; write bfloat(...)"
         yield Lint(line, "bfloat-conversion", ERROR, message, file)
@@ -107,10 +109,30 @@ def _initialisers(module: ir.Module, declared: Outline) -> Iterator[Lint]:
     for symbol, body in module.functions.items():
         if "__cxx_global_var_init" not in symbol:
             continue
-        for name in {n for s in ir.symbols(body) for n in _names(s)} & variables.keys():
+        for name in {n for s in ir.symbols(body) for n in identifiers(s)} & variables.keys():
             at = variables[name]
             message = f"found {name} with a value that is no constant; compute it in the kernel"
             yield Lint(at.line, "constant-initialiser", ERROR, message, at.file)
+
+
+def _undefined(
+    module: ir.Module, declared: Outline, linked: set[str], kernels: int
+) -> Iterator[Lint]:
+    """A function that a kernel calls, and that neither this text nor a linked one has."""
+    reached = set().union(*(ir.reachable(module, f"@{entry_name(n)}") for n in range(kernels)))
+    for symbol in sorted(s for line in module.other for s in _called(line) if s in reached):
+        plain = symbol.strip('@"')
+        name = spoken(symbol)
+        ours = plain.startswith("llvm.") or "attn_" in plain or plain in offered()
+        if ours or (name in linked and plain.startswith("_Z")):
+            continue
+        at = next((f.name for f in declared.functions if f.name.text == name), None)
+        message = f"found {name}, which is called and only declared; define it"
+        yield Lint(at.line if at else 0, "undefined", ERROR, message, at.file if at else "")
+
+
+def _called(line: str) -> list[str]:
+    return ir.symbols(line)[:1] if line.startswith("declare ") else []
 
 
 def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[Lint]:
@@ -132,7 +154,7 @@ def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[L
         else:
             break
     for cycle in cycles:
-        at = next((bodies[n] for s in cycle for n in reversed(_names(s)) if n in bodies), None)
+        at = next((bodies[n] for s in cycle for n in reversed(identifiers(s)) if n in bodies), None)
         if at is None:
             continue
         if reached & set(cycle):
@@ -141,19 +163,3 @@ def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[L
         else:
             message = f"found recursion in {at.text}, which no kernel calls; use a loop"
             yield Lint(at.line, "recursion", ERROR, message, at.file)
-
-
-def _names(symbol: str) -> list[str]:
-    """The identifiers of a mangled name (Itanium C++ ABI: each after its length)."""
-    names: list[str] = []
-    plain = symbol.strip('@"')
-    i = 0
-    while i < len(plain):
-        digits = re.match(r"\d+", plain[i:])
-        if digits and plain.startswith("_Z"):
-            begin = i + len(digits[0])
-            names.append(plain[begin : begin + int(digits[0])])
-            i = begin + int(digits[0])
-        else:
-            i += 1
-    return names or [plain]

@@ -21,6 +21,7 @@ from attnproto.compiler.passes import (
     batch_matrix_products,
     contract_fma,
     count_operations,
+    define_arithmetic,
     expand_exp2,
     lower_bfloat,
     number_rendezvous,
@@ -72,6 +73,10 @@ def _specialize(kernel: HostKernel) -> str:
     return specialised(kernel.request, marked=_counting(kernel))
 
 
+def _define_divisions(kernel: HostKernel) -> str:
+    return define_arithmetic.divisions(kernel.text, report=_validating(kernel))
+
+
 def _check_frame(kernel: HostKernel) -> str:
     nbytes = llvm.frame_bytes(kernel.text)
     if nbytes > native_code.MAX_FRAME_BYTES:
@@ -111,7 +116,10 @@ def _vectorize(kernel: HostKernel) -> str:
 HOST = [
     Pass("specialize", _specialize),
     Pass("drop_promises", on_text(sanitize_accesses.without_promises), when=_validating),
+    # Metal's compiler adds no such instructions, so they are not counted.
+    Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
     Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
+    Pass("watch_depths", lambda k: define_arithmetic.depths(k.text)),
     Pass("check_frame", _check_frame),
     Pass("count_operations", on_text(count_operations.instrument), when=_counting),
     Pass("sanitize_accesses", _sanitize_accesses, when=_validating),

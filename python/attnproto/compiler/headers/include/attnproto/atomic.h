@@ -90,3 +90,7 @@ ATTN_INLINE void atomic_min_explicit(volatile __global atomic<ulong>* p, ulong v
 }
 
 }  // namespace metal
+
+// What the host binds to an argument of atomics.
+template <class T>
+struct attn_number<metal::atomic<T>> : attn_number<T> {};

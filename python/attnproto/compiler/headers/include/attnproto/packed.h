@@ -81,6 +81,10 @@ ATTN_FUNCTION(distance_squared) ATTN_FUNCTION(reflect)
 
 }  // namespace metal
 
+// What the host binds to an argument of packed vectors.
+template <class T>
+struct attn_number<metal::attn_packed3<T>> : attn_number<T> {};
+
 #define ATTN_PACKED(T)                              \
   typedef metal::attn_packed3<T> packed_##T##3;     \
   namespace metal {                                 \
