@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
 from .number_rendezvous import loop_nest, successors
 
-_BYTES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 _SPACES = {"1": "device", "2": "constant", "3": "threadgroup"}
 _ELEMENT_TYPES = r"(?P<type><(?P<width>\d+) x (?P<element>\w+)>|\w+)"
 _ADDRESS = r"ptr addrspace\((?P<space>\d)\) (?P<address>[%@][\w.$\"-]+)"
@@ -29,11 +29,11 @@ _ACCESSES = {
 }
 _OPERATIONS = (
     ("float_operations", re.compile(
-        r"= (?:fadd|fsub|fmul|fdiv|fneg)(?: \w+)*? (?:<(\d+) x \w+>|float|half|bfloat) "
+        rf"= (?:fadd|fsub|fmul|fdiv|fneg)(?: \w+)*? (?:<(\d+) x \w+>|{ANY_LLVM}) "
         r"|= (?:tail )?call [^@]*@llvm\.(?:maxnum|minnum|fma|fmuladd|maximum|minimum)\."
         r"(?:v(\d+))?")),
     ("conversions", re.compile(
-        r"= (?:fpext|fptrunc)(?: \w+)*? (?:<(\d+) x \w+>|float|half|bfloat) ")),
+        rf"= (?:fpext|fptrunc)(?: \w+)*? (?:<(\d+) x \w+>|{ANY_LLVM}) ")),
     ("integer_operations", re.compile(
         r"= (?:add|sub|mul|shl|lshr|ashr|and|or|xor|[us]div|[us]rem|icmp \w+)(?: \w+)*? "
         r"(?:<(\d+) x i\d+>|i\d+) "
@@ -179,7 +179,7 @@ class _Instrumenter:
             element, width = "i32", None
             if kind != "atomic":
                 element, width = match["element"] or match["type"], match["width"]
-            nbytes = _BYTES.get(element, 8) * int(width or 1)
+            nbytes = LLVM_SCALARS.get(element, 8) * int(width or 1)
             self._touch(match["space"], match["address"], kind, nbytes, width is not None)
             return
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
 from attnproto.compiler.target import Target
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
 # As in cpp/cpu/validation.h.
 _READ, _WRITE, _ATOMIC, _THREADGROUP_BARRIER, _SIMDGROUP_BARRIER = 1, 2, 4, 8, 16
@@ -43,11 +44,10 @@ _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest
 _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
 _TYPE = re.compile(r"(?:ptr addrspace\(\d\)|<[^>]*>|%[-\w.$]+|\w+)")
-_SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
 
 _ARITHMETIC = re.compile(
     rf"^  (?P<result>{_NAME}) = (?:fadd|fsub|fmul|fdiv|frem) (?:\w+ )*?"
-    r"(?P<type><\d+ x \w+>|float|half|bfloat) (?P<operands>.*?)(?:, !.*)?$"
+    rf"(?P<type><\d+ x \w+>|{ANY_LLVM}) (?P<operands>.*?)(?:, !.*)?$"
 )
 _FUNCTION = re.compile(
     rf"^  (?P<result>{_NAME}) = (?:tail )?call (?:\w+ )*?(?P<type><\d+ x \w+>|float|half) "
@@ -222,8 +222,8 @@ class _Instrumenter:
 
     def _bytes(self, kind: str) -> int:
         """What an access of a type touches: a vector of three is three elements."""
-        if kind in _SCALARS:
-            return _SCALARS[kind]
+        if kind in LLVM_SCALARS:
+            return LLVM_SCALARS[kind]
         if re.fullmatch(r"i\d+", kind):
             return (int(kind[1:]) + 7) // 8
         if kind.startswith("<"):
