@@ -16,7 +16,6 @@ namespace {
 
 constexpr size_t kArenaBytes = size_t(128) << 20;
 constexpr size_t kArenaHeader = 4096;
-constexpr size_t kStackBytes = 64 * 1024;
 // Stacks of equal alignment would share a few cache sets between all lanes.
 constexpr size_t kStackStride = kStackBytes + 5 * 64;
 constexpr uint64_t kCanary = 0x6174746e70726f74;

@@ -3,7 +3,7 @@
 The optimised IR is cut into segments: a block, or what is left of one after a call. Each
 says when it is run, and where each access goes; what it holds is written beside it, once.
 A count is therefore dynamic (loops count as often as they run) and exact. The engine's part
-is cpp/cpu/counting.h, which has the layout of what is written here.
+is cpp/cpu/counting.h.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.compiler.ir.structs import struct, table
 from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
 from .number_rendezvous import loop_nest, successors
@@ -253,29 +255,27 @@ def instrument(text: str) -> str:
 
 
 def _tables(made: _Instrumenter, description: str) -> list[str]:
-    """CountedKernel and what it points at (counting.h)."""
+    """The engine's CountedKernel, and what it points at."""
     raw = description.encode() + b"\0"
     escaped = "".join(chr(b) if 32 <= b < 127 and b not in (34, 92) else f"\\{b:02X}" for b in raw)
     segments, accesses = [], []
     for segment in made.segments:
-        segments.append(_numbers((segment.order, len(accesses), len(segment.accesses))))
+        bounds = {"first_access": len(accesses), "accesses": len(segment.accesses)}
+        segments.append(struct(_core.COUNTED_SEGMENT, order=segment.order, **bounds))
         for space, kind, nbytes in segment.accesses:
-            accesses.append(_numbers((space == "device", kind == "store", nbytes)))
+            flags = {"device": int(space == "device"), "store": int(kind == "store")}
+            accesses.append(struct(_core.COUNTED_ACCESS, **flags, bytes=nbytes))
+    counted = struct(
+        _core.COUNTED_KERNEL, description="@attn.described",
+        segments="@attn.segments", accesses="@attn.accesses",
+        segment_count=len(segments), access_count=len(accesses),
+    )  # fmt: skip
     return [
         f'@attn.described = private constant [{len(raw)} x i8] c"{escaped}"',
-        _table("@attn.segments", 3, segments),
-        _table("@attn.accesses", 3, accesses),
-        "@attn.counted = private constant {ptr, ptr, ptr, i32, i32} {ptr @attn.described, "
-        f"ptr @attn.segments, ptr @attn.accesses, i32 {len(segments)}, i32 {len(accesses)}}}",
+        table("@attn.segments", segments),
+        table("@attn.accesses", accesses),
+        f"@attn.counted = private constant {' '.join(counted)}",
         "declare void @attn_count_segment(ptr, i32) nounwind willreturn",
         "declare void @attn_count_access(i64) nounwind willreturn "
         "memory(inaccessiblemem: readwrite)",
     ]
-
-
-def _numbers(values: tuple[int, ...]) -> str:
-    return f"[{len(values)} x i32] [{', '.join(f'i32 {int(v)}' for v in values)}]"
-
-
-def _table(name: str, width: int, rows: list[str]) -> str:
-    return f"{name} = private constant [{len(rows)} x [{width} x i32]] [{', '.join(rows)}]"

@@ -189,7 +189,7 @@ class NativeFrontEnd(_core.FrontEnd):
         image = _core.KernelImage(
             arguments(head, descriptor.function, built.present),
             built.static_bytes,
-            instance.max_threads or 1024,
+            instance.max_threads or _core.MAX_THREADS,
             addresses[0],
             b"",
             list(zip(symbols, addresses[1:], strict=True)),
@@ -222,7 +222,7 @@ class NativeFrontEnd(_core.FrontEnd):
         return ObjectCode(
             tuple(arguments(head, descriptor.function, built.present)),
             built.static_bytes,
-            instance.max_threads or 1024,
+            instance.max_threads or _core.MAX_THREADS,
             built.object_file,
             built.symbol(number),
             built.engine,
