@@ -131,7 +131,7 @@ end:                                              ; preds = %last
     # The turn's own segment was made first: it is passed before either way back.
     assert passed == ["1", "2", "0", "3", "0", "4"]
     table = next(line for line in lines if line.startswith("@attn.segments"))
-    orders = [int(n) for n in re.findall(r"\[i32 (\d+)", table)]
+    orders = [int(n) for n in re.findall(r"\{ i32 (\d+)", table)]
     assert orders[0] > orders[3] > orders[2] > orders[1]
     assert orders[4] > orders[0]
 

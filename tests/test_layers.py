@@ -24,7 +24,7 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("errors",),
+    ("dtypes", "errors"),
 )
 # The compiler's own, likewise.
 COMPILER = (

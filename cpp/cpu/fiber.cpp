@@ -19,7 +19,6 @@ constexpr size_t kArenaBytes = size_t(128) << 20;
 // The first stack lies so far from the arena's beginning that what runs over it spoils nothing
 // before check_depth() sees it.
 constexpr size_t kArenaHeader = 128 * 1024;
-constexpr size_t kStackBytes = 64 * 1024;
 // Stacks of equal alignment would share a few cache sets between all lanes.
 constexpr size_t kStackStride = kStackBytes + 5 * 64;
 // What check_depth() leaves for functions that call nothing more.

@@ -24,8 +24,8 @@ inline constexpr uint32_t kLanes = 32;
 inline constexpr uint32_t kMaxThreads = 1024;
 inline constexpr size_t kMaxThreadgroupMemory = 32768;
 inline constexpr uint32_t kMaxSimdgroups = kMaxThreads / kLanes;
+inline constexpr size_t kStackBytes = 64 * 1024;  // of a lane
 // Operands and results of one batch of matrix operations, 8x8 floats each.
-// python/attnproto/compiler/passes/batch_matrix_products.py cuts its batches to fit.
 inline constexpr uint32_t kMatrixSlots = 192;
 
 // The lane's state; in lockstep the first lane's.
@@ -43,8 +43,8 @@ struct Fiber {
   void* stack_pointer;
   Simdgroup* simdgroup;
 };
-// A kernel in lockstep finds the lanes of its simdgroup by this distance
-// (python/attnproto/compiler/analysis/lane_offsets.py).
+// A kernel in lockstep finds the lanes of its simdgroup by this distance, one that was exported
+// too: another needs another ATTNPROTO_C_API_VERSION.
 static_assert(sizeof(Fiber) == 48);
 
 // Every lane writes only its own element of `in` and `source` before it parks and

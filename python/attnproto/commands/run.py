@@ -10,7 +10,7 @@ from typing import Any
 
 from attnproto.errors import DeviceUnavailable
 from attnproto.results.row import DeviceRecord, Task, task_key
-from attnproto.results.store import POINTS, Store, read_records
+from attnproto.results.store import POINTS, Store, read_records, read_rows
 from attnproto.sweep import environment
 from attnproto.sweep.plan import Plan, label
 from attnproto.sweep.worker import run_tasks
@@ -32,7 +32,7 @@ def run_plan(plan: Plan) -> Finished:
     for line, why in plan.skipped:
         print(f"skipped {line.name}: {why}")
     with Store(plan.out / POINTS) as store:
-        existing = list(read_records(store.path))
+        existing = list(read_rows(store.path))
         done = {task_key(row["proto"], row["point"], row["mode"]) for row in existing}
         todo = {task_key(task.prototype, task.point, plan.mode) for task in plan.tasks}
         progress = Progress(len(todo), len(todo & done))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnproto.device.pipelines import KernelSource
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from .text import TemplateArgument, instantiate
@@ -20,7 +21,6 @@ THREADGROUP_LIMIT_BYTES = 32768
 LARGEST_D = 512
 BLOCK_ROWS = (8, 16, 32, 64)
 BLOCK_KEYS = (32, 64, 80, 128)
-MSL_TYPES = {"float16": "half", "float32": "float", "bfloat16": "bfloat"}
 KEY_PATHS = {
     "lane": "keys_by_lane",
     "matrix": "keys_by_matrix",
@@ -47,7 +47,7 @@ def dtype_name(dtype: DTypeLike) -> str:
         dtype: anything numpy takes for a type, or the name ``bfloat16``.
 
     Returns:
-        ``float16``, ``float32`` or ``bfloat16``.
+        ``float16``, ``bfloat16`` or ``float32``.
 
     Raises:
         UnsupportedProblem: for any other type.
@@ -55,9 +55,9 @@ def dtype_name(dtype: DTypeLike) -> str:
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if not isinstance(dtype, str) and not np.dtype(dtype).isnative:
         name += " of foreign byte order"
-    if name not in MSL_TYPES:
+    if name not in BY_NUMPY:
         raise UnsupportedProblem(
-            f"[flash.launch] found dtype {name}, needs {_either(MSL_TYPES)}; convert the tensors"
+            f"[flash.launch] found dtype {name}, needs {_either(BY_NUMPY)}; convert the tensors"
         )
     return name
 
@@ -142,7 +142,7 @@ class FlashTile:
     @property
     def element_bytes(self) -> int:
         """Bytes of one element."""
-        return 4 if self.dtype == "float32" else 2
+        return BY_NUMPY[self.dtype].nbytes
 
     @property
     def staged_keys(self) -> int:
@@ -173,7 +173,7 @@ class FlashTile:
     @property
     def template_arguments(self) -> tuple[TemplateArgument, ...]:
         """The kernel's template arguments, in order."""
-        msl_type = MSL_TYPES[self.dtype]
+        msl_type = BY_NUMPY[self.dtype].msl
         return (
             TemplateArgument(msl_type, msl_type),
             TemplateArgument(str(self.br), f"br{self.br}"),

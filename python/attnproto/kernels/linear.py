@@ -14,10 +14,11 @@ import numpy as np
 from attnproto.device.device import Dispatch
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from . import flash
-from .flash_tile import MSL_TYPES, dtype_name
+from .flash_tile import dtype_name
 from .launching import as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
 
@@ -85,7 +86,7 @@ class LinearProblem:
             return instantiate(
                 "linear/linear.metal", function, (size if self.gates == "key" else one,)
             )
-        msl_type = MSL_TYPES[self.dtype]
+        msl_type = BY_NUMPY[self.dtype].msl
         return instantiate(
             "linear/linear.metal", function, (TemplateArgument(msl_type, msl_type), size)
         )

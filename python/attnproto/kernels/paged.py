@@ -14,11 +14,12 @@ import numpy as np
 from attnproto.device.device import Dispatch
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from . import flash
 from .flash import FlashProblem, check_heads, check_tokens, checked_scale, pack_params
-from .flash_tile import MSL_TYPES, FlashTile, check_head_dimension, default_tile, dtype_name
+from .flash_tile import FlashTile, check_head_dimension, default_tile, dtype_name
 from .flash_variant import Variant
 from .launching import as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
@@ -69,7 +70,7 @@ def attend_source(tile: FlashTile, page: int) -> KernelSource:
 
 def reduce_source(tile: FlashTile) -> KernelSource:
     """Return the text of the second phase."""
-    msl_type = MSL_TYPES[tile.dtype]
+    msl_type = BY_NUMPY[tile.dtype].msl
     arguments = (TemplateArgument(msl_type, msl_type), TemplateArgument(str(tile.d), f"d{tile.d}"))
     return instantiate("paged/paged.metal", "reduce_partitions", arguments)
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
-from .flash_tile import MSL_TYPES, check_head_dimension, dtype_name
+from .flash_tile import check_head_dimension, dtype_name
 from .flash_variant import Rope, rope_table
 from .launching import as_input
 from .text import TemplateArgument, instantiate
@@ -54,7 +55,7 @@ def launch_rope(
         )
     n, d = x.shape[2:]
     check_head_dimension(d)
-    msl_type = MSL_TYPES[dtype_name(x.dtype)]
+    msl_type = BY_NUMPY[dtype_name(x.dtype)].msl
     source = instantiate("rope/rope.metal", "rope_rows", (TemplateArgument(msl_type, msl_type),))
     work = x.size // 8
     return device.run(

@@ -9,10 +9,11 @@ import numpy as np
 
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from .flash import FlashProblem, check_tokens, pack_params
-from .flash_tile import MSL_TYPES, dtype_name
+from .flash_tile import dtype_name
 from .flash_variant import Variant
 from .text import TemplateArgument, instantiate
 
@@ -49,7 +50,7 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
     name = dtype_name(scores.dtype)
     variant = replace(variant, rope=None)
     problem = FlashProblem(b, hq, hq, nq, nkv, 8, name, 1.0, variant)
-    argument = TemplateArgument(MSL_TYPES[name], MSL_TYPES[name])
+    argument = TemplateArgument(BY_NUMPY[name].msl, BY_NUMPY[name].msl)
     source = instantiate("score_mod/score_mod.metal", "shape_scores", (argument,))
     return device.run(
         pipeline(device, source, variant.constants),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import llvmlite.binding as llvm
 
+from attnproto import _core
 from attnproto.compiler.ir import symbols
 from attnproto.compiler.ir.llvm import initialise, lock, run_pipeline, target_machine
 from attnproto.compiler.ir.runtime_calls import is_entry
 from attnproto.compiler.target import Target
 
-# Of the 64 KiB that a lane's stack has (cpp/cpu/fiber.cpp); the rest is for what the
-# code generator spills and for the engine.
-MAX_FRAME_BYTES = 48 * 1024
+# Of a lane's stack; the rest is for what the code generator spills and for the engine.
+MAX_FRAME_BYTES = _core.STACK_BYTES * 3 // 4
 
 # Vector instructions that the code generator optimises within a second. More take several, and
 # would run at most a third faster for it.

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
+
 NAME = r'%(?:"[^"]+"|[-\w.$]+)'
 _DEFINED = re.compile(rf"^  ({NAME}) = (.*)$")
 _LABEL = re.compile(r'^("[^"]+"|[-\w.$]+):')
 _TARGETS = re.compile(rf"label ({NAME})")
 # Size and index of the last step of an address, and what it starts from.
 GEP = re.compile(
-    r"getelementptr ((?:\w+ )*?)(i8|i16|i32|i64|half|bfloat|float|<\d+ x \w+>|ptr addrspace\(\d\)"
+    rf"getelementptr ((?:\w+ )*?)(i8|i16|i32|i64|{ANY_LLVM}|<\d+ x \w+>|ptr addrspace\(\d\)"
     r"|ptr), ptr(?: addrspace\(\d\))? ([%@][^,]+), i(?:32|64) (\S+)$"
 )
 # Instructions that leave memory as it is. A load that is volatile or atomic is not among them.
@@ -35,7 +37,6 @@ _QUIET = re.compile(
     r"|maxnum|minnum|maximum|minimum|experimental\.noalias\.scope\.decl"
     r"|nvvm\.(?:ex2|shfl|vote|read))(?:\.[\w.]+)?)$"
 )
-_SIZES = {"i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 
 
 @dataclass
@@ -136,8 +137,8 @@ def size_of(kind: str) -> int:
     """Bytes of a scalar, a vector or a pointer."""
     vector = re.fullmatch(r"<(\d+) x (\w+)>", kind)
     if vector:
-        return int(vector[1]) * _SIZES[vector[2]]
-    return _SIZES.get(kind, 8)
+        return int(vector[1]) * LLVM_SCALARS[vector[2]]
+    return LLVM_SCALARS.get(kind, 8)
 
 
 def may_write(line: str) -> bool:

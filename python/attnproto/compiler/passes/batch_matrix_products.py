@@ -14,11 +14,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.ir.runtime_calls import calls
 
 FUNCTION = "@attn_matrix_multiply_accumulate_"
-# The engine has more slots (cpp/cpu/fiber.h); fewer at a time stay in the L1 cache.
-MAX_SLOTS = 192
+MAX_SLOTS = _core.MATRIX_SLOTS
 OPERAND_SLOTS = 72
 ACCUMULATOR_SLOTS = MAX_SLOTS - OPERAND_SLOTS
 ZERO = 0xFFFF  # an addend that is all zero takes no slot

@@ -14,16 +14,21 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
 from attnproto.compiler.ir.runtime_calls import calls
+from attnproto.compiler.ir.structs import struct, table
 from attnproto.compiler.target import Target
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
 from .define_arithmetic import BAD_DIVISION, CHECK_DEPTH
 
-# As in cpp/cpu/validation.h.
-_READ, _WRITE, _ATOMIC, _THREADGROUP_BARRIER, _SIMDGROUP_BARRIER = 1, 2, 4, 8, 16
-_SITE_BYTES = 32
+_READ, _WRITE = _core.SITE_READ, _core.SITE_WRITE
+_BARRIERS = {
+    "threadgroup": _core.SITE_THREADGROUP_BARRIER,
+    "simdgroup": _core.SITE_SIMDGROUP_BARRIER,
+}
 _LOCAL_SPACE = "0"
 _SHOWN = 100  # characters of a line
 
@@ -58,11 +63,10 @@ _FROM_LANE = re.compile(rf"@(?:{calls(lambda c: c.result == 'source')})\(")
 _BAD_DIVISION = re.compile(rf"call void {BAD_DIVISION}\(i1 (?:noundef )?([^)]+)\)")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
 _TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
-_SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
 
 _ARITHMETIC = re.compile(
     rf"^  (?P<result>{_NAME}) = (?:fadd|fsub|fmul|fdiv|frem) (?:\w+ )*?"
-    r"(?P<type><\d+ x \w+>|float|half|bfloat) (?P<operands>.*?)(?:, !.*)?$"
+    rf"(?P<type><\d+ x \w+>|{ANY_LLVM}) (?P<operands>.*?)(?:, !.*)?$"
 )
 _FUNCTION = re.compile(
     rf"^  (?P<result>{_NAME}) = (?:tail )?call (?:\w+ )*?(?P<type><\d+ x \w+>|float|half) "
@@ -134,7 +138,7 @@ class _Instrumenter:
         elif block := _BLOCK.search(line):
             yield from self._block(line, block["what"], block["arguments"])
         elif arrive := _ARRIVE.search(line):
-            kind = _THREADGROUP_BARRIER if arrive[1] == "threadgroup" else _SIMDGROUP_BARRIER
+            kind = _BARRIERS[arrive[1]]
             yield f"  call void @attn_arrive(i32 {arrive[2]}, ptr {self._site(kind)})"
         elif _FROM_LANE.search(line):
             yield f"  call void @attn_arrive(i32 0, ptr {self._site(0)})"
@@ -162,7 +166,7 @@ class _Instrumenter:
     def _site(self, kind: int, nbytes: int = 0, alignment: int = 1, space: str = "3") -> str:
         site = _Site(self.place, nbytes, alignment, kind, space)
         number = self.sites.setdefault(site, len(self.sites))
-        return f"getelementptr (i8, ptr @attn.sites, i64 {number * _SITE_BYTES})"
+        return f"getelementptr (i8, ptr @attn.sites, i64 {number * _core.SITE_BYTES})"
 
     def _fresh(self) -> str:
         self.serial += 1
@@ -172,7 +176,7 @@ class _Instrumenter:
         stores, updates = match.re is _STORE, match.re is _UPDATE
         kind = _READ | _WRITE if updates else _WRITE if stores else _READ
         if updates or match["atomic"]:
-            kind |= _ATOMIC
+            kind |= _core.SITE_ATOMIC
         kind_of_value = _first_type(match["value"]) if stores else match["type"]
         nbytes = self._bytes(kind_of_value)
         aligned = _ALIGN.search(line, match.end())
@@ -275,8 +279,8 @@ class _Instrumenter:
 
     def _bytes(self, kind: str) -> int:
         """What an access of a type touches: a vector of three is three elements."""
-        if kind in _SCALARS:
-            return _SCALARS[kind]
+        if kind in LLVM_SCALARS:
+            return LLVM_SCALARS[kind]
         if re.fullmatch(r"i\d+", kind):
             return (int(kind[1:]) + 7) // 8
         if kind.startswith("<"):
@@ -297,13 +301,12 @@ class _Instrumenter:
                     chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in raw
                 )
                 out.append(f'{texts[source]} = private constant [{len(raw)} x i8] c"{shown}"')
-            numbers = (
-                site.place.line, number, site.nbytes, site.alignment, site.kind,
-                shifts[site.space],
-            )  # fmt: skip
-            fields = ", ".join(f"i32 {n}" for n in numbers)
-            rows.append(f"{_ROW} {{ ptr {texts[source]}, {fields} }}")
-        out.append(f"@attn.sites = internal constant [{len(rows)} x {_ROW}] [{', '.join(rows)}]")
+            rows.append(struct(
+                _core.SITE, source=texts[source], line=site.place.line, index=number,
+                bytes=site.nbytes, alignment=site.alignment, kind=site.kind,
+                shift=shifts[site.space],
+            ))  # fmt: skip
+        out.append(table("@attn.sites", rows, "internal"))
         return "\n".join(out)
 
     def _source(self, place: Place) -> str:
@@ -313,7 +316,6 @@ class _Instrumenter:
         return "\n".join([shown, *map(str, place.callers)])
 
 
-_ROW = "{ ptr, i32, i32, i32, i32, i32, i32 }"
 _DECLARATIONS = [
     "declare void @attn_arrive(i32, ptr) nounwind",
     "declare void @attn_about_to_multiply(ptr) nounwind",

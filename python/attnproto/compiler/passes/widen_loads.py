@@ -16,8 +16,9 @@ from attnproto.compiler.ir.function_lines import (
     named,
     split_functions,
 )
+from attnproto.dtypes import NARROW_LLVM
 
-_LOAD = re.compile(rf"load (half|bfloat|i16), ptr addrspace\(1\) ({NAME}), ")
+_LOAD = re.compile(rf"load ({NARROW_LLVM}|i16), ptr addrspace\(1\) ({NAME}), ")
 _RUN = 8
 _READER = """
 define internal <4 x i32> @attn_read_16_bytes(ptr addrspace(1) %at) alwaysinline {

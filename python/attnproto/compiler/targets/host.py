@@ -268,7 +268,7 @@ class NativeFrontEnd(Driver):
         image = _core.KernelImage(
             arguments(request.head, request.function, built.present),
             built.static_bytes,
-            request.instance.max_threads or 1024,
+            request.instance.max_threads or _core.MAX_THREADS,
             addresses[0],
             b"",
             list(zip(request.table, addresses[1:], strict=True)),
@@ -314,7 +314,7 @@ class NativeFrontEnd(Driver):
         return ObjectCode(
             tuple(arguments(request.head, request.function, built.present)),
             built.static_bytes,
-            request.instance.max_threads or 1024,
+            request.instance.max_threads or _core.MAX_THREADS,
             built.object_file,
             built.symbol(request.number),
             built.engine,

@@ -22,7 +22,6 @@ from attnproto.compiler.tensor_core import select_products
 
 from .driver import Code, Driver
 
-_EXPORTED_VERSION = 1  # kVersion of cpp/cuda/exported.cpp
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
@@ -188,7 +187,7 @@ def exported(text: str, descriptor: _core.PipelineDescriptor, architecture: str)
     image = PtxFrontEnd(architecture, _core.CUDA_BUFFER_ALIGNMENT).compile(text, descriptor)
     check_no_table(descriptor.function, image.arguments)
     numbers = image.entry_address, image.static_threadgroup_bytes, image.max_threads
-    lines = [("attnproto", _EXPORTED_VERSION), ("function", descriptor.function, *numbers)]
+    lines = [("attnproto", _core.EXPORTED_PTX_VERSION), ("function", descriptor.function, *numbers)]
     for one in image.arguments:
         what = "buffer" if one.kind == _core.ArgumentKind.BUFFER else "threadgroup"
         lines.append((what, one.index, one.min_bytes, one.name))
