@@ -14,6 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("ATTNPROTO_CACHE_DIR", str(config.rootpath / "build" / "cache"))
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which is not everywhere
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """As many as there are cores, and one where tests share a GPU: they must not meet on it."""
     summaries = attnproto.devices()

@@ -1,11 +1,11 @@
 // The validation mode of the cpu device: what a kernel does wrong is found where it
 // does it.
 //
-// Kernels compiled to validate (python/attnproto/compiler/passes/sanitize_accesses.py) ask before every
-// access of device, constant or threadgroup memory. Their pointers are not addresses:
-// the upper bits name a binding or a threadgroup array, the lower ones count from its
-// middle, so that an access is judged by the memory it was meant for however far it
-// strays. The answer is the address.
+// Kernels compiled to validate (python/attnproto/compiler/passes/sanitize_accesses.py) ask before
+// every access of device, constant or threadgroup memory. Their pointers are not addresses: the
+// upper bits name a binding or a threadgroup array, the lower ones count from its middle, so that
+// an access is judged by the memory it was meant for however far it strays. The answer is the
+// address.
 //
 // Every granule of memory that can be written remembers its last write and two reads.
 // Two accesses of a granule by different threads, not both reads and not both atomic,
