@@ -12,7 +12,7 @@ from attnproto.device.library import describe
 
 # What passes put in themselves, each for one purpose: counts, checks, the engine of simdgroups.
 OF_PASSES = re.compile(
-    r"attn_(?:count_|lockstep_|access_|check_|made_|about_|arrive$|threadgroup_array$)"
+    r"attn_(?:count_|lockstep_|access_|check_|judge_|made_|about_|arrive$|trapped$|threadgroup_array$)"
 )
 TEXT = """#include <metal_stdlib>
 using namespace metal;
