@@ -9,7 +9,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.compiler.ir import llvm
 from attnproto.compiler.passes import count_operations
+from attnproto.compiler.passes.specialize import specialised
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Dispatch
 from attnproto.device.library import describe
@@ -199,8 +201,10 @@ def test_marks_of_fragments_change_no_other_instruction(keys):
     plan = flash.plan(flash.problem_of(x, x, x), tile)
     described = describe(plan.source.name, plan.constants)
 
+    request = NativeFrontEnd(counting=True).request(plan.source.text, described)
+
     def code(marked):
-        ir = NativeFrontEnd(counting=marked).optimised_ir(plan.source.text, described)
+        ir = llvm.optimise(specialised(request, marked=marked), request.target)
         lines = ir.split("\n")
         kept = [line for line in lines if line.startswith("  ") and "@attn_fragment" not in line]
         return [line.split(" = ")[-1].split()[0] for line in kept]

@@ -4,21 +4,18 @@
 #include "fragment.h"
 using namespace metal;
 
-// Puts 0 where an element of the lane is not finite, and returns whether one was not. Zero times an
-// element is NaN then: one operation for each where all are finite.
+// Puts 0 where an element of the lane is not finite, and returns whether one was not. Without a
+// branch: lanes would part at every fragment.
 template <int COUNT, typename T>
 METAL_FUNC bool made_finite(thread Fragment<T> (&part)[COUNT]) {
-  float2 zero = float2(0.0f);
-  ATTN_UNROLL for (short j = 0; j < COUNT; j++)
-    zero += float2(lane_pair(part[j])) * 0.0f;
-  if (zero.x + zero.y == 0.0f) return false;
+  bool all_whole = true;
   ATTN_UNROLL for (short j = 0; j < COUNT; j++) {
     thread vec<T, 2>& pair = lane_pair(part[j]);
     const bool2 whole = isfinite(float2(pair));
-    if (!whole.x) pair.x = T(0.0f);
-    if (!whole.y) pair.y = T(0.0f);
+    pair = vec<T, 2>(whole.x ? pair.x : T(0.0f), whole.y ? pair.y : T(0.0f));
+    all_whole = all_whole & whole.x & whole.y;
   }
-  return true;
+  return !all_whole;
 }
 
 // What is not finite, and 0 in place of the rest.

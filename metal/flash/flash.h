@@ -167,7 +167,8 @@ METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   const int last = rule.end - 1 - key;
-  const int low = rule.position - place.row, high = low + 8 * R - 1;
+  // Alike in all lanes, and said to be: no branch below parts them.
+  const int low = simd_broadcast_first(rule.position - place.row), high = low + 8 * R - 1;
   bool spoiled = false;
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
     source.template fetch_values<chunk>(c, last);

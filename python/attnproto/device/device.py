@@ -187,7 +187,8 @@ class Device:
         dispatch = Dispatch(
             pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
         )
-        return self.submit([dispatch], time_limit_s=time_limit_s)
+        limit = {} if time_limit_s is None else {"time_limit_s": time_limit_s}
+        return self.submit([dispatch], **limit)
 
     def submit(
         self,
