@@ -24,12 +24,11 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("dtypes", "errors"),
+    ("errors",),
 )
 # The compiler's own, likewise.
 COMPILER = (
     ("targets", "lint"),
-    ("pass_manager",),
     ("codegen",),
     ("vectorize", "tensor_core", "passes"),
     ("analysis", "frontend"),

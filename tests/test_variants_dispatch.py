@@ -6,7 +6,9 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto import Call, DispatchError, Input, KernelCompileError
-from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.compiler.ir import llvm
+from attnproto.compiler.passes import specialize
+from attnproto.compiler.target import host_target
 
 PARTS = """
 #include <metal_stdlib>
@@ -104,7 +106,7 @@ def test_a_stitched_function_is_inlined_only_where_asked(device, parts, inline):
     pipeline = library.pipeline("apply", {0: True}, private={"modify": stitched})
     np.testing.assert_array_equal(run(device, pipeline), 2 * np.arange(32) + 100)
     described = attnproto.device.library.describe("apply", {0: True}, private={"modify": stitched})
-    code = NativeFrontEnd().optimised_ir(CALLER, described)
+    code = llvm.optimise(specialize.specialised(CALLER, described, host_target()))
     assert ("call" in code and "modifyff(" in code) is not inline
 
 
@@ -207,7 +209,7 @@ def test_a_noinline_function_stays_a_call_and_may_meet_other_lanes(device, mark)
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 496 + np.arange(32))
     described = attnproto.device.library.describe("apply")
-    code = NativeFrontEnd().optimised_ir(text, described)
+    code = llvm.optimise(specialize.specialised(text, described, host_target()))
     assert "@_Z4awayfi(" in code
 
 
@@ -228,7 +230,7 @@ def test_a_noinline_function_with_threadgroup_variables_is_inlined_and_right(dev
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 31 - np.arange(32))
     described = attnproto.device.library.describe("apply")
-    code = NativeFrontEnd().optimised_ir(text, described)
+    code = llvm.optimise(specialize.specialised(text, described, host_target()))
     assert "@_Z4away" not in code
 
 

@@ -28,11 +28,9 @@ class FunctionConstant:
 
 @dataclass(frozen=True)
 class Instance:
-    """A kernel that can be asked for by name; ``call`` names it in C++, in its ``namespace``."""
+    """A kernel that can be asked for by name; ``call`` names it in C++."""
 
     name: str
     call: str
     parameters: tuple[Parameter, ...]
     max_threads: int | None = None
-    namespace: str = ""  # where it was instantiated: "a::b::"
-    signature: str = ""  # names a function of its type

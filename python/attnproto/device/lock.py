@@ -31,12 +31,8 @@ class Alone:
         if self._file is None:
             return
         self._threads.acquire()
-        try:
-            if self._depth == 0:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-        except BaseException:  # Ctrl-C while another process is inside
-            self._threads.release()
-            raise
+        if self._depth == 0:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:

@@ -79,13 +79,18 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     Raises:
         DeviceUnavailable: no ptxas, or no nvdisasm, or it refuses the code.
     """
-    from attnproto.compiler.targets.nvptx import PtxFrontEnd
+    from attnproto.compiler.ir.runtime_calls import launch_name
+    from attnproto.compiler.passes.specialize import specialised
+    from attnproto.compiler.targets import nvptx
 
     ptxas, nvdisasm = nvidia_tool("ptxas"), nvidia_tool("nvdisasm")
-    image = PtxFrontEnd(NVIDIA_ARCHITECTURE).compile(text, describe(function, constants))
+    module = specialised(
+        text, describe(function, constants), nvptx.gpu_target(NVIDIA_ARCHITECTURE), launch_name
+    )
+    code, _ = nvptx.assemble(module, NVIDIA_ARCHITECTURE)
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
-        source.write_bytes(image.code)
+        source.write_text(code)
         said = _run([ptxas, "-v", f"-arch={NVIDIA_ARCHITECTURE}", source, "-o", binary])
         listing = _run([nvdisasm, "-c", binary])
     instructions = [line.split() for line in _SASS.findall(listing)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from attnproto import _core
-
-LANES = _core.LANES
+LANES = 32
 Steps = tuple[int, ...]
 ZERO: Steps = (0,) * LANES
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from . import literals
-
 _TOKEN = re.compile(
     r"""
       (?P<line>^[ \t]*\#[ \t]*(?:line[ \t]+)?\d+[^\n]*$)
@@ -15,7 +13,7 @@ _TOKEN = re.compile(
     | (?P<space>[ \t\r\f\v]+|\\\n)
     | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
     | (?P<number>\.?\d(?:[eEpP][+-]|['\w.])*)
-    | (?P<name>[^\W\d]\w*)
+    | (?P<name>[A-Za-z_]\w*)
     | (?P<mark>::|->\*?|<<=|\.\.\.|&&|\|\||[-+*/%&|^=!<>]=|\+\+|--|<<|.)
     """,
     re.M | re.X,
@@ -65,8 +63,7 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "space":
             line, glued = line + word.count("\n"), False
         else:
-            spelled = literals.single(word) if kind == "number" else word.strip()
-            tokens.append(Token(kind, spelled, file, line, glued))
+            tokens.append(Token(kind, word.strip(), file, line, glued))
             glued = True
     return tokens
 

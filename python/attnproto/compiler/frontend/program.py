@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from attnproto import _core
 from attnproto.compiler import object_cache
@@ -16,7 +16,7 @@ from attnproto.compiler.ir import module as ir
 from attnproto.compiler.target import Target, processor_name
 from attnproto.errors import KernelCompileError
 
-from . import clang, left_out
+from . import clang
 from .entry_points import (
     buffer_index,
     is_buffer,
@@ -26,12 +26,9 @@ from .entry_points import (
     with_entries,
 )
 from .lexer import RewriteError
-from .mend import mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
 
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
-R = TypeVar("R")
-_ROUNDS = 8  # of asking clang what it refuses
 
 
 @functools.cache
@@ -52,7 +49,6 @@ class LibraryHead:
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
     sizes: list[list[int]]  # bytes behind each kernel's parameters
-    elements: list[list[int]]  # and the type of the numbers there (elements.py)
     visible: dict[str, str]  # symbols by name
     declared: dict[str, str]  # symbols by name, of those that are called
 
@@ -62,7 +58,6 @@ class LibraryHead:
             "instances": [asdict(i) for i in self.instances.values()],
             "constants": [asdict(c) for c in self.constants.values()],
             "sizes": self.sizes,
-            "elements": self.elements,
             "visible": self.visible,
             "declared": self.declared,
         }
@@ -77,8 +72,7 @@ class LibraryHead:
             parameters = tuple(Parameter(**p) for p in instance.pop("parameters"))
             instances[instance["name"]] = Instance(parameters=parameters, **instance)
         constants = {c["name"]: FunctionConstant(**c) for c in fields["constants"]}
-        found = (fields[name] for name in ("sizes", "elements", "visible", "declared"))
-        return cls(instances, constants, *found)
+        return cls(instances, constants, fields["sizes"], fields["visible"], fields["declared"])
 
     def instance(self, function: str) -> tuple[int, Instance]:
         """Return a kernel and its number in the text.
@@ -186,27 +180,10 @@ def library_text(text: str, target: Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
-    rewritten, ir_text = compiled(clang.preprocess(text), clang.to_ir, target)
-    made = LibraryText(*_head(rewritten, ir_text))
+    rewritten, whole = translated(clang.preprocess(text))
+    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
     object_cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
     return made
-
-
-def compiled(
-    text: str, compile_text: Callable[[str, Target], R], target: Target
-) -> tuple[Rewritten, R]:
-    """What a preprocessed text holds, and what a compilation makes of it.
-
-    Raises:
-        KernelCompileError: it is not valid MSL; the message names the line.
-    """
-    rewritten, whole = translated(text)
-    try:
-        return rewritten, compile_text(whole, target)
-    except KernelCompileError:
-        if not _mend(rewritten, target):
-            raise
-    return rewritten, compile_text(with_entries(rewritten, rewritten.text), target)
 
 
 def translated(text: str) -> tuple[Rewritten, str]:
@@ -216,7 +193,6 @@ def translated(text: str) -> tuple[Rewritten, str]:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
     try:
-        left_out.check(text)
         rewritten = rewrite(text)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
@@ -226,7 +202,7 @@ def translated(text: str) -> tuple[Rewritten, str]:
             "write kernel before the function the device shall run"
         )
     try:
-        whole = with_entries(rewritten, rewritten.text)
+        whole = with_entries(rewritten)
     except KeyError as error:
         raise KernelCompileError(
             f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
@@ -235,33 +211,15 @@ def translated(text: str) -> tuple[Rewritten, str]:
     return rewritten, whole
 
 
-def _mend(rewritten: Rewritten, target: Target) -> bool:
-    """Say in clang's way what it refuses and MSL allows (mend.py); whether anything was."""
-    begun = False
-    for _ in range(_ROUNDS):
-        text = one_a_line(rewritten.tokens)
-        whole = with_entries(rewritten, text)
-        before = whole[: whole.index(text)].count("\n") + 1
-        tokens = mended(rewritten.tokens, clang.messages(whole, target), before)
-        if tokens is None:
-            break
-        rewritten.tokens, begun = tokens, True
-    return begun
-
-
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
     module = ir.split(ir_text)
-    sizes, elements = (
-        [ir.parameter_numbers(module, what, n) for n in range(len(rewritten.instances))]
-        for what in ("bytes", "elements")
-    )
+    sizes = [ir.parameter_bytes(module, n) for n in range(len(rewritten.instances))]
     visible = {name: ir.symbol_of(module, name)[0] for name in rewritten.visible}
     declared = {name: ir.symbol_of(module, name)[1] for name in rewritten.declared}
     head = LibraryHead(
         rewritten.instances,
         rewritten.constants,
         sizes,
-        elements,
         {name: symbol for name, symbol in visible.items() if symbol},
         {name: symbol for name, symbol in declared.items() if symbol},
     )
@@ -282,7 +240,7 @@ def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> 
 
 
 def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
-    """What the host must bind; ``present`` has a bit for each parameter (passes/specialize.py)."""
+    """What the host must bind; ``present`` has a bit for each parameter (linking.py)."""
     number, instance = head.instance(function)
     found = []
     for position, parameter in enumerate(instance.parameters):
@@ -297,9 +255,6 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
             index = buffer_index(instance.parameters, position)
         else:
             continue
-        argument = _core.KernelArgument(
-            kind, index, head.sizes[number][position], parameter.name, parameter.writes
-        )
-        argument.element = head.elements[number][position]
-        found.append(argument)
+        size = head.sizes[number][position]
+        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
     return found

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from attnproto.compiler.analysis.lane_offsets import index_sizes
 from attnproto.compiler.analysis.lane_values import literal
 from attnproto.compiler.ir.function import Block, Instruction, Unsupported, element_of, size_of
-from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, runtime_call
 
 from .value_map import Writer
 
@@ -37,7 +36,7 @@ def _space(kind: str) -> int:
 
 
 def _may_alias(a: int, b: int) -> bool:
-    if ANY_MEMORY in (a, b):
+    if 4 in (a, b):
         return True
     return a == b or {a, b} <= {1, 2}
 
@@ -47,15 +46,18 @@ def _touches(made: Instruction) -> set[int]:
     if made.op in ("load", "store"):
         return {_space(made.operands[-1][0])}
     if made.op in ("cmpxchg", "atomicrmw", "fence"):
-        return {ANY_MEMORY}
+        return {4}
     if made.op != "call":
         return set()
-    known = runtime_call(made.callee)
-    if known:
-        return set(known.touches)
+    if made.callee.startswith("@attn_matrix_batch"):
+        return {0}
+    pure = ("@attn_reduce", "@attn_prefix", "@attn_shuffle", "@attn_broadcast", "@attn_ballot",
+            "@attn_lane", "@attn_threadgroup_memory", "@attn_matrix_slots")  # fmt: skip
+    if made.callee.startswith(pure):
+        return set()
     if made.callee.startswith("@llvm.") and not made.callee.startswith("@llvm.mem"):
         return set()
-    return {ANY_MEMORY}
+    return {4}
 
 
 def _root(w: Writer, value: str) -> tuple[str, int]:

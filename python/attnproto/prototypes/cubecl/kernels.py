@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from attnproto.dtypes import BY_NAME
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash
 from attnproto.kernels.text import TemplateArgument, instantiate
@@ -163,7 +162,7 @@ def subject_of(name: str, problem: AttentionProblem) -> Subject:
 
 def _hand_scores(name: str, columns: int, problem: AttentionProblem) -> Subject:
     n, d = problem.Nq, problem.D
-    element = BY_NAME[problem.dtype].msl
+    element = {"float16": "half", "float32": "float"}[problem.element_type.name]
     arguments = (
         TemplateArgument(element, element),
         TemplateArgument(str(columns), f"bc{columns}"),

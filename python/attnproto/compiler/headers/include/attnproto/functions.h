@@ -1,4 +1,5 @@
 // Calls through a table: what the host binds is how many functions, then their addresses.
+#pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
 
 namespace metal {
 template <class F>
