@@ -156,7 +156,7 @@ def compare_rows(first: Path, second: Path) -> int:
     """Print what differs between two sweeps' rows; return how many rows do."""
     one, two = (
         {
-            json.dumps([row["prototype"], row["point"]], sort_keys=True): _constant(row)
+            json.dumps([row["proto"], row["point"]], sort_keys=True): _constant(row)
             for row in map(json.loads, (folder / "points.jsonl").read_text().splitlines())
         }
         for folder in (first, second)

@@ -1,6 +1,6 @@
 """Count what a kernel does: the same on any device, because it follows from its code.
 
-A kernel for the counting cpu device is instrumented (instrument.py), run, and what its
+A kernel for the counting cpu device is instrumented (count_operations.py), run, and what its
 segments hold is multiplied here with how often they were run. What Apple's compiler would
 count differs by its own optimisations; the counts are `derived` evidence, never a time.
 """

@@ -240,7 +240,7 @@ def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> 
 
 
 def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
-    """What the host must bind; ``present`` has a bit for each parameter (linking.py)."""
+    """What the host must bind; ``present`` has a bit for each parameter (passes/specialize.py)."""
     number, instance = head.instance(function)
     found = []
     for position, parameter in enumerate(instance.parameters):

@@ -122,8 +122,8 @@ class NativeFrontEnd(_core.FrontEnd):
     """Compiles kernels to this machine's code.
 
     Args:
-        counting: whether the code counts what it does (counts.py).
-        validate: what the code checks while it runs (validation.py): "memory", "nan" for
+        counting: whether the code counts what it does (count_operations.py).
+        validate: what the code checks while it runs (sanitize_accesses.py): "memory", "nan" for
             that and the arithmetic, or nothing.
         engine: ``lockstep``, where a kernel that it does not take gets ``fibers``; or ``fibers``.
             Code that counts or checks runs on fibers.
