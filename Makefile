@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp metal python -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: bench test lint planted-bugs clean
@@ -10,7 +11,7 @@ bench: $(VENV)/installed
 	$(BIN)/python bench/run_all.py $(ARGS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # Plants mistakes in the kernels, one at a time; prints caught/planted and fails on a miss.
 planted-bugs: $(VENV)/installed
@@ -27,16 +28,19 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	@# The dependencies come while the extension compiles.
+	$(PIP) install --quiet $$($(BIN)/python tools/requirements.py test) & needed=$$!; \
+	  rm -rf build/wheel && $(PIP) wheel --quiet --no-deps --wheel-dir build/wheel . && \
+	  wait $$needed && $(PIP) install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ruff clang-format
+	$(PIP) install --quiet ruff clang-format
 	@touch $@
 
 clean:
 	rm -rf $(VENV) build out
 
--include metal.mk
--include rust.mk
--include arm64.mk
+include make/metal.mk
+include make/rust.mk
+include make/arm64.mk

@@ -9,11 +9,14 @@ Run: python bench/engine.py
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import platform
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +25,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 import opencl_attention
 from attnproto import _core
+from attnproto.compiler.frontend import clang, program
+from attnproto.compiler.passes import define_arithmetic
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.kernels import flash
+from attnproto.measure import stats
 from third_party import mlx
 
-N, ROUNDS = 1024, 12
+N, ROUNDS, PAIRS = 1024, 12, 60
+GUARDS = ("-fno-finite-loops", "-fno-delete-null-pointer-checks")
 CASES = ((64, "float32"), (64, "float16"), (128, "float32"), (128, "float16"))
 
 
@@ -106,6 +113,58 @@ def main() -> None:
             if POCL in seconds and (d, dtype) == CASES[0]:
                 row += f"{lockstep / rate(seconds[POCL], d):10.1f}"
             print(row)
+    print("guards of divisions, loops and time, by none: median [95 %], mark 1.02")
+    for d, dtype in CASES:
+        median, low, high = cost_of_guards(d, dtype)
+        print(f"{f'flash {dtype} D{d}':30}{median:10.3f} [{low:.3f}, {high:.3f}]")
+
+
+@contextlib.contextmanager
+def unguarded() -> Iterator[None]:
+    """Kernels are compiled as if divisions, loops and recursion had no guards; in no cache."""
+    language, divisions, depths = (
+        clang._LANGUAGE,
+        define_arithmetic.divisions,
+        define_arithmetic.depths,
+    )
+    folder = os.environ.get("ATTNPROTO_CACHE_DIR")
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["ATTNPROTO_CACHE_DIR"] = empty
+        clang._LANGUAGE = [one for one in language if one not in GUARDS]
+        define_arithmetic.divisions = lambda text, **_: text
+        define_arithmetic.depths = lambda text: text
+        program.library_text.cache_clear()
+        try:
+            yield
+        finally:
+            clang._LANGUAGE = language
+            define_arithmetic.divisions, define_arithmetic.depths = divisions, depths
+            program.library_text.cache_clear()
+            os.environ.pop("ATTNPROTO_CACHE_DIR")
+            if folder is not None:
+                os.environ["ATTNPROTO_CACHE_DIR"] = folder
+
+
+def cost_of_guards(d: int, dtype: str) -> tuple[float, float, float]:
+    """Processor time of the flash kernel by that of one without guards: median, 95 % interval.
+
+    Both are compiled in this run, and take turns: PAIRS pairs, each one's order by turns.
+    """
+    runs = [ours(Device(_core.open_cpu(NativeFrontEnd(), 1), 60.0), d, dtype)]
+    with unguarded():
+        runs.append(ours(Device(_core.open_cpu(NativeFrontEnd(), 1)), d, dtype))
+        runs[1]()
+    runs[0]()
+    ratios = []
+    for pair in range(PAIRS):
+        spent = [0.0, 0.0]
+        for which in (0, 1) if pair % 2 else (1, 0):
+            begin = time.process_time()
+            runs[which]()
+            spent[which] = time.process_time() - begin
+        ratios.append(spent[0] / spent[1])
+    low, high, _ = stats.median_interval(ratios)
+    return float(np.median(ratios)), low, high
 
 
 def rate(seconds: float, d: int) -> float:

@@ -1,4 +1,4 @@
-// nanobind over the contract. No policy here: python/attnproto/device.py is what users see.
+// nanobind over the contract. No policy here: python/attnproto/device/device.py is what users see.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
@@ -12,11 +12,15 @@
 #include <nanobind/stl/vector.h>
 #include <nanobind/trampoline.h>
 
+#include <map>
+
 #include "bindings_variants.h"
+#include "c_api.h"
 #include "cpu/cpu_device.h"
 #include "cpu/runtime.h"
 #include "cpu/validation.h"
 #include "cuda/cuda_device.h"
+#include "cuda/exported.h"
 #include "cuda/library.h"
 #include "device.h"
 #include "error.h"
@@ -85,6 +89,50 @@ void raise(const cpu::ValidationFault& fault) {
   PyErr_SetObject(type.ptr(), error.ptr());
 }
 
+// Where each field of a struct lies that compiled kernels bring along.
+using Layout = std::map<std::string, size_t>;
+
+// What compiled kernels and the engine agree on: attnproto.compiler writes code by these.
+void bind_kernel_interface(nb::module_& m) {
+  m.attr("LANES") = cpu::kLanes;
+  m.attr("LANE_BYTES") = sizeof(cpu::Fiber);
+  m.attr("MAX_THREADS") = cpu::kMaxThreads;
+  m.attr("MAX_BUFFERS") = kMaxBufferIndex;
+  m.attr("STACK_BYTES") = cpu::kStackBytes;
+  m.attr("MATRIX_SLOTS") = cpu::kMatrixSlots;
+  m.attr("C_API_VERSION") = ATTNPROTO_C_API_VERSION;
+  m.attr("EXPORTED_PTX_VERSION") = kExportedVersion;
+
+  m.attr("SITE_READ") = uint32_t(cpu::kRead);
+  m.attr("SITE_WRITE") = uint32_t(cpu::kWrite);
+  m.attr("SITE_ATOMIC") = uint32_t(cpu::kAtomic);
+  m.attr("SITE_THREADGROUP_BARRIER") = uint32_t(cpu::kThreadgroupBarrier);
+  m.attr("SITE_SIMDGROUP_BARRIER") = uint32_t(cpu::kSimdgroupBarrier);
+  using cpu::Site;
+  m.attr("SITE_BYTES") = sizeof(Site);
+  m.attr("SITE") = nb::cast(Layout{{"source", offsetof(Site, source)},
+                                   {"line", offsetof(Site, line)},
+                                   {"index", offsetof(Site, index)},
+                                   {"bytes", offsetof(Site, bytes)},
+                                   {"alignment", offsetof(Site, alignment)},
+                                   {"kind", offsetof(Site, kind)},
+                                   {"shift", offsetof(Site, shift)}});
+  using Segment = cpu::CountedSegment;
+  m.attr("COUNTED_SEGMENT") = nb::cast(Layout{{"order", offsetof(Segment, order)},
+                                              {"first_access", offsetof(Segment, first_access)},
+                                              {"accesses", offsetof(Segment, accesses)}});
+  using Access = cpu::CountedAccess;
+  m.attr("COUNTED_ACCESS") = nb::cast(Layout{{"device", offsetof(Access, device)},
+                                             {"store", offsetof(Access, store)},
+                                             {"bytes", offsetof(Access, bytes)}});
+  using Kernel = cpu::CountedKernel;
+  m.attr("COUNTED_KERNEL") = nb::cast(Layout{{"description", offsetof(Kernel, description)},
+                                             {"segments", offsetof(Kernel, segments)},
+                                             {"accesses", offsetof(Kernel, accesses)},
+                                             {"segment_count", offsetof(Kernel, segment_count)},
+                                             {"access_count", offsetof(Kernel, access_count)}});
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -141,7 +189,12 @@ NB_MODULE(_core, m) {
       .def_ro("function_us", &PipelineInfo::function_us)
       .def_ro("cached", &PipelineInfo::cached)
       .def_ro("engine", &PipelineInfo::engine)
-      .def_ro("engine_reason", &PipelineInfo::engine_reason);
+      .def_ro("engine_reason", &PipelineInfo::engine_reason)
+      .def_prop_ro("elements", [](const PipelineInfo& self) {
+        std::map<uint32_t, std::pair<uint32_t, std::string>> found;
+        for (const ElementType& one : self.elements) found[one.index] = {one.element, one.name};
+        return found;
+      });
 
   nb::enum_<KernelArgument::Kind>(m, "ArgumentKind")
       .value("BUFFER", KernelArgument::Kind::Buffer)
@@ -154,7 +207,8 @@ NB_MODULE(_core, m) {
       .def_ro("index", &KernelArgument::index)
       .def_ro("min_bytes", &KernelArgument::min_bytes)
       .def_ro("name", &KernelArgument::name)
-      .def_ro("writes", &KernelArgument::writes);
+      .def_ro("writes", &KernelArgument::writes)
+      .def_rw("element", &KernelArgument::element);
   nb::class_<KernelImage>(m, "KernelImage")
       .def(
           "__init__",
@@ -253,14 +307,12 @@ NB_MODULE(_core, m) {
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {
-            std::vector<Dispatch> copies;
-            for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
-            nb::gil_scoped_release unlocked;
-            return self.submit(copies);
+            return submit(self, dispatches, {});
           },
           "dispatches"_a);
 
   bind_variants(m);
+  bind_kernel_interface(m);
   m.def("open_cpu", &open_cpu, "front_end"_a, "threads"_a = 0, "validate"_a = false);
   m.def("open_metal", &open_metal);
   m.def("open_cuda", &open_cuda, "front_end_for"_a);

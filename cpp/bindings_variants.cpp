@@ -113,19 +113,35 @@ void bind_device(nb::module_&) {
   add_method<Device>(
       "submit_with",
       [](Device& self, const std::vector<const Dispatch*>& dispatches, bool concurrent,
-         bool time_each) {
-        std::vector<Dispatch> copies;
-        for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
-        nb::gil_scoped_release unlocked;
-        return self.submit_with(copies, {concurrent, time_each});
+         bool time_each, double time_limit_s) {
+        return submit(self, dispatches, {concurrent, time_each, time_limit_s, nullptr});
       },
-      "dispatches"_a, "concurrent"_a = false, "time_each"_a = false);
+      "dispatches"_a, "concurrent"_a = false, "time_each"_a = false, "time_limit_s"_a = 0.0);
   add_method<Device>("new_archive", &Device::new_archive);
   add_method<Device>("allocated_bytes", &Device::allocated_bytes);
   add_method<Device>("properties", &Device::properties);
 }
 
 }  // namespace
+
+Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches,
+              SubmitOptions options) {
+  std::vector<Dispatch> copies;
+  for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
+  std::exception_ptr raised;
+  options.interrupted = [&] {
+    nb::gil_scoped_acquire locked;
+    if (PyErr_CheckSignals() == 0) return false;
+    raised = std::make_exception_ptr(nb::python_error());
+    return true;
+  };
+  try {
+    nb::gil_scoped_release unlocked;
+    return device.submit_with(copies, options);
+  } catch (const Interrupted&) {
+    std::rethrow_exception(raised);
+  }
+}
 
 void bind_variants(nb::module_& m) {
   bind_stitching(m);

@@ -1,6 +1,7 @@
 #include "check.h"
 
 #include <set>
+#include <utility>
 
 #include "error.h"
 
@@ -8,6 +9,8 @@ namespace attnproto {
 namespace {
 
 constexpr size_t kMaxInlineBytes = 4096;
+// A thread's position is of three numbers of 32 bits, and so is a threadgroup counted.
+constexpr uint64_t kMaxGridThreads = UINT32_MAX, kMaxThreadgroups = UINT32_MAX;
 
 [[noreturn]] void refuse(const std::string& kernel, const std::string& why) {
   throw Error(ErrorKind::DispatchError, "[dispatch " + kernel + "] " + why);
@@ -15,6 +18,43 @@ constexpr size_t kMaxInlineBytes = 4096;
 
 std::string text(const Extent& e) {
   return "(" + std::to_string(e.x) + ", " + std::to_string(e.y) + ", " + std::to_string(e.z) + ")";
+}
+
+// The product of the axes; where it is more than `most`, a number that is.
+uint64_t counted(const Extent& e, uint64_t most) {
+  uint64_t plane = uint64_t(e.x) * e.y;  // of two numbers of 32 bits
+  return plane > most && e.z ? plane : plane * e.z;
+}
+
+uint32_t covering(uint32_t grid, uint32_t threads) { return grid / threads + (grid % threads > 0); }
+
+void check_grid(const Dispatch& dispatch, const std::string& kernel) {
+  const Extent &groups = dispatch.threadgroups, &threads = dispatch.threads;
+  auto empty = [](const Extent& e) { return !e.x || !e.y || !e.z; };
+  if (empty(groups))
+    refuse(kernel, "found an empty grid of threadgroups " + text(groups) +
+                       ", needs at least 1 on each axis");
+  if (counted(groups, kMaxThreadgroups) > kMaxThreadgroups)
+    refuse(kernel, "found more threadgroups " + text(groups) + " than can be counted, needs at " +
+                       "most 2^32 - 1 in all; dispatch parts of the grid");
+  if (dispatch.grid) {
+    const Extent& grid = *dispatch.grid;
+    if (empty(grid))
+      refuse(kernel,
+             "found an empty grid of threads " + text(grid) + ", needs at least 1 on each axis");
+    Extent cover = {covering(grid.x, threads.x), covering(grid.y, threads.y),
+                    covering(grid.z, threads.z)};
+    if (cover.x != groups.x || cover.y != groups.y || cover.z != groups.z)
+      refuse(kernel, "found threadgroups " + text(groups) + " for a grid of threads " + text(grid) +
+                         ", needs the " + text(cover) + " that cover it; pass these");
+    return;
+  }
+  for (auto [n, each] : {std::pair(groups.x, threads.x), std::pair(groups.y, threads.y),
+                         std::pair(groups.z, threads.z)})
+    if (uint64_t(n) * each > kMaxGridThreads)
+      refuse(kernel, "found " + std::to_string(uint64_t(n) * each) + " threads on an axis of " +
+                         text(groups) + " threadgroups of " + text(threads) +
+                         ", needs at most 2^32 - 1; dispatch parts of the grid");
 }
 
 }  // namespace
@@ -30,6 +70,14 @@ void refuse_table(const KernelArgument& argument, const std::string& kernel) {
   refuse(kernel, "found a function table of another pipeline bound to buffer " +
                      std::to_string(argument.index) + " (" + argument.name +
                      "), needs one made by this pipeline");
+}
+
+std::vector<ElementType> elements_of(const std::vector<KernelArgument>& arguments) {
+  std::vector<ElementType> found;
+  for (const KernelArgument& one : arguments)
+    if (one.kind == KernelArgument::Kind::Buffer && one.element)
+      found.push_back({one.index, one.element, one.name});
+  return found;
 }
 
 size_t binding_bytes(const Binding& binding) {
@@ -55,17 +103,12 @@ void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel) {
 
 void check_dispatch(const Dispatch& dispatch, const PipelineInfo& pipeline,
                     const std::string& kernel) {
-  uint64_t threads = dispatch.threads.count();
+  uint64_t threads = counted(dispatch.threads, pipeline.max_threads);
   if (threads == 0 || threads > pipeline.max_threads)
     refuse(kernel, "found " + std::to_string(threads) + " threads " + text(dispatch.threads) +
                        " a threadgroup, needs 1 to " + std::to_string(pipeline.max_threads) +
                        "; pass fewer threads and more threadgroups");
-  if (dispatch.threadgroups.count() == 0)
-    refuse(kernel, "found an empty grid of threadgroups " + text(dispatch.threadgroups) +
-                       ", needs at least 1 on each axis");
-  if (dispatch.grid && dispatch.grid->count() == 0)
-    refuse(kernel, "found an empty grid of threads " + text(*dispatch.grid) +
-                       ", needs at least 1 on each axis");
+  check_grid(dispatch, kernel);
 
   std::set<uint32_t> seen;
   for (const Binding& binding : dispatch.bindings) {
@@ -141,8 +184,7 @@ Extent whole_grid(const Dispatch& dispatch) {
 
 Extent threadgroups_of(const Dispatch& dispatch) {
   Extent grid = whole_grid(dispatch), threads = dispatch.threads;
-  auto count = [](uint32_t grid, uint32_t threads) { return (grid + threads - 1) / threads; };
-  return {count(grid.x, threads.x), count(grid.y, threads.y), count(grid.z, threads.z)};
+  return {covering(grid.x, threads.x), covering(grid.y, threads.y), covering(grid.z, threads.z)};
 }
 
 }  // namespace attnproto

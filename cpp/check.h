@@ -28,6 +28,9 @@ Table& bound_table(const Dispatch& dispatch, const KernelArgument& argument,
 [[noreturn]] void refuse_missing_table(const KernelArgument& argument, const std::string& kernel);
 [[noreturn]] void refuse_table(const KernelArgument& argument, const std::string& kernel);
 
+// Of the buffers among a kernel's arguments, those whose elements are known.
+std::vector<ElementType> elements_of(const std::vector<KernelArgument>& arguments);
+
 size_t binding_bytes(const Binding& binding);
 
 // Threads in the whole grid, and the threadgroups that cover it.

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -84,6 +85,13 @@ struct PipelineDescriptor {
   std::vector<LinkedFunction> private_functions;
 };
 
+// A buffer whose elements a device knows, as KernelArgument says it.
+struct ElementType {
+  uint32_t index = 0;
+  uint32_t element = 0;
+  std::string name;
+};
+
 struct PipelineInfo {
   uint32_t static_threadgroup_bytes = 0;
   uint32_t max_threads = 0;  // per threadgroup
@@ -93,6 +101,7 @@ struct PipelineInfo {
   bool cached = false;        // true when no compiler ran
   std::string engine;         // what runs it, where a device has several
   std::string engine_reason;  // why not the faster one
+  std::vector<ElementType> elements;
 };
 
 class Buffer {
@@ -195,6 +204,10 @@ struct SubmitOptions {
   bool concurrent = false;
   // Ask the device's counters for the time of every dispatch.
   bool time_each = false;
+  // Longest time of a dispatch in seconds, of a device that can end one; 0: any.
+  double time_limit_s = 0;
+  // Asked now and then while the device works; true ends the dispatch with Interrupted.
+  std::function<bool()> interrupted;
 };
 
 // Start and end on the device's own clock, for the whole submission.

@@ -19,6 +19,19 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
+// Whoever waits for kernels does not want to any more; they have ended.
+class Interrupted : public Error {
+ public:
+  explicit Interrupted(const std::string& kernel)
+      : Error(ErrorKind::DispatchError,
+              "[dispatch " + kernel +
+                  "] found an interruption, needs to run to its end; run it "
+                  "again") {}
+};
+
+// Codes of a Fault, as Metal's command buffers have them (MTLCommandBufferError).
+inline constexpr int kKernelFault = 1, kTimeout = 2, kPageFault = 3;
+
 // Kernels that were submitted did not complete: the device's own code, and which they were.
 class Fault : public Error {
  public:

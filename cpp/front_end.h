@@ -19,6 +19,7 @@ struct KernelArgument {
   uint32_t min_bytes = 0;  // size of the pointee: a smaller binding is refused
   std::string name;        // as the kernel text spells it
   bool writes = false;     // the kernel may write what it points at
+  uint32_t element = 0;    // the numbers it points at: kind times 16, and bytes; 0: unknown
 };
 
 // One kernel, specialised and compiled for one target.

@@ -4,6 +4,7 @@ from datetime import datetime, timezone
 
 from attnproto.device import device as devices
 from attnproto.measure import peaks, protocol
+from attnproto.results.metrics import METRICS
 from attnproto.results.row import DeviceRecord, Task, make_row
 
 M4 = DeviceRecord("metal", "Apple M4", "measured")
@@ -12,9 +13,15 @@ M4 = DeviceRecord("metal", "Apple M4", "measured")
 def row_of(proto, point, device, outcome):
     """The row of an outcome; ``device`` is a Device or a DeviceRecord."""
     record = DeviceRecord(device.kind, device.name, device.tier)
+    check_declared(outcome.result)
     answer = (outcome.status, (outcome.reason, dict(outcome.result)))
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     return make_row(Task(proto, point, 60), "quick", record, {}, answer, now, 0.1)
+
+
+def check_declared(result):
+    """What the eight put into a result stands in results.metrics."""
+    assert result.keys() - METRICS.keys() == set()
 
 
 def rows_of(proto, module, points, device):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from attnproto.compiler.analysis.liveness import live_registers
 from attnproto.compiler.ir import llvm
-from attnproto.compiler.passes import count_operations, specialize
-from attnproto.compiler.target import host_target
+from attnproto.compiler.passes import count_operations
+from attnproto.compiler.passes.specialize import specialised
+from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Dispatch
 from attnproto.device.library import describe
 from attnproto.errors import UnsupportedProblem
@@ -132,7 +133,7 @@ end:                                              ; preds = %last
     # The turn's own segment was made first: it is passed before either way back.
     assert passed == ["1", "2", "0", "3", "0", "4"]
     table = next(line for line in lines if line.startswith("@attn.segments"))
-    orders = [int(n) for n in re.findall(r"\[i32 (\d+)", table)]
+    orders = [int(n) for n in re.findall(r"\{ i32 (\d+)", table)]
     assert orders[0] > orders[3] > orders[2] > orders[1]
     assert orders[4] > orders[0]
 
@@ -200,9 +201,11 @@ def test_marks_of_fragments_change_no_other_instruction(keys):
     plan = flash.plan(flash.problem_of(x, x, x), tile)
     described = describe(plan.source.name, plan.constants)
 
+    request = NativeFrontEnd(counting=True).request(plan.source.text, described)
+
     def code(marked):
-        special = specialize.specialised(plan.source.text, described, host_target(), marked=marked)
-        lines = llvm.optimise(special).split("\n")
+        ir = llvm.optimise(specialised(request, marked=marked), request.target)
+        lines = ir.split("\n")
         kept = [line for line in lines if line.startswith("  ") and "@attn_fragment" not in line]
         return [line.split(" = ")[-1].split()[0] for line in kept]
 

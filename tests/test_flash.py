@@ -317,7 +317,7 @@ BAD_TENSORS = {
         "found D=12, needs a multiple of 8; pass D=8",
     ),
     "D=4": ((Q[..., :4], K[..., :4], V[..., :4]), "found D=4, needs a multiple of 8; pass D=8"),
-    "D=264": (tensors(np.float32, 2, 2, 264), "found D=264, needs at most 256"),
+    "D=520": (tensors(np.float32, 2, 2, 520), "found D=520, needs at most 512"),
     "three query heads": ((Q[:, :3], K, V), "found Hq=3 and Hkv=2, needs .* pass Hq=4"),
     "fewer query heads": ((Q[:, :1], K, V), "found Hq=1 and Hkv=2"),
     "no query": ((Q[:, :, :0], K, V), "needs no empty dimension"),

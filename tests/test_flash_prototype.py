@@ -13,6 +13,7 @@ from attnproto.prototypes.registry import load
 from attnproto.results.confidence import confidence_word
 from attnproto.results.row import DeviceRecord, Task, make_row
 from attnproto.sweep.points import parse_sweep
+from prototype_rows import check_declared
 
 SMALL = {"B": 1, "Hq": 2, "Hkv": 1, "causal": False, "input": "normal", "Br": 16, "Bc": 64}
 POINT = {"kind": "tile", **SMALL, "D": 64, "dtype": "f16", "Nq": 9, "Nkv": 70}
@@ -28,6 +29,7 @@ def stored(point, device, outcome, kind=None, name=None, tier=None):
     from datetime import datetime, timezone
 
     record = DeviceRecord(kind or device.kind, name or device.name, tier or device.tier)
+    check_declared(outcome.result)
     answer = (outcome.status, (outcome.reason, dict(outcome.result)))
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     return make_row(Task("flash", point, 60), "quick", record, {}, answer, now, 0.1)

@@ -24,11 +24,12 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("errors",),
+    ("dtypes", "errors"),
 )
 # The compiler's own, likewise.
 COMPILER = (
     ("targets", "lint"),
+    ("pass_manager",),
     ("codegen",),
     ("vectorize", "tensor_core", "passes"),
     ("analysis", "frontend"),

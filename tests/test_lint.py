@@ -129,7 +129,26 @@ RULES_BROKEN = {
     ),
     "threadgroup-initialiser": (
         4, "error", kernel("threadgroup float a = 1; o[i] = a;"),
-        kernel("threadgroup float a; a = 1; o[i] = a;"),
+        kernel("threadgroup float a[2] = {0}; a[0] = 1; o[i] = a[0];"),
+    ),
+    "reserved-name": (
+        4, "error", kernel("int vertex = 1; o[i] = vertex;"), kernel("int a = 1; o[i] = a;"),
+    ),
+    "undefined-function": (
+        3, "error", kernel("o[i] = f(1);", "float f(int n);"),
+        kernel("o[i] = f(1);", "float f(int n); float f(int n) { return n; }"),
+    ),
+    "atomic-operation": (
+        4, "error",
+        kernel("atomic_fetch_max_explicit(&a[i], 1.0f, memory_order_relaxed);",
+               arguments=("device atomic_float* a [[buffer(0)]]", AT)),
+        kernel("atomic_fetch_add_explicit(&a[i], 1.0f, memory_order_relaxed);",
+               arguments=("device atomic_float* a [[buffer(0)]]", AT)),
+    ),
+    "thread-elements": (
+        4, "error",
+        kernel("simdgroup_float8x8 m; auto e = m.thread_elements() * 2; o[i] = e[0];"),
+        kernel("simdgroup_float8x8 m; o[i] = m.thread_elements()[0] * 2;"),
     ),
     "function-constant": (
         3, "error", kernel("o[i] = n;", "constant int n [[function_constant(0)]] = 3;"),
@@ -173,7 +192,16 @@ def test_a_rule_finds_what_breaks_it_and_nothing_else(rule):
 
 
 # More of what a rule must see, by the rule.
+BFLOATS = "device bfloat* b [[buffer(0)]]"
+
 ALSO = [
+    ("bfloat-conversion", kernel("bfloat x = -INFINITY; o[i] = x;")),
+    ("bfloat-conversion", kernel("b[i] = 0.0f;", arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("b[i] = i > 3 ? 1.0f : b[0];", arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("o[i] = f();", "bfloat f() { return 1.0; }")),
+    ("reserved-name", kernel("o[i] = 1;", "struct complex { float r; };")),
+    ("atomic-operation", kernel("threadgroup atomic_float s; o[i] = 1;")),
+    ("buffer-index", kernel("", arguments=[f"device int* a{n}" for n in range(32)])),
     ("exceptions", kernel("try { o[i] = 1; } catch (int) {}")),
     ("virtual", kernel("o[i] = 1;", "struct A {}; struct B : virtual A {};")),
     ("new-delete", kernel("delete o;")),
@@ -195,7 +223,7 @@ ALSO = [
     ("program-scope", kernel("o[i] = 1;", "device float x;")),
     ("program-scope", kernel("o[i] = 1;", "threadgroup float x[4];")),
     ("program-scope", kernel("o[i] = A::x;", "struct A { static constexpr int x = 1; };")),
-    ("threadgroup-initialiser", kernel("threadgroup float a[2] = {1, 2}; o[i] = a[0];")),
+    ("threadgroup-initialiser", kernel("threadgroup float a = 1, b[2] = {1, 2}; o[i] = a;")),
     ("function-constant", kernel("o[i] = n.x;", "struct P { int x; }; constant P n "
                                  "[[function_constant(0)]];")),
     ("function-constant", kernel("o[i] = n;", "constant int n [[function_constant(65536)]];")),
@@ -293,3 +321,40 @@ def test_the_command_names_file_and_line_of_an_include(tmp_path, capsys):
     assert printed[-1] == "1 errors, 0 warnings"
     whole.write_text("kernel void k() {}\n")
     assert app(["lint", str(whole)]) == 0
+
+
+# What once raised a false alarm, each by the rule that did.
+PASSING = {
+    "an instance of a type that is also a conversion": HEAD
+    + """
+        float f(uchar v) { return float(v); }
+        template <typename T> kernel void cp(device T* x [[buffer(0)]]) { x[0] = T(f(3)); }
+        template [[host_name("a")]] [[kernel]] void cp<float>(device float* x [[buffer(0)]]);""",
+    "a method called as a kernel is": HEAD
+    + """
+        template <typename T> struct S { static void sort(device T* x) { x[0] = 1; } };
+        template <typename T> kernel void sort(device T* x [[buffer(0)]]) { S<T>::sort(x); }
+        template [[host_name("a")]] [[kernel]] decltype(sort<float>) sort<float>;""",
+    "classes declared first": kernel(
+        "A a; a.x = 1; o[i] = a.x;",
+        "struct A; struct A { float x; }; template <typename T> struct B;",
+    ),
+    "a cast before a product": kernel("device float* p =\n o + (uint64_t)i * n; p[0] = 1;", N),
+    "a function's type": HEAD
+    + """
+        typedef void(one)(device float*);
+        template <typename T> kernel void k(device T* x [[buffer(0)]]) { x[0] = 1; }
+        template [[host_name("a")]] kernel one k<float>;""",
+    "an octal index": kernel("o[i] = n;", "constant int n [[function_constant(01)]];"),
+    "a choice between memories": HEAD
+    + """
+        struct Z { float r; };
+        kernel void k(device Z* x [[buffer(0)]]) { Z z; z.r = 1; x[0] = z.r > 0 ? x[1] : z; }""",
+    "bfloats of bfloats": kernel("b[i] = bfloat(1.0f); b[i + 1] = b[i];", arguments=(BFLOATS, AT)),
+    "31 buffers": kernel("", arguments=[f"device int* a{n}" for n in range(31)]),
+}
+
+
+@pytest.mark.parametrize("text", PASSING.values(), ids=PASSING)
+def test_what_metal_takes_raises_no_alarm(text):
+    assert [f for f in attnproto.lint(text) if f.severity == "error"] == []

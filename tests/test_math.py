@@ -1,4 +1,7 @@
-"""Numbers on the cpu device: functions, rounding and conversions against numpy."""
+"""Numbers on the cpu device: rounding, conversions and geometry against numpy.
+
+Functions one by one are in test_functions.py and test_integers.py.
+"""
 
 from __future__ import annotations
 
@@ -12,53 +15,14 @@ HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 BFLOAT = ml_dtypes.bfloat16
 I = "uint i [[thread_position_in_grid]]"  # noqa: E741
 
-# Functions of one float argument: numpy's, the range, and the error allowed in units in the
-# last place (MSL 3.1 table 8.1 for precise::, and the host library is at least as good).
-UNARY = {
-    "exp": (np.exp, (-80, 80), 4), "exp2": (np.exp2, (-100, 100), 4),
-    "exp10": (lambda x: 10.0**x, (-30, 30), 4), "log": (np.log, (1e-30, 1e30), 4),
-    "log2": (np.log2, (1e-30, 1e30), 4), "log10": (np.log10, (1e-30, 1e30), 4),
-    "sqrt": (np.sqrt, (0, 1e30), 1), "rsqrt": (lambda x: 1 / np.sqrt(x), (1e-20, 1e20), 2),
-    "sin": (np.sin, (-6, 6), 4), "cos": (np.cos, (-6, 6), 4), "tan": (np.tan, (-1.5, 1.5), 6),
-    "asin": (np.arcsin, (-1, 1), 4), "acos": (np.arccos, (-0.99, 0.99), 4),
-    "atan": (np.arctan, (-50, 50), 5), "sinh": (np.sinh, (-20, 20), 4),
-    "cosh": (np.cosh, (-20, 20), 4), "tanh": (np.tanh, (-20, 20), 5),
-    "asinh": (np.arcsinh, (-100, 100), 4), "acosh": (np.arccosh, (1, 100), 4),
-    "atanh": (np.arctanh, (-0.99, 0.99), 5), "floor": (np.floor, (-9, 9), 0),
-    "ceil": (np.ceil, (-9, 9), 0), "trunc": (np.trunc, (-9, 9), 0), "rint": (np.rint, (-9, 9), 0),
-    "round": (lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x), (-9, 9), 0),
-    "fabs": (np.abs, (-9, 9), 0), "abs": (np.abs, (-9, 9), 0), "sign": (np.sign, (-9, 9), 0),
-    "fract": (lambda x: x - np.floor(x), (-9, 9), 1),
-    "sinpi": (lambda x: np.sin(np.pi * x), (-0.9, 0.9), 8),
-    "cospi": (lambda x: np.cos(np.pi * x), (-0.4, 0.4), 8),
-    "saturate": (lambda x: np.clip(x, 0, 1), (-2, 3), 0),
-}  # fmt: skip
-BINARY = {
-    "pow": (np.power, 16), "powr": (np.power, 16), "fmod": (np.fmod, 0), "atan2": (np.arctan2, 6),
-    "fmin": (np.fmin, 0), "fmax": (np.fmax, 0), "min": (np.fmin, 0), "max": (np.fmax, 0),
-    "copysign": (np.copysign, 0), "fdim": (lambda a, b: np.maximum(a - b, 0), 1),
-    "step": (lambda a, b: (b >= a) * 1.0, 0), "divide": (np.divide, 3),
-}  # fmt: skip
-
 VALUES = "device const float* in [[buffer(0)]], device float* out [[buffer(1)]]"
 PAIRS = (
     "device const T* a [[buffer(0)]], device const T* b [[buffer(1)]], device T* out [[buffer(2)]]"
 )
 
-TEXT = HEAD
-for name in UNARY:
-    spaces = ["", "metal::", "fast::", "precise::"] if name not in ("abs",) else ["", "metal::"]
-    lines = "".join(f" out[{64 * s} + i] = {space}{name}(x);" for s, space in enumerate(spaces))
-    TEXT += f"kernel void unary_{name}({VALUES}, {I}) {{ float x = in[i];{lines}\n"
-    TEXT += f"  float4 v = {name}(float4(x)); out[256 + i] = v.z;\n"
-    TEXT += f"  out[320 + i] = float({name}(half(x))); }}\n"
-for name in BINARY:
-    TEXT += f"kernel void binary_{name}(device const float* a [[buffer(0)]], "
-    TEXT += f"device const float* b [[buffer(1)]], device float* out [[buffer(2)]], {I}) {{\n"
-    TEXT += (
-        f"  out[i] = {name}(a[i], b[i]); out[64 + i] = {name}(float3(a[i]), float3(b[i])).y; }}\n"
-    )
-TEXT += f"""
+TEXT = (
+    HEAD
+    + f"""
 template <typename T>
 kernel void arithmetic({PAIRS}, {I}) {{
   T x = a[i], y = b[i];
@@ -102,32 +66,6 @@ kernel void conversions(device const float* in [[buffer(0)]], device int* ints [
   float4 wide = float4(x, 2, 3, 4);
   bits[320 + i] = as_type<uint4>(wide).x + as_type<uint>(wide[2]);
 }}
-
-template <typename T>
-kernel void integers({PAIRS}, {I}) {{
-  T x = a[i], y = b[i];
-  out[i] = popcount(x);
-  out[64 + i] = clz(x);
-  out[128 + i] = ctz(x);
-  out[192 + i] = reverse_bits(x);
-  out[256 + i] = rotate(x, T(5));
-  out[320 + i] = extract_bits(x, 3u, 4u);
-  out[384 + i] = min(x, y);
-  out[448 + i] = max(x, y);
-  out[512 + i] = clamp(x, T(10), T(100));
-  out[576 + i] = absdiff(x, y);
-  out[640 + i] = mulhi(x, y);
-  out[704 + i] = insert_bits(x, y, 3u, 4u);
-  out[768 + i] = hadd(x, y);
-  out[832 + i] = addsat(x, y);
-  out[896 + i] = subsat(x, y);
-  out[960 + i] = mad24(T(x & 15), T(y & 15), T(3));
-}}
-template [[host_name("integers_int")]] kernel decltype(integers<int>) integers<int>;
-template [[host_name("integers_uint")]] kernel decltype(integers<uint>) integers<uint>;
-template [[host_name("integers_short")]] kernel decltype(integers<short>) integers<short>;
-template [[host_name("integers_uchar")]] kernel decltype(integers<uchar>) integers<uchar>;
-template [[host_name("integers_long")]] kernel decltype(integers<long>) integers<long>;
 
 kernel void special(device const float* in [[buffer(0)]], device float* out [[buffer(1)]],
                     device int* is [[buffer(2)]], {I}) {{
@@ -176,6 +114,7 @@ kernel void shapes({VALUES}) {{
   out[21] = ilogb(in[1]);
 }}
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -186,44 +125,6 @@ def device():
 @pytest.fixture(scope="module")
 def library(device):
     return device.library(TEXT)
-
-
-def ulps(found, exact):
-    """Distance in units in the last place of the exact value rounded to found's type."""
-    near = np.abs(exact).astype(found.dtype)
-    return np.abs(found.astype(np.float64) - exact) / np.spacing(near).astype(np.float64)
-
-
-@pytest.mark.parametrize("name", UNARY)
-def test_a_function_of_one_argument_is_within_its_error(device, library, name):
-    function, (low, high), allowed = UNARY[name]
-    rng = np.random.default_rng(1)
-    x = rng.uniform(low, high, 64).astype(np.float32)
-    if high > 1e19:
-        x = np.exp(rng.uniform(np.log(max(low, 1e-30)), np.log(high), 64)).astype(np.float32)
-    out = np.full((6, 64), np.nan, np.float32)
-    launch(device, library, f"unary_{name}", x, out, threads=64)
-    exact = function(x.astype(np.float64))
-    for row in (0, 1, 4) if name == "abs" else range(5):
-        assert (ulps(out[row], exact) <= max(allowed, 0.5)).all(), row
-    with np.errstate(over="ignore", divide="ignore"):
-        h = x.astype(np.float16)
-        exact = function(h.astype(np.float64))
-        in_range = np.isfinite(h) & (np.abs(exact) < 65504) & (np.abs(exact) > 6.2e-5)
-        found = out[5].astype(np.float16)
-    assert (ulps(found[in_range], exact[in_range]) <= 1.01).all()
-
-
-@pytest.mark.parametrize("name", BINARY)
-def test_a_function_of_two_arguments_is_within_its_error(device, library, name):
-    function, allowed = BINARY[name]
-    rng = np.random.default_rng(2)
-    a = rng.uniform(0.1 if "pow" in name else -9, 9, 64).astype(np.float32)
-    b = rng.uniform(-9, 9, 64).astype(np.float32)
-    out = np.full((2, 64), np.nan, np.float32)
-    launch(device, library, f"binary_{name}", a, b, out, threads=64)
-    exact = function(a.astype(np.float64), b.astype(np.float64))
-    assert (ulps(out, exact) <= max(allowed, 0.5)).all()
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("half", np.float16), ("bfloat", BFLOAT)])
@@ -262,57 +163,6 @@ def test_conversions_round_wrap_and_keep_bits(device, library):
     three = int(np.float32(3).view(np.uint32))
     expected = [raw, raw_half, raw_half + (0x3C00 << 16), raw >> 16, raw, raw + np.uint32(three)]
     np.testing.assert_array_equal(bits, np.array(expected))
-
-
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        ("int", np.int32),
-        ("uint", np.uint32),
-        ("short", np.int16),
-        ("uchar", np.uint8),
-        ("long", np.int64),
-    ],
-)
-def test_integer_functions_agree_with_arithmetic_on_unbounded_integers(
-    device, library, name, dtype
-):
-    info = np.iinfo(dtype)
-    width, mask = info.bits, 2**info.bits - 1
-    rng = np.random.default_rng(4)
-    a = rng.integers(info.min, info.max, 64, dtype, endpoint=True)
-    b = rng.integers(info.min, info.max, 64, dtype, endpoint=True)
-    a[:4] = [0, 1, info.max, info.min]
-    out = np.zeros((16, 64), dtype)
-    launch(device, library, f"integers_{name}", a, b, out, threads=64)
-
-    def wrap(n):
-        n &= mask
-        return n - 2**width if n > info.max else n
-
-    def rows(x, y):
-        u, v = x & mask, y & mask
-        text = f"{u:0{width}b}"
-        field = u >> 3 & 15
-        yield text.count("1")
-        yield width - u.bit_length()
-        yield (u & -u).bit_length() - 1 if u else width
-        yield wrap(int(text[::-1], 2))
-        yield wrap(u << 5 | u >> (width - 5))
-        yield field - 16 if info.min < 0 and field > 7 else field
-        yield min(x, y)
-        yield max(x, y)
-        yield min(max(x, 10), 100)
-        yield wrap(abs(x - y))
-        yield x * y >> width
-        yield wrap(u & ~(15 << 3) | (v & 15) << 3)
-        yield x + y >> 1
-        yield min(max(x + y, info.min), info.max)
-        yield min(max(x - y, info.min), info.max)
-        yield wrap((x & 15) * (y & 15) + 3)
-
-    expected = np.array([list(rows(int(x), int(y))) for x, y in zip(a, b, strict=True)], dtype).T
-    np.testing.assert_array_equal(out, expected)
 
 
 def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):

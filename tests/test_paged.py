@@ -201,7 +201,7 @@ def test_long_work_goes_out_in_pieces_that_change_no_bit(device, nq, partition, 
 def test_a_partition_too_long_for_one_dispatch_is_refused(device, monkeypatch):
     sequences = Sequences([300, 77], hq=2, hkv=1)
     monkeypatch.setattr(flash, "DISPATCH_FLOPS", 2 * 128 * 64 * 80)
-    with pytest.raises(UnsupportedProblem, match=r"partition=512, too long .* needs at most 128"):
+    with pytest.raises(UnsupportedProblem, match=r"partition=320, too long .* needs at most 128"):
         sequences.paged(device)
     sequences.check(sequences.paged(device, partition=128))
 

@@ -11,6 +11,7 @@ from attnproto.errors import KernelCompileError
 from attnproto.prototypes.constants import cold_compile, prototype
 from attnproto.prototypes.registry import load
 from attnproto.results.row import DeviceRecord, Task, make_row
+from prototype_rows import check_declared
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def outcome(device):
 
 
 def stored(outcome, tier="emulated", name="a processor", kind="cpu", point=None):
+    check_declared(outcome.result)
     answer = (outcome.status, (outcome.reason, dict(outcome.result)))
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     task = Task("constants", point or {"kind": "compile", "count": 2}, 60)

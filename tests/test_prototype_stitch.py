@@ -11,7 +11,7 @@ from attnproto.kernels import score_dispatch
 from attnproto.prototypes.registry import load
 from attnproto.prototypes.stitch import findings, prototype
 from attnproto.results.row import DeviceRecord, Task, make_row
-from prototype_rows import clocked
+from prototype_rows import check_declared, clocked
 
 SMALL = {"Nq": 11, "Nkv": 38, "D": 24, "Br": 8, "Bc": 32}
 EQUAL = {"kind": "equal", "modification": "alibi", "contract": False, **SMALL}
@@ -23,6 +23,7 @@ def device():
 
 
 def stored(point, outcome, tier="emulated", name="a processor", kind="cpu"):
+    check_declared(outcome.result)
     answer = (outcome.status, (outcome.reason, dict(outcome.result)))
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     record = DeviceRecord(kind, name, tier)

@@ -20,6 +20,9 @@ from attnproto.kernels.flash_variant import Rope
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
 from attnproto.measure import static_counts
+from function_table import BINARY, UNARY
+from test_functions import HEAD, HERE
+from test_functions import text as functions_text
 from third_party import mlx
 
 SM = "sm_90"
@@ -294,3 +297,37 @@ kernel void add(device float* a [[buffer(1)]], constant ulong& n [[buffer(2)]],
     assert ".visible .entry attn_launch_0" in code
     with pytest.raises(KernelCompileError, match="needs none: the C ABI binds no tables"):
         nvptx.exported(TABLE, _core.PipelineDescriptor("through", [], ["twice"]), SM)
+
+
+FILES = ("constants", "conversions", "integers", "matrices", "names", "pack", "parts", "quads")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_library_s_names_assemble(device, ptxas, file, tmp_path):
+    text = (HERE / f"{file}.metal").read_text()
+    text = text if "#include" in text else HEAD + text
+    library = device.library(text)
+    kernels = library.functions()
+    for kernel in kernels:
+        library.pipeline(kernel)
+    assert len(device.front_end.codes) == len(kernels) > 0
+    for _, code in device.front_end.codes:
+        assembled(ptxas, code, tmp_path)
+
+
+@pytest.mark.parametrize("table", ["unary", "binary"])
+def test_every_function_of_numbers_assembles(device, ptxas, table, tmp_path):
+    functions = {"unary": UNARY, "binary": BINARY}[table]
+    library = device.library(functions_text(functions, f"{table}.metal"))
+    for name in functions:
+        library.pipeline(f"{name}_float")
+    assert len(device.front_end.codes) == len(functions)
+    for _, code in device.front_end.codes:
+        assembled(ptxas, code, tmp_path)
+
+
+def test_angles_are_reduced_by_a_constant_of_all_its_bits():
+    """2 / pi in double; as a float it would lose thousands of turns."""
+    text = "kernel void k(device float* x [[buffer(0)]]) { x[0] = metal::sin(x[0]); }"
+    two_over_pi = np.float64(2 / np.pi).view(np.uint64)
+    assert f"0d{two_over_pi:016X}" in code_of(text, "k")

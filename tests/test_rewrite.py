@@ -108,7 +108,7 @@ def test_function_constants_have_an_index_and_a_type():
     text = squeezed(found.text)
     assert "attn_derived_b(){return a&&n>3;}" in text
     assert "attn_derived_d(){return attn_derived_b()?1:c;}" in text
-    assert "__constant int c=5;" in text
+    assert "__constant const int c=5;" in text
     assert "if(attn_derived_b()&&attn_defined_n)" in text
 
 

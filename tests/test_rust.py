@@ -25,11 +25,13 @@ from attnproto.prototypes.rows import Case
 from attnproto.report import report
 from attnproto.results.row import DeviceRecord, Task, make_row
 from attnproto.sweep.plan import make_plan
+from prototype_rows import check_declared
 
 DEVICE = DeviceRecord("cpu", "host", "emulated")
 
 
 def row(name: str, point: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    check_declared(outcome.result)
     answer = (outcome.status, (outcome.reason, dict(outcome.result)))
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     return make_row(Task(name, point, 60), "quick", DEVICE, {}, answer, now, 0.1)

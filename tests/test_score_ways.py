@@ -7,9 +7,7 @@ import re
 import attnproto
 import numpy as np
 import pytest
-from attnproto.compiler.ir import llvm
-from attnproto.compiler.passes import specialize
-from attnproto.compiler.target import host_target
+from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.library import describe
 from attnproto.errors import KernelCompileError, UnsupportedProblem
 from attnproto.kernels import flash, score_dispatch
@@ -45,7 +43,7 @@ def code(way, modification):
     ready = score_dispatch.prepare(device, problem, TILE, way, modification)
     described = describe(TILE.source.name, ready.constants, **ready.linked)
     text = score_dispatch.source(TILE, way, modification).text
-    return llvm.optimise(specialize.specialised(text, described, host_target()))
+    return NativeFrontEnd().optimised_ir(text, described)
 
 
 @pytest.mark.parametrize("name", MODIFICATIONS)

@@ -1,17 +1,23 @@
 import json
 import math
 import os
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+from attnproto.results.row import DeviceRecord, Task, make_row
 from attnproto.results.store import (
+    POINTS,
     Store,
     StoreError,
     content_key,
+    latest_rows,
     plain,
     read_records,
+    read_rows,
     write_atomically,
 )
+from test_report import row
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path):
@@ -101,3 +107,54 @@ def test_plain_values_can_all_be_written_as_json():
         "b": [True, "nan"],
         "4": None,
     }
+
+
+def written(tmp_path, change):
+    record = row(0)
+    change(record)
+    path = tmp_path / POINTS
+    path.write_text(json.dumps(row(1)) + "\n" + json.dumps(record) + "\n")
+    return path
+
+
+def test_rows_are_read_as_they_were_written(tmp_path):
+    path = written(tmp_path, lambda record: None)
+    assert list(read_rows(path)) == [row(1), row(0)]
+    assert latest_rows(tmp_path) == [row(1), row(0)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r.pop("result"), "result: Field required"),
+        (lambda r: r.update(status="fine"), "status: Input should be 'ok'"),
+        (lambda r: r["device"].pop("tier"), "device.tier: Field required"),
+        (lambda r: r.update(result=[1]), "result: Input should be a valid dictionary"),
+        (lambda r: r.update(elapsed_s=-1), "elapsed_s"),
+        (lambda r: r.update(more=1), "more: Extra inputs"),
+    ],
+    ids=["missing", "status", "device", "result", "elapsed", "unknown"],
+)
+def test_a_line_that_is_no_row_is_named_with_what_is_wrong(tmp_path, change, said):
+    written(tmp_path, change)
+    with pytest.raises(StoreError, match=r"^\[store\] found line 2 of .* is no row") as caught:
+        latest_rows(tmp_path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"of": {1, 2}}, {"array": np.zeros(2)}, [1], None],
+    ids=["set", "array", "list", "none"],
+)
+def test_a_result_that_no_row_can_hold_becomes_an_error_with_its_reason(tmp_path, result):
+    made = make_row(
+        Task("mine:IT", {"n": 1}, 60), "quick", DeviceRecord("cpu", "host", "emulated"), {},
+        ("ok", ("", result)), datetime(2026, 1, 1, tzinfo=timezone.utc), 0.1,
+    )  # fmt: skip
+    assert (made["status"], made["result"]) == ("error", {})
+    assert made["reason"].startswith("[row] found a result that no row can hold (result")
+    with Store(tmp_path / POINTS) as store:
+        store.append(made)
+    assert latest_rows(tmp_path) == [made]

@@ -204,6 +204,73 @@ def test_the_environment_validates_where_the_caller_says_nothing(monkeypatch):
         attnproto.open_device("cuda", validate=True)
 
 
+COPIED = """#include <metal_stdlib>
+using namespace metal;
+struct Two { half4 a, b; };
+kernel void copied(device const Two* in [[buffer(0)]], device float* out [[buffer(1)]],
+                   uint t [[thread_position_in_threadgroup]]) {
+  threadgroup Two tile[64];
+  tile[t] = in[t];
+  BARRIER
+  out[t] = ((threadgroup half*)tile)[8 * (63 - t) + 5];
+}
+"""
+
+
+def test_a_struct_copied_through_a_generic_pointer_is_written_where_it_is(memory):
+    # Device memory is read in words, threadgroup memory in halves: their histories differ in grain.
+    device, _ = memory
+    values = np.arange(512, dtype=np.float16)
+    out = np.zeros(64, np.float32)
+    barrier = "threadgroup_barrier(mem_flags::mem_threadgroup);"
+    right = device.library(COPIED.replace("BARRIER", barrier)).pipeline("copied")
+    device.run(right, threadgroups=1, threads=64, buffers={0: readonly(values), 1: out})
+    np.testing.assert_array_equal(out, values.reshape(64, 8)[::-1, 5])
+    wrong = device.library(COPIED.replace("BARRIER", "")).pipeline("copied")
+    with pytest.raises(ValidationError) as raised:
+        device.run(wrong, threadgroups=1, threads=64, buffers={0: values, 1: out})
+    assert (raised.value.kind, raised.value.parties[0].line) == ("uninitialised", 9)
+
+
+LOCAL = """#include <metal_stdlib>
+using namespace metal;
+struct Held {
+  int a[8];
+  int get(int n) const { return a[n]; }
+};
+kernel void local(device int* x [[buffer(0)]], constant int& n [[buffer(1)]],
+                  uint i [[thread_position_in_grid]]) {
+  int a[8];
+  Held held;
+  for (int j = 0; j < 8; j++) a[j] = held.a[j] = x[i] + j;
+  ACCESS
+}
+"""
+
+
+@pytest.mark.parametrize("n", [-1, 8, -100000000])
+@pytest.mark.parametrize(
+    ("access", "line", "action"),
+    [
+        ("x[i] = a[n];", 12, "reads"),
+        ("a[n] = 7; x[i] = a[x[i] & 7];", 12, "writes"),
+        ("x[i] = held.get(n);", 5, "reads"),
+    ],
+)
+def test_a_local_array_is_bounded(memory, access, line, action, n):
+    device, _ = memory
+    pipeline = device.library(LOCAL.replace("ACCESS", access)).pipeline("local")
+    x = np.zeros(4, np.int32)
+    with pytest.raises(ValidationError) as raised:
+        device.run(pipeline, threadgroups=1, threads=4, buffers={0: x, 1: np.int32(n)})
+    found = raised.value
+    assert (found.kind, found.memory, found.memory_bytes) == ("local-array", "a local variable", 32)
+    assert (found.offset, found.nbytes) == (4 * n, 4)
+    assert (found.parties[0].line, found.parties[0].action) == (line, action)
+    device.run(pipeline, threadgroups=1, threads=4, buffers={0: x, 1: np.int32(7)})
+    assert (x == (0 if "7;" in access else 7)).all()
+
+
 UNASSIGNED = """#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
 using namespace metal;

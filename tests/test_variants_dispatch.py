@@ -6,9 +6,7 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto import Call, DispatchError, Input, KernelCompileError
-from attnproto.compiler.ir import llvm
-from attnproto.compiler.passes import specialize
-from attnproto.compiler.target import host_target
+from attnproto.compiler.targets.host import NativeFrontEnd
 
 PARTS = """
 #include <metal_stdlib>
@@ -106,7 +104,7 @@ def test_a_stitched_function_is_inlined_only_where_asked(device, parts, inline):
     pipeline = library.pipeline("apply", {0: True}, private={"modify": stitched})
     np.testing.assert_array_equal(run(device, pipeline), 2 * np.arange(32) + 100)
     described = attnproto.device.library.describe("apply", {0: True}, private={"modify": stitched})
-    code = llvm.optimise(specialize.specialised(CALLER, described, host_target()))
+    code = NativeFrontEnd().optimised_ir(CALLER, described)
     assert ("call" in code and "modifyff(" in code) is not inline
 
 
@@ -209,7 +207,7 @@ def test_a_noinline_function_stays_a_call_and_may_meet_other_lanes(device, mark)
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 496 + np.arange(32))
     described = attnproto.device.library.describe("apply")
-    code = llvm.optimise(specialize.specialised(text, described, host_target()))
+    code = NativeFrontEnd().optimised_ir(text, described)
     assert "@_Z4awayfi(" in code
 
 
@@ -230,7 +228,7 @@ def test_a_noinline_function_with_threadgroup_variables_is_inlined_and_right(dev
     pipeline = device.library(text).pipeline("apply")
     np.testing.assert_array_equal(run(device, pipeline), 31 - np.arange(32))
     described = attnproto.device.library.describe("apply")
-    code = llvm.optimise(specialize.specialised(text, described, host_target()))
+    code = NativeFrontEnd().optimised_ir(text, described)
     assert "@_Z4away" not in code
 
 

@@ -34,8 +34,8 @@ WAYS = {
     "memory": {"validate": "memory"},
     "nan": {"validate": "nan"},
 }
-# What a run's time, machine and revision decide, by a part of its name; and what follows from it.
-VARYING = ("_us", "_ms", "_s", "time", "commit", "environment", "cv", "samples", "ratio", "rate")
+# Of a row, what neither clock, machine nor revision decides, beside its result.
+CONSTANT = ("mode", "status", "reason", "device")
 
 
 def record(corpus: Path) -> None:
@@ -173,19 +173,15 @@ def compare_rows(first: Path, second: Path) -> int:
     return differing
 
 
-def _constant(value, prefix: str = "") -> dict:
-    """The leaves of a row that neither clock, machine nor revision decides."""
-    leaves = {}
-    for key, inner in value.items():
-        if any(key.endswith(v) or key.startswith(v) or v in key for v in VARYING if v != "_s"):
-            continue
-        if key.endswith("_s"):
-            continue
-        if isinstance(inner, dict):
-            leaves |= _constant(inner, f"{prefix}{key}.")
-        else:
-            leaves[prefix + key] = inner
-    return leaves
+def _constant(row: dict) -> dict:
+    """What of a row is the same in every run of the same code: no time, by what metrics say."""
+    from attnproto.prototypes.registry import metrics_of
+    from attnproto.results.metrics import CLOCK
+
+    known = metrics_of(row["proto"])
+    varying = {name for name, metric in known.items() if metric.noise == CLOCK}
+    result = {name: value for name, value in row["result"].items() if name not in varying}
+    return {field: row[field] for field in CONSTANT} | result
 
 
 def _tree(revision: str, folder: Path) -> Path:
@@ -216,6 +212,8 @@ def main() -> int:
     parser.add_argument("--ways", default=",".join([*WAYS, "ptx"]), help="of compiling")
     parser.add_argument("--rows", action="store_true", help="compare the rows of make bench too")
     given = parser.parse_args()
+    if given.rows:
+        import attnproto.results.metrics  # noqa: F401 - wanted at the end; missed at once
     with tempfile.TemporaryDirectory() as temporary:
         keep = given.keep or Path(temporary)
         keep.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ namespace attnproto::cpu {
 
 struct Threadgroup;
 
-// Written into the object file by measure/dynamic_counts.py.
+// Written into the object file; attnproto._core says where each field lies.
 struct CountedSegment {
   uint32_t order;  // rises along the code; a turn of a loop ends at its highest
   uint32_t first_access, accesses;
@@ -29,7 +29,7 @@ struct CountedAccess {
   uint32_t bytes;
 };
 struct CountedKernel {
-  const char* description;  // what a segment and an access is; for counts.py
+  const char* description;  // what a segment and an access is; for dynamic_counts.py
   const CountedSegment* segments;
   const CountedAccess* accesses;
   uint32_t segment_count, access_count;

@@ -2,49 +2,46 @@
 // OS threads one by one; nothing but their order depends on how many there are.
 #include "cpu_device.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <utility>
 
 #include "check.h"
 #include "error.h"
+#include "faults.h"
 #include "fiber.h"
+#include "guarded.h"
 #include "host.h"
 #include "library.h"
 #include "validation.h"
+#include "workers.h"
 
 namespace attnproto {
 namespace {
-
-constexpr size_t kPageBytes = 4096;
 
 size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
 class CpuBuffer final : public Buffer {
  public:
-  explicit CpuBuffer(size_t bytes)
-      : bytes_(bytes),
-        data_(std::aligned_alloc(kPageBytes, round_up(std::max<size_t>(bytes, 1), kPageBytes))) {
-    if (!data_) throw std::bad_alloc();
-    std::memset(data_, 0, bytes);
-  }
-  ~CpuBuffer() override { std::free(data_); }
+  explicit CpuBuffer(size_t bytes) : bytes_(bytes), memory_(bytes) {}
   size_t bytes() const override { return bytes_; }
-  void* contents() override { return data_; }
+  void* contents() override { return memory_.data(); }
 
  private:
   size_t bytes_;
-  void* data_;
+  cpu::Guarded memory_;
 };
 
 // A dispatch checked and turned into what the engine reads.
 struct Launch {
+  std::string kernel;
   cpu::Entry entry;
   bool lockstep = false;
   attn_group group{};
@@ -88,6 +85,7 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
   check_arguments(dispatch, pipeline->image().arguments, pipeline->name());
 
   Launch launch;
+  launch.kernel = pipeline->name();
   launch.threads = dispatch.threads;
   launch.threadgroups = threadgroups_of(dispatch);
   launch.grid = whole_grid(dispatch);
@@ -106,6 +104,17 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
   bind_tables(dispatch, *pipeline, launch.group);
 
   return launch;
+}
+
+// A limit that the clock can count to: a century is none.
+std::chrono::nanoseconds limit(double time_limit_s) {
+  return std::chrono::nanoseconds(int64_t(std::min(time_limit_s, 3e9) * 1e9));
+}
+
+std::string seconds(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
 }
 
 uint32_t threads_in(const attn_group& group) {
@@ -137,31 +146,42 @@ class CpuDevice final : public Device {
     return std::make_shared<CpuArchive>(front_end_);
   }
   Timing submit(const std::vector<Dispatch>& dispatches) override {
+    return submit_with(dispatches, {});
+  }
+  Timing submit_with(const std::vector<Dispatch>& dispatches,
+                     const SubmitOptions& options) override {
     std::vector<Launch> launches;
     for (const Dispatch& dispatch : dispatches)
       launches.push_back(prepare(dispatch, bool(validation_)));
-    std::lock_guard<std::mutex> one_at_a_time(mutex_);
+    Turn turn(*turns_, options, launches);
     Timing timing;
     timing.gpu_start_us = now_us();
     for (size_t i = 0; i < launches.size(); i++) {
       if (validation_) watch(dispatches[i], launches[i]);
-      std::string fault = run(launches[i]);
-      if (!fault.empty()) {
-        auto& pipeline = static_cast<const CpuPipeline&>(*dispatches[i].pipeline);
-        if (validation_ && validation_->found())
-          throw cpu::ValidationFault(pipeline.name(), validation_->take_finding());
-        throw Error(ErrorKind::DispatchError, "[dispatch " + pipeline.name() + "] " + fault);
-      }
+      run(launches[i], options);
     }
     timing.gpu_end_us = now_us();
     return timing;
   }
 
+  // In a child of this process there are no threads but the one that forked it, and what the
+  // others held is held for ever.
+  void begin_anew() {
+    (void)turns_.release();
+    (void)workers_.release();
+    turns_ = std::make_unique<cpu::Turns>();
+    workers_ = std::make_unique<cpu::Workers>();
+    if (!validation_) return;
+    (void)validation_.release();
+    validation_ = std::make_unique<cpu::Validation>();
+  }
+
   std::map<std::string, cpu::Counted> take_counts() {
     std::map<std::string, cpu::Counted> totals;
-    for (auto& group : groups_)
-      for (auto& [kernel, counted] : std::exchange(group->counting.counted, {}))
+    workers_->each([&](cpu::Threadgroup& group) {
+      for (auto& [kernel, counted] : std::exchange(group.counting.counted, {}))
         totals[kernel].merge(counted);
+    });
     return totals;
   }
 
@@ -181,41 +201,98 @@ class CpuDevice final : public Device {
     }
   }
 
-  std::string run(const Launch& launch) {
-    uint64_t total = launch.threadgroups.count();
-    size_t workers = std::min<uint64_t>(threads_, total);
-    while (groups_.size() < workers) groups_.push_back(std::make_unique<cpu::Threadgroup>());
-    std::atomic<uint64_t> next{0};
-    auto work = [&](cpu::Threadgroup& group) {
-      group.reserve(launch.threadgroup_bytes);
-      void* memory = group.shared.threadgroup_memory;
-      group.shared = launch.group;
-      group.shared.threadgroup_memory = memory;
-      group.entry = launch.entry;
-      group.lockstep = launch.lockstep;
-      group.fault.clear();
-      group.validation = validation_.get();
-      for (uint64_t i; group.fault.empty() && (i = next++) < total;) {
-        place(launch, i, group.shared);
-        // What was never written reads as NaN, so that a kernel relying on it is found out.
-        if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
-        if (validation_) validation_->begin(group);
-        group.run();
-        if (validation_) validation_->end();
-        if (group.fault.empty())
-          group.counting.finish(threads_in(group.shared), launch.threadgroup_bytes);
-        else
-          group.counting.discard();
-      }
-    };
-    std::vector<std::thread> threads;
-    for (size_t i = 1; i < workers; i++) threads.emplace_back([&, i] { work(*groups_[i]); });
-    work(*groups_[0]);
-    for (std::thread& thread : threads) thread.join();
-    for (size_t i = 0; i < workers; i++)
-      if (!groups_[i]->fault.empty()) return groups_[i]->fault;
-    return "";
+  // What the threads that run a dispatch share.
+  struct Progress {
+    std::atomic<uint64_t> next{0}, finished{0};
+    std::atomic<bool> stop{false};
+    std::mutex mutex;
+    const cpu::Threadgroup* broken = nullptr;  // the first that did not come to its end by itself
+  };
+
+  void run(const Launch& launch, const SubmitOptions& options) {
+    const uint64_t total = launch.threadgroups.count();
+    Progress progress;
+    cpu::Patience patience;
+    patience.interrupted = options.interrupted;
+    if (options.time_limit_s > 0)
+      patience.deadline = std::chrono::steady_clock::now() + limit(options.time_limit_s);
+    auto job = [&](cpu::Threadgroup& group) { run(launch, group, total, progress); };
+    const size_t workers = size_t(std::min<uint64_t>(threads_, total));
+    cpu::Outcome outcome = workers_->run(workers, job, patience, progress.stop);
+    if (progress.broken) fail(*progress.broken, launch.kernel);
+    if (outcome == cpu::Outcome::Interrupted) throw Interrupted(launch.kernel);
+    if (outcome == cpu::Outcome::TimedOut && progress.finished < total)
+      throw Fault(ErrorKind::DispatchError,
+                  "[dispatch " + launch.kernel + "] found a kernel that had not ended after " +
+                      seconds(options.time_limit_s) +
+                      " s, needs one that does; raise time_limit_s, or look for a loop that has "
+                      "no end",
+                  kTimeout, launch.kernel);
   }
+
+  // The threadgroups that one thread gets.
+  void run(const Launch& launch, cpu::Threadgroup& group, uint64_t total, Progress& progress) {
+    group.reserve(launch.threadgroup_bytes);
+    void* memory = group.shared.threadgroup_memory;
+    group.shared = launch.group;
+    group.shared.threadgroup_memory = memory;
+    group.entry = launch.entry;
+    group.lockstep = launch.lockstep;
+    group.fault.clear();
+    group.left.signal = 0;
+    group.stop = &progress.stop;
+    group.validation = validation_.get();
+    for (uint64_t i; !progress.stop && (i = progress.next++) < total;) {
+      place(launch, i, group.shared);
+      // What was never written reads as NaN, so that a kernel relying on it is found out.
+      if (launch.threadgroup_bytes) std::memset(memory, 0xff, launch.threadgroup_bytes);
+      if (validation_) validation_->begin(group);
+      group.run();
+      if (validation_ && !group.left.signal) validation_->end();
+      if (group.abandoned()) {
+        group.counting.discard();
+        note(group, progress);
+        break;
+      }
+      group.counting.finish(threads_in(group.shared), launch.threadgroup_bytes);
+      progress.finished++;
+    }
+    group.stop = nullptr;
+  }
+
+  // One that was told to stop is not broken.
+  static void note(const cpu::Threadgroup& group, Progress& progress) {
+    std::lock_guard<std::mutex> lock(progress.mutex);
+    if (group.fault.empty() && progress.stop) return;
+    if (!progress.broken) progress.broken = &group;
+    progress.stop = true;
+  }
+
+  [[noreturn]] void fail(const cpu::Threadgroup& group, const std::string& kernel) {
+    if (validation_ && validation_->found())
+      throw cpu::ValidationFault(kernel, validation_->take_finding());
+    if (group.left.signal) cpu::throw_fault(group, kernel);
+    if (group.fault == cpu::kTooDeep)
+      throw Fault(ErrorKind::DispatchError, "[dispatch " + kernel + "] " + group.fault,
+                  kKernelFault, kernel);
+    throw Error(ErrorKind::DispatchError, "[dispatch " + kernel + "] " + group.fault);
+  }
+
+  // A submission's turn at the device.
+  class Turn {
+   public:
+    Turn(cpu::Turns& turns, const SubmitOptions& options, const std::vector<Launch>& launches)
+        : turns_(turns) {
+      if (!turns.take(options.interrupted))
+        throw Interrupted(launches.empty() ? "" : launches.front().kernel);
+    }
+    ~Turn() { turns_.give(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    cpu::Turns& turns_;
+  };
 
   static void place(const Launch& launch, uint64_t linear, attn_group& group) {
     const Extent &n = launch.threadgroups, &size = launch.threads, &grid = launch.grid;
@@ -234,10 +311,39 @@ class CpuDevice final : public Device {
   std::shared_ptr<FrontEnd> front_end_;
   unsigned threads_;
   DeviceInfo info_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<cpu::Threadgroup>> groups_;
+  std::unique_ptr<cpu::Turns> turns_ = std::make_unique<cpu::Turns>();
+  std::unique_ptr<cpu::Workers> workers_ = std::make_unique<cpu::Workers>();
   std::unique_ptr<cpu::Validation> validation_;  // of a device that validates
 };
+
+// The devices of this process, for a child that it forks.
+struct Devices {
+  std::mutex mutex;
+  std::vector<CpuDevice*> open;
+};
+
+Devices& devices() {
+  static Devices* all = [] {
+    pthread_atfork([] { devices().mutex.lock(); }, [] { devices().mutex.unlock(); },
+                   [] {
+                     for (CpuDevice* device : devices().open) device->begin_anew();
+                     devices().mutex.unlock();
+                   });
+    return new Devices;
+  }();
+  return *all;
+}
+
+void remember(CpuDevice* device) {
+  std::lock_guard<std::mutex> lock(devices().mutex);
+  devices().open.push_back(device);
+}
+
+void forget(CpuDevice* device) {
+  std::lock_guard<std::mutex> lock(devices().mutex);
+  auto& open = devices().open;
+  open.erase(std::remove(open.begin(), open.end(), device), open.end());
+}
 
 }  // namespace
 
@@ -248,7 +354,13 @@ std::map<std::string, cpu::Counted> take_counts(Device& device) {
 std::shared_ptr<Device> open_cpu(std::shared_ptr<FrontEnd> front_end, unsigned threads,
                                  bool validate) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  return std::make_shared<CpuDevice>(std::move(front_end), threads, validate);
+  std::shared_ptr<CpuDevice> made(new CpuDevice(std::move(front_end), threads, validate),
+                                  [](CpuDevice* device) {
+                                    forget(device);
+                                    delete device;
+                                  });
+  remember(made.get());
+  return made;
 }
 
 }  // namespace attnproto

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 
+#include "faults.h"
 #include "runtime.h"
 #include "validation.h"
 
@@ -15,10 +16,13 @@ namespace attnproto::cpu {
 namespace {
 
 constexpr size_t kArenaBytes = size_t(128) << 20;
-constexpr size_t kArenaHeader = 4096;
-constexpr size_t kStackBytes = 64 * 1024;
+// The first stack lies so far from the arena's beginning that what runs over it spoils nothing
+// before check_depth() sees it.
+constexpr size_t kArenaHeader = 128 * 1024;
 // Stacks of equal alignment would share a few cache sets between all lanes.
 constexpr size_t kStackStride = kStackBytes + 5 * 64;
+// What check_depth() leaves for functions that call nothing more.
+constexpr size_t kLeastStackBytes = 8 * 1024;
 constexpr uint64_t kCanary = 0x6174746e70726f74;
 static_assert(kArenaHeader + kMaxThreads * kStackStride < kArenaBytes);
 
@@ -56,10 +60,13 @@ void resolve(Simdgroup& simdgroup) {
     if (place == first) active |= 1u << lane;
   }
   int any = __builtin_ctz(active);
-  if (Validation* validation = simdgroup.threadgroup->validation)
+  if (Validation* validation = simdgroup.threadgroup->validation) {
+    simdgroup.threadgroup->held = 1;
     if (!validation->meet(simdgroup, active, is_shuffle(simdgroup.operation[any]),
                           simdgroup.argument[any] != nullptr))
       return;
+    simdgroup.threadgroup->held = 0;
+  }
   simdgroup.operation[any](simdgroup, active, simdgroup.argument[any]);
   simdgroup.runnable = active;
 }
@@ -78,6 +85,7 @@ Fiber* next_lane(Simdgroup& simdgroup) {
   for (uint32_t i = 0; i < group.simdgroup_count; i++)
     if (Fiber* lane = first_runnable(group.simdgroups[i])) return lane;
   // All that are alive wait at the barrier: it opens.
+  group.held = 1;
   if (group.validation && !group.validation->open_barrier()) return nullptr;
   Fiber* first = nullptr;
   uint32_t barrier = 0;
@@ -96,6 +104,7 @@ Fiber* next_lane(Simdgroup& simdgroup) {
     other.runnable = other.alive;
     other.at_barrier = 0;
   }
+  group.held = 0;
   return first;
 }
 
@@ -146,29 +155,47 @@ void abandon(Fiber& lane) {
   __builtin_unreachable();
 }
 
+bool too_deep(Fiber& lane) {
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const Threadgroup& group = *lane.simdgroup->threadgroup;
+  auto lowest = reinterpret_cast<uintptr_t>(group.stack_of(lane.public_state.index));
+  return here < lowest + kLeastStackBytes;
+}
+
+void check_depth(Fiber& lane) {
+  if (!too_deep(lane)) return;
+  Threadgroup& group = *lane.simdgroup->threadgroup;
+  group.held = 1;
+  group.fault = kTooDeep;
+  abandon(lane);
+}
+
+unsigned char* Threadgroup::stack_of(uint32_t index) const {
+  return arena_ + kArenaHeader + index * kStackStride;
+}
+
 Threadgroup::Threadgroup() {
+  catch_faults();
   arena_ = reserve_arena();
   *reinterpret_cast<Threadgroup**>(arena_) = this;
   fibers_ = new Fiber[kMaxThreads]();
   simdgroups = static_cast<Simdgroup*>(
       std::aligned_alloc(64, (sizeof(Simdgroup) * kMaxSimdgroups + 63) / 64 * 64));
   if (!simdgroups) throw std::bad_alloc();
+  add_stacks(arena_, kArenaBytes);
 }
 
 Threadgroup::~Threadgroup() {
+  remove_stacks(arena_);
   std::free(simdgroups);
-  std::free(memory_);
   delete[] fibers_;
   munmap(arena_, kArenaBytes);
 }
 
 void Threadgroup::reserve(size_t threadgroup_bytes) {
-  if (threadgroup_bytes <= memory_bytes_) return;
-  std::free(memory_);
-  memory_bytes_ = (threadgroup_bytes + 4095) / 4096 * 4096;
-  memory_ = static_cast<unsigned char*>(std::aligned_alloc(4096, memory_bytes_));
-  if (!memory_) throw std::bad_alloc();
-  shared.threadgroup_memory = memory_;
+  if (!memory_.data()) memory_ = Guarded(kMaxThreadgroupMemory);
+  shared.threadgroup_memory = memory_.end() - (threadgroup_bytes + kGuardedAlignment - 1) /
+                                                  kGuardedAlignment * kGuardedAlignment;
 }
 
 void Threadgroup::place_lanes() {
@@ -194,7 +221,7 @@ void Threadgroup::place_lanes() {
                           i / kLanes,
                           i % kLanes};
     if (lockstep && i % kLanes) continue;
-    unsigned char* stack = arena_ + kArenaHeader + i * kStackStride;
+    unsigned char* stack = stack_of(i);
     std::memcpy(stack, &kCanary, sizeof kCanary);
     // What attn_switch pops: the preserved registers, then the address to run at.
     size_t bytes = lockstep ? kLanes * kStackStride : kStackBytes;
@@ -215,7 +242,7 @@ void Threadgroup::place_lanes() {
 void Threadgroup::check_stacks() {
   uint32_t count = shared.threads[0] * shared.threads[1] * shared.threads[2];
   for (uint32_t i = 0; i < count && fault.empty(); i += lockstep ? kLanes : 1)
-    if (std::memcmp(arena_ + kArenaHeader + i * kStackStride, &kCanary, sizeof kCanary) != 0)
+    if (std::memcmp(stack_of(i), &kCanary, sizeof kCanary) != 0)
       fault =
           "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";
 }
@@ -224,7 +251,8 @@ void Threadgroup::run() {
   place_lanes();
   current = fibers_;
   attn_switch(&caller_stack_pointer, fibers_[0].stack_pointer);
-  check_stacks();
+  held = 0;
+  if (!left.signal) check_stacks();
 }
 
 }  // namespace attnproto::cpu

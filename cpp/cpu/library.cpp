@@ -32,6 +32,7 @@ CpuPipeline::CpuPipeline(std::string name, KernelImage image)
   info_.cached = image_.cached;
   info_.engine = image_.engine;
   info_.engine_reason = image_.engine_reason;
+  info_.elements = elements_of(image_.arguments);
   check_pipeline(info_, name_);
 }
 

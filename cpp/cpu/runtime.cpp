@@ -8,8 +8,7 @@
 #include "matrix.h"
 #include "validation.h"
 
-// Every function that lanes meet at takes its place first (compiler/passes/number_rendezvous.py
-// gives it).
+// Every function that lanes meet at takes its place first (compiler/passes/number_rendezvous.py gives it).
 #define ATTN_RUNTIME extern "C" __attribute__((used))
 
 namespace {
@@ -128,12 +127,18 @@ ATTN_RUNTIME void* attn_threadgroup_memory() {
 // A segment of code begins here, of a kernel that counts; and one of its accesses.
 ATTN_RUNTIME void attn_count_segment(const CountedKernel* kernel, uint32_t number) {
   Fiber& lane = self();
-  lane.simdgroup->threadgroup->counting.segment(lane.public_state.index, kernel, number);
+  undisturbed(lane, [&] {
+    lane.simdgroup->threadgroup->counting.segment(lane.public_state.index, kernel, number);
+  });
 }
 ATTN_RUNTIME void attn_count_access(uint64_t address) {
   Fiber& lane = self();
-  lane.simdgroup->threadgroup->counting.access(lane.public_state.index, address);
+  undisturbed(lane, [&] {
+    lane.simdgroup->threadgroup->counting.access(lane.public_state.index, address);
+  });
 }
+
+ATTN_RUNTIME void attn_check_depth() { check_depth(self()); }
 
 // The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
 ATTN_RUNTIME float* attn_matrix_slots() {
@@ -178,6 +183,7 @@ std::vector<std::pair<const char*, uint64_t>> runtime_symbols() {
       ATTN_SYMBOL(attn_threadgroup_memory),
       ATTN_SYMBOL(attn_count_segment),
       ATTN_SYMBOL(attn_count_access),
+      ATTN_SYMBOL(attn_check_depth),
       ATTN_SYMBOL(attn_matrix_slots),
       ATTN_SYMBOL(attn_matrix_batch),
   };

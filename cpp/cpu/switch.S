@@ -2,17 +2,19 @@
 // and continue the one whose stack pointer is `load`. Only the registers that
 // a call preserves are kept; the compiler has already saved the others.
 
+// attn_continue: its second half, entered with the stack pointer already at `load`.
+
 #if defined(__APPLE__)
 #define SYMBOL(name) _##name
+#define HIDDEN(name) .private_extern _##name
 #else
 #define SYMBOL(name) name
+#define HIDDEN(name) .hidden name
 #endif
 
 .text
 .globl SYMBOL(attn_switch)
-#if defined(__APPLE__)
-.private_extern SYMBOL(attn_switch)
-#endif
+HIDDEN(attn_switch)
 .p2align 4
 SYMBOL(attn_switch):
 #if defined(__x86_64__)
@@ -24,6 +26,9 @@ SYMBOL(attn_switch):
   pushq %r15
   movq %rsp, (%rdi)
   movq %rsi, %rsp
+.globl SYMBOL(attn_continue)
+HIDDEN(attn_continue)
+SYMBOL(attn_continue):
   popq %r15
   popq %r14
   popq %r13
@@ -46,6 +51,9 @@ SYMBOL(attn_switch):
   mov x9, sp
   str x9, [x0]
   mov sp, x1
+.globl SYMBOL(attn_continue)
+HIDDEN(attn_continue)
+SYMBOL(attn_continue):
   ldp x19, x20, [sp, #0]
   ldp x21, x22, [sp, #16]
   ldp x23, x24, [sp, #32]

@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kThreadgroupTag = 0x7f;
 constexpr uint32_t kTagShift = 48, kArrayShift = 24;
 constexpr int64_t kMiddle = int64_t(1) << 46, kArrayMiddle = 1 << 23;
+constexpr uint64_t kNullBytes = 4096;   // an index from a null pointer strays as far
 constexpr uint32_t kStaticArrays = 32;  // arrays below are [[threadgroup(i)]] arguments
 
 uint64_t buffer_pointer(uint32_t index) {
@@ -28,6 +29,7 @@ uint32_t array_offset(uint32_t number) { return number << kArrayShift | uint32_t
 Validation::Validation() : lanes_(kMaxThreads), threadgroup_cells_(kMaxThreadgroupBytes) {
   nowhere_.name = "memory that nothing is bound to";
   constant_table_.name = "a constant table";
+  local_.name = "a local variable";
 }
 
 Validation::~Validation() {
@@ -125,6 +127,7 @@ uint64_t Validation::threadgroup_array(uint32_t number, uint32_t offset, uint32_
 
 void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site) {
   uint64_t tag = pointer >> kTagShift;
+  if (pointer < kNullBytes) refuse(lane, "null-pointer", "uses a null pointer", site);
   // The engine's own, or a constant table.
   if (tag == 0) return reinterpret_cast<void*>(pointer);
   if (!settle()) abandon(lane);
@@ -243,8 +246,10 @@ bool Validation::settle() {
   return false;
 }
 
-void Validation::made_nan(Fiber& lane, const Site& site) {
-  find("nan", {party(lane, &site, "computes")});
+void Validation::made_nan(Fiber& lane, const Site& site) { refuse(lane, "nan", "computes", site); }
+
+void Validation::refuse(Fiber& lane, const char* kind, const char* action, const Site& site) {
+  find(kind, {party(lane, &site, action)});
   abandon(lane);
 }
 
@@ -252,6 +257,12 @@ void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t size, cons
   if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
   constant_table_.bytes = int64_t(size);
   refuse(lane, "out-of-bounds", constant_table_, offset, site.bytes, site);
+}
+
+void Validation::check_local(Fiber& lane, int64_t offset, uint64_t size, const Site& site) {
+  if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
+  local_.bytes = int64_t(size);
+  refuse(lane, "local-array", local_, offset, site.bytes, site);
 }
 
 Party Validation::party(const Fiber& lane, const Site* site, const char* action) const {

@@ -93,7 +93,10 @@ class Validation {
   void arrive(Fiber& lane, uint32_t flags, const Site& site);
   void about_to_multiply(Fiber& lane, const Site& site);
   void made_nan(Fiber& lane, const Site& site);
+  // A mistake that is no access: "division", "recursion", "trap".
+  [[noreturn]] void refuse(Fiber& lane, const char* kind, const char* action, const Site& site);
   void check_constant(Fiber& lane, int64_t offset, uint64_t size, const Site& site);
+  void check_local(Fiber& lane, int64_t offset, uint64_t size, const Site& site);
 
   // What the engine asks; false when the run is to be abandoned. `shuffle` says that the
   // lanes read each other's values, `matrix` that they need all others.
@@ -184,7 +187,7 @@ class Validation {
   std::vector<Lane> lanes_;
   Memory buffers_[kMaxBufferIndex];
   Memory arrays_[256];
-  Memory nowhere_, constant_table_;
+  Memory nowhere_, constant_table_, local_;
   std::vector<std::unique_ptr<Allocation>> allocations_;
   std::vector<Cell> threadgroup_cells_;
   Suspect suspect_;

@@ -12,7 +12,6 @@
 namespace attnproto {
 namespace {
 
-constexpr uint32_t kVersion = 1;  // _EXPORTED_VERSION of compiler/targets/nvptx.py
 const std::string kComment = "// ";
 
 [[noreturn]] void refuse(const std::string& found, const std::string& needs) {
@@ -56,9 +55,9 @@ Exported read_head(const std::string& path, std::ifstream& file) {
       refuse(path + " with a damaged head", "every byte as written");
     }
   }
-  if (version != kVersion)
+  if (version != kExportedVersion)
     refuse(path + " of version " + std::to_string(version),
-           "a kernel of version " + std::to_string(kVersion));
+           "a kernel of version " + std::to_string(kExportedVersion));
   if (kernel.function.empty()) refuse(path + " cut short", "every byte as written");
   kernel.image.cached = true;
   return kernel;

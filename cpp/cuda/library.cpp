@@ -72,6 +72,7 @@ CudaPipeline::CudaPipeline(std::shared_ptr<Context> context, FrontEnds front_end
   info_.compile_us = image().compile_us + std::chrono::duration<double, std::micro>(spent).count();
   info_.function_us = image().function_us;
   info_.cached = image().cached;
+  info_.elements = elements_of(image().arguments);
   check_pipeline(info_, name());
 }
 

@@ -3,7 +3,11 @@
 // A simdgroup owns 8 R complete query rows, so nothing is ever exchanged with another simdgroup,
 // and no barrier stands between key steps. S, P and O are FP32 fragments in registers (P in the
 // type of V for the second product); a lane holds two neighbouring columns of each fragment.
+//
+// Where some row cannot see some key, the values of that key are kept from the product: weight 0
+// times NaN would be NaN. Only masked steps pay for it (multiply_seen_values).
 #pragma once
+#include "../common/finite.h"
 #include "../common/row_access.h"
 #include "../score_mod/score_rule.h"
 #include "keys.h"
@@ -15,11 +19,31 @@ enum Rescale { rescale_always = 0, rescale_when_grown = 1, rescale_past_threshol
 // Growth, in powers of two, that the third policy lets stand: exponentials then reach 2^8.
 constant float rescale_threshold = 8.0f;
 
+// Powers of two by which weights are multiplied before half rounds them: it holds 2^-24 to 2^16,
+// and a weight below 2^-24 is not nothing where thousands of keys have it. Float and bfloat hold
+// 2^-126.
+template <typename T, int RESCALE>
+struct WeightPower {
+  static constant constexpr int value = 0;
+};
+template <int RESCALE>
+struct WeightPower<half, RESCALE> {
+  static constant constexpr int value = RESCALE == rescale_past_threshold ? 7 : 15;
+};
+
+// 2^(difference c + power).  Subtract first: folding the scale into either score would lose the
+// digits of large ones.
+template <int POWER>
+METAL_FUNC float weighed(float difference, float scale_log2e) {
+  return POWER == 0 ? fast::exp2(difference * scale_log2e)
+                    : fast::exp2(difference * scale_log2e + float(POWER));
+}
+
 template <int D, int R>
 struct RowState {
   Fragment<float> output[R][D / 8];  // [8 R, D], not yet divided by `sum`
   float maximum[R];                  // of the lane's rows, in raw score units
-  float sum[R];                      // the lane's share of its rows' sums
+  float sum[R];                      // the lane's share of its rows' sums; both times WeightPower
 
   METAL_FUNC void clear() {
     ATTN_UNROLL for (short a = 0; a < R; a++) {
@@ -74,7 +98,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
   }
 }
 
-// O += P V for KEYS keys.  weight: [8 R, KEYS]
+// O += P V for KEYS keys that all rows may see, or for which V repeats such a key.
+// weight: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
 METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
                                 thread Fragment<T> (&weight)[R][KEYS / 8], thread Keys& source,
@@ -108,6 +133,74 @@ METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
   }
 }
 
+// Adds to each row what it sees of KEYS keys' values that are not finite: the product went without.
+template <int KEYS, typename T, int D, int R, typename Keys>
+METAL_FUNC void add_spoiled_values(thread RowState<D, R>& rows, thread const Keys& source,
+                                   thread const ScoreRule& rule, LanePlace place, int key) {
+  typedef DimensionCut<D, Keys::wide> Cut;
+  ATTN_UNROLL for (short a = 0; a < R; a++) {
+    const int at = rule.position + a * 8;
+    const int stop = min(min(rule.end - 1, at), key + KEYS - 1);
+    for (int j = sliding_window ? max(key, at - rule.window + 1) : key; j <= stop; j++) {
+      const device T* row = source.value_row(j - key);
+      ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+        const device T* from = row + g * 32 + place.column * 4;
+        FragmentGroup<T> values;
+        value_group(values, read4(from), read4(from + 4));
+        ATTN_UNROLL for (short p = 0; p < 4; p++) lane_pair(rows.output[a][g * 4 + p]) +=
+            not_finite(float2(lane_pair(values.part[p])));
+      }
+      ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+        lane_pair(rows.output[a][Cut::groups * 4 + s]) +=
+            not_finite(float2(read2(row + Cut::first_single + s * 8 + place.column)));
+      }
+    }
+  }
+}
+
+// O += P V for KEYS keys of a masked step: eight keys that no row sees are left out, and where only
+// some rows see them, values that are not finite go to these rows alone.  weight: [8 R, KEYS]
+template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
+METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
+                                     thread Fragment<T> (&weight)[R][KEYS / 8], thread Keys& source,
+                                     thread const ScoreRule& rule, LanePlace place, int key) {
+  typedef DimensionCut<D, Keys::wide> Cut;
+  constexpr int chunk = Keys::template chunk<KEYS>();
+  const int last = rule.end - 1 - key;
+  // Alike in all lanes, and said to be: no branch below parts them.
+  const int low = simd_broadcast_first(rule.position - place.row), high = low + 8 * R - 1;
+  bool spoiled = false;
+  ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
+    source.template fetch_values<chunk>(c, last);
+    ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
+      const int first = key + c + i * 8;
+      if (!rule.sees_any(first, low, high)) continue;
+      const bool part = !rule.sees_all(first, low, high);
+      ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+        FragmentGroup<T> right;
+        source.template value_fragments<CLAMP>(right, c + i * 8, g, last);
+        if (part) spoiled |= made_finite<4>(right.part);
+        ATTN_UNROLL for (short j = 0; j < 4; j++) {
+          ATTN_UNROLL for (short a = 0; a < R; a++) {
+            thread Fragment<float>& sum = rows.output[a][g * 4 + j];
+            simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right.part[j], sum);
+          }
+        }
+      }
+      ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+        Fragment<T> right[1];
+        source.template value_fragment<CLAMP>(right[0], c + i * 8, Cut::first_single + s * 8, last);
+        if (part) spoiled |= made_finite<1>(right);
+        ATTN_UNROLL for (short a = 0; a < R; a++) {
+          thread Fragment<float>& sum = rows.output[a][Cut::groups * 4 + s];
+          simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right[0], sum);
+        }
+      }
+    }
+  }
+  if (simd_any(spoiled)) add_spoiled_values<KEYS, T>(rows, source, rule, place, key);
+}
+
 // Raises row block a's maximum to cover `score`, and shrinks what was accumulated under the old
 // one.  score: [8, KEYS]
 template <int KEYS, int RESCALE, int D, int R>
@@ -137,6 +230,7 @@ template <int KEYS, bool MASK, bool CLAMP, int RESCALE, typename T, int D, int R
           typename Query>
 METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, thread Keys& source,
                        thread const ScoreRule& rule, LanePlace place, int key) {
+  constexpr int power = WeightPower<T, RESCALE>::value;
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
@@ -159,16 +253,20 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
     const float maximum = rows.maximum[a];
     float sum = 0.0f;
     ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) {
-      // Subtract first: folding the scale into either term loses the digits of large scores.
       const float2 s = lane_pair(score[a][i]);
-      const float x = fast::exp2((s.x - maximum) * rule.scale_log2e);
-      const float y = fast::exp2((s.y - maximum) * rule.scale_log2e);
-      sum += x + y;
-      lane_pair(weight[a][i]) = vec<T, 2>(T(x), T(y));
+      const vec<T, 2> p = vec<T, 2>(T(weighed<power>(s.x - maximum, rule.scale_log2e)),
+                                    T(weighed<power>(s.y - maximum, rule.scale_log2e)));
+      // Of what was rounded, as the product takes it.
+      sum += float(p.x) + float(p.y);
+      lane_pair(weight[a][i]) = p;
     }
     rows.sum[a] += sum;
   }
-  multiply_values<KEYS, CLAMP, T, D, R>(rows, weight, source, last);
+  if (MASK && causal) {
+    multiply_seen_values<KEYS, CLAMP, T, D, R>(rows, weight, source, rule, place, key);
+  } else {
+    multiply_values<KEYS, CLAMP, T, D, R>(rows, weight, source, last);
+  }
 }
 
 // The query positions whose key limits bound a walk: those of the simdgroup, or of its whole

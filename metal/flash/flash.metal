@@ -19,9 +19,8 @@
 //   5  ROWS = 16                    halves the K and V reads, nearly doubles the live registers
 //   6  StagedKeys                   one device read a threadgroup, two barriers a chunk
 //
-// Limits  D a multiple of 8 up to 256; Br D elements of Q plus a staged chunk within 32768 bytes;
-//         1e-20 <= scale <= 1e20; scores below 1e30. A masked key still meets its V row with weight
-//         0, so a NaN there reaches every row whose step contains the key.
+// Limits  D a multiple of 8 up to 512; Br D elements of Q plus a staged chunk within 32768 bytes;
+//         1e-20 <= scale <= 1e20; Nq and Nkv up to 2^30
 #include <metal_simdgroup_matrix>
 #include <metal_stdlib>
 

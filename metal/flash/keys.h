@@ -6,6 +6,7 @@
 //   key_fragments<CLAMP>     K fragments of the 8 keys from `at` on, dimensions 32 g ..
 //   key_fragment<CLAMP>      one K fragment, dimensions d .. d + 7
 //   value_*                  likewise for V
+//   value_row(at)            where the values of key `at` lie in device memory, [D]
 //
 // Keys are counted from the start of the current step, which advance() moves; `last` is the last
 // key that exists, counted alike. With CLAMP a lane repeats that key instead of reading past it.
@@ -75,6 +76,10 @@ struct LaneKeys {
     const int key = CLAMP ? min(at + place.row, last) - place.row : at;
     lane_pair(out) = read2(values + key * D + d - 3 * place.column);
   }
+
+  METAL_FUNC const device T* value_row(int at) const {
+    return values + (at - place.row) * D - place.column * 4;
+  }
 };
 
 template <typename T, int D>
@@ -141,6 +146,8 @@ struct MatrixKeys {
       simdgroup_load(out, values + at * D + d, D);
     }
   }
+
+  METAL_FUNC const device T* value_row(int at) const { return values + at * D; }
 };
 
 // Rows copied by the whole threadgroup, ROWS keys at a time, so that its simdgroups share one
@@ -214,4 +221,6 @@ struct StagedKeys {
   METAL_FUNC void value_fragment(thread Fragment<T>& out, int at, int d, int) const {
     lane_pair(out) = read2(tile + (at % ROWS + place.row) * stride + d + place.column);
   }
+
+  METAL_FUNC const device T* value_row(int at) const { return values + at * D; }
 };

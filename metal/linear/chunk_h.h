@@ -64,7 +64,7 @@ METAL_FUNC float4 carried_key(const device T* k, thread const Gates<D>& gates, i
                               int d) {
   const int token = min(t, last);
   float4 key = float4(read4(k + long(token) * D + d));
-  if (decays()) key *= power(gates.at(last, d) - gates.at(token, d));
+  if (decays()) key *= power(between(gates.at(token, d), gates.at(last, d)));
   return t > last ? float4(0.0f) : key;
 }
 

@@ -5,6 +5,7 @@
 // with h the state before the chunk and s running over the chunk only. A simdgroup owns the 8 rows,
 // 8 tokens s at a time, exactly as in flash but without a softmax.
 #pragma once
+#include "../common/finite.h"
 #include "../common/row_access.h"
 #include "gates.h"
 #include "params.h"
@@ -27,16 +28,16 @@ struct ChunkRows {
     const device T* at = q + long(token) * D + d;
     float4 low = float4(read4(at)), high = float4(read4(at + 4));
     if (decays()) {
-      const float4 before = from < 0 ? float4(0.0f) : gates.at(from, d);
-      const float4 after = from < 0 ? float4(0.0f) : gates.at(from, d + 4);
-      low *= power(gates.at(token, d) - before);
-      high *= power(gates.at(token, d + 4) - after);
+      const GateSum<float4> before = gates.at(token, d), after = gates.at(token, d + 4);
+      low *= power(from < 0 ? whole(before) : between(gates.at(from, d), before));
+      high *= power(from < 0 ? whole(after) : between(gates.at(from, d + 4), after));
     }
     query_group(group, low, high);
   }
 
   METAL_FUNC void read_queries(int from) {
-    ATTN_UNROLL for (short g = 0; g < D / 32; g++) read_queries(query[g], g, from);
+    ATTN_UNROLL for (short g = 0; g < D / 32; g++)
+      read_queries(query[g], g, from);
   }
 
   // What came before the chunk.  h: [D, D], z: [D]
@@ -75,9 +76,9 @@ struct ChunkRows {
       float4 one = float4(read4(at + long(min(s + place.column, last)) * D));
       float4 two = float4(read4(at + long(min(s + place.column + 1, last)) * D));
       if (decays()) {
-        const float4 until = gates.at(from, d);
-        one *= power(until - gates.at(s + place.column, d));
-        two *= power(until - gates.at(s + place.column + 1, d));
+        const GateSum<float4> until = gates.at(from, d);
+        one *= power(between(gates.at(s + place.column, d), until));
+        two *= power(between(gates.at(s + place.column + 1, d), until));
       }
       FragmentGroup<float> right;
       key_group(right, one, two);
@@ -106,7 +107,7 @@ struct ChunkRows {
       float4 parts = float4(0.0f);
       for (int d = 0; d < D; d += 4) {
         float4 product = float4(read4(q + long(row) * D + d)) * float4(read4(k + long(s) * D + d));
-        if (decays()) product *= power(gates.at(row, d) - gates.at(s, d));
+        product *= power(between(gates.at(s, d), gates.at(row, d)));
         parts += product;
       }
       sum[j] = parts.x + parts.y + parts.z + parts.w;
@@ -124,6 +125,34 @@ struct ChunkRows {
       ATTN_UNROLL for (short j = 0; j < 4; j++) {
         thread Fragment<float>& o = output[w * 4 + j];
         simdgroup_multiply_accumulate(o, score, right.part[j], o);
+      }
+    }
+  }
+
+  // Of the rows' own tokens, from `first` on: those that are not finite reach no row before theirs,
+  // which the product's weight 0 would let through.
+  METAL_FUNC void add_own_values(thread Fragment<float>& score, int first, int last) {
+    const float2 pair = lane_pair(score);
+    weight += pair.x + pair.y;
+    const device T* row = v + long(min(first + place.row, last)) * D + place.column * 4;
+    bool spoiled = false;
+    ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
+      FragmentGroup<float> right;
+      value_group(right, float4(read4(row + w * 32)), float4(read4(row + w * 32 + 4)));
+      spoiled |= made_finite<4>(right.part);
+      ATTN_UNROLL for (short j = 0; j < 4; j++) {
+        thread Fragment<float>& o = output[w * 4 + j];
+        simdgroup_multiply_accumulate(o, score, right.part[j], o);
+      }
+    }
+    if (!simd_any(spoiled)) return;
+    for (int t = first; t <= token; t++) {
+      const device T* from = v + long(t) * D + place.column * 4;
+      ATTN_UNROLL for (short w = 0; w < D / 32; w++) {
+        FragmentGroup<float> values;
+        value_group(values, float4(read4(from + w * 32)), float4(read4(from + w * 32 + 4)));
+        ATTN_UNROLL for (short j = 0; j < 4; j++) lane_pair(output[w * 4 + j]) +=
+            not_finite(lane_pair(values.part[j]));
       }
     }
   }

@@ -13,8 +13,9 @@
 //          simdgroups; chunk_o: (count / 32, H, B), 4 simdgroups
 // Memory   no threadgroup memory and no barrier; states in device memory, FP32
 //
-// Limits   D 32, 64, 96 or 128; chunks a multiple of 32; sums of log2 decay inside a chunk below
-//          about 10^4, where FP32 differences of them still hold 3 digits
+// Limits   D 32, 64, 96 or 128; chunks a multiple of 32; a decay beyond a factor of 2^2048 either
+// way
+//          counts as that
 #include <metal_simdgroup_matrix>
 #include <metal_stdlib>
 
@@ -25,24 +26,26 @@ using namespace metal;
 template <int WIDTH>
 [[kernel]] void chunk_gates(const device float* decay
                             [[buffer(0)]],                     // [B, H, N, WIDTH], natural log
-                            device float* sums [[buffer(1)]],  // the same shape, log2
+                            device float* sums [[buffer(1)]],  // [B, H, N, 2, WIDTH], log2
                             constant LinearParams& params [[buffer(2)]],
                             uint3 at [[thread_position_in_grid]]) {
-  const int column = int(at.x) % WIDTH;
-  const int first = int(at.x) / WIDTH * params.chunk;
+  const int column = int(at.x % WIDTH);
+  const long first = long(at.x / WIDTH) * params.chunk;
   if (first >= params.N) return;
   const long head = (long(at.z) * params.H + at.y) * params.N;
-  float sum = 0.0f;
-  for (int t = first; t < min(first + params.chunk, params.N); t++) {
-    const long i = (head + t) * WIDTH + column;
-    sum += decay[i] * 1.44269504f;
-    sums[i] = sum;
+  GateSum<float> sum;
+  sum.high = sum.low = 0.0f;
+  for (long t = head + first; t < head + min(first + params.chunk, long(params.N)); t++) {
+    sum = added(sum, clamp(decay[t * WIDTH + column] * 1.44269504f, -forgets_all, forgets_all));
+    sums[t * 2 * WIDTH + column] = sum.high;
+    sums[(t * 2 + 1) * WIDTH + column] = sum.low;
   }
 }
 
 template <typename T, int D>
 [[kernel]] void chunk_h(const device T* k [[buffer(0)]],  // [B, H, N, D]
                         const device T* v [[buffer(1)]],  // [B, H, N, D]
+                        // [B, H, N, 2], or [B, H, N, 2, D]
                         const device float* gates [[buffer(2), function_constant(token_gates)]],
                         const device float* key_decay [[buffer(3), function_constant(key_gates)]],
                         device float* state [[buffer(4)]],   // [B, H, D, D], carried
@@ -64,8 +67,8 @@ template <typename T, int D>
   k += head * params.N * D;
   v += head * params.N * D;
   Gates<D> decay;
-  if (token_gates) decay.sums = gates + head * params.N;
-  if (key_gates) decay.sums = key_decay + head * params.N * D;
+  if (token_gates) decay.sums = gates + head * params.N * 2;
+  if (key_gates) decay.sums = key_decay + head * params.N * 2 * D;
 
   StateTile tile, rest;
   rest.read<D>(residue + head * D * D + corner, place);
@@ -77,7 +80,7 @@ template <typename T, int D>
     tile.write<D>(states + (head * chunks + c) * D * D + corner, place);
     if (counts) write4(totals + (head * chunks + c) * D + d, sum);
     if (decays()) {
-      const float4 kept = power(decay.at(last, d));
+      const float4 kept = power(whole(decay.at(last, d)));
       tile.shrink(kept);
       rest.shrink(kept);
       sum *= kept;
@@ -115,8 +118,8 @@ template <typename T, int D>
   rows.q = q + head * params.N * D;
   rows.k = k + head * params.N * D;
   rows.v = v + head * params.N * D;
-  if (token_gates) rows.gates.sums = gates + head * params.N;
-  if (key_gates) rows.gates.sums = key_decay + head * params.N * D;
+  if (token_gates) rows.gates.sums = gates + head * params.N * 2;
+  if (key_gates) rows.gates.sums = key_decay + head * params.N * 2 * D;
   rows.token = min(row + rows.place.row, end - 1);
   rows.weight = 0.0f;
   ATTN_UNROLL for (short f = 0; f < D / 8; f++)
@@ -131,7 +134,7 @@ template <typename T, int D>
     rows.add_values(score, s, end - 1);
   }
   rows.own_scores(score, row, end);
-  rows.add_values(score, row, end - 1);
+  rows.add_own_values(score, row, end - 1);
   rows.add_state(states + chunk * D * D, totals + chunk * D);
 
   const float weight = row_sum(rows.weight);

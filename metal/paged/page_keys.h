@@ -69,4 +69,11 @@ struct PageKeys {
     const int key = CLAMP ? min(int(place.row), last - at) - place.row : 0;
     lane_pair(out) = read2(values + offset(at, key) + d - 3 * place.column);
   }
+
+  // Through the table, as `row` may only be indexed by what the compiler knows.
+  METAL_FUNC const device T* value_row(int at) const {
+    const int key = first + at;
+    const long found = table[key / PAGE] * page_rows + key % PAGE;
+    return values + (found - place.row) * D - place.column * 4;
+  }
 };

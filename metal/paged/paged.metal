@@ -92,7 +92,7 @@ template <typename T, int BR, int BC, int D, int ROWS, int PAGE, int QUERY, int 
 
   const int context = contexts[sequence];
   const int begin = part * params.partition;
-  const int end = min(context, begin + params.partition);
+  const int end = begin + min(params.partition, context - begin);
   const int offset = context - Nq;
   const QueryRows<T, D, R> from =
       query_rows<T, D, R>(q + query_head * Nq * D, first_row, Nq, offset, place);
@@ -144,8 +144,8 @@ template <typename T, int D>
   highest = simd_max(highest);
   float sum = 0.0f;
   float2 joined[(D / 2 + 31) / 32];
-  ATTN_UNROLL for (short i = 0; i < (D / 2 + 31) / 32; i++)
-    joined[i] = float2(0.0f);
+  ATTN_UNROLL for (short i = 0; i < (D / 2 + 31)
+    / 32; i++) joined[i] = float2(0.0f);
   for (int p = 0; p < count; p++) {
     const float2 part = stats[p];
     const float weight = fast::exp2((part.x - highest) * scale_log2e);

@@ -33,8 +33,8 @@ METAL_FUNC float2 softcap_score(float2 score, int, int, float4 numbers) {
 
 METAL_FUNC float2 window_score(float2 score, int key, int at, float4 numbers) {
   const int first = at - int(numbers.z) + 1;
-  // As masked_score of score_rule.h: finite, and below every maximum.
-  return float2(key < first ? -1.0e38f : score.x, key + 1 < first ? -1.0e38f : score.y);
+  // As masked_score of score_rule.h.
+  return float2(key < first ? -INFINITY : score.x, key + 1 < first ? -INFINITY : score.y);
 }
 
 METAL_FUNC float2 distance_score(float2 score, int key, int at, float4 numbers) {

@@ -6,7 +6,7 @@
 //
 // Threads  one for two neighbouring keys
 // Grid     (ceil(Nkv / 2), Nq, B Hq) threads
-// Limits   masked scores become -1e38, which half rounds to minus infinity
+// Limits   masked scores become minus infinity
 #include <metal_stdlib>
 
 #include "score_rule.h"

@@ -8,10 +8,12 @@
 #include "../flash/params.h"
 #include "ways.h"
 
-// Finite stand-ins for minus infinity. The running maximum starts above a masked score, so that
-// exp2 of their difference is zero and no select is needed where a row has seen nothing yet.
-constant float masked_score = -1.0e38f;
-constant float first_maximum = -1.0e30f;
+// A masked score is minus infinity, and the running maximum starts at the lowest finite number,
+// which no finite score lies below: their difference is minus infinity and its exp2 zero, without a
+// select where a row has seen nothing yet. A maximum of minus infinity would make that difference
+// NaN.
+constant float masked_score = -INFINITY;
+constant float first_maximum = -FLT_MAX;
 
 // Slope of a head: 2^(-8 (h + 1) / n) for the n heads of the largest power of two, and every other
 // slope of 2 n heads for the rest (Press et al., 2022, arXiv 2108.12409, and its released code).
@@ -64,6 +66,14 @@ struct ScoreRule {
     }
     return score;
   }
+
+  // Whether some, or all, of keys [key, key + 8) are seen by some, or all, queries of [low, high].
+  METAL_FUNC bool sees_any(int key, int low, int high) const {
+    return key <= min(end - 1, high) && (!sliding_window || key + 7 > low - window);
+  }
+  METAL_FUNC bool sees_all(int key, int low, int high) const {
+    return key + 7 <= min(end - 1, low) && (!sliding_window || key > high - window);
+  }
 };
 
 METAL_FUNC ScoreRule score_rule(constant FlashParams& params, int head, int position, int end) {
@@ -72,7 +82,8 @@ METAL_FUNC ScoreRule score_rule(constant FlashParams& params, int head, int posi
   rule.cap = params.softcap;
   rule.slope = alibi ? alibi_slope(head, params.Hq) * params.inverse_scale : 0.0f;
   rule.position = position;
-  rule.window = params.window;
+  // More keys than there are is all of them, and positions minus it stay within 32 bits.
+  rule.window = min(params.window, end);
   rule.end = end;
   return rule;
 }

@@ -38,7 +38,7 @@ def run(
     limit_s: float | None = None,
     protocol: str | None = None,
     fleet: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
 
@@ -57,9 +57,10 @@ def run(
         limit_s: Seconds one point may take.
         protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
-        jobs: Processes that compile and judge side by side; one at a time has the device. Times
-            are then those of a busy machine: of compilation surely, and where processors and GPU
-            share memory and power, as on a Mac, perhaps of kernels.
+        jobs: Processes that compile and judge side by side; one at a time has the device. Left out,
+            as many as there are cores on the cpu device, one elsewhere. Times are then those of a
+            busy machine: of compilation surely, and where processors and GPU share memory and
+            power, as on a Mac, perhaps of kernels.
     """
     if list_:
         return _list()
@@ -248,6 +249,40 @@ def lint(file: Path) -> int:
     errors = sum(one.severity == "error" for one in found)
     print(f"{errors} errors, {len(found) - errors} warnings")
     return FAILED if errors else 0
+
+
+@app.command(name="compile")
+def compile_(
+    file: Path,
+    *,
+    kernel: str = "",
+    constant: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    emit: str = "ir",
+    print_after: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    stop_after: str = "",
+    target: str = "",
+) -> int:
+    """Show what the compiler makes of one kernel; nothing is run.
+
+    Args:
+        file: MSL; its own includes are looked for beside it.
+        kernel: Its name; need not be given where the file has one kernel.
+        constant: A function constant by index or name, such as "0=64" or "causal=true"; may be
+            repeated.
+        emit: ir (optimised LLVM IR of one lane), vector-ir (of a simdgroup, as the lockstep engine
+            runs it), asm (this machine's assembly), ptx, or sass-registers (registers and
+            instruction counts of an NVIDIA GPU; needs the extra attnproto[sass]).
+        print_after: A pass whose outcome is shown as well; may be repeated. A name that is no pass
+            brings the list of them.
+        stop_after: The last pass to run; its outcome is shown in place of what --emit says.
+        target: host, a GPU such as sm_90, or MACHINE-SYSTEM:PROCESSOR such as
+            aarch64-apple-macosx:apple-m1; as --emit needs it by default.
+    """
+    from .commands.compile import Asked, compile_kernel
+
+    asked = Asked(file, kernel, constant, emit, print_after, stop_after, target)
+    compile_kernel(asked, print)
+    return 0
 
 
 def _require_points(folder: Path) -> None:

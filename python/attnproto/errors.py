@@ -22,6 +22,10 @@ class KernelCompileError(AttnprotoError):
     """The kernel text, its name or its function constants were refused."""
 
 
+class InternalError(KernelCompileError):
+    """The compiler failed on its own bug; the message names the pass and the kernel."""
+
+
 class DispatchError(AttnprotoError):
     """A dispatch broke a rule of the device, or the kernel faulted while running."""
 
@@ -84,7 +88,8 @@ class ValidationError(DispatchError):
     Attributes:
         kernel: its name.
         kind: ``race``, ``out-of-bounds``, ``uninitialised``, ``read-only``, ``misaligned``,
-            ``alias``, ``divergent-barrier``, ``divergent-collective`` or ``nan``.
+            ``alias``, ``divergent-barrier``, ``divergent-collective``, ``division``,
+            ``null-pointer``, ``local-array``, ``recursion``, ``trap`` or ``nan``.
         parties: the threads that took part, the one that was stopped first.
         memory: what was accessed, in words; empty where it was no access.
         offset: where in it, in bytes.
@@ -101,6 +106,11 @@ class ValidationError(DispatchError):
         "alias": "arguments that do not overlap where one of them is written; bind copies",
         "divergent-barrier": "every thread to reach the same barrier",
         "divergent-collective": "every lane it concerns to take part",
+        "division": "a divisor that is not zero and a quotient that its type holds",
+        "null-pointer": "an address inside what is bound",
+        "local-array": "an index inside the array; guard it",
+        "recursion": "calls that fit a thread's stack; use a loop",
+        "trap": "a kernel that does not get there",
         "nan": "operands with a defined result",
     }
 
@@ -117,12 +127,17 @@ class ValidationError(DispatchError):
         self.kernel, self.kind, self.memory = kernel, kind, memory
         self.offset, self.memory_bytes, self.nbytes = offset, memory_bytes, nbytes
         self.parties = tuple(_party(*party) for party in parties)
+        self._given = (kernel, kind, list(parties), memory, offset, memory_bytes, nbytes)
         where = f" at byte {offset} of {memory} ({memory_bytes} bytes)" if memory else ""
         what = f"{kind} access" if kind in ("read-only", "misaligned", "out-of-bounds") else kind
         super().__init__(
             f"[validate {kernel}] found {what}{where}: "
             f"{'; '.join(str(party) for party in self.parties)}; needs {self._NEEDS[kind]}"
         )
+
+    def __reduce__(self) -> tuple:
+        """Made again from what it was made from, where it goes to another process."""
+        return type(self), self._given
 
 
 class DeviceUnavailable(AttnprotoError):

@@ -9,16 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-import ml_dtypes
 import numpy as np
 
+from .dtypes import BY_NAME
 from .errors import UnsupportedProblem
-
-DTYPES: dict[str, np.dtype] = {
-    "f16": np.dtype(np.float16),
-    "bf16": np.dtype(ml_dtypes.bfloat16),
-    "f32": np.dtype(np.float32),
-}
 
 # Standard deviation of q and k in each input class. Scores q.k / sqrt(D) then have the
 # square of it: 1 for "normal"; 2025 for "large", whose extremes reach about 1e4.
@@ -64,9 +58,9 @@ class AttentionProblem:
                     f"[problem] found {name}={value!r}, needs a whole number above 0; "
                     f"pass {name}=1 or more"
                 )
-        if self.dtype not in DTYPES:
+        if self.dtype not in BY_NAME:
             raise UnsupportedProblem(
-                f"[problem] found dtype={self.dtype!r}, needs one of {', '.join(DTYPES)}; "
+                f"[problem] found dtype={self.dtype!r}, needs one of {', '.join(BY_NAME)}; "
                 "choose one of these"
             )
         if self.Hq % self.Hkv:
@@ -78,7 +72,7 @@ class AttentionProblem:
     @property
     def element_type(self) -> np.dtype:
         """The numpy dtype of inputs and output."""
-        return DTYPES[self.dtype]
+        return BY_NAME[self.dtype].dtype
 
     @property
     def group(self) -> int:

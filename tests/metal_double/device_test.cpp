@@ -221,6 +221,7 @@ TEST("a grid that its threadgroups do not fill reaches Metal as threads") {
   Lab lab;
   auto x = lab.buffer({1}), y = lab.buffer({0});
   Dispatch dispatch = axpy_of(lab, x, y, 1);
+  dispatch.threadgroups = {2, 1, 1};
   dispatch.grid = Extent{33, 1, 1};
   lab.device->submit({dispatch});
   EXPECT(first(y) == 1);

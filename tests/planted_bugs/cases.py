@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attnproto
 import numpy as np
+import test_attention_limits
 import test_flash
 import test_linear
 import test_paged
@@ -227,6 +228,50 @@ def way(name: str, modification: str, nq=37, nkv=70, hq=2, hkv=1, close=(1e-5, 1
         np.testing.assert_allclose(found, score_dispatch.reference(*tensors, chosen), rtol, atol)
 
     return case
+
+
+def hidden(by: str, place: int) -> Case:
+    """test_attention_limits' NaN and infinity behind a causal mask."""
+    check = test_attention_limits.test_every_type_and_source_of_keys_keeps_nan_behind_the_mask
+    return lambda device: check(device, place, "f32", test_attention_limits.KERNELS[by])
+
+
+def windowed_nan(device):
+    test_attention_limits.test_nan_and_infinity_stay_behind_the_mask(
+        device, 77, 77, {"window": 20}, 64, dict(br=8, bc=32)
+    )
+
+
+def wide_window(device):
+    for window in (2**31 - 1, 2**31):
+        test_attention_limits.test_a_window_of_any_size_sees_what_there_is(device, 4, 1, window)
+
+
+def small_weights(device):
+    test_attention_limits.test_many_small_weights_add_up(
+        lambda *tensors, **options: test_attention_limits.by_flash(device, *tensors, **options),
+        "f16", 17.5, 0,
+    )  # fmt: skip
+    for rescale in ("grown", "threshold"):
+        test_attention_limits.test_every_policy_keeps_small_weights_and_large_sums(device, rescale)
+
+
+def rounded_weights(device):
+    test_attention_limits.test_the_sum_is_of_what_was_rounded(device, "bf16")
+
+
+def reset_gates(device):
+    for size in (-1e3, -float(np.finfo(np.float32).max)):
+        test_attention_limits.test_small_gates_beside_a_reset_keep_their_digits(
+            device, "token", size, 256, 16
+        )
+
+
+def later_nan(device):
+    for place in (5, 39):
+        test_attention_limits.test_no_token_of_linear_attention_is_spoiled_by_a_later_one(
+            device, "v", place, "none"
+        )
 
 
 def products(n: int, d: int, columns: int, name: str = "float") -> Case:

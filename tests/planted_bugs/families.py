@@ -20,10 +20,12 @@ from .cases import (
     expanded,
     forgetting,
     growing,
+    hidden,
     in_pieces,
     keyless_rows,
     large_score,
     late_maximum,
+    later_nan,
     nan_stays,
     one_attention,
     one_paged,
@@ -33,11 +35,16 @@ from .cases import (
     paged,
     products,
     recurrent,
+    reset_gates,
     rotated,
+    rounded_weights,
     scored,
     small_scores,
+    small_weights,
     varied,
     way,
+    wide_window,
+    windowed_nan,
 )
 
 
@@ -246,6 +253,19 @@ FAMILIES = {
     "ways": Family(
         way("argument", "custom", 64, 64, close=(1e-3, 1e-3)),
         [way("argument", name) for name in score_dispatch.MODIFICATIONS] + [way("table", "alibi")],
+    ),
+    "limits": Family(
+        one_attention(causal=True),
+        [
+            hidden("flash", 6),
+            hidden("flash", 40),
+            windowed_nan,
+            wide_window,
+            small_weights,
+            rounded_weights,
+            reset_gates,
+            later_nan,
+        ],
     ),
     "products": Family(
         products(32, 32, 32),

@@ -16,7 +16,7 @@ from typing import Any
 
 from attnproto.errors import AttnprotoError
 from attnproto.measure import stats
-from attnproto.prototypes.registry import load
+from attnproto.prototypes.registry import load, metrics_of
 from attnproto.results import published
 from attnproto.results.row import Task
 from attnproto.results.row_diff import NOTHING, Change, Row, changes_of
@@ -39,7 +39,8 @@ class CompareError(AttnprotoError):
 class Comparison:
     """All points of two sides; ``unmatched`` are those that only one side has.
 
-    ``marks`` are an M4's rates, of the second side, beside the published ones.
+    ``marks`` are an M4's rates, of the second side, beside the published ones; ``undeclared`` are
+    results of both sides that no prototype declares, so that they are not compared.
     """
 
     changes: tuple[Change, ...]
@@ -47,6 +48,7 @@ class Comparison:
     unmatched: int
     margin: float
     marks: tuple[published.Reached, ...] = ()
+    undeclared: tuple[str, ...] = ()
 
     @property
     def regressions(self) -> list[Change]:
@@ -97,6 +99,13 @@ def compare_rows(
             f"[compare] found no point that both sides have ({devices}), needs the same points "
             "on the same device; run one side again"
         )
+    metrics = {proto: metrics_of(proto) for proto in {old[name]["proto"] for name in shared}}
+    undeclared = {
+        result
+        for name in shared
+        for result in old[name]["result"].keys() & new[name]["result"].keys()
+        if result not in metrics[old[name]["proto"]]
+    }
     changes = list(
         itertools.chain.from_iterable(
             changes_of(
@@ -105,6 +114,7 @@ def compare_rows(
                 new[name],
                 margin,
                 (paired or {}).get(name),
+                metrics[old[name]["proto"]],
             )
             for name in shared
         )
@@ -116,7 +126,8 @@ def compare_rows(
             changes[i] = replace(changes[i], verdict=stats.UNDECIDED, regression=False)
     unmatched = len(old) + len(new) - 2 * len(shared)
     marks = tuple(published.reached(new.values()))
-    return Comparison(tuple(changes), len(shared), unmatched, margin, marks)
+    names = tuple(sorted(undeclared))
+    return Comparison(tuple(changes), len(shared), unmatched, margin, marks, names)
 
 
 def identity(row: Row) -> str:
@@ -272,6 +283,11 @@ def render(comparison: Comparison) -> str:
         lines.append(
             "published  no rate measured on an M4 to set beside the published ones; the marks to "
             "reach stand in the report"
+        )
+    if comparison.undeclared:
+        lines.append(
+            f"{'undeclared':<10} {', '.join(comparison.undeclared)}: not compared; name them in "
+            "their prototype's metrics"
         )
     names = (stats.EQUAL, stats.FASTER, stats.UNDECIDED, NOTHING)
     counts = {name: sum(change.verdict == name for change in changes) for name in names}

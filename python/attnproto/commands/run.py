@@ -10,12 +10,12 @@ from typing import Any
 
 from attnproto.errors import DeviceUnavailable
 from attnproto.results.row import DeviceRecord, Task, task_key
-from attnproto.results.store import POINTS, Store, read_records
+from attnproto.results.store import POINTS, Store, read_records, read_rows
 from attnproto.sweep import environment
 from attnproto.sweep.plan import Plan, label
 from attnproto.sweep.worker import run_tasks
 
-from .conclude import Finished, conclude
+from .conclude import Finished, conclude, draw_findings
 
 
 def run_plan(plan: Plan) -> Finished:
@@ -32,19 +32,28 @@ def run_plan(plan: Plan) -> Finished:
     for line, why in plan.skipped:
         print(f"skipped {line.name}: {why}")
     with Store(plan.out / POINTS) as store:
-        existing = list(read_records(store.path))
+        existing = list(read_rows(store.path))
         done = {task_key(row["proto"], row["point"], row["mode"]) for row in existing}
         todo = {task_key(task.prototype, task.point, plan.mode) for task in plan.tasks}
         progress = Progress(len(todo), len(todo & done))
 
+        concluding = _Concluding(plan, existing)
+
         def started(task: Task, device: DeviceRecord) -> None:
             progress.started(label(task.prototype, task.point), device)
 
+        def ready(task: Task) -> bool:
+            why = plan.preparation.missing(task.prototype)
+            if why:
+                progress.skipped(task.prototype, why)
+            return not why
+
         try:
             with progress:
-                for row in _rows(plan, existing, started):
+                for row in _rows(plan, existing, started, ready):
                     store.append(row)
                     progress.finished(row)
+                    progress.concluded(row["proto"], concluding.after(row))
         except DeviceUnavailable:
             _discard_empty(store)
             raise
@@ -58,14 +67,39 @@ def run_plan(plan: Plan) -> Finished:
     return conclude(plan.out)
 
 
+class _Concluding:
+    """What can be said of a prototype as soon as its last point has its row."""
+
+    def __init__(self, plan: Plan, existing: list[dict[str, Any]]) -> None:
+        self._rows = {task_key(r["proto"], r["point"], r["mode"]): r for r in existing}
+        self._waiting: dict[str, set[str]] = {}
+        for task in plan.tasks:
+            key = task_key(task.prototype, task.point, plan.mode)
+            if key not in self._rows:
+                self._waiting.setdefault(task.prototype, set()).add(key)
+
+    def after(self, row: dict[str, Any]) -> list[Any]:
+        """Take a row; findings of its prototype if it was the last."""
+        key = task_key(row["proto"], row["point"], row["mode"])
+        self._rows[key] = row
+        waiting = self._waiting.get(row["proto"], set())
+        waiting.discard(key)
+        if waiting:
+            return []
+        return draw_findings(r for r in self._rows.values() if r["proto"] == row["proto"])
+
+
 def _rows(
-    plan: Plan, existing: list[dict[str, Any]], started: Callable[[Task, DeviceRecord], None]
+    plan: Plan,
+    existing: list[dict[str, Any]],
+    started: Callable[[Task, DeviceRecord], None],
+    ready: Callable[[Task], bool],
 ) -> Iterator[dict[str, Any]]:
     if plan.fleet is not None:
         from attnproto.sweep.fleet import run_fleet
 
         return run_fleet(
-            plan.tasks,
+            tuple(filter(ready, plan.tasks)),
             address=plan.fleet,
             kind=plan.device,
             mode=plan.mode,
@@ -84,6 +118,7 @@ def _rows(
         opener=plan.opener,
         started=started,
         jobs=plan.jobs,
+        ready=ready,
     )
 
 

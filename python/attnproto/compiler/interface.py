@@ -28,9 +28,11 @@ class FunctionConstant:
 
 @dataclass(frozen=True)
 class Instance:
-    """A kernel that can be asked for by name; ``call`` names it in C++."""
+    """A kernel that can be asked for by name; ``call`` names it in C++, in its ``namespace``."""
 
     name: str
     call: str
     parameters: tuple[Parameter, ...]
     max_threads: int | None = None
+    namespace: str = ""  # where it was instantiated: "a::b::"
+    signature: str = ""  # names a function of its type

@@ -6,7 +6,8 @@ read-only ones are inputs, writable ones receive what the kernel wrote.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from attnproto.errors import DispatchError, KernelCompileError
 
-from .library import FunctionTable, Library, Pipeline
+from . import binding
+from .library import Library, Pipeline
 from .lock import alone
 
 if TYPE_CHECKING:
@@ -84,6 +86,9 @@ class Dispatch:
         grid: threads in the whole grid where that is not threadgroups times threads;
             the threadgroups at its far edges are then smaller.
         barrier_before: in a concurrent submission, wait for everything before.
+        view: indices of buffers whose bits are taken as they are; others are refused where the
+            kernel reads numbers of another type. Integers of its size are always taken, and
+            16-bit ones for bfloat.
     """
 
     pipeline: Pipeline
@@ -93,13 +98,15 @@ class Dispatch:
     threadgroup_bytes: Mapping[int, int] | None = None
     grid: Axes | None = None
     barrier_before: bool = False
+    view: Collection[int] = ()
 
 
 class Device:
     """A device that compiles MSL and runs it; get one from :func:`attnproto.open_device`."""
 
-    def __init__(self, core: _core.Device):
+    def __init__(self, core: _core.Device, time_limit_s: float = 0.0):
         self._core = core
+        self._time_limit_s = time_limit_s
 
     @property
     def kind(self) -> str:
@@ -110,6 +117,11 @@ class Device:
     def name(self) -> str:
         """What the hardware calls itself."""
         return self._core.name
+
+    @property
+    def time_limit_s(self) -> float:
+        """Longest time of a dispatch, in seconds, where a call does not say another; 0: any."""
+        return self._time_limit_s
 
     @property
     def tier(self) -> str:
@@ -144,8 +156,12 @@ class Device:
         """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
         if isinstance(source, np.ndarray):
             made = Buffer(self._core.new_buffer(source.nbytes))
-            made.numpy()[:] = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+            made.numpy()[:] = binding.raw(source.copy(order="C"), "a buffer")
             return made
+        if not isinstance(source, (int, np.integer)) or not 0 <= source < 2**63:
+            raise DispatchError(
+                f"[buffer] found {source!r}, needs an array, or a number of bytes from 0"
+            )
         return Buffer(self._core.new_buffer(int(source)))
 
     def allocated_bytes(self) -> int:
@@ -161,15 +177,18 @@ class Device:
         buffers: Mapping[int, object],
         threadgroup_bytes: Mapping[int, int] | None = None,
         grid: Axes | None = None,
+        view: Collection[int] = (),
+        time_limit_s: float | None = None,
     ) -> Timing:
         """Run one dispatch and wait for it; arguments as in :class:`Dispatch`.
 
-        Raises:
-            DispatchError: the dispatch breaks a rule of the device; nothing has run.
+        Raises: as :meth:`submit`, whose ``time_limit_s`` is taken too.
         """
-        return self.submit(
-            [Dispatch(pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid)]
+        dispatch = Dispatch(
+            pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
         )
+        limit = {} if time_limit_s is None else {"time_limit_s": time_limit_s}
+        return self.submit([dispatch], **limit)
 
     def submit(
         self,
@@ -177,6 +196,7 @@ class Device:
         *,
         concurrent: bool = False,
         time_each: bool = False,
+        time_limit_s: float | None = None,
     ) -> Timing:
         """Run several dispatches as one submission, in order, and wait for the last.
 
@@ -185,18 +205,43 @@ class Device:
             concurrent: let dispatches overlap, save across ``barrier_before``.
             time_each: read the device's counters around every dispatch, which then has an
                 encoder of its own and overlaps with none.
+            time_limit_s: of the cpu device, the longest time a dispatch may take, in seconds;
+                0 for any, None for the device's own.
 
         Raises:
             DispatchError: a dispatch breaks a rule of the device; nothing has run.
-            GpuFault: Metal ended the submission.
+            GpuFault: a kernel did not come to its end: it faulted (GpuPageFault), took too long
+                (GpuTimeout), or Metal ended it. The device works on.
         """
         encoded = [_encode(dispatch) for dispatch in dispatches]
+        limit = self._time_limit_s
+        if time_limit_s is not None:
+            limit = checked_limit(time_limit_s, self.kind, "submit")
         with alone:
-            timing = self._core.submit_with(encoded, concurrent, time_each)
+            timing = self._core.submit_with(encoded, concurrent, time_each, limit)
         return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
 
     def __repr__(self) -> str:
         return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
+
+
+def checked_limit(seconds: object, kind: str, where: str) -> float:
+    """A time limit as a number of seconds, 0 for none.
+
+    Raises:
+        DispatchError: it is no such number, or the device can't end a kernel.
+    """
+    number = isinstance(seconds, (int, float, np.integer, np.floating))
+    if not number or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        raise DispatchError(
+            f"[{where}] found time_limit_s={seconds!r}, needs seconds; pass a number, 0 for none"
+        )
+    if seconds and kind != "cpu":
+        raise DispatchError(
+            f"[{where}] found time_limit_s={seconds!r} for {kind}, needs the cpu device: a GPU's "
+            "own watchdog ends its kernels; leave it out"
+        )
+    return float(seconds)
 
 
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
@@ -225,8 +270,9 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
         _axes(dispatch.threads, "threads"),
         grid,
     )
+    known = binding.elements(dispatch.pipeline._core)
     for index, value in _numbered(dispatch.buffers, "buffers"):
-        _bind(core, index, value)
+        binding.bind(core, index, value, known, index in dispatch.view)
     for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
         if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
             raise DispatchError(
@@ -249,35 +295,3 @@ def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]
                 f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
             )
     return [(int(index), value) for index, value in bound.items()]
-
-
-def _bind(core: _core.Dispatch, index: int, value: object) -> None:
-    if isinstance(value, FunctionTable):
-        core.bind_table(index, value._core)
-    elif isinstance(value, Buffer):
-        core.bind_buffer(index, value._core, 0)
-    elif isinstance(value, np.ndarray) and value.dtype.hasobject:
-        raise DispatchError(
-            f"[dispatch] found an array of Python objects for buffer {index}, needs numbers; "
-            "pass array.astype(numpy.float32)"
-        )
-    elif isinstance(value, np.ndarray) and value.ndim:
-        if not value.flags.c_contiguous:
-            raise DispatchError(
-                f"[dispatch] found an array with gaps for buffer {index}, needs a contiguous one; "
-                "pass numpy.ascontiguousarray(array)"
-            )
-        raw = value.reshape(-1).view(np.uint8)
-        if value.flags.writeable:
-            core.bind_writable(index, raw)
-        else:
-            core.bind_readonly(index, raw)
-    elif isinstance(value, (np.generic, np.ndarray)):
-        core.bind_bytes(index, value.tobytes())
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        core.bind_bytes(index, bytes(value))
-    else:
-        raise DispatchError(
-            f"[dispatch] found {type(value).__name__} for buffer {index}, needs a numpy array, a "
-            "Buffer, bytes or a numpy scalar; a Python number has no size, pass numpy.int32(n)"
-        )

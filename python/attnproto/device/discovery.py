@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -10,9 +11,9 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING
 
 from attnproto.compiler.targets.engines import CPU_ENGINES
-from attnproto.errors import DeviceUnavailable
+from attnproto.errors import DeviceUnavailable, DispatchError
 
-from .device import Device
+from .device import Device, checked_limit
 
 if TYPE_CHECKING:
     from attnproto import _core
@@ -134,8 +135,50 @@ def _engine(kind: str, engine: str | None) -> str:
     return "" if engine == CPU_ENGINES[0] else engine  # the default is one device
 
 
+def _time_limit(kind: str, seconds: float | None) -> float:
+    """The longest time of a dispatch; the environment speaks to cpu only."""
+    if seconds is None:
+        found = os.environ.get("ATTNPROTO_TIME_LIMIT_S", "") if kind == "cpu" else ""
+        try:
+            seconds = float(found or 0)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            raise DeviceUnavailable(
+                f"[device] found ATTNPROTO_TIME_LIMIT_S={found!r}, needs seconds, such as 10"
+            )
+    try:
+        return checked_limit(seconds, kind, "device")
+    except DispatchError as error:
+        raise DeviceUnavailable(str(error)) from None
+
+
+@_one_at_a_time
+@cache
+def _limited(device: Device, seconds: float) -> Device:
+    """The same device, of which a dispatch may take no longer."""
+    return Device(device._core, seconds)
+
+
+def kind_of(kind: str) -> str:
+    """Return the kind itself, or what ``auto`` stands for here."""
+    if kind == "auto":
+        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
+    if kind != "auto":
+        return kind
+    try:
+        _opened("metal")
+    except DeviceUnavailable:
+        return "cpu"
+    return "metal"
+
+
 def open_device(
-    kind: str = "auto", *, validate: bool | str | None = None, engine: str | None = None
+    kind: str = "auto",
+    *,
+    validate: bool | str | None = None,
+    engine: str | None = None,
+    time_limit_s: float | None = None,
 ) -> Device:
     """Open a device; the same one each time it is asked for.
 
@@ -149,24 +192,22 @@ def open_device(
             it does not take on fibers (:attr:`Pipeline.engine` says which, and why);
             ``fibers`` runs every lane on its own. Unset, what ATTNPROTO_CPU_ENGINE says, or
             lockstep.
+        time_limit_s: of the cpu device: a dispatch that takes longer ends with
+            :class:`GpuTimeout`, as Metal's watchdog would end it. 0 for none; unset, what
+            ATTNPROTO_TIME_LIMIT_S says, or none.
 
     Raises:
         DeviceUnavailable: this machine has none of that kind, the kind is unknown, it does not
-            validate, or it has no such engine.
+            validate, or it has no such engine, or can't keep a time limit.
     """
-    if kind == "auto":
-        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
-    if kind == "auto":
-        try:
-            _opened("metal")
-            kind = "metal"
-        except DeviceUnavailable:
-            kind = "cpu"
+    kind = kind_of(kind)
     if kind not in _OPEN:
         raise DeviceUnavailable(
             f"[device] found kind {kind!r}, needs one of auto, {', '.join(KINDS)}"
         )
-    return _opened(kind, _checks(kind, validate), _engine(kind, engine))
+    device = _opened(kind, _checks(kind, validate), _engine(kind, engine))
+    limit = _time_limit(kind, time_limit_s)
+    return _limited(device, limit) if limit else device
 
 
 def devices() -> list[DeviceSummary]:

@@ -31,8 +31,12 @@ class Alone:
         if self._file is None:
             return
         self._threads.acquire()
-        if self._depth == 0:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            if self._depth == 0:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+        except BaseException:  # Ctrl-C while another process is inside
+            self._threads.release()
+            raise
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:

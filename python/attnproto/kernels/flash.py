@@ -25,13 +25,16 @@ from .launching import as_input
 if TYPE_CHECKING:
     from attnproto.device.device import Device
 
-# Beyond these the finite stand-ins for minus infinity stop being out of reach of every score.
+# Between these the scale and its inverse are ordinary floats, and so is a cap divided by it.
 SMALLEST_SCALE, LARGEST_SCALE = 1e-20, 1e20
 
 # A dispatch of half a second risks the watchdog of macOS. At 1 TFLOP/s, half of what published
 # kernels reach on an M4 (2 to 3.3), this much work stays well below it.
 DISPATCH_FLOPS = 4e11
 
+# Positions, sums of two of them and sizes of tiles then stay within the kernels' 32 bits.
+MOST_TOKENS = 2**30
+_LARGEST_INT = 2**31 - 1
 _PARAMS = struct.Struct("<4i3f2i")
 PARAMS_BYTES = _PARAMS.size
 if PARAMS_BYTES != 36:
@@ -116,6 +119,7 @@ def problem_of(
         )
     check_heads(hq, hkv)
     check_head_dimension(d)
+    check_tokens(max(nq, nkv))
     return FlashProblem(b, hq, hkv, nq, nkv, d, name, checked_scale(scale, d), variant or Variant())
 
 
@@ -129,6 +133,19 @@ def check_heads(hq: int, hkv: int) -> None:
         raise UnsupportedProblem(
             f"[flash.launch] found Hq={hq} and Hkv={hkv}, needs Hq a multiple of Hkv; "
             f"pass Hq={(hq // hkv + 1) * hkv}"
+        )
+
+
+def check_tokens(tokens: int) -> None:
+    """Refuse sequences whose positions the kernels cannot count.
+
+    Raises:
+        UnsupportedProblem: there are more than 2^30 tokens.
+    """
+    if tokens > MOST_TOKENS:
+        raise UnsupportedProblem(
+            f"[flash.launch] found {tokens} tokens, needs at most {MOST_TOKENS}; divide the "
+            "sequence"
         )
 
 
@@ -189,7 +206,7 @@ def pack_params(problem: FlashProblem, first_tile: int = 0) -> bytes:
         problem.scale * math.log2(math.e),
         1.0 / problem.scale,
         (variant.softcap or 0.0) / problem.scale,
-        variant.window or 0,
+        min(int(variant.window or 0), _LARGEST_INT),  # as good as any larger one
         first_tile,
     )
 
@@ -329,18 +346,22 @@ def flash_attention(
 ) -> np.ndarray:
     """Compute softmax(scale Q K^T + mask) V without storing the scores.
 
-    Scores, softmax and the output sums are FP32. A row that sees no key is 0. NaN and infinity in
-    the tensors propagate; they never fault.
+    Scores, softmax and the output sums are FP32. A row that sees no key is 0. What a row cannot see
+    takes no part in it: NaN and infinity in a key or value behind the mask stay there, elsewhere
+    they propagate; they never fault. Every finite score counts, down to the lowest float. A score
+    of minus infinity, by overflow or otherwise, weighs 0, and a row of nothing else is 0 as if it
+    saw no key; one score of plus infinity, or NaN, makes its row NaN.
 
     Args:
         q: queries, [B, Hq, Nq, D], float16, float32 or ml_dtypes.bfloat16; D a multiple of 8 up to
-            256. A tensor that is not contiguous is copied.
+            512. A tensor that is not contiguous is copied.
         k: keys, [B, Hkv, Nkv, D], the type of q; Hkv divides Hq, and query head h reads KV head
             h // (Hq / Hkv).
         v: values, the shape and type of k.
         causal: whether query i sees only keys j <= i + (Nkv - Nq).
         scale: factor of the scores; D**-0.5 when None.
-        window: keys a query may look back on, itself included; needs causal. All when None.
+        window: keys a query may look back on, itself included, of any number; needs causal. All
+            when None.
         softcap: scores become softcap tanh(score / softcap); not when None.
         alibi: whether scores get the bias slope(head) (key - position); see ``alibi_slopes``.
         rope: rotation of q and k by their positions, key j standing on j and query i on

@@ -2,8 +2,9 @@
 
 The walk over the keys (metal/flash/flash.h) takes steps of Bc keys as long as they are whole
 and 8 keys over the rest; causal masks end it at the last key that a simdgroup's rows see. Each
-8 keys of a step are one pair of matrix operations for each 8 dimensions and 8 rows. Counting
-the kernel as it runs (attnproto.measure.dynamic_counts) gives the same numbers.
+8 keys of a step are one matrix operation with K for each 8 dimensions and 8 rows, and one with V
+where some row sees one of them. Counting the kernel as it runs
+(attnproto.measure.dynamic_counts) gives the same numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class FlashWork:
     Attributes:
         matrix_operations: one for each lane that takes part.
         shuffles: for the maximum of each step, and for the sum at the end.
-        votes: whether any lane's maximum grew, once a step.
+        votes: whether any lane's maximum grew, once a step; whether one met a value that is not
+            finite, once a masked step.
         exponentials: of the scores; those of growing maxima depend on the data and come on top.
         device_load_bytes: K and V once a simdgroup, and Q; not what threads share.
         device_store_bytes: O.
@@ -70,6 +72,23 @@ def steps(problem: FlashProblem, tile: FlashTile, first_row: int) -> tuple[int, 
     return whole // tile.bc, rest
 
 
+def values_read(problem: FlashProblem, first_row: int, rows: int) -> int:
+    """Return how many eights of V the simdgroup of ``rows`` rows at a query row multiplies."""
+    seen = problem.nkv
+    if problem.variant.causal:
+        seen = min(seen, max(0, first_row + rows + problem.nkv - problem.nq))
+    return -(-seen // 8)
+
+
+def guarded_steps(problem: FlashProblem, tile: FlashTile, first_row: int) -> int:
+    """Return how many steps of a simdgroup compare keys with a causal mask."""
+    if not problem.variant.causal:
+        return 0
+    wide, narrow = steps(problem, tile, first_row)
+    interior = max(0, first_row + problem.nkv - problem.nq + 1) // tile.bc
+    return wide - min(wide, interior) + narrow
+
+
 def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
     """Return what a launch does.
 
@@ -89,15 +108,19 @@ def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
     taken = [steps(problem, tile, row) for row in range(0, problem.nq, tile.rows)]
     calls = sum(wide + narrow for wide, narrow in taken) * heads
     keys = sum(wide * tile.bc // 8 + narrow for wide, narrow in taken) * heads  # in eights
+    values = sum(values_read(problem, row, tile.rows) for row in range(0, problem.nq, tile.rows))
+    values *= heads  # likewise
+    guards = sum(guarded_steps(problem, tile, row) for row in range(0, problem.nq, tile.rows))
     simdgroups = len(taken) * heads  # that have rows
     fragment_bytes = 2 * size  # of a lane
     tiles = -(-problem.nq // tile.br) * heads
     return FlashWork(
-        matrix_operations=_LANES * keys * 2 * fragments * blocks,
+        matrix_operations=_LANES * (keys + values) * fragments * blocks,
         shuffles=_LANES * 2 * blocks * (calls + simdgroups),
-        votes=_LANES * blocks * calls * (tile.rescale != "always"),
+        votes=_LANES * (blocks * calls * (tile.rescale != "always") + guards * heads),
         exponentials=_LANES * blocks * (2 * keys + calls * (tile.rescale == "always")),
-        device_load_bytes=_LANES * fragments * fragment_bytes * (2 * keys + blocks * simdgroups),
+        device_load_bytes=_LANES * fragments * fragment_bytes
+        * (keys + values + blocks * simdgroups),
         device_store_bytes=heads * problem.nq * problem.d * size,
         threadgroup_stores=_LANES * fragments * blocks * simdgroups * (tile.query == "threadgroup"),
         threadgroup_barriers=0,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnproto.device.pipelines import KernelSource
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from .text import TemplateArgument, instantiate
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 THREADGROUP_LIMIT_BYTES = 32768
-LARGEST_D = 256
+LARGEST_D = 512
 BLOCK_ROWS = (8, 16, 32, 64)
 BLOCK_KEYS = (32, 64, 80, 128)
-MSL_TYPES = {"float16": "half", "float32": "float", "bfloat16": "bfloat"}
 KEY_PATHS = {
     "lane": "keys_by_lane",
     "matrix": "keys_by_matrix",
@@ -47,7 +47,7 @@ def dtype_name(dtype: DTypeLike) -> str:
         dtype: anything numpy takes for a type, or the name ``bfloat16``.
 
     Returns:
-        ``float16``, ``float32`` or ``bfloat16``.
+        ``float16``, ``bfloat16`` or ``float32``.
 
     Raises:
         UnsupportedProblem: for any other type.
@@ -55,9 +55,9 @@ def dtype_name(dtype: DTypeLike) -> str:
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if not isinstance(dtype, str) and not np.dtype(dtype).isnative:
         name += " of foreign byte order"
-    if name not in MSL_TYPES:
+    if name not in BY_NUMPY:
         raise UnsupportedProblem(
-            f"[flash.launch] found dtype {name}, needs {_either(MSL_TYPES)}; convert the tensors"
+            f"[flash.launch] found dtype {name}, needs {_either(BY_NUMPY)}; convert the tensors"
         )
     return name
 
@@ -74,7 +74,7 @@ class FlashTile:
     Args:
         br: query rows of a threadgroup, Br.
         bc: keys of a step, Bc.
-        d: dimensions of a head, D, a multiple of 8 up to 256.
+        d: dimensions of a head, D, a multiple of 8 up to 512.
         dtype: element type of Q, K, V and O; kept as its name.
         rows: query rows of a simdgroup, 8 or 16.
         keys: how K and V are read: ``lane`` and ``matrix`` straight from device memory, by permuted
@@ -142,7 +142,7 @@ class FlashTile:
     @property
     def element_bytes(self) -> int:
         """Bytes of one element."""
-        return 4 if self.dtype == "float32" else 2
+        return BY_NUMPY[self.dtype].nbytes
 
     @property
     def staged_keys(self) -> int:
@@ -173,7 +173,7 @@ class FlashTile:
     @property
     def template_arguments(self) -> tuple[TemplateArgument, ...]:
         """The kernel's template arguments, in order."""
-        msl_type = MSL_TYPES[self.dtype]
+        msl_type = BY_NUMPY[self.dtype].msl
         return (
             TemplateArgument(msl_type, msl_type),
             TemplateArgument(str(self.br), f"br{self.br}"),
@@ -200,11 +200,12 @@ def check_head_dimension(d: int) -> None:
     """Refuse a D that no kernel covers.
 
     Raises:
-        UnsupportedProblem: unless D is a multiple of 8 from 8 to 256.
+        UnsupportedProblem: unless D is a multiple of 8 from 8 to 512.
     """
     if d > LARGEST_D:
         raise UnsupportedProblem(
-            f"[flash.launch] found D={d}, needs at most {LARGEST_D}; split the head"
+            f"[flash.launch] found D={d}, needs at most {LARGEST_D}; no kernel here covers "
+            "longer heads"
         )
     if d < 8 or d % 8:
         lower, upper = d // 8 * 8, (d // 8 + 1) * 8
@@ -218,7 +219,8 @@ def default_tile(nq: int, d: int, dtype: DTypeLike) -> FlashTile:
     """Choose a tile for a problem.
 
     No choice here is measured yet: Br is the smallest that still groups four simdgroups, Bc what
-    published M4 figures favour (metal-flash-attention: 128 for FP16 at small D, 64 otherwise).
+    published M4 figures favour (metal-flash-attention: 128 for FP16 at small D, 64 otherwise), and
+    32 above D 256, where O alone takes a quarter of D registers a lane.
 
     Args:
         nq: queries, Nq.
@@ -233,7 +235,7 @@ def default_tile(nq: int, d: int, dtype: DTypeLike) -> FlashTile:
     """
     name = dtype_name(dtype)
     br = 8 if nq <= 8 else 16 if nq <= 16 else 32
-    bc = 128 if name != "float32" and d <= 64 else 64
+    bc = 128 if name != "float32" and d <= 64 else 64 if d <= 256 else 32
     tile = FlashTile(br, bc, d, name)
     # Half of the threadgroup memory, so that two threadgroups can share a core.
     while tile.br > 8 and tile.threadgroup_bytes > THREADGROUP_LIMIT_BYTES // 2:

@@ -86,7 +86,8 @@ class Variant:
 
     Args:
         causal: query i sees keys j <= i + (Nkv - Nq).
-        window: a query sees only that many keys up to its own position; needs causal.
+        window: a query sees only that many keys up to its own position, however many there are;
+            needs causal.
         softcap: scores become cap tanh(score / cap).
         alibi: scores get slope(head) (key - position), slopes as ``alibi_slopes``.
         rope: rotation of Q and K by their positions.
@@ -110,10 +111,10 @@ class Variant:
                     "pass a bool"
                 )
         if self.window is not None:
-            if not isinstance(self.window, (int, np.integer)) or not 1 <= self.window < 2**31:
+            if not isinstance(self.window, (int, np.integer)) or self.window < 1:
                 raise UnsupportedProblem(
-                    f"[flash.launch] found window={self.window!r}, needs a whole number from 1 to "
-                    "2147483647; pass window=None for all keys"
+                    f"[flash.launch] found window={self.window!r}, needs a whole number from 1 on; "
+                    "pass window=None for all keys"
                 )
             if not self.causal:
                 raise UnsupportedProblem(

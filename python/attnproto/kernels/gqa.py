@@ -59,6 +59,7 @@ def launch_expand(x: np.ndarray, output: np.ndarray, *, device: Device) -> Timin
         threadgroups=(-(-quads // THREADS), hq, b),
         threads=(THREADS, 1, 1),
         buffers={0: as_input(x), 1: output, 2: _PARAMS.pack(quads, hq, hq // x.shape[1])},
+        view=(0, 1),  # moved as they are
     )
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from attnproto.device.device import Dispatch
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from . import flash
-from .flash_tile import MSL_TYPES, dtype_name
+from .flash_tile import dtype_name
 from .launching import as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
 
@@ -85,7 +86,7 @@ class LinearProblem:
             return instantiate(
                 "linear/linear.metal", function, (size if self.gates == "key" else one,)
             )
-        msl_type = MSL_TYPES[self.dtype]
+        msl_type = BY_NUMPY[self.dtype].msl
         return instantiate(
             "linear/linear.metal", function, (TemplateArgument(msl_type, msl_type), size)
         )
@@ -131,6 +132,7 @@ def linear_problem_of(
         )
     name = dtype_name(q.dtype)
     b, h, n, d = q.shape
+    flash.check_tokens(n)
     if d not in HEAD_DIMENSIONS:
         raise UnsupportedProblem(
             f"[linear.launch] found D={d}, needs one of {HEAD_DIMENSIONS}; pass D="
@@ -150,10 +152,10 @@ def linear_problem_of(
                 f"{(b, h, n, d)}; reshape it"
             )
         gates = forms[shape]
-        if decay.dtype.kind not in "fiu" or not np.isfinite(decay).all():
+        if decay.dtype.kind not in "fiu" or not np.isfinite(_as_float32(decay)).all():
             raise UnsupportedProblem(
                 f"[linear.launch] found decay of {decay.dtype.name} with values that are not "
-                "finite numbers, needs logarithms; pass -1e4 to forget all"
+                "finite float32 numbers, needs logarithms; pass -1e4 to forget all"
             )
     problem = LinearProblem(b, h, n, d, name, int(chunk), gates, bool(normalize))
     if problem.chunk_flops > flash.DISPATCH_FLOPS:
@@ -255,6 +257,12 @@ def launch_linear(
     return timing
 
 
+def _as_float32(decay: np.ndarray) -> np.ndarray:
+    # What exceeds a float32 becomes infinite, and is then refused.
+    with np.errstate(over="ignore"):
+        return decay.astype(np.float32)
+
+
 def _gate_sums(problem: LinearProblem, decay: np.ndarray | None, device: Device):
     """Return the buffer of cumulative decay and the dispatch that fills it."""
     if decay is None:
@@ -262,14 +270,14 @@ def _gate_sums(problem: LinearProblem, decay: np.ndarray | None, device: Device)
     if decay.ndim == 1:
         decay = np.broadcast_to(decay[None, :, None], (problem.b, problem.h, problem.n))
     width = problem.d if problem.gates == "key" else 1
-    sums = device.buffer(decay.size * 4)
+    sums = device.buffer(decay.size * 8)
     threads = -(-problem.n // problem.chunk) * width
     dispatch = Dispatch(
         pipeline(device, problem.source("chunk_gates")),
         threadgroups=(-(-threads // 64), problem.h, problem.b),
         threads=(64, 1, 1),
         buffers={
-            0: as_input(decay.astype(np.float32)),
+            0: as_input(_as_float32(decay)),
             1: sums,
             2: _PARAMS.pack(problem.h, problem.n, problem.chunk, 0, problem.n, 1.0),
         },
@@ -291,6 +299,8 @@ def linear_attention(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Compute S_t = diag(exp(decay_t)) S_{t-1} + k_t^T v_t and o_t = D**-0.5 q_t S_t.
 
+    NaN and infinity in a token reach the outputs from that token on and none before.
+
     Args:
         q: [B, H, N, D], float16, float32 or ml_dtypes.bfloat16; D 32, 64, 96 or 128. A tensor that
             is not contiguous is copied.
@@ -298,7 +308,8 @@ def linear_attention(
         v: the shape and type of q.
         chunk: tokens of a chunk: 32, 64, 128 or 256; need not divide N.
         decay: natural logarithm of the factor: [H], [B, H, N], or [B, H, N, D] for one a key
-            dimension; none when None. Finite; -1e4 forgets all.
+            dimension; none when None. Finite as float32; -1e4 forgets all, exactly, and what
+            follows it is as precise as without it.
         normalize: divide each output by the sum of its weights, q_t . z_t with
             z_t = exp(decay_t) z_{t-1} + k_t from z = 0.
         initial_state: [B, H, D, D], key by value dimensions; zeros when None.

@@ -14,11 +14,12 @@ import numpy as np
 from attnproto.device.device import Dispatch
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from . import flash
-from .flash import FlashProblem, check_heads, checked_scale, pack_params
-from .flash_tile import MSL_TYPES, FlashTile, check_head_dimension, default_tile, dtype_name
+from .flash import FlashProblem, check_heads, check_tokens, checked_scale, pack_params
+from .flash_tile import FlashTile, check_head_dimension, default_tile, dtype_name
 from .flash_variant import Variant
 from .launching import as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
@@ -69,7 +70,7 @@ def attend_source(tile: FlashTile, page: int) -> KernelSource:
 
 def reduce_source(tile: FlashTile) -> KernelSource:
     """Return the text of the second phase."""
-    msl_type = MSL_TYPES[tile.dtype]
+    msl_type = BY_NUMPY[tile.dtype].msl
     arguments = (TemplateArgument(msl_type, msl_type), TemplateArgument(str(tile.d), f"d{tile.d}"))
     return instantiate("paged/paged.metal", "reduce_partitions", arguments)
 
@@ -114,6 +115,7 @@ def check_cache(q: np.ndarray, cache: KeyCache) -> None:
     dtype_name(q.dtype)
     check_head_dimension(q.shape[3])
     check_heads(q.shape[1], k.shape[1])
+    check_tokens(max(q.shape[2], int(cache.context_lens.max())))
     tables = cache.context_lens if cache.block_table is None else cache.block_table
     if not q.shape[0] == len(cache.context_lens) == len(tables):
         raise UnsupportedProblem(
@@ -218,7 +220,9 @@ def launch_paged(
             f"{q.dtype.name}, {q.size} or more, contiguous and writable; pass numpy.empty_like(q)"
         )
     lengths = cache.context_lens
-    partitions = max(1, -(-int(lengths.max()) // int(partition)))
+    longest = max(1, int(lengths.max()))
+    partition = min(int(partition), -(-longest // tile.bc) * tile.bc)
+    partitions = -(-longest // partition)
     problem = FlashProblem(
         b, hq, hkv, nq, 0, d, tile.dtype, checked_scale(scale, d), Variant(causal=causal)
     )
@@ -244,7 +248,7 @@ def launch_paged(
         buffers |= {7: device.buffer(rows * d * 4), 8: device.buffer(rows * 8)}
     attend = pipeline(device, attend_source(tile, cache.page), constants)
     todo = []
-    for first, count, flops in slices(problem, tile, partitions, int(partition), lengths):
+    for first, count, flops in slices(problem, tile, partitions, partition, lengths):
         dispatch = Dispatch(
             attend,
             threadgroups=(count, hq, b),
@@ -307,9 +311,10 @@ def paged_attention(
     The queries are the last Nq tokens of each sequence: one to decode, many to prefill. Every
     partition of the keys is attended to on its own, and the parts are joined by their log-sum-exp;
     a context within one partition gives the very bits of ``flash_attention`` with the same tile.
+    Scores that are infinite, and NaN behind the mask, are as there.
 
     Args:
-        q: [B, Hq, Nq, D], float16, float32 or ml_dtypes.bfloat16; D a multiple of 8 up to 256.
+        q: [B, Hq, Nq, D], float16, float32 or ml_dtypes.bfloat16; D a multiple of 8 up to 512.
         k_pages: [P, Hkv, page, D], the type of q; page 8, 16, 32, 64 or 128. Pages may be shared
             between sequences, and unused slots may hold anything, NaN included.
         v_pages: the shape and type of k_pages.

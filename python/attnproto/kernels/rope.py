@@ -9,9 +9,10 @@ import numpy as np
 
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
-from .flash_tile import MSL_TYPES, check_head_dimension, dtype_name
+from .flash_tile import check_head_dimension, dtype_name
 from .flash_variant import Rope, rope_table
 from .launching import as_input
 from .text import TemplateArgument, instantiate
@@ -29,7 +30,7 @@ def launch_rope(
     """Rotate a tensor into memory of the caller and return the dispatch's timing.
 
     Args:
-        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 256.
+        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 512.
         output: contiguous, writable, the shape and type of x.
         rope: frequencies, pairing and offset.
         device: an open device.
@@ -54,7 +55,7 @@ def launch_rope(
         )
     n, d = x.shape[2:]
     check_head_dimension(d)
-    msl_type = MSL_TYPES[dtype_name(x.dtype)]
+    msl_type = BY_NUMPY[dtype_name(x.dtype)].msl
     source = instantiate("rope/rope.metal", "rope_rows", (TemplateArgument(msl_type, msl_type),))
     work = x.size // 8
     return device.run(
@@ -80,7 +81,7 @@ def apply_rope(
     """Rotate the pairs of every row by its position.
 
     Args:
-        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 256.
+        x: [B, H, N, D], float16, float32 or bfloat16, D a multiple of 8 up to 512.
         rope: frequencies, pairing and offset; ``Rope()`` when None.
         position: position of the first token, before the offset.
         device: an open device or the name of one; ``auto`` when None.

@@ -42,11 +42,11 @@ class Modification:
     Args:
         name: ``scale``, ``alibi``, ``softcap``, ``window`` or ``custom``.
         cap: of ``softcap`` and ``custom``, in scaled units.
-        window: of ``window``: keys j <= i - window are masked.
+        window: of ``window``: keys j <= i - window are masked; from 1 to 2^24, which a float holds.
         rate: of ``custom``: after the cap, scores lose slope(head) log2(1 + rate |j - i|).
 
     Raises:
-        UnsupportedProblem: the name is none of these.
+        UnsupportedProblem: the name is none of these, or the window out of range.
     """
 
     name: str
@@ -56,6 +56,11 @@ class Modification:
 
     def __post_init__(self):
         _check("modification", self.name, MODIFICATIONS)
+        if not isinstance(self.window, (int, np.integer)) or not 1 <= self.window <= 2**24:
+            raise UnsupportedProblem(
+                f"[score_ways] found window={self.window!r}, needs a whole number from 1 to "
+                "16777216; pass window=16777216 for all keys"
+            )
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """Modify scaled scores [B, Hq, Nq, Nkv] in FP64."""

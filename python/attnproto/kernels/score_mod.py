@@ -9,10 +9,11 @@ import numpy as np
 
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
-from .flash import FlashProblem, pack_params
-from .flash_tile import MSL_TYPES, dtype_name
+from .flash import FlashProblem, check_tokens, pack_params
+from .flash_tile import dtype_name
 from .flash_variant import Variant
 from .text import TemplateArgument, instantiate
 
@@ -27,7 +28,7 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
 
     Args:
         scores: [B, Hq, Nq, Nkv], already scaled; contiguous and writable; float16, float32 or
-            bfloat16. Masked scores become -1e38, which float16 rounds to minus infinity.
+            bfloat16. Masked scores become minus infinity.
         variant: cap, bias and masks; its rope is no concern of scores and is ignored.
         device: an open device.
 
@@ -45,10 +46,11 @@ def launch_scores(scores: np.ndarray, variant: Variant, *, device: Device) -> Ti
             "numpy array of rank 4 with no empty dimension; pass [batch, heads, queries, keys]"
         )
     b, hq, nq, nkv = scores.shape
+    check_tokens(max(nq, nkv))
     name = dtype_name(scores.dtype)
     variant = replace(variant, rope=None)
     problem = FlashProblem(b, hq, hq, nq, nkv, 8, name, 1.0, variant)
-    argument = TemplateArgument(MSL_TYPES[name], MSL_TYPES[name])
+    argument = TemplateArgument(BY_NUMPY[name].msl, BY_NUMPY[name].msl)
     source = instantiate("score_mod/score_mod.metal", "shape_scores", (argument,))
     return device.run(
         pipeline(device, source, variant.constants),
@@ -69,7 +71,7 @@ def shape_scores(
         device: an open device or the name of one; ``auto`` when None.
 
     Returns:
-        The shape and type of the scores; masked ones are -1e38, or minus infinity in float16.
+        The shape and type of the scores; masked ones are minus infinity.
 
     Raises:
         UnsupportedProblem: a shape or type the kernel does not shape.

@@ -79,18 +79,13 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     Raises:
         DeviceUnavailable: no ptxas, or no nvdisasm, or it refuses the code.
     """
-    from attnproto.compiler.ir.runtime_calls import launch_name
-    from attnproto.compiler.passes.specialize import specialised
-    from attnproto.compiler.targets import nvptx
+    from attnproto.compiler.targets.nvptx import PtxFrontEnd
 
     ptxas, nvdisasm = nvidia_tool("ptxas"), nvidia_tool("nvdisasm")
-    module = specialised(
-        text, describe(function, constants), nvptx.gpu_target(NVIDIA_ARCHITECTURE), launch_name
-    )
-    code, _ = nvptx.assemble(module, NVIDIA_ARCHITECTURE)
+    image = PtxFrontEnd(NVIDIA_ARCHITECTURE).compile(text, describe(function, constants))
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
-        source.write_text(code)
+        source.write_bytes(image.code)
         said = _run([ptxas, "-v", f"-arch={NVIDIA_ARCHITECTURE}", source, "-o", binary])
         listing = _run([nvdisasm, "-c", binary])
     instructions = [line.split() for line in _SASS.findall(listing)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from attnproto.errors import AttnprotoError
+from attnproto.results.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     from attnproto.results.findings import Finding
@@ -69,6 +70,7 @@ class Prototype:
         axes: Keys that a point may have beyond those of the points that ``points`` lists.
         prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
         sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
+        metrics: What its results hold beyond the names that all prototypes share.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Prototype:
     axes: tuple[str, ...] = ()
     prepare: Callable[[Callable[[str], None]], None] | None = None
     sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
+    metrics: tuple[Metric, ...] = ()
 
 
 def entry(name: str) -> Entry:
@@ -116,3 +119,17 @@ def load(name: str) -> Prototype:
                 "check the name and PYTHONPATH"
             ) from error
     return importlib.import_module(f"{__package__}.{entry(name).name}.prototype").PROTOTYPE
+
+
+def metrics_of(name: str) -> Mapping[str, Metric]:
+    """Return what the results of a prototype may hold, by name.
+
+    Args:
+        name: As ``load`` takes it; of one that cannot be imported here, what all share.
+    """
+    if ":" not in name:
+        return METRICS
+    try:
+        return METRICS | {metric.name: metric for metric in load(name).metrics}
+    except UnknownPrototype:
+        return METRICS

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from attnproto.problem import DTYPES, AttentionProblem
+from attnproto.dtypes import BY_NAME
+from attnproto.problem import AttentionProblem
 
 from . import Judgement, Tolerance, judge, softmax_attention, tolerance
 
@@ -68,7 +69,7 @@ def attempt(
     Returns:
         The judgement, which also fails when a canary changed.
     """
-    whole = np.full(expected.size + 2 * CANARIES, CANARY, dtype=DTYPES[dtype])
+    whole = np.full(expected.size + 2 * CANARIES, CANARY, dtype=BY_NAME[dtype].dtype)
     whole[CANARIES:-CANARIES] = np.nan
     returned = launch(whole[CANARIES:])
     output = whole[CANARIES:-CANARIES].reshape(expected.shape)

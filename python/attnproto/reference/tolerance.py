@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnproto.dtypes import BY_NAME
 from attnproto.problem import AttentionProblem
 
 from .ulp import UlpError, ulp_error
@@ -52,7 +53,6 @@ _TOLERANCES = {
     "bf16": Tolerance(2e-2, 2e-2),
     "f32": Tolerance(1e-5, 1e-4),
 }
-_UNIT_ROUNDOFF_F32 = 2.0**-24
 
 
 def tolerance(problem: AttentionProblem, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Tolerance:
@@ -80,7 +80,7 @@ def tolerance(problem: AttentionProblem, q: np.ndarray, k: np.ndarray, v: np.nda
     largest_score = longest[0] * longest[1] * problem.scale
     if largest_score < 100:
         return fixed
-    score_error = problem.D * _UNIT_ROUNDOFF_F32 * largest_score
+    score_error = problem.D * BY_NAME["f32"].unit_roundoff * largest_score
     moved = 2.0 * np.expm1(2.0 * score_error) * float(np.abs(v.astype(np.float64)).max())
     return Tolerance(fixed.atol + float(moved), fixed.rtol)
 

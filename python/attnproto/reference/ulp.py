@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnproto.dtypes import BY_NAME
 from attnproto.errors import UnsupportedProblem
-
-# Stored fraction bits and the exponent of the smallest normal number (IEEE 754-2019
-# table 3.5; bfloat16 keeps binary32's exponent).
-_FORMATS: dict[str, tuple[int, int]] = {"f16": (10, -14), "bf16": (7, -126), "f32": (23, -126)}
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,15 @@ def ulp_size(expected: np.ndarray, dtype: str) -> np.ndarray:
         >>> float(ulp_size(np.array([1.0]), "f16")[0])
         0.0009765625
     """
-    if dtype not in _FORMATS:
+    if dtype not in BY_NAME:
         raise UnsupportedProblem(
-            f"[ulp] found dtype={dtype!r}, needs one of {', '.join(_FORMATS)}; choose one of these"
+            f"[ulp] found dtype={dtype!r}, needs one of {', '.join(BY_NAME)}; choose one of these"
         )
-    fraction_bits, smallest_exponent = _FORMATS[dtype]
+    element = BY_NAME[dtype]
     _, exponent = np.frexp(np.abs(np.asarray(expected, dtype=np.float64)))
     # frexp's fraction lies in [0.5, 1), so floor(log2 |x|) is one less than its exponent.
-    exponent = np.where(np.asarray(expected) == 0.0, smallest_exponent, exponent - 1)
-    return np.ldexp(1.0, np.maximum(exponent, smallest_exponent) - fraction_bits)
+    exponent = np.where(np.asarray(expected) == 0.0, element.smallest_exponent, exponent - 1)
+    return np.ldexp(1.0, np.maximum(exponent, element.smallest_exponent) - element.fraction_bits)
 
 
 def ulp_error(actual: np.ndarray, expected: np.ndarray, dtype: str) -> UlpError:

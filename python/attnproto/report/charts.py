@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnproto.measure import stats
+from attnproto.prototypes.registry import metrics_of
+from attnproto.results.metrics import COUNTS
 from attnproto.results.published import mark_to_reach
 
 from .plotting import (
@@ -196,7 +198,7 @@ def counted_work(rows: Sequence[Row]) -> str | None:
         for row in rows
         if row["status"] == "ok"
         for name, value in row["result"].items()
-        if name == "counts" or name.endswith("_counts")
+        if name in (known := metrics_of(row["proto"])) and known[name].unit == COUNTS
     ]
 
     def flop_per(row: Row, loaded: str, stored: str) -> float | None:

@@ -12,6 +12,7 @@ from attnproto.prototypes.registry import UnknownPrototype, load
 from attnproto.results import published
 from attnproto.results.confidence import confidence_word
 from attnproto.results.findings import Finding
+from attnproto.results.metrics import CLOCK, COLUMNS
 from attnproto.results.store import write_atomically
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -28,15 +29,7 @@ TIERS: dict[str, str] = {
     "modelled": "computed from assumptions",
     "published": "someone else's measurement, source given",
 }
-_FIELDS = (
-    ("time_us", "time, us"),
-    ("cv", "CV"),
-    ("median_ulp", "median ULP"),
-    ("p99_ulp", "p99 ULP"),
-    ("max_row_ulp", "max ULP of row"),
-    ("worst_ratio", "error / allowed"),
-    ("threadgroup_bytes", "threadgroup bytes"),
-)
+_FIELDS = tuple((metric.name, metric.heading) for metric in COLUMNS)
 
 
 def write_report(
@@ -221,7 +214,8 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
     result = row["result"]
     emulated = row["device"]["tier"] == "emulated"
     cells = [
-        None if emulated and name in ("time_us", "cv") else result.get(name) for name, _ in _FIELDS
+        None if emulated and metric.noise == CLOCK else result.get(metric.name)
+        for metric in COLUMNS
     ]
     point = " ".join(f"{k}={v}" for k, v in row["point"].items() if v not in (None, False))
     return {

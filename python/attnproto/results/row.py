@@ -59,10 +59,12 @@ def make_row(
     started: datetime,
     elapsed_s: float,
 ) -> dict[str, Any]:
-    """Put together the record of one point."""
+    """Put together the record of one point; one that no file can hold becomes an error's."""
+    from .row_schema import mistake
+
     status, value = answer
     reason, result = value if isinstance(value, tuple) else (value, {})
-    return {
+    row = {
         "key": row_key(task.prototype, task.point, mode, device),
         "proto": task.prototype,
         "point": dict(task.point),
@@ -76,3 +78,11 @@ def make_row(
         "started_utc": started.isoformat(timespec="seconds"),
         "elapsed_s": round(elapsed_s, 4),
     }
+    wrong = mistake(plain(row))
+    if wrong:
+        reason = (
+            f"[row] found a result that no row can hold ({wrong}), needs names with values that "
+            "JSON has; correct what the prototype's run returns"
+        )
+        row |= {"status": "error", "reason": reason, "result": {}}
+    return row

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +10,9 @@ import numpy as np
 
 from attnproto.measure import stats
 
+from .metrics import EXACT, HIGHER, METRICS, ROUNDING, Metric
+
 Row = Mapping[str, Any]
-# Results that repeat exactly, by the end or the beginning of their names.
-_COUNTED = re.compile(
-    r"(_bytes|operations|shuffles|reductions|votes|exponentials|conversions|loads|stores|barriers"
-    r"|_flop|dispatches|submissions|kernels)$|^(instructions|calls|indirect|different)_"
-)
-# An archive holds what the driver puts there; whether a device throttled is no result.
-_NOT_RESULTS = frozenset({"archive_bytes", "throttled"})
-_ERRORS = re.compile(r"^(p99_ulp|max_row_ulp|row_ulp_\w+|state_ratio|(alone_)?worst_ratio\w*)$")
 # Share by which an error may grow before it counts: other compilers round other sums.
 _ERROR_MOVES = 0.1
 
@@ -38,7 +31,12 @@ class Change:
 
 
 def changes_of(
-    point: str, old: Row, new: Row, margin: float, paired: stats.Ratio | None = None
+    point: str,
+    old: Row,
+    new: Row,
+    margin: float,
+    paired: stats.Ratio | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> list[Change]:
     """List what changed at one point, or the one change that says nothing did.
 
@@ -48,6 +46,7 @@ def changes_of(
         new: Row of the second.
         margin: Largest difference of times called equal.
         paired: Times of new / old taken in A-B-B-A blocks, in place of the stored samples.
+        metrics: What the rows' prototype may put into a result.
 
     Returns:
         Changes; a time always has one, the rest only where they differ.
@@ -55,7 +54,8 @@ def changes_of(
     if not old["status"] == new["status"] == "ok":
         return [_status(point, old, new)]
     was, now = old["result"], new["result"]
-    found = [*_exact(point, was, now), *_accuracy(point, was, now)]
+    compared = [metrics[n] for n in was if n in now and n in metrics and metrics[n].is_compared]
+    found = [*_exact(point, was, now, compared), *_accuracy(point, was, now, compared)]
     if paired is not None:
         found.append(_paired(point, paired))
     elif "samples_us" in was and "samples_us" in now:
@@ -63,15 +63,9 @@ def changes_of(
     found += _ratios(point, was, now)
     if found:
         return found
-    compared = any(name in now for name in was if _is_compared(name, was[name]))
     if compared:
         return [Change(point, stats.EQUAL, "same result", False)]
     return [Change(point, NOTHING, "no result that can be compared", False)]
-
-
-def _is_compared(name: str, value: Any) -> bool:
-    named = _COUNTED.search(name) or _ERRORS.search(name)
-    return name not in _NOT_RESULTS and bool(named or isinstance(value, bool))
 
 
 def _status(point: str, old: Row, new: Row) -> Change:
@@ -81,25 +75,29 @@ def _status(point: str, old: Row, new: Row) -> Change:
     return Change(point, STATUS, detail, not both and new["status"] != "ok")
 
 
-def _exact(point: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    for name, before in was.items():
-        after = now.get(name)
-        if name in _NOT_RESULTS or after is None or before is None or before == after:
+def _exact(
+    point: str, was: Mapping[str, Any], now: Mapping[str, Any], compared: Iterable[Metric]
+) -> Iterator[Change]:
+    for metric in compared:
+        before, after = was[metric.name], now[metric.name]
+        if metric.noise != EXACT or after is None or before is None or before == after:
             continue
-        said = f"{name} {before} became {after}"
-        if isinstance(before, bool):
-            yield Change(point, COUNTED, said, before)
-        elif _COUNTED.search(name):
-            yield Change(point, COUNTED, said, float(after) > float(before))
+        grew = float(after) > float(before)
+        said = f"{metric.name} {before} became {after}"
+        yield Change(point, COUNTED, said, grew is not (metric.better == HIGHER))
 
 
-def _accuracy(point: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    for name in was:
-        if name in now and _ERRORS.search(name):
-            before, after = float(was[name]), float(now[name])
-            if not abs(after - before) <= _ERROR_MOVES * before and before != after:
-                said = f"{name} {before:.3g} became {after:.3g}"
-                yield Change(point, ACCURACY, said, not after < before)
+def _accuracy(
+    point: str, was: Mapping[str, Any], now: Mapping[str, Any], compared: Iterable[Metric]
+) -> Iterator[Change]:
+    for metric in compared:
+        if metric.noise != ROUNDING:
+            continue
+        before, after = float(was[metric.name]), float(now[metric.name])
+        if not abs(after - before) <= _ERROR_MOVES * abs(before) and before != after:
+            said = f"{metric.name} {before:.3g} became {after:.3g}"
+            better = after > before if metric.better == HIGHER else after < before
+            yield Change(point, ACCURACY, said, not better)
 
 
 def _paired(point: str, ratio: stats.Ratio) -> Change:

@@ -158,13 +158,38 @@ def write_atomically(path: Path | str, text: str) -> None:
         ) from error
 
 
+def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file in order, passing over a torn last line.
+
+    Args:
+        path: A ``points.jsonl``; a missing one has no rows.
+
+    Raises:
+        StoreError: A line is no row; the message names it.
+    """
+    from .row_schema import mistake
+
+    for number, record in enumerate(read_records(path), start=1):
+        wrong = mistake(record)
+        if wrong:
+            raise StoreError(
+                f"[store] found line {number} of {path} is no row ({wrong}), needs every field "
+                "of one; correct or remove the line"
+            )
+        yield record
+
+
 def latest_rows(path: Path | str) -> list[dict[str, Any]]:
-    """Read a folder's rows, the last one of each key."""
+    """Read a folder's rows, the last one of each key.
+
+    Raises:
+        StoreError: As ``read_rows``.
+    """
     # Rows hold no cycles; collecting while their number grows would double the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        rows = {row["key"]: row for row in read_records(Path(path) / POINTS)}
+        rows = {row["key"]: row for row in read_rows(Path(path) / POINTS)}
     finally:
         if collecting:
             gc.enable()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from attnproto.device.discovery import cpu_threads, kind_of
 from attnproto.errors import AttnprotoError
 from attnproto.prototypes.registry import REGISTRY, Entry, entry, load
 from attnproto.results.row import Task
 from attnproto.results.store import POINTS
 
 from .points import check_points, keep, parse_axis, parse_sweep, vary
+from .preparation import Preparation
 from .worker import DEVICE_KINDS, OPENER
 
 # Seconds one point may take before its worker is ended.
@@ -38,6 +40,7 @@ class Plan:
     opener: str = OPENER
     fleet: str | None = None
     jobs: int = 1
+    preparation: Preparation = field(default_factory=Preparation)
 
 
 def make_plan(
@@ -55,7 +58,7 @@ def make_plan(
     protocol: str | None = None,
     opener: str = OPENER,
     fleet: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Plan:
     """Check the options, build what prototypes need that can be built, and list the points.
@@ -74,7 +77,8 @@ def make_plan(
         protocol: The mode whose protocol times the points; ``mode`` itself when None.
         opener: ``"module:function"`` that opens the device.
         fleet: Address of a dask scheduler whose workers run the points; None for here.
-        jobs: How many processes run points here; one at a time has the device.
+        jobs: How many processes run points here; one at a time has the device. None: as many
+            as there are cores on the cpu device, whose times are no evidence, one elsewhere.
         say: Told what takes long; where None, nothing is built.
 
     Raises:
@@ -99,8 +103,10 @@ def make_plan(
             f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
             f"{_LIMITS_S[mode]:g}"
         )
-    if jobs < 1:
-        raise UsageError(f"[run] found --jobs {jobs}, needs at least 1; leave it out for 1")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"[run] found --jobs {jobs}, needs at least 1; leave it out")
+    if jobs is None:
+        jobs = 1 if fleet is not None or opener != OPENER else _processes(device)
     if fleet is not None and jobs > 1:
         raise UsageError(
             f"[run] found --jobs {jobs} with --fleet, needs one of the two: a machine of a fleet "
@@ -124,12 +130,18 @@ def make_plan(
         points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
         points = [(names[0], _parse_point(point))]
-    if say:
-        # Not before the options are known to be good: it may take minutes.
-        _prepare(only, say)
-    skipped = tuple((line, why) for line in entries if (why := _missing(line.name)))
+    # Not before the options are known to be good: it may take minutes, beside the other points.
+    lacking = [line.name for line in entries if say and _missing(line.name)]
+    preparation = Preparation(lacking, say) if say else Preparation()
+    skipped = tuple(
+        (line, why)
+        for line in entries
+        if not preparation.awaits(line.name) and (why := _missing(line.name))
+    )
     if sweep_text is None and point is None:
-        runnable = (name for name in names if not _missing(name))
+        runnable = [n for n in names if preparation.awaits(n) or not _missing(n)]
+        # A prototype that waits for its programs comes last.
+        runnable.sort(key=preparation.awaits)
         points = [(name, p) for name in runnable for p in load(name).points(mode)]
     points = _chosen(points, mode, axes, where)
     if not points and (where or not skipped):
@@ -137,7 +149,11 @@ def make_plan(
             "[run] found no point that meets the conditions, needs one at least; loosen --where"
         )
     tasks = tuple(Task(name, p, limit_s) for name, p in points)
-    return Plan(tasks, protocol, device, folder, resume, skipped, opener, fleet, jobs)
+    return Plan(tasks, protocol, device, folder, resume, skipped, opener, fleet, jobs, preparation)
+
+
+def _processes(device: str) -> int:
+    return cpu_threads() if kind_of(device) == "cpu" else 1
 
 
 def _chosen(
@@ -157,15 +173,6 @@ def _chosen(
     kept = iter(keep([p for _, p in chosen], where))
     wanted = {id(p) for p in kept}
     return [(name, p) for name, p in chosen if id(p) in wanted]
-
-
-def _prepare(only: Sequence[str], say: Callable[[str], None]) -> None:
-    """Let prototypes get what they lack here, such as programs that can be built."""
-    names = [line.name for line in REGISTRY if not only or line.name in only]
-    for name in names:
-        ready = load(name).prepare
-        if ready is not None:
-            ready(say)
 
 
 def _missing(name: str) -> str:

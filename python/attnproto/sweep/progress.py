@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -42,6 +42,7 @@ class Progress:
         self._device: DeviceRecord | None = None
         self._spoken = time.monotonic()
         self._done = done
+        self._skipped: set[str] = set()
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -80,3 +81,25 @@ class Progress:
         if not self._console.is_terminal and now - self._spoken >= _LINE_EVERY_S:
             self._spoken = now
             self._console.print(f"{self._done} of {self._total} points", highlight=False)
+
+    def skipped(self, prototype: str, why: str) -> None:
+        """Leave a point out whose prototype could not be prepared; the first one says why."""
+        self._total -= 1
+        self._bar.update(self._task, total=self._total)
+        if prototype not in self._skipped:
+            self._skipped.add(prototype)
+            self._console.print(
+                f"skipped {prototype}: {why}", highlight=False, markup=False, soft_wrap=True
+            )
+
+    def concluded(self, prototype: str, findings: Sequence[Any]) -> None:
+        """Say what a prototype's points allow to conclude, by the first of its findings."""
+        if not findings:
+            return
+        count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+        self._console.print(
+            f"{prototype}: {count}; {findings[0].tier}: {findings[0].title}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

@@ -164,6 +164,7 @@ def run_tasks(
     opener: str = OPENER,
     started: Callable[[Task, DeviceRecord], None] | None = None,
     jobs: int = 1,
+    ready: Callable[[Task], bool] = lambda task: True,
 ) -> Iterator[dict[str, Any]]:
     """Run tasks in order and yield a row for each that is not done already, as it ends.
 
@@ -180,6 +181,7 @@ def run_tasks(
         opener: ``"module:function"`` that opens the device.
         started: Called before each task that is run.
         jobs: How many processes take tasks.
+        ready: Called before a task begins, and may wait; one that it refuses gives no row.
 
     Yields:
         Rows with status ok, wrong, error, timeout, crashed or lost (the device went away).
@@ -200,7 +202,7 @@ def run_tasks(
         busy: dict[Connection, _Begun] = {}
 
         def begin(worker: Worker | None) -> None:
-            task = next(waiting, None)
+            task = next(filter(ready, waiting), None)
             if task is None:
                 return
             worker = worker or crew.hire().opened()

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 
 from attnproto.compiler.ir.cfg import Flow
 from attnproto.compiler.ir.function import Instruction, Unsupported, size_of
-
-# Engine functions whose result is one for all lanes that take part.
-_ONE_FOR_ALL = ("@attn_reduce_", "@attn_broadcast_first", "@attn_ballot", "@attn_threadgroup_")
+from attnproto.compiler.ir.runtime_calls import runtime_call
 
 
 @dataclass
@@ -58,12 +56,11 @@ def each_calls(made: Instruction, defined: set[str]) -> bool:
 
 
 def _call_varies(made: Instruction, values: set[str], defined: set[str]) -> bool:
-    if made.callee.startswith(_ONE_FOR_ALL):
-        return False
-    if made.callee.startswith("@attn_shuffle"):
-        return made.operands[1][1] in values
-    if made.callee.startswith(("@attn_lane_index", "@attn_matrix_slots", "@attn_prefix")):
-        return True
+    known = runtime_call(made.callee)
+    if known and known.result in ("uniform", "varying"):
+        return known.result == "varying"
+    if known and known.result == "source":
+        return made.operands[-1][1] in values
     return each_calls(made, defined) or any(v in values for _, v in made.operands)
 
 

@@ -6,6 +6,7 @@ knows the rest when it compiles, so that memory is read in runs instead of lane 
 
 from __future__ import annotations
 
+from attnproto import _core
 from attnproto.compiler.ir.cfg import Flow
 from attnproto.compiler.ir.function import Instruction, Unsupported, size_of
 
@@ -27,7 +28,6 @@ from .lane_values import (  # fmt: skip
     wrap,
 )
 
-LANE_BYTES = 48  # from one lane's state to the next (cpp/cpu/fiber.h)
 _ROWS = tuple((lane // 4 & 4) + lane // 2 % 4 for lane in range(LANES))
 _COLUMNS = tuple((lane // 4 & 2) * 2 + lane % 2 * 2 for lane in range(LANES))
 MATRIX_STEPS = tuple(
@@ -61,7 +61,7 @@ class Offsets:
         """One round; phis are believed until a loop contradicts them."""
         self._found = {}
         argument = next(iter(n for n, at in self._divergence.fields.items() if at == 0))
-        self._found[argument] = Offset(tuple(LANE_BYTES * k for k in range(LANES)))
+        self._found[argument] = Offset(tuple(_core.LANE_BYTES * k for k in range(LANES)))
         for name in self._flow.order:
             block = self._flow.blocks[name]
             for phi in block.phis:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LANES = 32
+from attnproto import _core
+
+LANES = _core.LANES
 Steps = tuple[int, ...]
 ZERO: Steps = (0,) * LANES
 

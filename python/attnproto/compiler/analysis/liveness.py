@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, calls
+from attnproto.dtypes import LLVM_SCALARS
+
 # Calls that touch memory; mathematics and what lanes exchange do not.
-_CHANGES = re.compile(r"@attn_(?:threadgroup|simdgroup)_barrier|atomicrmw|cmpxchg|@llvm\.mem")
+_CHANGES = re.compile(
+    rf"@(?:{calls(lambda c: ANY_MEMORY in c.touches)})\(|atomicrmw|cmpxchg|@llvm\.mem"
+)
 _NEAR = re.compile(
     r'getelementptr .*?ptr addrspace\(\d\) (%(?:"[^"]+"|[-\w.$]+))(?:, i\d+ -?\d+)+$'
 )
 _MOVED = {"load", "getelementptr", "fpext", "fptrunc", "extractelement", "bitcast"}
-_BITS = {"i1": 0, "i8": 8, "i16": 16, "half": 16, "bfloat": 16, "i32": 32, "float": 32}
+# A truth value has a register of another kind.
+_BITS = {**{kind: 8 * nbytes for kind, nbytes in LLVM_SCALARS.items()}, "i1": 0}
 _TYPE = r"(?:<(\d+) x (\w+)>|(\w+))"
 _LABEL = re.compile(r'^(?P<name>"[^"]+"|[-\w.$]+):')
 _DEFINED = re.compile(r'^\s+(%(?:"[^"]+"|[-\w.$]+)) = (.*)$')
@@ -68,8 +74,8 @@ def _bits(what: str) -> int:
         element = re.search(r"<\d+ x (\w+)>", rest)[1]
         return int(count) * _BITS.get(element, 64)
     for count, element, plain in re.findall(_TYPE, rest.split("(")[0]):
-        if plain in _BITS or plain in ("i64", "ptr", "double"):
-            return _BITS.get(plain, 64)
+        if plain in _BITS:
+            return _BITS[plain]
         if element:
             return int(count) * _BITS.get(element, 64)
     return 64

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from attnproto import _core
 from attnproto.compiler.ir.function_lines import GEP, NAME, Block, Function, address, size_of
 
 LANES = 32
@@ -32,7 +33,7 @@ _UNIFORM_CALLS = re.compile(
 )
 _ALIGNED_CALLS = re.compile(r"@attn_threadgroup_memory|@_Z\d+attn_threadgroup_variable")
 _PURE_CALLS = re.compile(r"call [^@]*@llvm\.(?:[us](?:min|max)|abs|ct(?:lz|tz|pop)|fshl|fshr)\.")
-_PARAMETER_BYTES = 31 * 8  # the addresses of buffers lead the launch parameter
+_PARAMETER_BYTES = _core.MAX_BUFFERS * 8  # the addresses of buffers lead the launch parameter
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ HEADERS = Path(__file__).parents[1] / "headers"
 _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
-    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc", "-cl-single-precision-constant",
+    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc",
     # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
     "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    # A loop that never ends and a null pointer are met when the kernel runs, not assumed away.
+    "-fno-finite-loops", "-fno-delete-null-pointer-checks",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",
 ]  # fmt: skip
 _PREPROCESS = [
@@ -30,7 +32,21 @@ _PREPROCESS = [
     "-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
     "-fno-color-diagnostics",
 ]  # fmt: skip
-_NOTE = re.compile(rf"^{SOURCE}:(?P<line>\d+):\d+: note: ")
+_UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\n]*)$")
+_UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
+_NOTE = re.compile(r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: note: ")
+_MOST_SAID = 8
+_OWN_FILES = ("entry", "<stdin>")
+_OWN = re.compile(r"\battn_|too many errors emitted")
+_SPELLINGS = [
+    (re.compile(ours), theirs)
+    for ours, theirs in (
+        (r"__private\b", "thread"), (r"__global\b", "device"), (r"__local\b", "threadgroup"),
+        (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"), (r" \(aka 'bfloat'\)", ""),
+        (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
+        (r"attn_(?:name|derived)_(\w+)", r"\1"),
+    )
+]  # fmt: skip
 _NARROWING = re.compile(
     r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: warning: implicit conversion .*'float' to 'bfloat'",
     re.M,
@@ -93,7 +109,7 @@ def _run(arguments: list[str], text: str) -> str:
 def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
     command = [*compiler(), *arguments]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
     except OSError as error:
         raise DeviceUnavailable(
             f"[msl] found {command[0]}, which does not start: {error}"
@@ -104,31 +120,57 @@ def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[s
 
 
 def _explain(stderr: str) -> str:
-    """The first errors, by the line of the user's text."""
-    found: list[list[str]] = []
+    """The first errors, by the user's lines and in MSL's words."""
+    found: list[tuple[str, str]] = []
     for line in stderr.split("\n"):
         match, note = _MESSAGE.match(line), _NOTE.match(line)
         if match:
-            place = f"line {match['line']}: " if match["file"] == SOURCE else ""
-            found.append([place, match["text"].replace("__private", "thread")])
+            found.append((_place(match), _in_msl(match["text"])))
         elif note and found and not found[-1][0]:  # an error of a header: who asked for it
-            found[-1][0] = f"line {note['line']}: "
-    spaces = (("__global", "device"), ("__local", "threadgroup"), ("__constant", "constant"))
-    message = "; ".join(place + text for place, text in found) or stderr.strip()[-500:]
-    for ours, theirs in spaces:
-        message = message.replace(ours, theirs)
-    return f"[msl] {message}"
+            found[-1] = (_place(note), found[-1][1])
+    # What is the library's own is the consequence of what the user's text says.
+    said = [
+        (place, text) for place, text in dict.fromkeys(found) if place or not _OWN.search(text)
+    ] or found
+    message = "; ".join(place + text for place, text in said[:_MOST_SAID])
+    return f"[msl] {message or stderr.strip()[-500:]}"
+
+
+def _place(match: re.Match) -> str:
+    file = match["file"]
+    if not file or file in _OWN_FILES or file.startswith(str(HEADERS)):
+        return ""
+    return f"line {match['line']}: " if file == SOURCE else f"in {file}, line {match['line']}: "
+
+
+def _in_msl(text: str) -> str:
+    for ours, theirs in _SPELLINGS:
+        text = ours.sub(theirs, text)
+    return text
 
 
 def preprocess(text: str, folder: Path | None = None) -> str:
     """Expand macros and includes, those of ``folder`` too; line markers stay."""
     search = ["-I", str(HEADERS / "preprocess"), *(["-I", str(folder)] if folder else [])]
-    return _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{text}')
+    # A pragma's words are not expanded, a line's are.
+    marked = _UNROLL.sub(r"attn_unroll \1 attn_unroll_end", text.removeprefix("\ufeff"))
+    done = _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{marked}')
+    return _UNROLLED.sub(r"#pragma unroll \1", done)
 
 
 def to_ir(text: str, target: Target) -> str:
     """C++ for OpenCL to unoptimised LLVM IR, as text."""
     return _run(_to_ir(target), text)
+
+
+def messages(text: str, target: Target) -> str:
+    """What clang says of a text that it does not take, with the ranges of operands."""
+    arguments = [a for a in _to_ir(target) if not a.startswith("-ferror-limit")]
+    arguments += ["-fsyntax-only", "-ferror-limit=0", "-fdiagnostics-print-source-range-info"]
+    arguments += ["-fno-caret-diagnostics", "-ftemplate-backtrace-limit=1"]
+    command = [*compiler(), *arguments]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
+    return done.stderr if done.returncode else ""
 
 
 def to_ir_warning(text: str, target: Target) -> tuple[str, list[tuple[str, int]]]:

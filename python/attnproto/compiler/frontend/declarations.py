@@ -63,7 +63,7 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
         elif token == "{":
             end = close_of(t, j)
             words = {h.text for h in head}
-            if "namespace" in words or head[:1] == ["extern"]:
+            if "namespace" in words or _is_linkage(head):
                 return found("namespace", end + 1, (j, end))
             in_list = initialiser is not None and (t[j - 1].kind == "name" or t[j - 1] == ">")
             if class_key and parameters is None and not equals:
@@ -78,6 +78,16 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
         head += t[j : end + 1]
         j = end + 1
     raise RewriteError(t[start].line, "the declaration that begins here never ends")
+
+
+def _is_linkage(head: list[Token]) -> bool:
+    """Whether it is ``extern "C"`` and no declaration."""
+    return len(head) == 2 and head[0] == "extern" and head[1].kind == "string"
+
+
+def without_linkage(head: list[Token]) -> list[Token]:
+    """A declaration without its ``extern "C"``."""
+    return head[2:] if _is_linkage(head[:2]) else head
 
 
 def is_linkable(d: Declaration) -> bool:

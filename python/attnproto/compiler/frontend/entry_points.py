@@ -5,6 +5,7 @@ from __future__ import annotations
 from attnproto.compiler.interface import Instance, Parameter
 from attnproto.compiler.ir.runtime_calls import entry_name, launch_name
 
+from .library_parts import includes
 from .rewrite_declarations import Rewritten
 
 
@@ -39,7 +40,7 @@ def buffer_index(parameters: tuple[Parameter, ...], position: int) -> int:
     """Index of the buffer at ``position``; without attribute, the number of those before."""
     explicit = parameters[position].attributes.get("buffer")
     if explicit is not None:
-        return int(explicit, 0)
+        return int(explicit)
     return sum(is_buffer(p) for p in parameters[:position])
 
 
@@ -47,7 +48,7 @@ def threadgroup_index(parameters: tuple[Parameter, ...], position: int) -> int:
     """Index of the threadgroup memory at ``position``, by the same rule."""
     explicit = parameters[position].attributes.get("threadgroup")
     if explicit is not None:
-        return int(explicit, 0)
+        return int(explicit)
     return sum(is_threadgroup(p) for p in parameters[:position])
 
 
@@ -93,29 +94,41 @@ def _type(position: int) -> str:
     return f"attn_parameter<{position}, parameters>::type"
 
 
-def with_entries(rewritten: Rewritten) -> str:
-    """The whole text for clang: library, kernels, one entry point for each."""
-    parts = ['#include "attnproto/metal.h"\n', rewritten.text, '\n#line 1 "entry"\n']
+def with_entries(rewritten: Rewritten, text: str) -> str:
+    """The whole text for clang: library, kernels, one entry point for each.
+
+    Args:
+        rewritten: what the entry points call.
+        text: of the kernels, its tokens printed in one way or another.
+    """
+    parts = [includes(text), text, '\n#line 1 "entry"\n']
     parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))
         sizes = ", ".join(
             f"attn_pointee<{_type(k)}>::bytes" for k in range(len(instance.parameters))
         )
+        elements = ", ".join(
+            f"attn_element_kind<{_type(k)}>::code" for k in range(len(instance.parameters))
+        )
+        scopes = [scope for scope in instance.namespace.split("::") if scope]
         parts.append(
+            f"{''.join(f'namespace {scope} {{ ' for scope in scopes)}"
             f"namespace attn_kernel_{number} {{\n"
-            f"typedef attn_signature<decltype({instance.call})>::type parameters;\n"
+            f"typedef attn_signature<decltype({instance.signature})>::type parameters;\n"
             f'extern "C" __attribute__((used)) void {entry_name(number)}'
             "(const __private attn_lane* lane) {\n"
             "  ATTN_SHARED_BY_LANES attn_group* g = lane->group;\n"
             f"  {instance.call}({arguments});\n}}\n"
             f'extern "C" __attribute__((used)) __constant const uint attn_bytes_{number}[] = '
-            f"{{{sizes or '0'}}};\n}}\n"
+            f"{{{sizes or '0'}}};\n"
+            f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
+            f"{{{elements or '0'}}};\n}}{' }' * len(scopes)}\n"
             "#ifdef __NVPTX__\n"
             f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
             "  attn_group group;\n  attn_lane lane;\n"
             "  if (attn_place(launch, group, lane)) "
-            f"attn_kernel_{number}::{entry_name(number)}(&lane);\n}}\n"
+            f"{instance.namespace}attn_kernel_{number}::{entry_name(number)}(&lane);\n}}\n"
             "#endif\n"
         )
     return "".join(parts)

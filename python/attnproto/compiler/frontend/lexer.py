@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from . import literals
+
 _TOKEN = re.compile(
     r"""
       (?P<line>^[ \t]*\#[ \t]*(?:line[ \t]+)?\d+[^\n]*$)
@@ -13,7 +15,7 @@ _TOKEN = re.compile(
     | (?P<space>[ \t\r\f\v]+|\\\n)
     | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
     | (?P<number>\.?\d(?:[eEpP][+-]|['\w.])*)
-    | (?P<name>[A-Za-z_]\w*)
+    | (?P<name>[^\W\d]\w*)
     | (?P<mark>::|->\*?|<<=|\.\.\.|&&|\|\||[-+*/%&|^=!<>]=|\+\+|--|<<|.)
     """,
     re.M | re.X,
@@ -63,7 +65,8 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "space":
             line, glued = line + word.count("\n"), False
         else:
-            tokens.append(Token(kind, word.strip(), file, line, glued))
+            spelled = literals.single(word) if kind == "number" else word.strip()
+            tokens.append(Token(kind, spelled, file, line, glued))
             glued = True
     return tokens
 

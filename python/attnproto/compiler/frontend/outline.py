@@ -99,8 +99,10 @@ def _declared(
         _scope(t[d.body[0] + 1 : d.body[1]], found, class_name)
     elif d.kind == "class":
         _class(t, d, found, "enum" in words)
+    elif d.head[:1] == ["template"] and d.head[1:2] != ["<"]:
+        return  # an instantiation
     elif d.kind == "function" or (d.parameters and not _is_initialised(d, class_name)):
-        if "decltype" not in words or d.kind == "function":  # no instantiation of a kernel
+        if d.kind == "function" or not words & {"typedef", "using", "decltype"}:
             found.functions.append(_function(t, start, d, class_name))
     elif not words & {*_SKIPPED, "decltype", "template"} or "=" in words:
         variable = _variable(d, class_name)
@@ -128,6 +130,9 @@ def _class(t: list[Token], d: Declaration, found: Outline, is_enum: bool) -> Non
 def _function(t: list[Token], start: int, d: Declaration, class_name: str | None) -> Function:
     begin, end = d.parameters
     name = begin - 1
+    if t[name] == ">":  # of a specialisation
+        opens = (i for i in range(start, name) if t[i] == "<" and angle_close(t, i) == name)
+        name = next(opens, name)
     while t[name].kind != "name" and name > start:  # of `operator+`
         name -= 1
     head = _without_attributes(t[start:name])
@@ -153,6 +158,8 @@ def _variable(d: Declaration, class_name: str | None) -> Variable | None:
     head = without_template(d.head)
     until = next((i for i, h in enumerate(head) if h.text in ("=", "[", "{", "(")), len(head))
     names = [h for h in head[:until] if h.kind == "name"]
+    if head[0].text in ("struct", "class", "union", "enum") and len(names) == 2:
+        return None  # declared before it is defined
     return Variable(names[-1], head, d.attributes, class_name) if len(names) > 1 else None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attnproto import _core
 from attnproto.compiler import object_cache
@@ -16,7 +16,7 @@ from attnproto.compiler.ir import module as ir
 from attnproto.compiler.target import Target, processor_name
 from attnproto.errors import KernelCompileError
 
-from . import clang
+from . import clang, left_out
 from .entry_points import (
     buffer_index,
     is_buffer,
@@ -26,9 +26,12 @@ from .entry_points import (
     with_entries,
 )
 from .lexer import RewriteError
+from .mend import mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
 
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
+R = TypeVar("R")
+_ROUNDS = 8  # of asking clang what it refuses
 
 
 @functools.cache
@@ -49,6 +52,7 @@ class LibraryHead:
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
     sizes: list[list[int]]  # bytes behind each kernel's parameters
+    elements: list[list[int]]  # and the type of the numbers there (elements.py)
     visible: dict[str, str]  # symbols by name
     declared: dict[str, str]  # symbols by name, of those that are called
 
@@ -58,6 +62,7 @@ class LibraryHead:
             "instances": [asdict(i) for i in self.instances.values()],
             "constants": [asdict(c) for c in self.constants.values()],
             "sizes": self.sizes,
+            "elements": self.elements,
             "visible": self.visible,
             "declared": self.declared,
         }
@@ -72,7 +77,8 @@ class LibraryHead:
             parameters = tuple(Parameter(**p) for p in instance.pop("parameters"))
             instances[instance["name"]] = Instance(parameters=parameters, **instance)
         constants = {c["name"]: FunctionConstant(**c) for c in fields["constants"]}
-        return cls(instances, constants, fields["sizes"], fields["visible"], fields["declared"])
+        found = (fields[name] for name in ("sizes", "elements", "visible", "declared"))
+        return cls(instances, constants, *found)
 
     def instance(self, function: str) -> tuple[int, Instance]:
         """Return a kernel and its number in the text.
@@ -180,10 +186,27 @@ def library_text(text: str, target: Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
-    rewritten, whole = translated(clang.preprocess(text))
-    made = LibraryText(*_head(rewritten, clang.to_ir(whole, target)))
+    rewritten, ir_text = compiled(clang.preprocess(text), clang.to_ir, target)
+    made = LibraryText(*_head(rewritten, ir_text))
     object_cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
     return made
+
+
+def compiled(
+    text: str, compile_text: Callable[[str, Target], R], target: Target
+) -> tuple[Rewritten, R]:
+    """What a preprocessed text holds, and what a compilation makes of it.
+
+    Raises:
+        KernelCompileError: it is not valid MSL; the message names the line.
+    """
+    rewritten, whole = translated(text)
+    try:
+        return rewritten, compile_text(whole, target)
+    except KernelCompileError:
+        if not _mend(rewritten, target):
+            raise
+    return rewritten, compile_text(with_entries(rewritten, rewritten.text), target)
 
 
 def translated(text: str) -> tuple[Rewritten, str]:
@@ -193,6 +216,7 @@ def translated(text: str) -> tuple[Rewritten, str]:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
     try:
+        left_out.check(text)
         rewritten = rewrite(text)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
@@ -202,7 +226,7 @@ def translated(text: str) -> tuple[Rewritten, str]:
             "write kernel before the function the device shall run"
         )
     try:
-        whole = with_entries(rewritten)
+        whole = with_entries(rewritten, rewritten.text)
     except KeyError as error:
         raise KernelCompileError(
             f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
@@ -211,15 +235,33 @@ def translated(text: str) -> tuple[Rewritten, str]:
     return rewritten, whole
 
 
+def _mend(rewritten: Rewritten, target: Target) -> bool:
+    """Say in clang's way what it refuses and MSL allows (mend.py); whether anything was."""
+    begun = False
+    for _ in range(_ROUNDS):
+        text = one_a_line(rewritten.tokens)
+        whole = with_entries(rewritten, text)
+        before = whole[: whole.index(text)].count("\n") + 1
+        tokens = mended(rewritten.tokens, clang.messages(whole, target), before)
+        if tokens is None:
+            break
+        rewritten.tokens, begun = tokens, True
+    return begun
+
+
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
     module = ir.split(ir_text)
-    sizes = [ir.parameter_bytes(module, n) for n in range(len(rewritten.instances))]
+    sizes, elements = (
+        [ir.parameter_numbers(module, what, n) for n in range(len(rewritten.instances))]
+        for what in ("bytes", "elements")
+    )
     visible = {name: ir.symbol_of(module, name)[0] for name in rewritten.visible}
     declared = {name: ir.symbol_of(module, name)[1] for name in rewritten.declared}
     head = LibraryHead(
         rewritten.instances,
         rewritten.constants,
         sizes,
+        elements,
         {name: symbol for name, symbol in visible.items() if symbol},
         {name: symbol for name, symbol in declared.items() if symbol},
     )
@@ -255,6 +297,9 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
             index = buffer_index(instance.parameters, position)
         else:
             continue
-        size = head.sizes[number][position]
-        found.append(_core.KernelArgument(kind, index, size, parameter.name, parameter.writes))
+        argument = _core.KernelArgument(
+            kind, index, head.sizes[number][position], parameter.name, parameter.writes
+        )
+        argument.element = head.elements[number][position]
+        found.append(argument)
     return found

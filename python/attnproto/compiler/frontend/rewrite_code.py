@@ -22,6 +22,7 @@ TABLE = "visible_function_table"
 _BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
+_ALIGNMENTS = ("alignas", "__attribute__")
 _ASSEMBLY = {"asm", "__asm", "__asm__"}
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
@@ -61,12 +62,12 @@ class CodeRewriter:
             if starts and token.text in ("using", "typedef"):
                 end = next(k for k in range(i, len(t)) if t[k] == ";")
                 self.note_alias(t[i:end])
-            if starts and token == "threadgroup":
+            if starts and declares_threadgroup(t, i):
                 end = self._threadgroup_declaration(t, i)
                 if end is not None:
                     out += self.code(rest, body=True)
                     rest = []
-                    out += self._threadgroup_variables(t[i + 1 : end])
+                    out += self._threadgroup_variables(t[i:end])
                     i = end + 1
                     continue
             rest.append(token)
@@ -79,9 +80,11 @@ class CodeRewriter:
         j = i
         while j < len(t) and t[j] != ";":
             text = t[j].text
-            if text in ("*", "&", "=", "(", ")", "{"):
+            if text in ("*", "&", "(", ")"):
                 return None
-            if text == "<":
+            if text in _ALIGNMENTS or text == "{":
+                j = close_of(t, j + (text != "{"))
+            elif text == "<":
                 j = angle_close(t, j) or j
             elif text == "[":
                 j = close_of(t, j)
@@ -90,17 +93,26 @@ class CodeRewriter:
 
     def _threadgroup_variables(self, tokens: list[Token]) -> list[Token]:
         plain: list[Token] = []
+        alignment = ""
         i = 0
         while i < len(tokens):
             if is_attribute(tokens, i):
                 i = close_of(tokens, i) + 1
                 continue
-            if tokens[i].text not in (*SPACES, "const", "volatile"):
+            if tokens[i].text in _ALIGNMENTS:
+                end = close_of(tokens, i + 1)
+                aligned = tokens[i + 2 : end] if tokens[i] == "alignas" else tokens[i + 5 : end - 2]
+                alignment = "".join(f", {w.text}" for w in aligned[:1])
+                i = end + 1
+                continue
+            if tokens[i].text not in (*SPACES, "const", "volatile", "static"):
                 plain.append(tokens[i])
             i += 1
         out: list[Token] = []
         base: list[Token] | None = None
         for part in split_commas(plain):
+            value = next((k for k, w in enumerate(part) if w.text in ("=", "{")), len(part))
+            part, value = part[:value], part[value:]
             dims = next((k for k, w in enumerate(part) if w == "[" and k), len(part))
             name = self.code([part[dims - 1]])[0]
             if base is None:
@@ -110,9 +122,22 @@ class CodeRewriter:
                 made(f"__local auto& {name.text} = attn_threadgroup<", name),
                 made(f"{self.threadgroup_variables},", name),
                 *self.code(base + part[dims:]),
-                made(">();", name),
+                made(f"{alignment}>();", name),
+                *(self._start(name, value, bool(part[dims:])) if value else []),
             ]
         return out
+
+    def _start(self, name: Token, value: list[Token], is_array: bool) -> list[Token]:
+        """``= {0}``, which Metal takes of arrays."""
+        inside = value[1:] if value[0] == "=" else value
+        if not is_array or inside[0] != "{":
+            raise RewriteError(
+                name.line,
+                f"threadgroup variable '{name.text}' cannot start with a value; assign it later",
+            )
+        if all(w.text in ("{", "}", ",") or w.text.strip("0.fhFHu") == "" for w in inside):
+            return [made(f"attn_start_zero({name.text});", name)]
+        return [made(f"attn_start({name.text},", name), *self.code(inside[1:-1]), made(");", name)]
 
     def code(self, t: list[Token], *, body: bool = False) -> list[Token]:
         """Rewrite the tokens of a type or an expression, or of the statements of a body."""
@@ -125,7 +150,16 @@ class CodeRewriter:
                 continue
             text = token.text
             if text in SPACES:
-                out.append(made(SPACES[text], token))
+                if text != "thread" or not _qualifies_again(t, i):
+                    out.append(made(SPACES[text], token))
+                    if text == "constant" and "const" not in (*out[-2:-1], *t[i + 1 : i + 2]):
+                        # What is in constant memory is const: one type for both spellings.
+                        out.append(made("const", token))
+            elif text == "template" and t[i + 1 : i + 2] == ["<"]:
+                # clang has no template argument that is a pointer to a function, but functions.
+                end = angle_close(t, i + 1) or i + 1
+                t = [*t[:i], *as_functions(t[i:end]), *t[end:]]
+                out.append(token)
             elif text == "kernel":
                 pass
             elif token.kind == "number":
@@ -183,6 +217,9 @@ class CodeRewriter:
         if t[i + 1 : i + 2] == ["<"]:
             end = angle_close(t, i + 1) or i
         type_tokens = self.code(t[i + 1 : end + 1])
+        bools = [w.text for w in type_tokens[:2]] == ["<", "bool"]
+        if bools:
+            type_tokens[1] = made("uchar", type_tokens[1])
         type_tokens = [t[i], *type_tokens]
         following = [w.text for w in t[end + 1 : end + 3]]
         before = out[-1].text if out else ""
@@ -192,7 +229,7 @@ class CodeRewriter:
             out += [*type_tokens, *self.code([t[end + 1]]), made("=", t[i])]
             out += self._constructed(type_tokens, t[end + 3 : close], t[i])
             return close + 1
-        if body and t[i].text in _BOOLS and following[1:] == ["="]:
+        if body and (bools or t[i].text in _BOOLS) and following[1:] == ["="]:
             # bool4 name = a < b;
             stop = next(k for k in range(end, len(t)) if t[k] == ";")
             value = split_commas(t[end + 3 : stop])
@@ -221,7 +258,8 @@ class CodeRewriter:
         if not parts:
             return [made("((", near), *type_tokens, made(")(0))", near)]
         if len(parts) == 1:
-            convert = "attn_bools" if type_tokens[-1].text in _BOOLS else "attn_vector"
+            bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
+            convert = "attn_bools" if bools and "vec" not in type_tokens[:-4] else "attn_vector"
             begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
             return [*begin, *self.code(parts[0]), made(")", near)]
         out = [made("((", near), *type_tokens, made(")(", near)]
@@ -252,3 +290,49 @@ class CodeRewriter:
         out += [t[i], *self.code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
         out += [*self.code(value), made(")", t[end - 1])]
         return end
+
+
+def declares_threadgroup(t: list[Token], i: int) -> bool:
+    """Whether a declaration in threadgroup memory begins at ``i``."""
+    while i < len(t) and t[i].text in (*_ALIGNMENTS, "static"):
+        i = i + 1 if t[i] == "static" else close_of(t, i + 1) + 1
+    return i < len(t) and t[i] == "threadgroup"
+
+
+def as_functions(t: list[Token]) -> list[Token]:
+    """``R (*f)(A)`` as ``R f(A)``, and ``R (*)(A)`` as ``R (A)``."""
+    out: list[Token] = []
+    i = 0
+    while i < len(t):
+        close = next((k for k in (i + 2, i + 3) if t[k : k + 2] == [")", "("]), None)
+        if t[i] == "(" and t[i + 1 : i + 2] == ["*"] and close is not None:
+            out += t[i + 2 : close]
+            i = close + 1
+        else:
+            out.append(t[i])
+            i += 1
+    return out
+
+
+def with_stored_elements(t: list[Token]) -> list[Token]:
+    """``vec<T, N>`` of an alias, where T may be bool."""
+    out: list[Token] = []
+    for i, token in enumerate(t):
+        out.append(token)
+        opens = [w.text for w in t[i - 1 : i + 1]] == ["vec", "<"] and t[i + 2 : i + 3] == [","]
+        if opens and t[i + 1].kind == "name" and t[i + 1].text not in (*SCALARS, "long", "ulong"):
+            out.append(made("attn_element <", token))
+        if i > 1 and t[i - 2 : i] == ["vec", "<"] and out[-2].text == "attn_element <":
+            out.append(made(">", token))
+    return out
+
+
+def _qualifies_again(t: list[Token], i: int) -> bool:
+    """Whether ``thread`` says where a pointer is and another word where it points."""
+    begin = i
+    while begin and (t[begin - 1].kind == "name" or t[begin - 1] == "::"):
+        begin -= 1
+    end = i
+    while end < len(t) and (t[end].kind == "name" or t[end] == "::"):
+        end += 1
+    return any(w.text in SPACES and w != "thread" for w in t[begin:end])

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 
 from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
 
-from .declarations import Declaration, check_pointers, find_declaration, is_linkable
+from .declarations import (
+    Declaration,
+    check_pointers,
+    find_declaration,
+    is_linkable,
+    without_linkage,
+)
 from .lexer import (
     RewriteError,
     Token,
@@ -24,24 +30,36 @@ from .lexer import (
     tokenize,
     untokenize,
 )
-from .rewrite_code import SPACES, TABLE
+from .numbers import whole_number
+from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
+_SCOPE_WORDS = ("namespace", "inline", "extern")
+_INDEXED = ("buffer", "threadgroup", "texture", "sampler")
 # The same pragma by clang's name.
 _CONTRACT = re.compile(
     r"(?m)^([ \t]*#[ \t]*pragma[ \t]+)(?:METAL[ \t]+fp|STDC[ \t]+FP)[ \t]+contract", re.I
 )
 
 
+# The words that begin an assembly statement or label.
+_ASSEMBLY = ("asm", "__asm", "__asm__")
+
+
 @dataclass
 class Rewritten:
-    """The text for clang, and what the host must know about it."""
+    """The tokens for clang, and what the host must know about them."""
 
-    text: str
+    tokens: list[Token]
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
     visible: list[str] = field(default_factory=list)  # functions other pipelines may link
     declared: list[str] = field(default_factory=list)  # functions to be linked
+
+    @property
+    def text(self) -> str:
+        """The text for clang, whose messages name the user's lines."""
+        return untokenize(self.tokens)
 
 
 @dataclass
@@ -57,23 +75,41 @@ class Rewriter(MethodRewriter):
     kernels: dict[str, _Kernel] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
-    pending: list[tuple[str, list[Token], int]] = field(default_factory=list)
+    pending: list[tuple[str, list[Token], str]] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
+    deduced: dict[str, str] = field(default_factory=dict)  # declarations of instances by name
+    defined_classes: set[str] = field(default_factory=set)  # templates too
+    namespace: str = ""  # where we are: "a::b::"
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        out = self._scope(tokenize(text))
-        for name, call, line in self.pending:
-            base = next((t.text for t in reversed(call[: _angle(call)]) if t.kind == "name"), "")
-            if base not in self.kernels:
-                raise RewriteError(line, f"'{base}' is instantiated but is no kernel")
-            kernel = self.kernels[base]
+        tokens = tokenize(text)
+        _refuse_assembly(tokens)
+        out = self._scope(tokens)
+        for name, call, namespace in self.pending:
+            kernel = self._kernel_of(call, namespace)
             spelled = untokenize(self.code(call)).split("\n")
             spelled = " ".join(s for s in spelled if not s.startswith("#")).strip()
-            self.instances[name] = Instance(name, spelled, kernel.parameters, kernel.max_threads)
+            signature = self.deduced.get(name, spelled)
+            if name in self.deduced:
+                spelled = f"((decltype(&{signature})){spelled})"
+            self.instances[name] = Instance(
+                name, spelled, kernel.parameters, kernel.max_threads, namespace, signature
+            )
         declared = [name for name in self.declared if name not in self.visible]
-        return Rewritten(untokenize(out), self.instances, self.constants, self.visible, declared)
+        return Rewritten(out, self.instances, self.constants, self.visible, declared)
+
+    def _kernel_of(self, call: list[Token], namespace: str) -> _Kernel:
+        """The kernel that a call names, looked up from its own namespace outwards."""
+        begin = 1 if call[0] == "::" else 0
+        called = "".join(c.text for c in call[begin : _angle(call)])
+        scopes = namespace.split("::")[:-1] if begin == 0 else []
+        for depth in range(len(scopes), -1, -1):
+            full = "::".join([*scopes[:depth], called])
+            if full in self.kernels:
+                return self.kernels[full]
+        raise RewriteError(call[0].line, f"'{called}' is instantiated but is no kernel")
 
     def _scope(self, tokens: list[Token], class_name: str | None = None) -> list[Token]:
         out: list[Token] = []
@@ -104,15 +140,19 @@ class Rewriter(MethodRewriter):
         near = t[start]
         if d.kind == "namespace":
             begin, end = d.body
-            return [*self.code(d.head), t[begin], *self._scope(t[begin + 1 : end]), t[end]]
+            return [*self.code(d.head), t[begin], *self._named_scope(d, t[begin + 1 : end]), t[end]]
         if d.kind == "class":
             return self._class(t, d)
         words = {token.text for token in d.head}
         host_name = next((a for a in d.attributes if a[:1] == ["host_name"]), None)
         is_kernel = "kernel" in words or any("kernel" in {w.text for w in a} for a in d.attributes)
         if d.kind == "plain":
-            if is_kernel or host_name:
-                return self._instantiation(d, host_name, near)
+            if words >= {"constexpr", "constant"} and _is_redeclared(d):
+                return []
+            if (is_kernel or host_name) and _is_instantiation(d):
+                return self._instantiation(t, d, host_name)
+            if is_kernel and d.parameters:
+                return [made("static", near), *self.code(without_linkage(t[start : d.end]))]
             if class_name is not None and d.parameters:
                 return self.method(t, start, d, class_name)
             if d.parameters and (is_linkable(d) or "extern" in words):
@@ -123,10 +163,22 @@ class Rewriter(MethodRewriter):
             self._kernel(t, d, host_name)
         if class_name is not None:
             return self.method(t, start, d, class_name)
+        owner = _class_of_definition(t, d.parameters[0]) if d.parameters else None
+        if owner in self.defined_classes:
+            return self.method(t, start, d, owner, inside=False)
         return self._function(t, start, d, is_kernel)
+
+    def _named_scope(self, d: Declaration, inside: list[Token]) -> list[Token]:
+        outer = self.namespace
+        names = [h.text for h in d.head if h.kind == "name" and h.text not in _SCOPE_WORDS]
+        self.namespace += "".join(f"{name}::" for name in names)
+        out = self._scope(inside)
+        self.namespace = outer
+        return out
 
     def _class(self, t: list[Token], d: Declaration) -> list[Token]:
         begin, end = d.body
+        d.head = without_linkage(d.head)
         if "enum" in {h.text for h in d.head}:
             return [*self.code(d.head), *t[begin : end + 1], *self.code(t[end + 1 : d.end])]
         names = [
@@ -135,6 +187,7 @@ class Rewriter(MethodRewriter):
             if h.text in ("struct", "class", "union") and d.head[i + 1].kind == "name"
         ]
         name = names[-1] if names else ""
+        self.defined_classes.add(name)
         if "template" not in {h.text for h in d.head}:
             self.classes.add(name)
         if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
@@ -145,7 +198,7 @@ class Rewriter(MethodRewriter):
     def _function(self, t: list[Token], start: int, d: Declaration, is_kernel: bool) -> list[Token]:
         begin, end = d.body
         check_pointers(t, d)
-        out = self.code(t[start:begin])
+        out = self.code(without_linkage(t[start:begin]) if is_kernel else t[start:begin])
         if is_kernel and "template" not in {h.text for h in d.head}:
             out = [made("static", t[start]), *out]
         if is_linkable(d):
@@ -164,10 +217,10 @@ class Rewriter(MethodRewriter):
         limit = next(
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
-        max_threads = int(limit[2].text) if limit and limit[2].kind == "number" else None
-        self.kernels[name.text] = _Kernel(parameters, max_threads)
+        max_threads = whole_number(limit[2:-1]) if limit else None
+        self.kernels[self.namespace + name.text] = _Kernel(parameters, max_threads)
         if "template" not in {h.text for h in d.head}:
-            self.pending.append((_joined(host_name) or name.text, [name], name.line))
+            self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
 
     def _parameter(self, tokens: list[Token]) -> Parameter:
         attributes: dict[str, str] = {}
@@ -177,8 +230,7 @@ class Rewriter(MethodRewriter):
             if is_attribute(tokens, i):
                 end = close_of(tokens, i)
                 for attribute in split_commas(tokens[i + 2 : end - 1]):
-                    argument = "".join(w.text for w in attribute[2:-1])
-                    attributes[attribute[0].text] = argument
+                    attributes[attribute[0].text] = _argument(attribute)
                 i = end + 1
             else:
                 plain.append(tokens[i])
@@ -191,21 +243,25 @@ class Rewriter(MethodRewriter):
         return Parameter(name, attributes, space, "&" in words, TABLE in words, writes)
 
     def _instantiation(
-        self, d: Declaration, host_name: list[Token] | None, near: Token
+        self, t: list[Token], d: Declaration, host_name: list[Token] | None
     ) -> list[Token]:
         """``template [[host_name("n")]] [[kernel]] decltype(f<...>) f<...>;``."""
+        near = d.head[0]
         head = [h for h in d.head if h != "kernel"]
-        if "decltype" in {h.text for h in head}:
-            at = next(i for i, h in enumerate(head) if h == "decltype")
-            call = head[close_of(head, at + 1) + 1 :]
-        elif d.parameters:  # template [[...]] kernel void f<...>(parameters);
-            begin = next(i for i, h in enumerate(head) if h == "void") + 1
-            call = head[begin : (angle_close(head, begin + 1) or begin) + 1]
-        else:
-            raise RewriteError(near.line, "a kernel is declared here without a body")
+        end = len(head)
+        if d.parameters:  # template [[...]] kernel void f<...>(parameters);
+            end = next(i for i in range(end) if head[i] is t[d.parameters[0]])
+        call = head[_call_begin(head, end) : end]
         name = _joined(host_name) or "".join(c.text for c in call)
-        self.pending.append((name, call, near.line))
-        return []
+        self.pending.append((name, call, self.namespace))
+        if call[-1] == ">":
+            return []
+        if not d.parameters:
+            raise RewriteError(near.line, "a kernel is instantiated here by its name, needs f<...>")
+        # Its template arguments are what makes it a function of these parameters.
+        self.deduced[name] = f"attn_deduced_{len(self.deduced)}"
+        parameters = self.code(t[d.parameters[0] : d.parameters[1] + 1])
+        return [made(f"void {self.deduced[name]}", near), *parameters, made(";", near)]
 
     def _variable(self, t: list[Token], start: int, d: Declaration) -> list[Token]:
         near = t[start]
@@ -219,18 +275,24 @@ class Rewriter(MethodRewriter):
             known = set(self.constants) | self.derived | {"is_function_constant_defined"}
             if known & {v.text for v in value} and "template" not in words:
                 return self._derived_constant(d, words.index("="), near)
-        return self.code(t[start : d.end])
+        declared = t[start : d.end]
+        if {"using", "typedef"} & set(words) and "template" not in words:
+            declared = with_stored_elements(declared)
+        if {"using", "typedef"} & set(words):
+            declared = as_functions(declared)
+        return self.code(declared)
 
     def _function_constant(
         self, d: Declaration, attribute: list[Token], near: Token
     ) -> list[Token]:
-        skip = (*SPACES, "const", "static")
+        skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
-        if attribute[2].kind != "number":
+        index = whole_number(attribute[2:-1])
+        if index is None:
             raise RewriteError(near.line, f"function constant '{name}' needs a number as its index")
         spelled = " ".join(w.text for w in type_tokens)
-        self.constants[name] = FunctionConstant(name, int(attribute[2].text, 0), spelled)
+        self.constants[name] = FunctionConstant(name, index, spelled)
         text = (
             f"extern __constant const {spelled} {name}; "
             f"extern __constant const bool attn_defined_{name};"
@@ -248,6 +310,53 @@ class Rewriter(MethodRewriter):
         return [begin, *value, made("; }", near)]
 
 
+def _argument(attribute: list[Token]) -> str:
+    """What stands in an attribute's parentheses: an index as a number, else its text."""
+    argument = attribute[2:-1]
+    if attribute[0].text not in _INDEXED:
+        return "".join(w.text for w in argument)
+    index = whole_number(argument)
+    if index is None:
+        raise RewriteError(
+            attribute[0].line, f"{attribute[0].text}(...) needs a number as its index"
+        )
+    return str(index)
+
+
+def _class_of_definition(t: list[Token], opens: int) -> str | None:
+    """The class of a method that is defined outside: ``R A<T>::f(...)``."""
+    if opens < 3 or t[opens - 1].kind != "name" or t[opens - 2] != "::":
+        return None
+    at = opens - 3
+    if t[at] == ">":
+        at = next((k for k in range(at, 0, -1) if angle_close(t, k) == opens - 3), at) - 1
+    return t[at].text if t[at].kind == "name" else None
+
+
+def _is_instantiation(d: Declaration) -> bool:
+    """``template kernel ...``; ``template <...> kernel ...`` is a declaration."""
+    return d.head[:1] == ["template"] and d.head[1:2] != ["<"]
+
+
+def _is_redeclared(d: Declaration) -> bool:
+    """``constant constexpr T A<int>::b;`` of C++14, which says again what its class says."""
+    if d.parameters or "=" in {h.text for h in d.head}:
+        return False
+    last = next((i for i in range(len(d.head) - 1, 0, -1) if d.head[i].kind == "name"), 0)
+    return last > 0 and d.head[last - 1] == "::"
+
+
+def _call_begin(head: list[Token], end: int) -> int:
+    """Where ``a::f<...>``, which ends before ``end``, begins."""
+    begin = end - 1
+    if head[begin] == ">":
+        opens = (i for i in range(1, end) if head[i] == "<" and angle_close(head, i) == begin)
+        begin = next(opens, end) - 1
+    while begin >= 2 and head[begin - 1] == "::" and head[begin - 2].kind == "name":
+        begin -= 2
+    return begin
+
+
 def _joined(attribute: list[Token] | None) -> str | None:
     """The text of ``host_name("a" "b")``."""
     if attribute is None:
@@ -262,3 +371,10 @@ def _angle(call: list[Token]) -> int:
 def rewrite(text: str) -> Rewritten:
     """Rewrite a preprocessed MSL text to C++ for OpenCL."""
     return Rewriter().rewrite(_CONTRACT.sub(r"\1clang fp contract", text))
+
+
+def _refuse_assembly(tokens: list[Token]) -> None:
+    """LLVM's assembler ends the process where it does not understand a line."""
+    for token in tokens:
+        if token.text in _ASSEMBLY and token.kind == "name":
+            raise RewriteError(token.line, f"found {token.text}; MSL has no assembly, remove it")

@@ -21,7 +21,9 @@ class MethodRewriter(CodeRewriter):
 
     placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
 
-    def method(self, t: list[Token], start: int, d: Declaration, class_name: str) -> list[Token]:
+    def method(
+        self, t: list[Token], start: int, d: Declaration, class_name: str, *, inside: bool = True
+    ) -> list[Token]:
         """In MSL an object is in thread memory unless the method says otherwise."""
         check_pointers(t, d)
         words = {h.text for h in d.head}
@@ -34,7 +36,7 @@ class MethodRewriter(CodeRewriter):
         out = self.code(t[start : close + 1])
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
-            out += self.code([w for w in tail if w != "thread"])
+            out += [made(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
         elif qualified or "static" in words or "friend" in words:
             out += self.code(tail)
         else:
@@ -42,7 +44,7 @@ class MethodRewriter(CodeRewriter):
             while after < len(tail) and tail[after].text in ("const", "volatile"):
                 after += 1
             forwarder = []
-            if d.body and after == len(tail) and class_name not in self.placed:
+            if d.body and inside and after == len(tail) and class_name not in self.placed:
                 forwarder = self._for_temporaries(t, start, d, class_name)
             space = made("__private &" if forwarder else "__private", t[close])
             out = [*forwarder, *out]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from attnproto.dtypes import LLVM_FLOATS
+
 NAME = r'%(?:"[^"]+"|[-\w.$]+)'
 _DEFINED = re.compile(rf"^\s+({NAME}) = (.*)$")
 _LABEL = re.compile(r'^("[^"]+"|[-\w.$]+):')
 _METADATA = re.compile(r", ![\w.]+ !\d+|, !\w+ !\{\}")
-_TYPE = re.compile(rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|half|bfloat|float|double|void|{NAME})")
-_SIZES = {"half": 2, "bfloat": 2, "float": 4, "double": 8}
+_FLOAT = "|".join(LLVM_FLOATS)
+_TYPE = re.compile(rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|{_FLOAT}|void|{NAME})")
 BINARY = frozenset((
     "add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "shl", "lshr", "ashr", "and", "or",
     "xor", "fadd", "fsub", "fmul", "fdiv", "frem",
@@ -324,8 +326,8 @@ def size_of(kind: str) -> int:
         return 8
     if re.fullmatch(r"i\d+", kind):
         return (int(kind[1:]) + 7) // 8
-    if kind in _SIZES:
-        return _SIZES[kind]
+    if kind in LLVM_FLOATS:
+        return LLVM_FLOATS[kind]
     match = re.fullmatch(r"[<\[](\d+) x (.*)[>\]]", kind)
     if not match:
         raise Unsupported(f"memory of type {kind}")

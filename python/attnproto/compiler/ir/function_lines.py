@@ -6,21 +6,37 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
+
 NAME = r'%(?:"[^"]+"|[-\w.$]+)'
 _DEFINED = re.compile(rf"^  ({NAME}) = (.*)$")
 _LABEL = re.compile(r'^("[^"]+"|[-\w.$]+):')
 _TARGETS = re.compile(rf"label ({NAME})")
 # Size and index of the last step of an address, and what it starts from.
 GEP = re.compile(
-    r"getelementptr ((?:\w+ )*?)(i8|i16|i32|i64|half|bfloat|float|<\d+ x \w+>|ptr addrspace\(\d\)"
+    rf"getelementptr ((?:\w+ )*?)(i8|i16|i32|i64|{ANY_LLVM}|<\d+ x \w+>|ptr addrspace\(\d\)"
     r"|ptr), ptr(?: addrspace\(\d\))? ([%@][^,]+), i(?:32|64) (\S+)$"
 )
-# What may write memory.
-WRITES = re.compile(
-    r"^  (?:%\S+ = )?(?:store |atomicrmw|cmpxchg|fence|(?:tail )?call (?!.*(?:memory\(none\)|"
-    r"@attn_matrix_|@llvm\.(?:lifetime|fma|exp|max|min|nvvm\.(?:ex2|shfl|vote|read)))))"
+# Instructions that leave memory as it is. A load that is volatile or atomic is not among them.
+_READING = frozenset((
+    "add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "shl", "lshr", "ashr", "and", "or", "xor",
+    "fadd", "fsub", "fmul", "fdiv", "frem", "fneg", "freeze", "icmp", "fcmp", "select", "phi",
+    "zext", "sext", "trunc", "fpext", "fptrunc", "sitofp", "uitofp", "fptosi", "fptoui", "bitcast",
+    "ptrtoint", "inttoptr", "addrspacecast", "getelementptr", "alloca", "load", "extractelement",
+    "insertelement", "shufflevector", "extractvalue", "insertvalue", "br", "switch", "ret",
+    "unreachable",
+))  # fmt: skip
+# A line without an instruction: a label, a comment, a case of a switch and what ends it.
+_NO_CODE = re.compile(r'^\s*(?:;.*|\]|i\d+ -?\d+, label %.*)?$|^(?:"[^"]+"|[-\w.$]+):')
+_CODE = re.compile(rf"^ +(?:{NAME} = )?(\w+)(?: (volatile|atomic)\b)?")
+_CALL = re.compile(rf"^ +(?:{NAME} = )?(?:(?:tail|musttail|notail) )?call (.*)$")
+_CALLEE = re.compile(r'@(?:"[^"]*"|[-\w.$]+)(?=\()')
+# Functions that write nothing which code could read back.
+_QUIET = re.compile(
+    r"@(?:attn_matrix_multiply_accumulate_\w+|llvm\.(?:lifetime\.(?:start|end)|fma|fmuladd|exp2?|exp10"
+    r"|maxnum|minnum|maximum|minimum|experimental\.noalias\.scope\.decl"
+    r"|nvvm\.(?:ex2|shfl|vote|read))(?:\.[\w.]+)?)$"
 )
-_SIZES = {"i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 
 
 @dataclass
@@ -121,8 +137,20 @@ def size_of(kind: str) -> int:
     """Bytes of a scalar, a vector or a pointer."""
     vector = re.fullmatch(r"<(\d+) x (\w+)>", kind)
     if vector:
-        return int(vector[1]) * _SIZES[vector[2]]
-    return _SIZES.get(kind, 8)
+        return int(vector[1]) * LLVM_SCALARS[vector[2]]
+    return LLVM_SCALARS.get(kind, 8)
+
+
+def may_write(line: str) -> bool:
+    """Whether a line of a function may write memory: all that is not known to leave it alone."""
+    if _NO_CODE.match(line):
+        return False
+    call = _CALL.match(line)
+    if call:
+        callee = _CALLEE.search(call[1])
+        return "memory(none)" not in line and not (callee and _QUIET.match(callee[0]))
+    code = _CODE.match(line)
+    return not code or code[1] not in _READING or code[2] is not None
 
 
 def split_functions(text: str) -> Iterator[tuple[int, int]]:

@@ -183,9 +183,9 @@ def free_marks(module: Module) -> None:
     module.other = [declared if _MARK in line else line for line in module.other]
 
 
-def parameter_bytes(module: Module, number: int) -> list[int]:
-    """Sizes behind the parameters of the ``number``-th kernel (entry.py wrote them)."""
-    line = module.globals[f"@attn_bytes_{number}"]
+def parameter_numbers(module: Module, what: str, number: int) -> list[int]:
+    """Bytes or elements behind the ``number``-th kernel's parameters, as entry_points.py wrote."""
+    line = module.globals[f"@attn_{what}_{number}"]
     if "zeroinitializer" in line:
         count = int(re.search(r"\[(\d+) x i32\]", line).group(1))
         return [0] * count

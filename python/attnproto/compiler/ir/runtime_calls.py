@@ -1,6 +1,90 @@
-"""Symbols that compiled code and the engine share."""
+"""Symbols that compiled code and the engine share, and what passes may take for granted of them.
+
+The engine's functions (cpp/cpu/runtime.cpp) are declared by the headers that kernels are compiled
+with. A pass asks here what one does; it keeps no list of its own. A name that is not in the table
+is a function of which nothing is known.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+ANY_MEMORY, ENGINE_MEMORY = 4, 0  # address spaces: all that a lane reaches, the engine's own
+
+
+@dataclass(frozen=True)
+class RuntimeCall:
+    """One of the engine's functions, by its name without the type it is for.
+
+    Attributes:
+        name: ``reduce`` of ``@attn_reduce_f32``.
+        result: whether the lanes that take part get one result (``uniform``), each its own
+            (``varying``), or that depends on the lane they name last (``source``) or on any
+            operand (``operands``).
+        typed: whether the type of its operand is part of its symbol.
+        convergent: lanes meet there, so that it needs a place in the order of meetings.
+        touches: address spaces whose memory it may read, write or order; none: it is pure, and
+            equal calls in one place are one.
+        counted: the metric that a call adds to.
+    """
+
+    name: str
+    result: Literal["uniform", "varying", "source", "operands"]
+    typed: bool = False
+    convergent: bool = False
+    touches: frozenset[int] = frozenset()
+    counted: str = ""
+
+    @property
+    def pure(self) -> bool:
+        """Whether it leaves memory alone and does not order it."""
+        return not self.touches
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression for its symbol."""
+        return f"attn_{self.name}" + (r"_[fiu]\d+" if self.typed else "")
+
+
+_ANY, _OWN = frozenset((ANY_MEMORY,)), frozenset((ENGINE_MEMORY,))
+_TABLE = (
+    RuntimeCall("reduce", "uniform", typed=True, convergent=True, counted="reductions"),
+    RuntimeCall("prefix", "varying", typed=True, convergent=True, counted="reductions"),
+    RuntimeCall("shuffle", "source", typed=True, convergent=True, counted="shuffles"),
+    RuntimeCall("broadcast_first", "uniform", typed=True, convergent=True, counted="shuffles"),
+    RuntimeCall("ballot", "uniform", convergent=True, counted="votes"),
+    RuntimeCall(
+        "simdgroup_barrier", "uniform", convergent=True, touches=_ANY, counted="simdgroup_barriers"
+    ),
+    RuntimeCall(
+        "threadgroup_barrier", "uniform", convergent=True, touches=_ANY,
+        counted="threadgroup_barriers",
+    ),
+    RuntimeCall("matrix_batch", "operands", convergent=True, touches=_OWN),
+    RuntimeCall("matrix_slots", "varying"),
+    RuntimeCall("lane_index", "varying"),
+    RuntimeCall("threadgroup_memory", "uniform"),
+)  # fmt: skip
+CALLS = {one.name: one for one in _TABLE}
+_TYPE = re.compile(r"_[fiu]\d+$")
+
+
+def runtime_call(callee: str) -> RuntimeCall | None:
+    """What is known of ``@attn_reduce_f32`` and its like; None of any other function."""
+    if not callee.startswith("@attn_"):
+        return None
+    name = callee[len("@attn_") :]
+    bare = _TYPE.sub("", name)
+    found = CALLS.get(bare)
+    return found if found and found.typed == (bare != name) else None
+
+
+def calls(which: Callable[[RuntimeCall], object]) -> str:
+    """A regular expression for the symbols, without sigil, of those that ``which`` holds of."""
+    return "|".join(one.pattern for one in _TABLE if which(one))
 
 
 def entry_name(number: int) -> str:

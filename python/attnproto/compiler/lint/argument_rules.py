@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnproto.compiler.frontend.lexer import Token, angle_close, close_of
-from attnproto.compiler.frontend.outline import Function, Outline, without_template
+from attnproto.compiler.frontend.outline import Function, Outline, Parameter, without_template
 from attnproto.compiler.frontend.rewrite_code import SPACES
 
 from .language_rules import Lint, error, kernels, rule, warning
@@ -31,7 +31,7 @@ _INDICES = (
     "quadgroup_index_in_threadgroup", *_OF_SIMDGROUP,
 )  # fmt: skip
 _WHOLE = {"uint": "uint", "ushort": "ushort", "uint32_t": "uint", "uint16_t": "ushort"}
-_STATEMENT_ENDS = (";", "{", "}", ")", "else")
+_STATEMENT_ENDS = (";", "{", "}", "else")  # what follows a ")" may be an operand of a cast
 
 
 @rule
@@ -157,6 +157,10 @@ def _holds_size(text: Outline, named: set[str], tokens: list[Token]) -> Token | 
 def indices(text: Outline) -> Iterator[Lint]:
     """No two arguments share an index, save those of which constants choose one."""
     for kernel in kernels(text):
+        buffers = [p for p in kernel.parameters if _is_unnumbered_buffer(p)]
+        if len(buffers) > _LAST_BUFFER + 1:
+            message = f"found {len(buffers)} buffers, needs at most {_LAST_BUFFER + 1}"
+            yield error(buffers[_LAST_BUFFER + 1].tokens[-1], "buffer-index", message)
         for kind in ("buffer", "threadgroup", "texture", "sampler"):
             given = {}
             for parameter in kernel.parameters:
@@ -171,6 +175,12 @@ def indices(text: Outline) -> Iterator[Lint]:
                 if kind == "buffer" and index.isdigit() and int(index) > _LAST_BUFFER:
                     message = f"found buffer({index}); {_LAST_BUFFER} is the last"
                     yield error(at, "buffer-index", message)
+
+
+def _is_unnumbered_buffer(parameter: Parameter) -> bool:
+    return not parameter.attributes and bool(
+        {"device", "constant"} & {t.text for t in parameter.tokens}
+    )
 
 
 @rule

@@ -6,10 +6,11 @@ Source: Metal Shading Language Specification 3.1: 1.5.4 (restrictions), 2.13 and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from attnproto.compiler.frontend.lexer import Token, angle_close, close_of, is_attribute
+from attnproto.compiler.frontend.numbers import whole_number
 from attnproto.compiler.frontend.outline import Function, Outline, Variable
 from attnproto.compiler.frontend.rewrite_code import SCALARS, SPACES
 
@@ -168,9 +169,12 @@ def kernel_functions(text: Outline) -> Iterator[Lint]:
             message = f"found a second kernel {kernel.name.text}; kernels cannot be overloaded"
             yield error(kernel.name, "kernel-overload", message)
         seen.add(kernel.name.text)
-    names = {k.name.text for k in found}
+    # Of one name and several functions, a call is of the others.
+    others = {f.name.text for f in text.functions if not f.is_kernel}
+    names = {k.name.text for k in found} - others
+    classes = {c.name.text for c in text.classes}
     for function in text.functions:
-        for at in calls(function.body or [], names):
+        for at in calls(function.body or [], names, classes):
             message = f"found a call of kernel {at.text}; move its code into a function"
             yield error(at, "kernel-call", message)
     for function in text.functions:
@@ -178,10 +182,11 @@ def kernel_functions(text: Outline) -> Iterator[Lint]:
             yield error(function.name, "main", "found a function called main; rename it")
 
 
-def calls(body: list[Token], names: set[str]) -> Iterator[Token]:
-    """Where a body calls one of some functions."""
+def calls(body: list[Token], names: set[str], classes: Iterable[str] = ()) -> Iterator[Token]:
+    """Where a body calls one of some functions, methods of the classes left out."""
     for i, token in enumerate(body):
-        if token.text not in names or (i and body[i - 1].text in (".", "->")):
+        of_class = i > 1 and body[i - 1] == "::" and body[i - 2].text in (">", *classes)
+        if token.text not in names or of_class or (i and body[i - 1].text in (".", "->")):
             continue
         after = i + 1
         if body[after : after + 1] == ["<"]:
@@ -211,32 +216,37 @@ def _is_member(variable: Variable) -> bool:
 
 @rule
 def threadgroup_variables(text: Outline) -> Iterator[Lint]:
-    """They stand in a kernel's body and start with nothing (MSL 3.1, 4.4)."""
+    """They stand in a kernel's body (MSL 3.1, 4.4); the compiler takes braces of an array."""
     for function in text.functions:
-        for name, initialised in _threadgroup_variables(function.body or []):
+        for name, initialised, is_array in _threadgroup_variables(function.body or []):
             if not function.is_kernel:
                 message = (
                     f"found threadgroup variable {name.text} outside a kernel; declare it in the "
                     "kernel and pass a threadgroup pointer"
                 )
                 yield error(name, "threadgroup-variable", message)
-            if initialised:
+            if initialised and not is_array:
                 message = f"found a value for threadgroup variable {name.text}; assign it later"
                 yield error(name, "threadgroup-initialiser", message)
 
 
-def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool]]:
+def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, bool]]:
+    """Name, whether it has a value, and whether that is an array's."""
     for i, token in enumerate(body):
         if token != "threadgroup" or (i and body[i - 1].text not in (";", "{", "}", ")", "static")):
             continue
         end = next((j for j in range(i, len(body)) if body[j] == ";"), len(body))
         declared = body[i + 1 : end]
+        if declared[:1] in (["__attribute__"], ["alignas"]):
+            declared = declared[close_of(declared, 1) + 1 :]
         until = next(
             (j for j, w in enumerate(declared) if w.text in ("=", "[", "{")), len(declared)
         )
         if any(w.text in ("*", "&", "(") for w in declared[:until]):
             continue
-        yield declared[until - 1], any(w.text in ("=", "{") for w in declared[until:])
+        initialised = any(w.text in ("=", "{") for w in declared[until:])
+        is_array = declared[until : until + 1] == ["["] and "{" in declared
+        yield declared[until - 1], initialised, is_array
 
 
 @rule
@@ -254,8 +264,9 @@ def function_constants(text: Outline) -> Iterator[Lint]:
         if "=" in tokens:
             message = f"found a value for function constant {name}; the host gives it"
             yield error(variable.name, "function-constant", message)
-        if given[2].kind == "number" and int(given[2].text, 0) > 65535:
-            message = f"found function constant {name} numbered {given[2].text}; 65535 is the last"
+        index = whole_number(given[2:-1])
+        if index is not None and index > 65535:
+            message = f"found function constant {name} numbered {index}; 65535 is the last"
             yield error(variable.name, "function-constant", message)
 
 

@@ -15,19 +15,20 @@ from pathlib import Path
 from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.lexer import RewriteError, tokenize
 from attnproto.compiler.frontend.outline import Outline, outline
-from attnproto.compiler.frontend.program import translated
+from attnproto.compiler.frontend.program import compiled
 from attnproto.compiler.ir import debug_lines
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import entry_name
+from attnproto.compiler.ir.symbols import identifiers, offered, spoken
 from attnproto.compiler.target import host_target
 from attnproto.errors import KernelCompileError
 
-from . import argument_rules  # noqa: F401 - its rules register themselves
+from . import argument_rules, library_rules  # noqa: F401 - their rules register themselves
 from .language_rules import ERROR, RULES, WARNING, Lint
 
 __all__ = ["Lint", "lint"]
 
-_PLACE = re.compile(r"(?:; )?line (\d+): ")
+_PLACE = re.compile(r"(?:; )?(?:in ([^;:]+), )?line (\d+): ")
 # A text may hold templates only; clang then has one kernel to compile.
 _NO_KERNEL = "\nkernel void attn_lint() {}\n"
 
@@ -58,7 +59,10 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         return tuple(_compile_errors(error))
     except RewriteError as error:
         return (Lint(error.line, "compile", ERROR, str(error)),)
-    found = {_placed(one) for check in RULES for one in check(declared)}
+    try:
+        found = {_placed(one) for check in RULES for one in check(declared)}
+    except RewriteError as error:
+        return (Lint(error.line, "compile", ERROR, str(error)),)
     known = {(one.file, one.line) for one in found if one.severity == ERROR}
     try:
         found |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
@@ -67,7 +71,7 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         found |= {
             one
             for one in _compile_errors(error)
-            if ("", one.line) not in known and (one.line or not known)
+            if (one.file, one.line) not in known and (one.line or not known)
         }
     return tuple(sorted(found, key=lambda one: (one.file, one.line, one.rule)))
 
@@ -84,16 +88,16 @@ def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
     head, *rest = _PLACE.split(str(error).removeprefix("[msl] "))
     if not rest:
         yield Lint(0, "compile", ERROR, head)
-    for line, message in zip(rest[::2], rest[1::2], strict=True):
-        yield Lint(int(line), "compile", ERROR, message)
+    for file, line, message in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        yield Lint(int(line), "compile", ERROR, message, file or "")
 
 
 def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:
-    rewritten, whole = translated(text)
-    ir_text, narrowings = clang.to_ir_warning(whole, host_target())
+    rewritten, (ir_text, narrowings) = compiled(text, clang.to_ir_warning, host_target())
     module = ir.split(ir_text)
     yield from _initialisers(module, declared)
     yield from _recursion(module, declared, len(rewritten.instances))
+    yield from _undefined(module, declared, {*rewritten.declared}, len(rewritten.instances))
     for file, line in narrowings:
         message = "found a float that becomes a bfloat by itself; write bfloat(...)"
         yield Lint(line, "bfloat-conversion", ERROR, message, file)
@@ -105,10 +109,30 @@ def _initialisers(module: ir.Module, declared: Outline) -> Iterator[Lint]:
     for symbol, body in module.functions.items():
         if "__cxx_global_var_init" not in symbol:
             continue
-        for name in {n for s in ir.symbols(body) for n in _names(s)} & variables.keys():
+        for name in {n for s in ir.symbols(body) for n in identifiers(s)} & variables.keys():
             at = variables[name]
             message = f"found {name} with a value that is no constant; compute it in the kernel"
             yield Lint(at.line, "constant-initialiser", ERROR, message, at.file)
+
+
+def _undefined(
+    module: ir.Module, declared: Outline, linked: set[str], kernels: int
+) -> Iterator[Lint]:
+    """A function that a kernel calls, and that neither this text nor a linked one has."""
+    reached = set().union(*(ir.reachable(module, f"@{entry_name(n)}") for n in range(kernels)))
+    for symbol in sorted(s for line in module.other for s in _called(line) if s in reached):
+        plain = symbol.strip('@"')
+        name = spoken(symbol)
+        ours = plain.startswith("llvm.") or "attn_" in plain or plain in offered()
+        if ours or (name in linked and plain.startswith("_Z")):
+            continue
+        at = next((f.name for f in declared.functions if f.name.text == name), None)
+        message = f"found {name}, which is called and only declared; define it"
+        yield Lint(at.line if at else 0, "undefined", ERROR, message, at.file if at else "")
+
+
+def _called(line: str) -> list[str]:
+    return ir.symbols(line)[:1] if line.startswith("declare ") else []
 
 
 def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[Lint]:
@@ -130,7 +154,7 @@ def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[L
         else:
             break
     for cycle in cycles:
-        at = next((bodies[n] for s in cycle for n in reversed(_names(s)) if n in bodies), None)
+        at = next((bodies[n] for s in cycle for n in reversed(identifiers(s)) if n in bodies), None)
         if at is None:
             continue
         if reached & set(cycle):
@@ -139,19 +163,3 @@ def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[L
         else:
             message = f"found recursion in {at.text}, which no kernel calls; use a loop"
             yield Lint(at.line, "recursion", ERROR, message, at.file)
-
-
-def _names(symbol: str) -> list[str]:
-    """The identifiers of a mangled name (Itanium C++ ABI: each after its length)."""
-    names: list[str] = []
-    plain = symbol.strip('@"')
-    i = 0
-    while i < len(plain):
-        digits = re.match(r"\d+", plain[i:])
-        if digits and plain.startswith("_Z"):
-            begin = i + len(digits[0])
-            names.append(plain[begin : begin + int(digits[0])])
-            i = begin + int(digits[0])
-        else:
-            i += 1
-    return names or [plain]

@@ -14,9 +14,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from attnproto import _core
+from attnproto.compiler.ir.runtime_calls import calls
+
 FUNCTION = "@attn_matrix_multiply_accumulate_"
-# The engine has more slots (cpp/cpu/fiber.h); fewer at a time stay in the L1 cache.
-MAX_SLOTS = 192
+MAX_SLOTS = _core.MATRIX_SLOTS
 OPERAND_SLOTS = 72
 ACCUMULATOR_SLOTS = MAX_SLOTS - OPERAND_SLOTS
 ZERO = 0xFFFF  # an addend that is all zero takes no slot
@@ -32,8 +34,11 @@ _EXTRACT = re.compile(
     r"|extractvalue (?:\{ float, float \}|%struct\.attn_pair(?:\.\d+)*) (%[^,]+), ([01]))"
 )
 _TERMINATOR = re.compile(r"^  (?:br|ret|switch|unreachable|indirectbr)\b")
-_PURE_CALL = re.compile(r"call [^@]*@(?:attn_(?:reduce|prefix|shuffle|broadcast|ballot|lane)"
-                        r"|llvm\.(?!mem|lifetime|assume))")  # fmt: skip
+_ADDRESSES = ("threadgroup_memory", "matrix_slots")  # pure, but kept in order with what uses them
+_PURE_CALL = re.compile(
+    rf"call [^@]*@(?:(?:{calls(lambda c: c.pure and c.name not in _ADDRESSES)})\("
+    r"|llvm\.(?!mem|lifetime|assume))"
+)
 _LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
 _NUMBERED = re.compile(r"%(\d+)\b")
 _ZEROS = ("0.000000e+00", "zeroinitializer")

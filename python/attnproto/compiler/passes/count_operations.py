@@ -3,7 +3,7 @@
 The optimised IR is cut into segments: a block, or what is left of one after a call. Each
 says when it is run, and where each access goes; what it holds is written beside it, once.
 A count is therefore dynamic (loops count as often as they run) and exact. The engine's part
-is cpp/cpu/counting.h, which has the layout of what is written here.
+is cpp/cpu/counting.h.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.compiler.ir.runtime_calls import CALLS, calls
+from attnproto.compiler.ir.structs import struct, table
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
 from .number_rendezvous import loop_nest, successors
 
-_BYTES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "bfloat": 2, "i32": 4, "float": 4, "i64": 8}
 _SPACES = {"1": "device", "2": "constant", "3": "threadgroup"}
 _ELEMENT_TYPES = r"(?P<type><(?P<width>\d+) x (?P<element>\w+)>|\w+)"
 _ADDRESS = r"ptr addrspace\((?P<space>\d)\) (?P<address>[%@][\w.$\"-]+)"
@@ -29,11 +32,11 @@ _ACCESSES = {
 }
 _OPERATIONS = (
     ("float_operations", re.compile(
-        r"= (?:fadd|fsub|fmul|fdiv|fneg)(?: \w+)*? (?:<(\d+) x \w+>|float|half|bfloat) "
+        rf"= (?:fadd|fsub|fmul|fdiv|fneg)(?: \w+)*? (?:<(\d+) x \w+>|{ANY_LLVM}) "
         r"|= (?:tail )?call [^@]*@llvm\.(?:maxnum|minnum|fma|fmuladd|maximum|minimum)\."
         r"(?:v(\d+))?")),
     ("conversions", re.compile(
-        r"= (?:fpext|fptrunc)(?: \w+)*? (?:<(\d+) x \w+>|float|half|bfloat) ")),
+        rf"= (?:fpext|fptrunc)(?: \w+)*? (?:<(\d+) x \w+>|{ANY_LLVM}) ")),
     ("integer_operations", re.compile(
         r"= (?:add|sub|mul|shl|lshr|ashr|and|or|xor|[us]div|[us]rem|icmp \w+)(?: \w+)*? "
         r"(?:<(\d+) x i\d+>|i\d+) "
@@ -41,14 +44,13 @@ _OPERATIONS = (
         r"(?:v(\d+))?")),
 )  # fmt: skip
 _CALLS = {
-    "shuffles": r"attn_(?:shuffle|broadcast)_",
-    "reductions": r"attn_(?:reduce|prefix)_",
-    "votes": r"attn_ballot\(",
+    **{
+        metric: rf"(?:{calls(lambda c, metric=metric: c.counted == metric)})\("
+        for metric in dict.fromkeys(c.counted for c in CALLS.values() if c.counted)
+    },
     "exponentials": r"(?:llvm\.exp2?\.|exp2?f?\()",
     "transcendentals": r"(?:llvm\.(?:log|sin|cos|tan|pow|sqrt|exp10)|a?(?:sin|cos|tan)h?f?\("
     r"|(?:log|pow|exp10|erf)\w*\()",
-    "threadgroup_barriers": r"attn_threadgroup_barrier\(",
-    "simdgroup_barriers": r"attn_simdgroup_barrier\(",
 }
 _CALLED = {name: re.compile(rf"call [^@]*@{pattern}") for name, pattern in _CALLS.items()}
 _MATRIX = re.compile(r"call [^@]*@attn_matrix_multiply_accumulate_(\w+?)_(\w+)\(")
@@ -179,7 +181,7 @@ class _Instrumenter:
             element, width = "i32", None
             if kind != "atomic":
                 element, width = match["element"] or match["type"], match["width"]
-            nbytes = _BYTES.get(element, 8) * int(width or 1)
+            nbytes = LLVM_SCALARS.get(element, 8) * int(width or 1)
             self._touch(match["space"], match["address"], kind, nbytes, width is not None)
             return
 
@@ -253,29 +255,27 @@ def instrument(text: str) -> str:
 
 
 def _tables(made: _Instrumenter, description: str) -> list[str]:
-    """CountedKernel and what it points at (counting.h)."""
+    """The engine's CountedKernel, and what it points at."""
     raw = description.encode() + b"\0"
     escaped = "".join(chr(b) if 32 <= b < 127 and b not in (34, 92) else f"\\{b:02X}" for b in raw)
     segments, accesses = [], []
     for segment in made.segments:
-        segments.append(_numbers((segment.order, len(accesses), len(segment.accesses))))
+        bounds = {"first_access": len(accesses), "accesses": len(segment.accesses)}
+        segments.append(struct(_core.COUNTED_SEGMENT, order=segment.order, **bounds))
         for space, kind, nbytes in segment.accesses:
-            accesses.append(_numbers((space == "device", kind == "store", nbytes)))
+            flags = {"device": int(space == "device"), "store": int(kind == "store")}
+            accesses.append(struct(_core.COUNTED_ACCESS, **flags, bytes=nbytes))
+    counted = struct(
+        _core.COUNTED_KERNEL, description="@attn.described",
+        segments="@attn.segments", accesses="@attn.accesses",
+        segment_count=len(segments), access_count=len(accesses),
+    )  # fmt: skip
     return [
         f'@attn.described = private constant [{len(raw)} x i8] c"{escaped}"',
-        _table("@attn.segments", 3, segments),
-        _table("@attn.accesses", 3, accesses),
-        "@attn.counted = private constant {ptr, ptr, ptr, i32, i32} {ptr @attn.described, "
-        f"ptr @attn.segments, ptr @attn.accesses, i32 {len(segments)}, i32 {len(accesses)}}}",
+        table("@attn.segments", segments),
+        table("@attn.accesses", accesses),
+        f"@attn.counted = private constant {' '.join(counted)}",
         "declare void @attn_count_segment(ptr, i32) nounwind willreturn",
         "declare void @attn_count_access(i64) nounwind willreturn "
         "memory(inaccessiblemem: readwrite)",
     ]
-
-
-def _numbers(values: tuple[int, ...]) -> str:
-    return f"[{len(values)} x i32] [{', '.join(f'i32 {int(v)}' for v in values)}]"
-
-
-def _table(name: str, width: int, rows: list[str]) -> str:
-    return f"{name} = private constant [{len(rows)} x [{width} x i32]] [{', '.join(rows)}]"

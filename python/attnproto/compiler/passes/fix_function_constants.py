@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from attnproto.compiler.interface import FunctionConstant
 from attnproto.compiler.ir.module import _SYMBOL, Module
@@ -46,8 +47,8 @@ def _literal(constant: FunctionConstant, value: bool | int | float) -> str:
 
 def fix_constants(
     module: Module,
-    constants: dict[str, FunctionConstant],
-    values: dict[str, bool | int | float],
+    constants: Mapping[str, FunctionConstant],
+    values: Mapping[str, bool | int | float],
 ) -> None:
     """Give every function constant that the module uses its value.
 

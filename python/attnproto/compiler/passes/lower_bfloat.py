@@ -27,10 +27,11 @@ _COMPUTE = re.compile(
     rf"(?P<values>{VALUE}(?:, {VALUE})?)"
 )
 _CALL = re.compile(
-    rf"{_NAME}(?:tail )?call {_FLAGS}{_KIND} @llvm\.(?P<op>\w+)\.(?P<lanes>v\d+)?bf16"
+    rf"{_NAME}(?:tail )?call {_FLAGS}(?:noundef )?{_KIND} @llvm\.(?P<op>\w+)\.(?P<lanes>v\d+)?bf16"
     r"\((?P<values>.*?)\)"
 )
 _TYPE = re.compile(r"(?<![\w.$@%-])bfloat(?![\w.$-])")
+_STRING = re.compile(r'^@\S+ = .*\] c"')  # a line of the text, say, which may name the type
 _CONSTANT = re.compile(r"\b0xR([0-9A-Fa-f]{4})\b")
 # Lines that widen %x, and that round %x, to %result.
 _WIDENING = """\
@@ -67,6 +68,8 @@ def lower(text: str) -> str:
 
 
 def _as_integers(line: str) -> str:
+    if _STRING.match(line):
+        return line
     line = _TYPE.sub("i16", line)
     return _CONSTANT.sub(lambda match: str(int(match[1], 16)), line)
 
@@ -92,8 +95,12 @@ class _Writer:
                 return write(match, match["name"], match["kind"], _like(match["kind"], "float"))
         return [line]
 
-    def _widen(self, match: re.Match, name: str, kind: str, _: str) -> list[str]:
-        return self._inline(_WIDENING, kind, match["value"], name)
+    def _widen(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
+        if match["to"] == wide:
+            return self._inline(_WIDENING, kind, match["value"], name)
+        own = self._fresh()
+        lines = self._inline(_WIDENING, kind, match["value"], own)
+        return [*lines, f"  {name} = fpext {wide} {own} to {match['to']}"]
 
     def _round(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
         if match["op"] == "fptrunc" and match["source"] == wide:

@@ -17,10 +17,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_PLACE = re.compile(
-    r"(?P<call>@attn_(?:(?:reduce|prefix)_[fiu]\d+|shuffle_u\d+|broadcast_first_u\d+|ballot"
-    r"|simdgroup_barrier|threadgroup_barrier|matrix_batch)\()(?P<empty>\)?)"
-)
+from attnproto.compiler.ir.runtime_calls import calls
+
+_PLACE = re.compile(rf"(?P<call>@(?:{calls(lambda c: c.convergent)})\()(?P<empty>\)?)")
 _LABEL = re.compile(r'^(?P<name>"[^"]+"|[-\w.$]+):')
 _TARGET = re.compile(r'label %("[^"]+"|[-\w.$]+)')
 _TERMINATOR = re.compile(r"^  (?:br|ret|switch|unreachable|indirectbr)\b")

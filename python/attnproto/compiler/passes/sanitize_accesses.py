@@ -14,17 +14,26 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
+from attnproto.compiler.ir.runtime_calls import calls
+from attnproto.compiler.ir.structs import struct, table
 from attnproto.compiler.target import Target
+from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
-# As in cpp/cpu/validation.h.
-_READ, _WRITE, _ATOMIC, _THREADGROUP_BARRIER, _SIMDGROUP_BARRIER = 1, 2, 4, 8, 16
-_SITE_BYTES = 32
+from .define_arithmetic import BAD_DIVISION, CHECK_DEPTH
+
+_READ, _WRITE = _core.SITE_READ, _core.SITE_WRITE
+_BARRIERS = {
+    "threadgroup": _core.SITE_THREADGROUP_BARRIER,
+    "simdgroup": _core.SITE_SIMDGROUP_BARRIER,
+}
+_LOCAL_SPACE = "0"
 _SHOWN = 100  # characters of a line
 
 _NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_POINTER = rf"ptr addrspace\((?P<space>[1-4])\) (?P<pointer>{_NAME})"
+_POINTER = rf"ptr addrspace\((?P<space>[1-4])\) (?P<pointer>{_NAME}|null)"
 _LOAD = re.compile(
     rf"^  {_NAME} = load (?P<atomic>atomic )?(?:volatile )?(?P<type>.+?), {_POINTER}(?=,| )"
 )
@@ -39,15 +48,25 @@ _ALIGN = re.compile(r", align (\d+)")
 _OFFSET = re.compile(
     rf"^  (?P<name>{_NAME}) = getelementptr .*?, ptr addrspace\(2\) (?P<base>{_NAME}|@[-\w.$]+),"
 )
+_LOCAL = re.compile(rf"^  (?P<name>{_NAME}) = alloca (?P<type>[^,]+), align")
+_MOVED = re.compile(
+    rf"^  (?P<name>{_NAME}) = (?:getelementptr .*?, ptr|addrspacecast ptr) (?P<base>{_NAME})[, ]"
+)
+_LOCAL_ACCESS = re.compile(
+    rf"^  (?:{_NAME} = load (?:volatile )?(?P<loaded>[^,]+?)|store (?:volatile )?(?P<stored>.+)), "
+    rf"ptr(?: addrspace\(4\))? (?P<pointer>{_NAME})(?=,| |$)"
+)
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
 _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
+# A lane reads what another one may not be there to give.
+_FROM_LANE = re.compile(rf"@(?:{calls(lambda c: c.result == 'source')})\(")
+_BAD_DIVISION = re.compile(rf"call void {BAD_DIVISION}\(i1 (?:noundef )?([^)]+)\)")
 _VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
-_TYPE = re.compile(r"(?:ptr addrspace\(\d\)|<[^>]*>|%[-\w.$]+|\w+)")
-_SCALARS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "ptr": 8}
+_TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
 
 _ARITHMETIC = re.compile(
     rf"^  (?P<result>{_NAME}) = (?:fadd|fsub|fmul|fdiv|frem) (?:\w+ )*?"
-    r"(?P<type><\d+ x \w+>|float|half|bfloat) (?P<operands>.*?)(?:, !.*)?$"
+    rf"(?P<type><\d+ x \w+>|{ANY_LLVM}) (?P<operands>.*?)(?:, !.*)?$"
 )
 _FUNCTION = re.compile(
     rf"^  (?P<result>{_NAME}) = (?:tail )?call (?:\w+ )*?(?P<type><\d+ x \w+>|float|half) "
@@ -77,7 +96,7 @@ class _Site:
     nbytes: int
     alignment: int
     kind: int
-    device: bool
+    space: str  # 3 threadgroup, 4 generic: any, 0 local; others are device memory
 
 
 @dataclass
@@ -92,10 +111,14 @@ class _Instrumenter:
     serial: int = 0
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
     bases: dict[str, str] = field(default_factory=dict)  # what a pointer was computed from
+    locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
 
     def function(self, body: list[str]) -> Iterator[str]:
         """The lines of a function, with what they ask the engine."""
-        self.bases = {m["name"]: m["base"] for m in map(_OFFSET.match, body) if m}
+        made = [m for line in body for m in (_OFFSET.match(line), _MOVED.match(line)) if m]
+        self.bases = {m["name"]: m["base"] for m in made}
+        found = [m for m in map(_LOCAL.match, body) if m]
+        self.locals = {m["name"]: self._bytes(m["type"]) for m in found}
         self.place = Place()
         for line in body:
             place = self.lines.place(line)
@@ -105,15 +128,30 @@ class _Instrumenter:
 
     def _instruction(self, line: str) -> Iterator[str]:
         match = _LOAD.match(line) or _STORE.match(line) or _UPDATE.match(line)
-        if match:
+        local = _LOCAL_ACCESS.match(line)
+        if local and self._root(local["pointer"]) in self.locals:
+            if local["pointer"] in self.bases:  # not the variable as a whole
+                yield from self._local(local)
+            yield line
+        elif match:
             yield from self._access(line, match)
         elif block := _BLOCK.search(line):
             yield from self._block(line, block["what"], block["arguments"])
         elif arrive := _ARRIVE.search(line):
-            kind = _THREADGROUP_BARRIER if arrive[1] == "threadgroup" else _SIMDGROUP_BARRIER
+            kind = _BARRIERS[arrive[1]]
             yield f"  call void @attn_arrive(i32 {arrive[2]}, ptr {self._site(kind)})"
-        elif "@attn_shuffle_" in line:
+        elif _FROM_LANE.search(line):
             yield f"  call void @attn_arrive(i32 0, ptr {self._site(0)})"
+            yield line
+        elif division := _BAD_DIVISION.search(line):
+            if division[1] != "false":
+                wide = self._fresh()
+                yield f"  {wide} = zext i1 {division[1]} to i32"
+                yield f"  call void @attn_judge_division(i32 {wide}, ptr {self._site(0)})"
+        elif f"call void {CHECK_DEPTH}()" in line:
+            yield f"  call void @attn_judge_depth(ptr {self._site(0)})"
+        elif "call void @llvm.trap()" in line:
+            yield f"  call void @attn_trapped(ptr {self._site(0)})"
             yield line
         elif "@attn_matrix_multiply_accumulate_" in line:
             yield f"  call void @attn_about_to_multiply(ptr {self._site(0)})"
@@ -125,10 +163,10 @@ class _Instrumenter:
             if self.nan:
                 yield from self._nan(line)
 
-    def _site(self, kind: int, nbytes: int = 0, alignment: int = 1, device: bool = False) -> str:
-        site = _Site(self.place, nbytes, alignment, kind, device)
+    def _site(self, kind: int, nbytes: int = 0, alignment: int = 1, space: str = "3") -> str:
+        site = _Site(self.place, nbytes, alignment, kind, space)
         number = self.sites.setdefault(site, len(self.sites))
-        return f"getelementptr (i8, ptr @attn.sites, i64 {number * _SITE_BYTES})"
+        return f"getelementptr (i8, ptr @attn.sites, i64 {number * _core.SITE_BYTES})"
 
     def _fresh(self) -> str:
         self.serial += 1
@@ -138,13 +176,13 @@ class _Instrumenter:
         stores, updates = match.re is _STORE, match.re is _UPDATE
         kind = _READ | _WRITE if updates else _WRITE if stores else _READ
         if updates or match["atomic"]:
-            kind |= _ATOMIC
+            kind |= _core.SITE_ATOMIC
         kind_of_value = _first_type(match["value"]) if stores else match["type"]
         nbytes = self._bytes(kind_of_value)
         aligned = _ALIGN.search(line, match.end())
         alignment = int(aligned[1]) if aligned else 1
         space, pointer = match["space"], match["pointer"]
-        site = self._site(kind, nbytes, alignment, space != "3")
+        site = self._site(kind, nbytes, alignment, space)
         table = self._table_of(pointer) if space == "2" else None
         if table:
             yield from self._check_table(table, pointer, site)
@@ -156,18 +194,37 @@ class _Instrumenter:
         at = match.start("pointer")
         yield line[:at] + address + line[match.end("pointer") :]
 
-    def _table_of(self, pointer: str) -> str | None:
+    def _root(self, pointer: str) -> str:
         while pointer in self.bases:
             pointer = self.bases[pointer]
-        return pointer if pointer in self.tables else None
+        return pointer
+
+    def _table_of(self, pointer: str) -> str | None:
+        root = self._root(pointer)
+        return root if root in self.tables else None
 
     def _check_table(self, table: str, pointer: str, site: str) -> Iterator[str]:
+        pointers = f"ptr addrspace(2) {pointer}", f"ptr addrspace(2) {table}"
+        yield from self._check_offset("constant", *pointers, self.tables[table], site)
+
+    def _local(self, match: re.Match) -> Iterator[str]:
+        """An access of a local array, which has no address that the engine could judge."""
+        pointer, root = match["pointer"], self._root(match["pointer"])
+        kind = match["loaded"] or _first_type(match["stored"])
+        reads = _READ if match["loaded"] else _WRITE
+        site = self._site(reads, self._bytes(kind), space=_LOCAL_SPACE)
+        space = match[0].rsplit("ptr", 1)[1].rsplit("%", 1)[0].strip()
+        typed = f"ptr {space} {pointer}" if space else f"ptr {pointer}"
+        yield from self._check_offset("local", typed, f"ptr {root}", self.locals[root], site)
+
+    def _check_offset(
+        self, what: str, pointer: str, whole: str, size: int, site: str
+    ) -> Iterator[str]:
         at, base, offset = self._fresh(), self._fresh(), self._fresh()
-        yield f"  {at} = ptrtoint ptr addrspace(2) {pointer} to i64"
-        yield f"  {base} = ptrtoint ptr addrspace(2) {table} to i64"
+        yield f"  {at} = ptrtoint {pointer} to i64"
+        yield f"  {base} = ptrtoint {whole} to i64"
         yield f"  {offset} = sub i64 {at}, {base}"
-        size = self.tables[table]
-        yield f"  call void @attn_check_constant(i64 {offset}, i64 {size}, ptr {site})"
+        yield f"  call void @attn_check_{what}(i64 {offset}, i64 {size}, ptr {site})"
 
     def _block(self, line: str, what: str, arguments: str) -> Iterator[str]:
         """A copy or a fill: of one of our own sizes, or as long as a register says."""
@@ -184,7 +241,7 @@ class _Instrumenter:
             alignment = int(aligned[1]) if aligned else 1
             space, address = match["space"], self._fresh()
             kind = _WRITE if position == 0 else _READ
-            site = self._site(kind, nbytes, alignment, space != "3")
+            site = self._site(kind, nbytes, alignment, space)
             typed = f"ptr addrspace({space})"
             yield (
                 f"  {address} = call {typed} @attn_access_range_{space}({typed} "
@@ -222,8 +279,8 @@ class _Instrumenter:
 
     def _bytes(self, kind: str) -> int:
         """What an access of a type touches: a vector of three is three elements."""
-        if kind in _SCALARS:
-            return _SCALARS[kind]
+        if kind in LLVM_SCALARS:
+            return LLVM_SCALARS[kind]
         if re.fullmatch(r"i\d+", kind):
             return (int(kind[1:]) + 7) // 8
         if kind.startswith("<"):
@@ -233,7 +290,7 @@ class _Instrumenter:
 
     def table(self) -> str:
         """The module's table of sites, and the lines' texts."""
-        shifts = {device: _granule(self.sites, device) for device in (False, True)}
+        shifts = _granules(self.sites)
         out, rows, texts = [], [], {}
         for number, site in enumerate(self.sites):
             source = self._source(site.place)
@@ -244,13 +301,12 @@ class _Instrumenter:
                     chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in raw
                 )
                 out.append(f'{texts[source]} = private constant [{len(raw)} x i8] c"{shown}"')
-            numbers = (
-                site.place.line, number, site.nbytes, site.alignment, site.kind,
-                shifts[site.device],
-            )  # fmt: skip
-            fields = ", ".join(f"i32 {n}" for n in numbers)
-            rows.append(f"{_ROW} {{ ptr {texts[source]}, {fields} }}")
-        out.append(f"@attn.sites = internal constant [{len(rows)} x {_ROW}] [{', '.join(rows)}]")
+            rows.append(struct(
+                _core.SITE, source=texts[source], line=site.place.line, index=number,
+                bytes=site.nbytes, alignment=site.alignment, kind=site.kind,
+                shift=shifts[site.space],
+            ))  # fmt: skip
+        out.append(table("@attn.sites", rows, "internal"))
         return "\n".join(out)
 
     def _source(self, place: Place) -> str:
@@ -260,12 +316,15 @@ class _Instrumenter:
         return "\n".join([shown, *map(str, place.callers)])
 
 
-_ROW = "{ ptr, i32, i32, i32, i32, i32, i32 }"
 _DECLARATIONS = [
     "declare void @attn_arrive(i32, ptr) nounwind",
     "declare void @attn_about_to_multiply(ptr) nounwind",
     "declare void @attn_made_nan(i32, ptr) nounwind",
+    "declare void @attn_judge_division(i32, ptr) nounwind",
+    "declare void @attn_judge_depth(ptr) nounwind",
+    "declare void @attn_trapped(ptr) nounwind",
     "declare void @attn_check_constant(i64, i64, ptr) nounwind",
+    "declare void @attn_check_local(i64, i64, ptr) nounwind",
     "declare ptr addrspace(3) @attn_threadgroup_array(i32, i32, i32, ptr) nounwind memory(none)",
     *(
         f"declare ptr addrspace({n}) @attn_access_{n}(ptr addrspace({n}), ptr) nounwind\n"
@@ -275,15 +334,28 @@ _DECLARATIONS = [
 ]
 
 
-def _granule(sites: dict[_Site, int], device: bool) -> int:
+def _granules(sites: dict[_Site, int]) -> dict[str, int]:
+    """By space, log2 of the unit that memory's history is kept for.
+
+    A generic pointer may be one to either memory, which then have one unit.
+    """
+    accesses = [site for site in sites if site.kind & (_READ | _WRITE)]
+    spaces = ("3", "124", _LOCAL_SPACE)
+    if any(site.space == "4" for site in accesses):
+        spaces = ("1234", _LOCAL_SPACE)
+    return {
+        space: _granule([site for site in accesses if site.space in together])
+        for together in spaces
+        for space in together
+    }
+
+
+def _granule(accesses: list[_Site]) -> int:
     """log2 of the largest unit, up to a word, that every access is a multiple of."""
     shift = 2
-    for site in sites:
-        if site.device == device and site.kind & (_READ | _WRITE):
-            while (shift and (site.nbytes | site.alignment) & ((1 << shift) - 1)) or (
-                shift and not site.nbytes
-            ):
-                shift -= 1
+    for site in accesses:
+        while shift and (not site.nbytes or (site.nbytes | site.alignment) & ((1 << shift) - 1)):
+            shift -= 1
     return shift
 
 

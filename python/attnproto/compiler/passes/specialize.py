@@ -5,49 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from attnproto import _core
-from attnproto.compiler.frontend.program import LibraryText, library_head, library_text
+from attnproto.compiler.frontend.program import LibraryText
+from attnproto.compiler.frontend.request import Private, Request, Values
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import entry_name
-from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
 from . import fix_function_constants
 
 
 def specialised(
-    text: str,
-    descriptor: _core.PipelineDescriptor,
-    target: Target,
-    symbol: Callable[[int], str] = entry_name,
-    *,
-    marked: bool = False,
+    request: Request, symbol: Callable[[int], str] = entry_name, *, marked: bool = False
 ) -> str:
     """Return the IR of a kernel and all it calls, before optimisation.
 
     Args:
-        text: MSL.
-        descriptor: kernel, constants and linked functions.
-        target: what it is compiled for.
+        request: kernel, constants and linked functions.
         symbol: name of the function to keep, from the kernel's number.
         marked: keep the marks that say where fragments are moved.
 
     Raises:
         KernelCompileError: a constant or a linked function is missing or does not fit.
     """
-    library = library_text(text, target)
-    number, _ = library.head.instance(descriptor.function)
-    entry = f"@{symbol(number)}"
-    roots = [entry, *(f"@{s}" for s in table_symbols(text, descriptor, target).values())]
+    library = request.library()
+    entry = f"@{symbol(request.number)}"
+    roots = [entry, *(f"@{s}" for s in request.table.values())]
     module = ir.cut(library.module, *roots)
-    fix_function_constants.fix_constants(
-        module, library.head.constants, library.head.values(descriptor.constants)
-    )
+    fix_function_constants.fix_constants(module, library.head.constants, request.values)
     parts = [module]
-    for other, function in descriptor.private_functions:
-        parts.append(_private(library_text(other, target), function, descriptor))
-    _check_all_found(parts, descriptor, [library, *_others(descriptor, target)])
+    libraries = [library]
+    for one in request.private:
+        libraries.append(request.private_library(one))
+        parts.append(_private(libraries[-1], one))
+    _check_all_found(parts, request, libraries)
     for part in parts:
         (ir.free_marks if marked else ir.drop_marks)(part)
     if len(parts) == 1:
@@ -56,20 +47,17 @@ def specialised(
     return ir.cut(whole, *roots).text()
 
 
-def present_parameters(text: str, descriptor: _core.PipelineDescriptor, target: Target) -> int:
+def present_parameters(request: Request) -> int:
     """Return a bit for each parameter of a kernel that its function constants do not remove."""
-    library = library_text(text, target)
-    _, instance = library.head.instance(descriptor.function)
-    values = library.head.values(descriptor.constants)
-    switches = [parameter.attributes.get("function_constant") for parameter in instance.parameters]
+    switches = [p.attributes.get("function_constant") for p in request.instance.parameters]
     return sum(
         1 << position
         for position, switch in enumerate(switches)
-        if switch is None or _holds(library, switch, values)
+        if switch is None or _holds(request.library(), switch, request.values)
     )
 
 
-def _holds(library: LibraryText, switch: str, values: dict[str, bool | int | float]) -> bool:
+def _holds(library: LibraryText, switch: str, values: Values) -> bool:
     """Whether a function constant is true, or a constant derived from some.
 
     A derived one is a function in the IR; with its constants fixed it is only a return.
@@ -89,56 +77,29 @@ def _holds(library: LibraryText, switch: str, values: dict[str, bool | int | flo
     return re.search(r"^\s+ret i1 true", llvm.optimise(module.text()), re.M) is not None
 
 
-def table_symbols(
-    text: str, descriptor: _core.PipelineDescriptor, target: Target
-) -> dict[str, str]:
-    """Return the symbols of the functions that tables of a pipeline may hold, by name.
-
-    Raises:
-        KernelCompileError: the text has no such visible function.
-    """
-    visible = library_head(text, target).visible
-    for name in descriptor.linked_functions:
-        if name not in visible:
-            raise KernelCompileError(
-                f"[msl.link] found no visible function '{name}' in the text, needs one marked "
-                f"[[visible]]; it has {', '.join(visible) or 'none'}"
-            )
-    return {name: visible[name][1:] for name in descriptor.linked_functions}
-
-
-def _others(descriptor: _core.PipelineDescriptor, target: Target) -> list[LibraryText]:
-    return [library_text(other, target) for other, _ in descriptor.private_functions]
-
-
-def _private(
-    library: LibraryText, function: str, descriptor: _core.PipelineDescriptor
-) -> ir.Module:
-    symbol = library.head.visible.get(function)
+def _private(library: LibraryText, one: Private) -> ir.Module:
+    symbol = library.head.visible.get(one.function)
     if symbol is None:
         raise KernelCompileError(
-            f"[msl.link] found no visible function '{function}' in the linked library, needs one "
-            f"marked [[visible]]; it has {', '.join(library.head.visible) or 'none'}"
+            f"[msl.link] found no visible function '{one.function}' in the linked library, needs "
+            f"one marked [[visible]]; it has {', '.join(library.head.visible) or 'none'}"
         )
     module = ir.cut(library.module, symbol)
     if any("attn_threadgroup_variable" in name for name in ir.reachable(module, symbol)):
         raise KernelCompileError(
-            f"[msl.link] found threadgroup variables in '{function}', needs them in the kernel; "
-            "pass a pointer"
+            f"[msl.link] found threadgroup variables in '{one.function}', needs them in the "
+            "kernel; pass a pointer"
         )
-    values = library.head.values(descriptor.constants, strict=False)
-    fix_function_constants.fix_constants(module, library.head.constants, values)
+    fix_function_constants.fix_constants(module, library.head.constants, one.values)
     return module
 
 
 def _check_all_found(
-    parts: list[ir.Module],
-    descriptor: _core.PipelineDescriptor,
-    libraries: list[LibraryText],
+    parts: list[ir.Module], request: Request, libraries: list[LibraryText]
 ) -> None:
     """Every function that a part declares and calls must be one of another part."""
     found = {symbol for part in parts for symbol in part.functions}
-    linked = [function for _, function in descriptor.private_functions]
+    linked = [one.function for one in request.private]
     for part, library in zip(parts, libraries, strict=True):
         called = {s for o in part.other if o.startswith("declare ") for s in ir.symbols(o)}
         for name, symbol in library.head.declared.items():
@@ -146,10 +107,10 @@ def _check_all_found(
                 continue
             if name in linked:
                 raise KernelCompileError(
-                    f"[msl.link] found '{name}' linked to {descriptor.function} with other types "
+                    f"[msl.link] found '{name}' linked to {request.function} with other types "
                     "than it is declared with, needs the same; correct one of them"
                 )
             raise KernelCompileError(
-                f"[msl.link] found no function '{name}', which {descriptor.function} declares and "
+                f"[msl.link] found no function '{name}', which {request.function} declares and "
                 "calls, needs it linked; pass it in private"
             )

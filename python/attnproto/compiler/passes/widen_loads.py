@@ -10,14 +10,15 @@ import re
 
 from attnproto.compiler.ir.function_lines import (
     NAME,
-    WRITES,
     Function,
     address,
+    may_write,
     named,
     split_functions,
 )
+from attnproto.dtypes import NARROW_LLVM
 
-_LOAD = re.compile(rf"load (half|bfloat|i16), ptr addrspace\(1\) ({NAME}), ")
+_LOAD = re.compile(rf"load ({NARROW_LLVM}|i16), ptr addrspace\(1\) ({NAME}), ")
 _RUN = 8
 _READER = """
 define internal <4 x i32> @attn_read_16_bytes(ptr addrspace(1) %at) alwaysinline {
@@ -90,7 +91,7 @@ def _widened(lines: list[str]) -> list[str]:
 def _written_between(function: Function, first: int, last: int) -> bool:
     # Writes to threadgroup memory change nothing here.
     return any(
-        WRITES.match(line) and not re.match(r"^  store .*, ptr addrspace\(3\)", line)
+        may_write(line) and not re.match(r"^  store .*, ptr addrspace\(3\)", line)
         for line in function.lines[first:last]
     )
 

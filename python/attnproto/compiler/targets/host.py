@@ -2,42 +2,146 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from attnproto import _core
 from attnproto.compiler import object_cache
-from attnproto.compiler.codegen import native_code, object_archive
-from attnproto.compiler.frontend import clang
-from attnproto.compiler.frontend.program import (
-    arguments,
-    library_head,
-    own_sources,
-    ship_heads,
-    text_key,
-)
+from attnproto.compiler.codegen import native_code
+from attnproto.compiler.frontend.program import arguments
+from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir import llvm
+from attnproto.compiler.ir.function import Unsupported
 from attnproto.compiler.ir.runtime_calls import entry_name
-from attnproto.compiler.passes import count_operations, place_threadgroup_memory, sanitize_accesses
-from attnproto.compiler.passes.specialize import present_parameters, specialised, table_symbols
-from attnproto.compiler.target import Target, host_target, processor_name
+from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
+from attnproto.compiler.passes import (
+    batch_matrix_products,
+    contract_fma,
+    count_operations,
+    define_arithmetic,
+    expand_exp2,
+    lower_bfloat,
+    number_rendezvous,
+    place_threadgroup_memory,
+    sanitize_accesses,
+)
+from attnproto.compiler.passes.specialize import present_parameters, specialised
+from attnproto.compiler.target import Target, fuses, host_target
 from attnproto.compiler.vectorize import vectorize
 from attnproto.errors import KernelCompileError
 
+from .driver import Code, Driver
 from .engines import CPU_ENGINES
 
 _NUMBER_BYTES = 8
 
 
-def _check_frame(function: str, nbytes: int) -> None:
+@dataclass(frozen=True)
+class HostOptions:
+    """What decides a kernel's code besides the request: see :class:`NativeFrontEnd`."""
+
+    engine: str = "lockstep"
+    counting: bool = False
+    validate: str = ""
+
+
+@dataclass
+class HostKernel(Kernel):
+    """A kernel on its way to this machine's code.
+
+    ``sites`` has the site of each threadgroup variable's declaration, where accesses are checked;
+    ``reason`` says why the kernel needs a fiber a lane, where it was to run in lockstep.
+    """
+
+    sites: Mapping[str, str] | None = None
+    engine: str = ""
+    reason: str = ""
+
+
+def _counting(kernel: HostKernel) -> bool:
+    return kernel.request.options.counting
+
+
+def _validating(kernel: HostKernel) -> bool:
+    return bool(kernel.request.options.validate)
+
+
+def _specialize(kernel: HostKernel) -> str:
+    return specialised(kernel.request, marked=_counting(kernel))
+
+
+def _define_divisions(kernel: HostKernel) -> str:
+    return define_arithmetic.divisions(kernel.text, report=_validating(kernel))
+
+
+def _check_frame(kernel: HostKernel) -> str:
+    nbytes = llvm.frame_bytes(kernel.text)
     if nbytes > native_code.MAX_FRAME_BYTES:
         raise KernelCompileError(
-            f"[msl {function}] found local variables of {nbytes} bytes a thread, needs at most "
-            f"{native_code.MAX_FRAME_BYTES}; use smaller arrays"
+            f"[msl {kernel.request.function}] found local variables of {nbytes} bytes a thread, "
+            f"needs at most {native_code.MAX_FRAME_BYTES}; use smaller arrays"
         )
+    return kernel.text
+
+
+def _sanitize_accesses(kernel: HostKernel) -> str:
+    nan = kernel.request.options.validate == "nan"
+    text, kernel.sites = sanitize_accesses.instrument(kernel.text, kernel.request.texts, nan=nan)
+    return text
+
+
+def _place_threadgroup_memory(kernel: HostKernel) -> str:
+    text, kernel.static_bytes = place_threadgroup_memory.place_threadgroup_variables(
+        kernel.text, kernel.sites
+    )
+    return text
+
+
+def _contract_fma(kernel: HostKernel) -> str:
+    return contract_fma.contract(kernel.text, fuses(kernel.request.target))
+
+
+def _expand_exp2(kernel: HostKernel) -> str:
+    return expand_exp2.expand(kernel.text, fuses(kernel.request.target))
+
+
+def _vectorize(kernel: HostKernel) -> str:
+    return vectorize.vectorise(kernel.text, entry_name(kernel.request.number))
+
+
+# What every kernel goes through. Rounding is settled before the engines part.
+HOST = [
+    Pass("specialize", _specialize),
+    Pass("drop_promises", on_text(sanitize_accesses.without_promises), when=_validating),
+    # Metal's compiler adds no such instructions, so they are not counted.
+    Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
+    Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
+    Pass("watch_depths", lambda k: define_arithmetic.depths(k.text)),
+    Pass("check_frame", _check_frame),
+    Pass("count_operations", on_text(count_operations.instrument), when=_counting),
+    Pass("sanitize_accesses", _sanitize_accesses, when=_validating),
+    Pass("place_threadgroup_memory", _place_threadgroup_memory),
+    Pass("contract_fma", _contract_fma),
+    Pass("expand_exp2", _expand_exp2),
+    Pass("batch_matrix_products", on_text(batch_matrix_products.batch_matrix_operations)),
+    Pass("clean_up", lambda k: native_code.clean_up(k.text, k.request.target)),
+    # Last: LLVM would take vectors of integers apart, which vectorize reads as they are.
+    Pass("lower_bfloat", on_text(lower_bfloat.lower)),
+]
+# And what an engine's code goes through after that.
+ENGINES = {
+    "lockstep": [
+        Pass("regularize", lambda k: native_code.regular(k.text, k.request.target)),
+        Pass("vectorize", _vectorize, declines=True),
+        Pass("simplify_vectors", lambda k: native_code.simplify_vectors(k.text, k.request.target)),
+    ],
+    "fibers": [Pass("number_rendezvous", on_text(number_rendezvous.number_places))],
+}
+# The code generator optimises any number of a lane's instructions.
+_LIMITS = {"lockstep": native_code.MAX_TUNED, "fibers": None}
 
 
 @dataclass(frozen=True)
@@ -79,30 +183,6 @@ def one_a_pipeline(contents: Iterable[bytes]) -> list[bytes]:
 
 
 @dataclass(frozen=True)
-class _Described:
-    """A pipeline's description that outlives the call it came with."""
-
-    function: str
-    constants: list[_core.Constant]
-    linked_functions: list[str]
-    archive: str
-    fails_on_archive_miss: bool
-    private_functions: list[tuple[str, str]]
-
-    @classmethod
-    def of(cls, descriptor: _core.PipelineDescriptor) -> _Described:
-        constants = [_core.Constant(c.key, c.value) for c in descriptor.constants]
-        return cls(
-            descriptor.function,
-            constants,
-            list(descriptor.linked_functions),
-            descriptor.archive,
-            descriptor.fails_on_archive_miss,
-            list(descriptor.private_functions),
-        )
-
-
-@dataclass(frozen=True)
 class ObjectCode:
     """A kernel's machine code before it is loaded, and what a host needs to call it.
 
@@ -118,7 +198,7 @@ class ObjectCode:
     cached: bool
 
 
-class NativeFrontEnd(_core.FrontEnd):
+class NativeFrontEnd(Driver):
     """Compiles kernels to this machine's code.
 
     Args:
@@ -130,6 +210,9 @@ class NativeFrontEnd(_core.FrontEnd):
         target: what the code is for: this machine, unless given.
     """
 
+    device = "cpu"
+    lists = (HOST, *ENGINES.values())
+
     def __init__(
         self,
         counting: bool = False,
@@ -137,176 +220,111 @@ class NativeFrontEnd(_core.FrontEnd):
         engine: str = "lockstep",
         target: Target | None = None,
     ):
-        super().__init__()
-        self._counting, self._validate = counting, validate
-        self._engine = "fibers" if counting or validate else engine
-        self._target = target or host_target()
-        self._fibers = None
-        if self._engine != "fibers":
-            self._fibers = NativeFrontEnd(engine="fibers", target=self._target)
+        target = target or host_target()
         if validate:
-            self._target = sanitize_accesses.target_with_lines(self._target)
+            target = sanitize_accesses.target_with_lines(target)
+        engine = "fibers" if counting or validate else engine
+        super().__init__(target, HostOptions(engine, counting, validate))
+        # Dispatches that lockstep does not take run the same kernel on fibers.
+        self._fibers = None
+        if engine != "fibers":
+            self._fibers = NativeFrontEnd(engine="fibers", target=target)
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
         self._lock = threading.Lock()
 
-    def functions(self, text: str) -> list[str]:
-        """Names of what a text holds; raises KernelCompileError naming the line."""
-        head = library_head(text, self._target)
-        return [*head.instances, *head.visible]
+    def _on_fibers(self, request: Request) -> Request:
+        return dataclasses.replace(request, options=self._fibers.options)
 
-    def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
-        """One kernel with its constants fixed, loaded into this process."""
-        begin = time.perf_counter()
-        archive = object_archive.read(descriptor.archive) if descriptor.archive else None
-        if archive:
-            ship_heads(archive.heads)
-        head = library_head(text, self._target)
-        number, instance = head.instance(descriptor.function)
-        values = head.values(descriptor.constants)
-        name = self._key(text, descriptor, values)
-        content = archive.objects.get(name) if archive else None
-        if content is None and archive and descriptor.fails_on_archive_miss:
-            raise KernelCompileError(
-                f"[cpu.archive] found no {descriptor.function} with these constants in "
-                f"{descriptor.archive}, needs it there; add it and build the archive again"
-            )
-        symbols = table_symbols(text, descriptor, self._target)
+    def lower(self, request: Request, passes: PassManager) -> HostKernel:
+        """Take a kernel through all passes; ``engine`` and ``reason`` say where it arrived."""
+        kernel = HostKernel(request, engine=request.options.engine)
+        passes.run(HOST, kernel)
+        shared = kernel.ir
+        try:
+            passes.run(ENGINES[kernel.engine], kernel)
+        except Unsupported as found:
+            kernel.ir, kernel.engine, kernel.reason = shared, "fibers", str(found)
+            passes.run(ENGINES["fibers"], kernel)
+        return kernel
+
+    def build(self, request: Request, passes: PassManager) -> bytes:
+        """Object code and what a host needs to call it, packed."""
+        kernel = self.lower(request, passes)
+        with reported("codegen", request.function):
+            limit = _LIMITS[kernel.engine]
+            code = native_code.compile_object(kernel.ir, request.target, limit)
+            present = present_parameters(request)
+        built = _Built(kernel.static_bytes, present, kernel.reason, kernel.engine, code)
+        return built.pack()
+
+    def holds(self, key: str) -> bool:
+        """Whether the code is loaded into this process."""
         with self._lock:
-            loaded = self._loaded.get(name)
-        if content is None and loaded is None:
-            content = object_cache.read(name)
-        cached = content is not None or loaded is not None
-        function_us = 0.0
-        if not cached:
-            content, function_us = self._build(text, descriptor, name)
-        if loaded is None:
-            built = _Built.unpack(content)
-            wanted = [built.symbol(number), *symbols.values()]
-            loaded = (built, native_code.load(built.object_file, wanted))
-            with self._lock:
-                self._loaded[name] = loaded
-        built, addresses = loaded
+            return key in self._loaded
+
+    def image(self, request: Request, code: Code) -> _core.KernelImage:
+        """The kernel, loaded into this process."""
+        built, addresses = self._load(request, code.content)
         image = _core.KernelImage(
-            arguments(head, descriptor.function, built.present),
+            arguments(request.head, request.function, built.present),
             built.static_bytes,
-            instance.max_threads or 1024,
+            request.instance.max_threads or _core.MAX_THREADS,
             addresses[0],
             b"",
-            list(zip(symbols, addresses[1:], strict=True)),
-            (time.perf_counter() - begin) * 1e6,
-            function_us,
-            cached,
+            list(zip(request.table, addresses[1:], strict=True)),
+            *code.spent(),
         )
         image.engine, image.engine_reason = built.engine, built.reason
         if built.engine == "lockstep":
-            kept = _Described.of(descriptor)
-            image.lane_entry = lambda: self._fibers.compile(text, kept).entry_address
-        image.validates = bool(self._validate)
+            lane, archive, fibers = self._on_fibers(request), code.archive, self._fibers
+            image.lane_entry = lambda: (
+                fibers.answer(lane, archive, time.perf_counter()).entry_address
+            )
+        image.validates = bool(self.options.validate)
         return image
+
+    def _load(self, request: Request, content: bytes | None) -> tuple[_Built, list[int]]:
+        with self._lock:
+            loaded = self._loaded.get(request.key)
+        if loaded is None:
+            built = _Built.unpack(content)
+            symbols = [built.symbol(request.number), *request.table.values()]
+            loaded = (built, native_code.load(built.object_file, symbols))
+            with self._lock:
+                self._loaded[request.key] = loaded
+        return loaded
 
     def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
         """One kernel's LLVM IR after optimisation, where matrix operations are still calls."""
-        special = specialised(text, descriptor, self._target)
-        return llvm.optimise(special, self._target)
+        kernel = self.lower(self.request(text, descriptor), PassManager(stop_after="optimize"))
+        return kernel.text
+
+    def assembly(self, kernel: HostKernel) -> str:
+        """The assembler's text of a kernel that has gone through all passes."""
+        with reported("codegen", kernel.request.function):
+            limit = _LIMITS[kernel.engine]
+            return native_code.assembly(kernel.ir, kernel.request.target, limit)
 
     def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
         """One kernel with its constants fixed, as an object file that nothing has loaded."""
-        head = library_head(text, self._target)
-        number, instance = head.instance(descriptor.function)
-        name = self._key(text, descriptor, head.values(descriptor.constants))
-        content = object_cache.read(name)
+        request = self.request(text, descriptor)
+        content = object_cache.read(request.key)
         cached = content is not None
-        if content is None:
-            content, _ = self._build(text, descriptor, name)
-        built = _Built.unpack(content)
+        built = _Built.unpack(content if cached else self.make(request))
         return ObjectCode(
-            tuple(arguments(head, descriptor.function, built.present)),
+            tuple(arguments(request.head, request.function, built.present)),
             built.static_bytes,
-            instance.max_threads or 1024,
+            request.instance.max_threads or _core.MAX_THREADS,
             built.object_file,
-            built.symbol(number),
+            built.symbol(request.number),
             built.engine,
             cached,
         )
 
-    def save_archive(
-        self, texts: list[str], descriptors: list[_core.PipelineDescriptor], path: str
-    ) -> None:
-        """Write pipelines to a file, one of each text.
-
-        Raises:
-            KernelCompileError: there is nothing to write, or no place for it.
-        """
-        if not texts:
-            raise KernelCompileError(
-                "[cpu.archive] found no pipeline to store, needs at least one; add it first"
-            )
-        heads, objects = {}, {}
-        for text, descriptor in zip(texts, descriptors, strict=True):
-            head = library_head(text, self._target)
-            name = self._key(text, descriptor, head.values(descriptor.constants))
-            objects[name] = object_cache.read(name) or self._build(text, descriptor, name)[0]
-            if self._fibers and _Built.unpack(objects[name]).engine == "lockstep":
-                other = self._fibers
-                lane = other._key(text, descriptor, head.values(descriptor.constants))
-                objects[lane] = object_cache.read(lane) or other._build(text, descriptor, lane)[0]
-            heads[text_key(text, self._target)] = head.pack()
-            for other, _ in descriptor.private_functions:
-                packed = library_head(other, self._target).pack()
-                heads[text_key(other, self._target)] = packed
-        object_archive.write(path, heads, objects)
-
-    def _key(
-        self,
-        text: str,
-        descriptor: _core.PipelineDescriptor,
-        values: dict[str, bool | int | float],
-    ) -> str:
-        linked = [*descriptor.linked_functions, "private"]
-        given = {}
-        for other, function in descriptor.private_functions:
-            linked += [function, other]
-            head = library_head(other, self._target)
-            given |= head.values(descriptor.constants, strict=False)
-        return object_cache.key(
-            "object", text, descriptor.function, json.dumps(given | values, sort_keys=True),
-            *linked, self._target.triple, *self._target.options, clang.compiler_version(),
-            processor_name(self._target), str(self._target.linked), own_sources(),
-            str(self._counting), self._validate, self._engine,
-        )  # fmt: skip
-
-    def _build(
-        self, text: str, descriptor: _core.PipelineDescriptor, name: str
-    ) -> tuple[bytes, float]:
-        """Object code, and the microseconds that went into constants and linking."""
-        begin = time.perf_counter()
-        special = specialised(text, descriptor, self._target, marked=self._counting)
-        function_us = (time.perf_counter() - begin) * 1e6
-        if self._validate:
-            special = sanitize_accesses.without_promises(special)
-        optimised = llvm.optimise(special, self._target)
-        _check_frame(descriptor.function, llvm.frame_bytes(optimised))
-        if self._counting:
-            optimised = count_operations.instrument(optimised)
-        declared = None
-        if self._validate:
-            optimised, declared = sanitize_accesses.instrument(
-                optimised, [text, *(other for other, _ in descriptor.private_functions)],
-                nan=self._validate == "nan",
-            )  # fmt: skip
-        optimised, static_bytes = place_threadgroup_memory.place_threadgroup_variables(
-            optimised, declared
-        )
-        present = present_parameters(text, descriptor, self._target)
-        number, _ = library_head(text, self._target).instance(descriptor.function)
-        gathered = native_code.gather(optimised, self._target)
-        reason, engine, code = "", self._engine, b""
-        if engine == "lockstep":
-            try:
-                code = native_code.compile_lockstep(gathered, entry_name(number), self._target)
-            except vectorize.Unsupported as found:
-                reason, engine = str(found), "fibers"
-        code = code or native_code.compile_object(gathered, self._target)
-        content = _Built(static_bytes, present, reason, engine, code).pack()
-        object_cache.write(name, content)
-        return content, function_us
+    def stored(self, request: Request, content: bytes) -> dict[str, bytes]:
+        """The kernel, and beside one in lockstep the same on fibers."""
+        objects = {request.key: content}
+        if _Built.unpack(content).engine == "lockstep":
+            lane = self._on_fibers(request)
+            objects[lane.key] = object_cache.read(lane.key) or self._fibers.make(lane)
+        return objects

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import functools
-import json
+import re
 import threading
-import time
+from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
 from attnproto import _core
-from attnproto.compiler import object_cache
-from attnproto.compiler.codegen import object_archive
-from attnproto.compiler.frontend import clang
-from attnproto.compiler.frontend.program import (
-    arguments,
-    check_no_table,
-    library_head,
-    own_sources,
-    ship_heads,
-    text_key,
-)
+from attnproto.compiler.frontend.program import arguments, check_no_table
+from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir.runtime_calls import launch_name
+from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import widen_loads
 from attnproto.compiler.passes.place_threadgroup_memory import place_in_shared_memory
-from attnproto.compiler.passes.specialize import present_parameters, specialised, table_symbols
+from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target
 from attnproto.compiler.tensor_core import select_products
-from attnproto.errors import KernelCompileError
 
-_EXPORTED_VERSION = 1  # kVersion of cpp/cuda/exported.cpp
+from .driver import Code, Driver
+
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
+_CONSTANT_SPACE = re.compile(r'("[^"]*")|\baddrspace\(4\)')
 
 
 def gpu_target(architecture: str) -> Target:
@@ -62,38 +55,64 @@ def _optimise(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     return module
 
 
-def assemble(text: str, architecture: str, buffer_alignment: int = 1) -> tuple[str, int]:
-    """One kernel's IR to PTX.
+@dataclass(frozen=True)
+class NvptxOptions:
+    """What decides a kernel's PTX besides the request.
 
-    Args:
-        text: LLVM IR, not optimised.
-        architecture: the GPU's, such as ``sm_90``.
-        buffer_alignment: bytes that divide the address of every buffer it will be given.
-
-    Returns:
-        The PTX, and the bytes of static threadgroup memory.
+    ``buffer_alignment`` are bytes that divide the address of every buffer it will be given.
     """
-    # Buffers of the constant address space are ordinary memory here: too large for the
-    # hardware's constant bank.
-    text = text.replace("addrspace(4)", "addrspace(1)")
+
+    architecture: str
+    buffer_alignment: int = 1
+
+
+def _optimize(kernel: Kernel) -> llvm.ModuleRef:
     with _lock:
-        machine = _machine(architecture)
-        optimised = select_products.lower_products(str(_optimise(text, machine)), buffer_alignment)
-        optimised, static_bytes = place_in_shared_memory(optimised)
-        optimised = str(_optimise(optimised, machine))
-        module = _optimise(widen_loads.widen_reads(optimised), machine)
-        return machine.emit_assembly(module), static_bytes
+        return _optimise(kernel.text, _machine(kernel.request.options.architecture))
 
 
-def _with_table(text: str, symbols: list[str]) -> str:
+def _add_function_table(kernel: Kernel) -> str:
     """A module that tells the host where functions are (cpp/cuda/library.cpp)."""
-    if not symbols:
-        return text
+    symbols = kernel.request.table.values()
     addresses = ", ".join(f"ptr @{symbol}" for symbol in symbols)
-    return f"{text}\n@attn_table = addrspace(1) constant [{len(symbols)} x ptr] [{addresses}]\n"
+    table = f"@attn_table = addrspace(1) constant [{len(symbols)} x ptr] [{addresses}]"
+    return f"{kernel.text}\n{table}\n"
 
 
-class PtxFrontEnd(_core.FrontEnd):
+def constants_in_device_memory(text: str) -> str:
+    """Put memory of the constant address space among ordinary memory.
+
+    Buffers of it are too large for the hardware's constant bank. What stands in quotes is a name
+    or a string and stays.
+    """
+    return _CONSTANT_SPACE.sub(lambda m: m[1] or "addrspace(1)", text)
+
+
+def _select_products(kernel: Kernel) -> str:
+    alignment = kernel.request.options.buffer_alignment
+    return select_products.lower_products(kernel.text, alignment)
+
+
+def _place_shared_memory(kernel: Kernel) -> str:
+    text, kernel.static_bytes = place_in_shared_memory(kernel.text)
+    return text
+
+
+# Each of our passes leaves work behind, and finds more after LLVM did it.
+NVPTX = [
+    Pass("specialize", lambda k: specialised(k.request, launch_name)),
+    Pass("add_function_table", _add_function_table, when=lambda k: bool(k.request.table)),
+    Pass("constants_in_device_memory", on_text(constants_in_device_memory)),
+    Pass("optimize", _optimize),
+    Pass("select_products", _select_products),
+    Pass("place_shared_memory", _place_shared_memory),
+    Pass("optimize_products", _optimize),
+    Pass("widen_loads", on_text(widen_loads.widen_reads)),
+    Pass("optimize_loads", _optimize),
+]
+
+
+class PtxFrontEnd(Driver):
     """Compiles kernels to PTX.
 
     Args:
@@ -101,105 +120,50 @@ class PtxFrontEnd(_core.FrontEnd):
         buffer_alignment: bytes that divide the address of every buffer its kernels are given.
     """
 
+    device = "cuda"
+    lists = (NVPTX,)
+
     def __init__(self, architecture: str, buffer_alignment: int = 1):
-        super().__init__()
-        self._architecture = architecture
-        self._buffer_alignment = buffer_alignment
+        super().__init__(gpu_target(architecture), NvptxOptions(architecture, buffer_alignment))
 
-    def functions(self, text: str) -> list[str]:
-        """Names of the kernels in a text; raises KernelCompileError naming the line."""
-        head = library_head(text, gpu_target(self._architecture))
-        return [*head.instances, *head.visible]
+    def lower(self, request: Request, passes: PassManager) -> Kernel:
+        """Take a kernel through all passes."""
+        kernel = Kernel(request)
+        passes.run(NVPTX, kernel)
+        return kernel
 
-    def compile(self, text: str, descriptor: _core.PipelineDescriptor) -> _core.KernelImage:
-        """One kernel with its constants fixed."""
-        begin = time.perf_counter()
-        archive = object_archive.read(descriptor.archive) if descriptor.archive else None
-        chosen = gpu_target(self._architecture)
-        if archive:
-            ship_heads(archive.heads)
-        head = library_head(text, chosen)
-        number, instance = head.instance(descriptor.function)
-        name = self._key(text, descriptor)
-        content = archive.objects.get(name) if archive else None
-        if content is None and archive and descriptor.fails_on_archive_miss:
-            raise KernelCompileError(
-                f"[cuda.archive] found no {descriptor.function} with these constants in "
-                f"{descriptor.archive}, needs it there; add it and build the archive again"
-            )
-        if content is None:
-            content = object_cache.read(name)
-        cached = content is not None
-        function_us = 0.0
-        if content is None:
-            content, function_us = self._build(text, descriptor, name)
+    def assembly(self, kernel: Kernel) -> str:
+        """The PTX of a kernel that has gone through all passes."""
+        with reported("codegen", kernel.request.function), _lock:
+            return _machine(self.options.architecture).emit_assembly(kernel.ir)
+
+    def build(self, request: Request, passes: PassManager) -> bytes:
+        """PTX, behind bytes of static threadgroup memory and which parameters there are."""
+        kernel = self.lower(request, passes)
+        code = self.assembly(kernel)
+        with reported("codegen", request.function):
+            present = present_parameters(request)
+        numbers = b"".join(n.to_bytes(8, "little") for n in (kernel.static_bytes, present))
+        return numbers + code.encode()
+
+    def image(self, request: Request, code: Code) -> _core.KernelImage:
+        """The kernel's PTX or machine code, as the driver is given it."""
+        content = code.content
         static_bytes, present = (int.from_bytes(content[at : at + 8], "little") for at in (0, 8))
-        linked = [(name, place) for place, name in enumerate(descriptor.linked_functions)]
         return _core.KernelImage(
-            arguments(head, descriptor.function, present),
+            arguments(request.head, request.function, present),
             static_bytes,
-            instance.max_threads or 1024,
-            number,
+            request.instance.max_threads or 1024,
+            request.number,
             content[_HEAD_BYTES:],
-            linked,
-            (time.perf_counter() - begin) * 1e6,
-            function_us,
-            cached,
+            [(name, place) for place, name in enumerate(request.table)],
+            *code.spent(),
         )
 
-    def save_archive(
-        self, texts: list[str], descriptors: list[_core.PipelineDescriptor], path: str
-    ) -> None:
-        """Write pipelines to a file as machine code, one of each text.
-
-        Raises:
-            KernelCompileError: there is nothing to write, no place for it, or the driver refuses.
-        """
-        if not texts:
-            raise KernelCompileError(
-                "[cuda.archive] found no pipeline to store, needs at least one; add it first"
-            )
-        chosen = gpu_target(self._architecture)
-        heads, objects = {}, {}
-        for text, descriptor in zip(texts, descriptors, strict=True):
-            name = self._key(text, descriptor)
-            content = object_cache.read(name) or self._build(text, descriptor, name)[0]
-            code = _core.assemble_ptx(content[_HEAD_BYTES:].decode())
-            objects[name] = content[:_HEAD_BYTES] + code
-            for one in (text, *(other for other, _ in descriptor.private_functions)):
-                heads[text_key(one, chosen)] = library_head(one, chosen).pack()
-        object_archive.write(path, heads, objects)
-
-    def _key(self, text: str, descriptor: _core.PipelineDescriptor) -> str:
-        chosen = gpu_target(self._architecture)
-        values = library_head(text, chosen).values(descriptor.constants)
-        linked = [*descriptor.linked_functions, "private"]
-        for other, function in descriptor.private_functions:
-            linked += [function, other]
-            values |= library_head(other, chosen).values(descriptor.constants, strict=False)
-        return object_cache.key(
-            "ptx", text, descriptor.function, json.dumps(values, sort_keys=True),
-            *linked, *chosen.options, clang.compiler_version(), own_sources(),
-            str(self._buffer_alignment),
-        )  # fmt: skip
-
-    def _build(
-        self, text: str, descriptor: _core.PipelineDescriptor, name: str
-    ) -> tuple[bytes, float]:
-        """PTX, and the microseconds that went into constants and linking."""
-        begin = time.perf_counter()
-        chosen = gpu_target(self._architecture)
-        module = specialised(text, descriptor, chosen, launch_name)
-        function_us = (time.perf_counter() - begin) * 1e6
-        table = list(table_symbols(text, descriptor, chosen).values())
-        code, static_bytes = assemble(
-            _with_table(module, table), self._architecture, self._buffer_alignment
-        )
-        present = present_parameters(text, descriptor, chosen)
-        numbers = b"".join(n.to_bytes(8, "little") for n in (static_bytes, present))
-        content = numbers + code.encode()
-        object_cache.write(name, content)
-        return content, function_us
+    def stored(self, request: Request, content: bytes) -> dict[str, bytes]:
+        """Machine code; raises KernelCompileError where the driver refuses the PTX."""
+        code = _core.assemble_ptx(content[_HEAD_BYTES:].decode())
+        return {request.key: content[:_HEAD_BYTES] + code}
 
 
 def exported(text: str, descriptor: _core.PipelineDescriptor, architecture: str) -> bytes:
@@ -223,7 +187,7 @@ def exported(text: str, descriptor: _core.PipelineDescriptor, architecture: str)
     image = PtxFrontEnd(architecture, _core.CUDA_BUFFER_ALIGNMENT).compile(text, descriptor)
     check_no_table(descriptor.function, image.arguments)
     numbers = image.entry_address, image.static_threadgroup_bytes, image.max_threads
-    lines = [("attnproto", _EXPORTED_VERSION), ("function", descriptor.function, *numbers)]
+    lines = [("attnproto", _core.EXPORTED_PTX_VERSION), ("function", descriptor.function, *numbers)]
     for one in image.arguments:
         what = "buffer" if one.kind == _core.ArgumentKind.BUFFER else "threadgroup"
         lines.append((what, one.index, one.min_bytes, one.name))

@@ -21,8 +21,6 @@ from attnproto.compiler.target import Target, host_target
 from attnproto.compiler.targets.host import NativeFrontEnd, ObjectCode
 from attnproto.errors import DeviceUnavailable, KernelCompileError
 
-_VERSION = 2  # ATTNPROTO_C_API_VERSION
-
 # The structs of cpp/c_api.h.
 _TABLE = """\
 %argument = type {{ i32, i32, i32, ptr }}
@@ -51,7 +49,7 @@ def _table(function: str, code: ObjectCode, whole: ObjectCode) -> str:
         symbol=code.symbol,
         simdgroup_declared=f"declare void @{whole.symbol}()" if whole is not code else "",
         simdgroup_symbol=f"@{whole.symbol}" if whole is not code else "null",
-        version=_VERSION,
+        version=_core.C_API_VERSION,
         static_threadgroup_bytes=code.static_threadgroup_bytes,
         max_threads=code.max_threads,
         count=len(arguments),

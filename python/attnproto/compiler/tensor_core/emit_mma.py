@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from attnproto.dtypes import ELEMENT_TYPES
+
 _ZERO = "0.000000e+00"
 _FOUR = "{ float, float, float, float }"
+# By element type and depth, of which a row of an operand has at most 256 bits.
 _MMA = {
-    ("half", 8): "m16n8k8.row.col.f32.f16.f16.f32",
-    ("half", 16): "m16n8k16.row.col.f32.f16.f16.f32",
-    ("bfloat", 8): "m16n8k8.row.col.f32.bf16.bf16.f32",
-    ("bfloat", 16): "m16n8k16.row.col.f32.bf16.bf16.f32",
-    ("float", 8): "m16n8k8.row.col.f32.tf32.tf32.f32",
+    (one.llvm, depth): f"m16n8k{depth}.row.col.f32.{one.mma}.{one.mma}.f32"
+    for one in ELEMENT_TYPES
+    for depth in (8, 16)
+    if depth * one.bits <= 256
 }
 
 

@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 
 from attnproto.compiler.ir.function_lines import NAME, Function, address, size_of
+from attnproto.dtypes import ANY_LLVM
 
-_LOAD = re.compile(
-    rf"load (<(\d+) x )?(half|bfloat|float)>?, ptr addrspace\((\d)\) ({NAME}|@\S+), "
-)
+_LOAD = re.compile(rf"load (<(\d+) x )?({ANY_LLVM})>?, ptr addrspace\((\d)\) ({NAME}|@\S+), ")
 _EXTRACT = re.compile(rf"extractelement <\d+ x \w+> ({NAME}), i64 (\d+)")
 _SHUFFLE = re.compile(
     rf"shufflevector <(\d+) x \w+> ({NAME}), <\d+ x \w+> ({NAME}|poison|undef), "

@@ -14,7 +14,7 @@ import re
 
 from attnproto.compiler.analysis.pointer_offsets import LANES, LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
-from attnproto.compiler.ir.function_lines import WRITES, Block, Function, size_of
+from attnproto.compiler.ir.function_lines import Block, Function, may_write, size_of
 
 from .fragment_sources import Element, Fragment
 
@@ -269,7 +269,7 @@ class Reader:
         if not all(block.first <= number <= block.last for number in lines):
             return False
         return not any(
-            WRITES.match(self._function.lines[number]) for number in range(min(lines), max(lines))
+            may_write(self._function.lines[number]) for number in range(min(lines), max(lines))
         )
 
     def _meet(self, line: int, space: int) -> None:

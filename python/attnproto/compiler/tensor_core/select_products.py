@@ -17,6 +17,7 @@ from collections import Counter
 from attnproto.compiler.analysis.pointer_offsets import LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
 from attnproto.compiler.ir.function_lines import NAME, Function, named, split_functions
+from attnproto.dtypes import NARROW_LLVM
 
 from .emit_mma import Product, Writer
 from .fragment_sources import Fragment, element
@@ -27,8 +28,10 @@ _CALL = re.compile(
     r"@attn_matrix_multiply_accumulate_(\w+?)_(\w+?)\((.*)\)"
 )
 _TAKEN = re.compile(rf"^  ({NAME}) = extractvalue %struct\.attn_pair(?:\.\d+)* ({NAME}), ([01])")
-_WIDENED = re.compile(rf"fpext (?:\w+ )*?(half|bfloat) ({NAME}) to float")
-_WIDENED_VECTOR = re.compile(rf"fpext (?:\w+ )*?<\d+ x (half|bfloat)> ({NAME}) to <(\d+) x float>")
+_WIDENED = re.compile(rf"fpext (?:\w+ )*?({NARROW_LLVM}) ({NAME}) to float")
+_WIDENED_VECTOR = re.compile(
+    rf"fpext (?:\w+ )*?<\d+ x ({NARROW_LLVM})> ({NAME}) to <(\d+) x float>"
+)
 _ELEMENT = re.compile(rf"extractelement <\d+ x float> ({NAME}), i64 (\d+)")
 _DECLARATIONS = (
     "declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()",

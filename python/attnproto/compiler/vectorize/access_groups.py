@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from attnproto.compiler.analysis.lane_offsets import index_sizes
 from attnproto.compiler.analysis.lane_values import literal
 from attnproto.compiler.ir.function import Block, Instruction, Unsupported, element_of, size_of
+from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, runtime_call
 
 from .value_map import Writer
 
@@ -36,7 +37,7 @@ def _space(kind: str) -> int:
 
 
 def _may_alias(a: int, b: int) -> bool:
-    if 4 in (a, b):
+    if ANY_MEMORY in (a, b):
         return True
     return a == b or {a, b} <= {1, 2}
 
@@ -46,18 +47,15 @@ def _touches(made: Instruction) -> set[int]:
     if made.op in ("load", "store"):
         return {_space(made.operands[-1][0])}
     if made.op in ("cmpxchg", "atomicrmw", "fence"):
-        return {4}
+        return {ANY_MEMORY}
     if made.op != "call":
         return set()
-    if made.callee.startswith("@attn_matrix_batch"):
-        return {0}
-    pure = ("@attn_reduce", "@attn_prefix", "@attn_shuffle", "@attn_broadcast", "@attn_ballot",
-            "@attn_lane", "@attn_threadgroup_memory", "@attn_matrix_slots")  # fmt: skip
-    if made.callee.startswith(pure):
-        return set()
+    known = runtime_call(made.callee)
+    if known:
+        return set(known.touches)
     if made.callee.startswith("@llvm.") and not made.callee.startswith("@llvm.mem"):
         return set()
-    return {4}
+    return {ANY_MEMORY}
 
 
 def _root(w: Writer, value: str) -> tuple[str, int]:

@@ -31,9 +31,11 @@ _NOTHING = ("@llvm.lifetime.", "@llvm.assume", "@llvm.experimental.noalias", "@l
 
 def emit(w: Writer, made: Instruction, mask: str | None) -> None:
     """Write one instruction; ``mask`` says which lanes run, None that all do."""
-    if made.op == "fence" or (made.op == "call" and made.callee.startswith(_NOTHING)):
+    if made.op == "call" and made.callee.startswith(_NOTHING):
         return
-    if made.op == "call" and made.callee.startswith("@attn_"):
+    if made.op == "fence":
+        w.say(made.render([]))
+    elif made.op == "call" and made.callee.startswith("@attn_"):
         collectives.emit(w, made, mask)
     elif made.op in ("load", "store", "cmpxchg", "atomicrmw", "alloca"):
         memory.emit(w, made, mask)

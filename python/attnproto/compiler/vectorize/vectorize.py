@@ -43,13 +43,6 @@ def vectorise(text: str, entry: str) -> str:
     Raises:
         Unsupported: the pass does not take this kernel; the message says why.
     """
-    try:
-        return _vectorised(text, entry)
-    except (AssertionError, LookupError, ValueError) as error:
-        raise Unsupported(f"code that the pass does not understand ({error!r})") from error
-
-
-def _vectorised(text: str, entry: str) -> str:
     module = ir.split(text)
     kernel = f"@{entry}"
     for other, body in module.functions.items():

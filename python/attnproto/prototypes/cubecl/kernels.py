@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from attnproto.dtypes import BY_NAME
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash
 from attnproto.kernels.text import TemplateArgument, instantiate
@@ -162,7 +163,7 @@ def subject_of(name: str, problem: AttentionProblem) -> Subject:
 
 def _hand_scores(name: str, columns: int, problem: AttentionProblem) -> Subject:
     n, d = problem.Nq, problem.D
-    element = {"float16": "half", "float32": "float"}[problem.element_type.name]
+    element = BY_NAME[problem.dtype].msl
     arguments = (
         TemplateArgument(element, element),
         TemplateArgument(str(columns), f"bc{columns}"),

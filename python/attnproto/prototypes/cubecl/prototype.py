@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from attnproto import reference
+from attnproto.dtypes import BY_NAME
 from attnproto.errors import AttnprotoError, DispatchError
 from attnproto.measure import pairs, static_counts
-from attnproto.problem import DTYPES, AttentionProblem
+from attnproto.problem import AttentionProblem
 from attnproto.prototypes import rust_crates
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import gate
@@ -153,7 +154,7 @@ def _counted(subject: Subject, problem: AttentionProblem) -> dict[str, Any]:
     from attnproto.measure.dynamic_counts import count_launch
 
     inputs, truth, dtype, _ = _task(subject.name, problem)
-    output = np.zeros(truth.size, DTYPES[dtype])
+    output = np.zeros(truth.size, BY_NAME[dtype].dtype)
     done = count_launch(lambda on: subject.launch(on, inputs, output))
     if not done.device_store_bytes:
         raise DispatchError("[cubecl.count] found no stores counted, needs some; check the counter")
@@ -198,7 +199,7 @@ def _pair(
 
 def _recorded(subject: Subject, problem: AttentionProblem, device: Any) -> Any:
     inputs, truth, dtype, _ = _task(subject.name, problem)
-    judged, again = (np.full(truth.size, np.nan, DTYPES[dtype]) for _ in range(2))
+    judged, again = (np.full(truth.size, np.nan, BY_NAME[dtype].dtype) for _ in range(2))
     subject.launch(device, inputs, judged)
     return pairs.recorded(device, lambda on: subject.launch(on, inputs, again), again, judged)
 

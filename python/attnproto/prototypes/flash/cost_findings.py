@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attnproto.dtypes import BY_NAME
 from attnproto.prototypes.pair_findings import pair_finding, weighed
 from attnproto.prototypes.rows import Case, Row, keys, regime, right, several, worst
 from attnproto.results.findings import Effect, Evidence, Finding
@@ -70,10 +71,9 @@ def budget(case: Case) -> list[Finding]:
 def budget_law(case: Case) -> list[Finding]:
     """Conclude that the bytes are Br x D elements, where that holds of every tile."""
     rows = [row for row in case.of("tile") if row["result"].get("query_place") == "threadgroup"]
-    size = {"f16": 2, "f32": 4}
     follows = all(
         row["result"]["threadgroup_bytes"]
-        == row["point"]["Br"] * row["point"]["D"] * size[row["point"]["dtype"]]
+        == row["point"]["Br"] * row["point"]["D"] * BY_NAME[row["point"]["dtype"]].nbytes
         for row in rows
         if row["status"] == "ok"
     )

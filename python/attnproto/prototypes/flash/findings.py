@@ -90,9 +90,9 @@ def _masks_are_right(case: Case) -> list[Finding]:
             title="Rows that a causal mask hides entirely come out as zero, not NaN",
             content=(
                 f"With more queries than keys the first Nq - Nkv rows see nothing. All {hidden} "
-                "such rows are exactly 0: the running maximum starts at the finite -1e30 and "
-                "masked scores are -1e38, so no infinity is ever subtracted from another. Other "
-                "causal shapes are within tolerance."
+                "such rows are exactly 0: masked scores are minus infinity and the running maximum "
+                "starts at the lowest finite float, so no infinity is subtracted from another. "
+                "Other causal shapes are within tolerance."
             ),
             tags=["flash-attention", "causal", "numerics", "correctness"],
             evidence=Evidence(

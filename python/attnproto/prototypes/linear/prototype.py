@@ -14,6 +14,7 @@ import numpy as np
 
 from attnproto import reference
 from attnproto.device.recording import Launch, watch
+from attnproto.dtypes import BY_NAME
 from attnproto.errors import WrongResult
 from attnproto.kernels.flash_tile import default_tile
 from attnproto.kernels.flash_variant import Variant
@@ -22,7 +23,7 @@ from attnproto.measure import protocol, stats
 from attnproto.measure.crossover import find_crossover
 from attnproto.measure.dynamic_counts import count_launch
 from attnproto.measure.pairs import ratio_of, recorded
-from attnproto.problem import DTYPES, AttentionProblem
+from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import Tolerance, gate
 from attnproto.results.store import content_key
@@ -103,7 +104,7 @@ def draw(point: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
     state = np.zeros((b, h, d, d), np.float32)
     if point["state"]:
         state = stream.standard_normal(state.shape, dtype=np.float32)
-    element = DTYPES[point["dtype"]]
+    element = BY_NAME[point["dtype"]].dtype
     q, k, v = (x.astype(element) for x in (q, k, v))
     return {"q": q, "k": k, "v": v, "decay": decay, "state": state}
 
@@ -111,7 +112,7 @@ def draw(point: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
 def _sources(point: Mapping[str, Any]) -> list[Any]:
     gates = {"none": "none", "head": "token"}.get(point["decay"], point["decay"])
     sizes = (point[name] for name in ("B", "H", "N", "D"))
-    dtype = DTYPES[point["dtype"]].name
+    dtype = BY_NAME[point["dtype"]].numpy
     problem = LinearProblem(*sizes, dtype, point["chunk"], gates, point["normalize"])
     names = ("chunk_h", "chunk_o", *(() if gates == "none" else ("chunk_gates",)))
     return [problem.source(name) for name in names]
@@ -121,7 +122,7 @@ def kernel_hash(point: Mapping[str, Any]) -> str:
     """Hash the kernel texts that a point runs today, those of softmax where it compares them."""
     texts = _sources(point)
     if point["kind"] in ("work", "crossover"):
-        texts.append(default_tile(point["N"], point["D"], DTYPES[point["dtype"]].name).source)
+        texts.append(default_tile(point["N"], point["D"], BY_NAME[point["dtype"]].numpy).source)
     return content_key([text.digest for text in texts])
 
 
@@ -197,7 +198,7 @@ def _tried(
         "state_ratio": judged.worst_ratio,
         "threadgroup_bytes": watched.threadgroup_bytes,
         "state_bytes": states.nbytes,
-        "tensor_bytes": 4 * elements * DTYPES[point["dtype"]].itemsize,
+        "tensor_bytes": 4 * elements * BY_NAME[point["dtype"]].nbytes,
         "dispatches": len(watched.dispatches),
         "submissions": len(watched.submissions),
         "compile_us": watched.compile_us,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from attnproto.dtypes import BY_NAME
 from attnproto.kernels.paged import KeyCache
-from attnproto.problem import DTYPES
 
 # Tokens that neighbouring sequences share at most: whole pages of every page size.
 _LARGEST_PAGE = 128
@@ -48,7 +48,7 @@ def draw(point: Mapping[str, Any], seed: int = 0) -> Tokens:
         seed: Of numpy's PCG64 stream.
     """
     stream = np.random.Generator(np.random.PCG64(seed))
-    element = DTYPES[point["dtype"]]
+    element = BY_NAME[point["dtype"]].dtype
     b, hkv, n, d, page = (point[name] for name in ("B", "Hkv", "Nkv", "D", "page"))
     lengths = context_lens(point)
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from attnproto import reference
 from attnproto.device.recording import watch
+from attnproto.dtypes import BY_NAME
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.flash_variant import Variant
 from attnproto.kernels.paged import PAGE_SIZES, KeyCache, attend_source, launch_paged, reduce_source
 from attnproto.measure.dynamic_counts import NAMES, count_launch
 from attnproto.measure.pairs import compare, recorded
-from attnproto.problem import DTYPES, AttentionProblem
+from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import gate
 from attnproto.results.store import content_key
@@ -98,7 +99,7 @@ def points(mode: str) -> list[dict[str, Any]]:
 
 def tile_of(point: Mapping[str, Any]) -> FlashTile:
     """Return a point's tile geometry."""
-    return FlashTile(point["Br"], point["Bc"], point["D"], DTYPES[point["dtype"]].name)
+    return FlashTile(point["Br"], point["Bc"], point["D"], BY_NAME[point["dtype"]].numpy)
 
 
 def kernel_hash(point: Mapping[str, Any]) -> str:

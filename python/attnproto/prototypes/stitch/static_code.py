@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from attnproto.compiler.target import host_target
 from attnproto.kernels import score_dispatch
 from attnproto.kernels.flash import FlashProblem
 from attnproto.kernels.flash_tile import FlashTile
@@ -47,12 +46,10 @@ def code_of_ways(
 
 
 def _optimised(problem: FlashProblem, tile: FlashTile, way: str, modification: Modification) -> str:
-    from attnproto.compiler.ir import llvm
-    from attnproto.compiler.passes import specialize
+    from attnproto.compiler.targets.host import NativeFrontEnd
     from attnproto.device.discovery import open_device
     from attnproto.device.library import describe
 
     ready = score_dispatch.prepare(open_device("cpu"), problem, tile, way, modification)
     described = describe(tile.source.name, ready.constants, **ready.linked)
-    special = specialize.specialised(ready.library.text, described, host_target())
-    return llvm.optimise(special)
+    return NativeFrontEnd().optimised_ir(ready.library.text, described)

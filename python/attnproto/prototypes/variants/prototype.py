@@ -14,6 +14,7 @@ import numpy as np
 
 from attnproto import reference
 from attnproto.device.recording import Launch, watch
+from attnproto.dtypes import BY_NAME
 from attnproto.kernels import flash
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.flash_variant import Rope, Variant
@@ -22,7 +23,7 @@ from attnproto.kernels.rope import launch_rope
 from attnproto.kernels.score_mod import launch_scores
 from attnproto.measure.dynamic_counts import NAMES, count_launch
 from attnproto.measure.pairs import compare, recorded
-from attnproto.problem import DTYPES, AttentionProblem
+from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import gate
 from attnproto.results.store import content_key
@@ -133,7 +134,7 @@ def variant_of(point: Mapping[str, Any]) -> Variant:
 def tile_of(point: Mapping[str, Any]) -> FlashTile:
     """Return a point's tile geometry."""
     rescale = point.get("rescale", "grown")
-    element = DTYPES[point["dtype"]].name
+    element = BY_NAME[point["dtype"]].numpy
     return FlashTile(point["Br"], point["Bc"], point["D"], element, rescale=rescale)
 
 

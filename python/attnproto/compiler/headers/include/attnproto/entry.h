@@ -73,6 +73,50 @@ template <>
 struct attn_pointee<const __constant void*> {
   static constexpr __constant uint bytes = 1;
 };
+// What those bytes are, where they are numbers of one type: its kind times 16, and its bytes.
+template <class T>
+struct attn_number {
+  static constexpr __constant uint code = 0;
+};
+#define ATTN_NUMBER(T, kind)                                          \
+  template <>                                                         \
+  struct attn_number<T> {                                             \
+    static constexpr __constant uint code = kind * 16 + sizeof(T);    \
+  };
+ATTN_NUMBER(bool, 1)
+ATTN_NUMBER(char, 2)
+ATTN_NUMBER(uchar, 2)
+ATTN_NUMBER(int8_t, 2)
+ATTN_NUMBER(short, 2)
+ATTN_NUMBER(ushort, 2)
+ATTN_NUMBER(int, 2)
+ATTN_NUMBER(uint, 2)
+ATTN_NUMBER(long, 2)
+ATTN_NUMBER(ulong, 2)
+ATTN_NUMBER(half, 3)
+ATTN_NUMBER(float, 3)
+ATTN_NUMBER(bfloat, 4)
+#undef ATTN_NUMBER
+
+template <class T>
+struct attn_element_kind {
+  static constexpr __constant uint code = 0;
+};
+template <class T>
+struct attn_element_kind<T&> : attn_element_kind<T*> {};
+template <class T>
+struct attn_element_kind<T*> {
+  typedef metal::remove_addrspace_t<metal::remove_cv_t<metal::remove_addrspace_t<T>>> plain;
+  static constexpr __constant uint code =
+      attn_number<typename metal::attn_lanes<plain>::element>::code;
+};
+template <>
+struct attn_element_kind<__global void*> : attn_element_kind<int> {};
+template <>
+struct attn_element_kind<const __global void*> : attn_element_kind<int> {};
+template <>
+struct attn_element_kind<const __constant void*> : attn_element_kind<int> {};
+
 template <class... A>
 struct attn_parameters {};
 template <class F>
@@ -95,7 +139,8 @@ struct attn_parameter<I, attn_parameters<First, Rest...>>
 // that a kernel really uses are known (attnproto/compiler/ir/module.py).
 template <int Id, ulong Bytes, ulong Alignment>
 __attribute__((const, nothrow)) __local void* attn_threadgroup_variable();
-template <int Id, class T>
+template <int Id, class T, ulong Alignment = 1>
 ATTN_INLINE __local T& attn_threadgroup() {
-  return *(__local T*)attn_threadgroup_variable<Id, sizeof(T), alignof(T)>();
+  constexpr ulong alignment = Alignment > alignof(T) ? Alignment : alignof(T);
+  return *(__local T*)attn_threadgroup_variable<Id, sizeof(T), alignment>();
 }

@@ -1,5 +1,4 @@
 // Calls through a table: what the host binds is how many functions, then their addresses.
-#pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
 
 namespace metal {
 template <class F>

@@ -14,14 +14,25 @@ ATTN_INLINE float attn_nv_exp(float x) {
 ATTN_INLINE float attn_nv_log(float x) { return __nvvm_lg2_approx_f(x) * 0.693147181f; }
 ATTN_INLINE float attn_nv_log10(float x) { return __nvvm_lg2_approx_f(x) * 0.301029996f; }
 ATTN_INLINE float attn_nv_pow(float x, float y) {
-  float power = __nvvm_ex2_approx_f(y * __nvvm_lg2_approx_f(__builtin_fabsf(x)));
-  bool odd = y == __builtin_truncf(y) && __builtin_truncf(y * 0.5f) * 2.0f != y;
-  if (x < 0.0f && y != __builtin_truncf(y)) return __builtin_nanf("");
-  return y == 0.0f ? 1.0f : x < 0.0f && odd ? -power : power;
+  float size = __builtin_fabsf(x);
+  float power = __nvvm_ex2_approx_f(y * __nvvm_lg2_approx_f(size));
+  bool whole = y == __builtin_truncf(y);
+  bool odd = whole && __builtin_truncf(y * 0.5f) * 2.0f != y;
+  if (y == 0.0f || x == 1.0f) return 1.0f;
+  if (size == 1.0f && whole) power = y - y == 0.0f || x == -1.0f ? 1.0f : power;
+  if (x < 0.0f && !whole && size != __builtin_inff()) return __builtin_nanf("");
+  return odd ? __builtin_copysignf(power, x) : power;
 }
+// Exact: each step takes off a multiple that is not too large, and what is left has few bits.
 ATTN_INLINE float attn_nv_fmod(float x, float y) {
-  double a = x, b = y;
-  return (float)(a - b * __builtin_trunc(a / b));
+  double a = __builtin_fabsf(x), b = __builtin_fabsf(y);
+  if (!(a < __builtin_inff()) || !(b > 0.0)) return __builtin_nanf("");
+  if (b == __builtin_inff()) return x;
+  while (a >= b) {
+    double times = __builtin_trunc(a / b * 0.9999999999999998);
+    a = __builtin_fma(-(times > 1.0 ? times : 1.0), b, a);
+  }
+  return __builtin_copysignf((float)a, x);
 }
 // Reduced in double, so that angles of thousands of turns stay exact; |r| <= pi/4.
 ATTN_INLINE float attn_nv_reduced(float x, __private int& quadrant) {
@@ -57,15 +68,18 @@ ATTN_INLINE float attn_nv_cos(float x) {
   return (q + 1) & 2 ? -v : v;
 }
 ATTN_INLINE float attn_nv_tan(float x) { return attn_nv_sin(x) / attn_nv_cos(x); }
+// Halves of exp, multiplied last: the result may be finite where exp is not.
 ATTN_INLINE float attn_nv_sinh(float x) {
-  float e = attn_nv_exp(__builtin_fabsf(x));
-  float v = __builtin_fabsf(x) < 0.1f ? x * __builtin_fmaf(x * x, 0.16666667f, 1.0f)
-                                      : __builtin_copysignf(0.5f * (e - 1.0f / e), x);
-  return v;
+  float a = __builtin_fabsf(x), s = x * x;
+  float p = __builtin_fmaf(s, 1.98412698e-4f, 8.33333333e-3f);
+  p = __builtin_fmaf(p, s, 0.16666667f);
+  float e = attn_nv_exp(0.5f * a);
+  float large = 0.5f * e * e - 0.5f / e / e;
+  return a < 0.6f ? __builtin_fmaf(p * s, x, x) : __builtin_copysignf(large, x);
 }
 ATTN_INLINE float attn_nv_cosh(float x) {
-  float e = attn_nv_exp(__builtin_fabsf(x));
-  return 0.5f * (e + 1.0f / e);
+  float e = attn_nv_exp(0.5f * __builtin_fabsf(x));
+  return 0.5f * e * e + 0.5f / e / e;
 }
 ATTN_INLINE float attn_nv_tanh(float x) {
   float a = __builtin_fabsf(x);
@@ -88,10 +102,13 @@ ATTN_INLINE float attn_nv_atan(float x) {
   return __builtin_copysignf(inverted ? 1.57079633f - v : v, x);
 }
 ATTN_INLINE float attn_nv_atan2(float y, float x) {
-  if (x == 0.0f && y == 0.0f) return __builtin_copysignf(x == 0.0f ? 0.0f : 3.14159265f, y);
-  if (x == 0.0f) return __builtin_copysignf(1.57079633f, y);
-  float v = attn_nv_atan(y / x);
-  return x > 0.0f ? v : v + __builtin_copysignf(3.14159265f, y);
+  if (x != x || y != y) return x + y;
+  float half_turn = as_type<uint>(x) >> 31 ? 3.14159265f : 0.0f;
+  float ratio = __builtin_fabsf(y / x);
+  if (y == 0.0f) ratio = 0.0f;
+  else if (__builtin_fabsf(x) == __builtin_fabsf(y)) ratio = 1.0f;  // infinities too
+  float v = attn_nv_atan(ratio);
+  return __builtin_copysignf(half_turn == 0.0f ? v : half_turn - v, y);
 }
 ATTN_INLINE float attn_nv_asin(float x) {
   return attn_nv_atan2(x, __builtin_sqrtf((1.0f - x) * (1.0f + x)));
@@ -99,26 +116,33 @@ ATTN_INLINE float attn_nv_asin(float x) {
 ATTN_INLINE float attn_nv_acos(float x) {
   return attn_nv_atan2(__builtin_sqrtf((1.0f - x) * (1.0f + x)), x);
 }
+// Near 0 by the series, since a logarithm near 1 has few bits; past 1e9 the root is the number
+// itself, and its square may be infinite.
 ATTN_INLINE float attn_nv_asinh(float x) {
-  float a = __builtin_fabsf(x);
-  return __builtin_copysignf(attn_nv_log(a + __builtin_sqrtf(__builtin_fmaf(a, a, 1.0f))), x);
+  float a = __builtin_fabsf(x), s = x * x;
+  float p = __builtin_fmaf(s, -4.46428571e-2f, 7.5e-2f);
+  p = __builtin_fmaf(p, s, -1.66666667e-1f);
+  float sum = a > 1e9f ? a : 0.5f * (a + __builtin_sqrtf(__builtin_fmaf(a, a, 1.0f)));
+  float large = __builtin_copysignf(attn_nv_log(sum) + 0.693147181f, x);
+  return a < 0.2f ? __builtin_fmaf(p * s, x, x) : large;
 }
 ATTN_INLINE float attn_nv_acosh(float x) {
-  return attn_nv_log(x + __builtin_sqrtf((x - 1.0f) * (x + 1.0f)));
+  float sum = x > 1e9f ? x : 0.5f * (x + __builtin_sqrtf((x - 1.0f) * (x + 1.0f)));
+  return x >= 1.0f ? attn_nv_log(sum) + 0.693147181f : __builtin_nanf("");
 }
-ATTN_INLINE float attn_nv_atanh(float x) { return 0.5f * attn_nv_log((1.0f + x) / (1.0f - x)); }
+ATTN_INLINE float attn_nv_atanh(float x) {
+  float a = __builtin_fabsf(x), s = x * x;
+  float p = __builtin_fmaf(s, 1.42857143e-1f, 0.2f);
+  p = __builtin_fmaf(p, s, 3.33333333e-1f);
+  float large = __builtin_copysignf(0.5f * attn_nv_log((1.0f + a) / (1.0f - a)), x);
+  return a < 0.1f ? __builtin_fmaf(p * s, x, x) : large;
+}
 ATTN_INLINE float attn_nv_round(float x) {
   return __builtin_truncf(x + __builtin_copysignf(0.49999997f, x));
 }
 ATTN_INLINE float attn_nv_fdim(float x, float y) { return x > y ? x - y : x <= y ? 0.0f : x + y; }
-ATTN_INLINE float attn_nv_nextafter(float x, float y) {
-  if (x != x || y != y) return x + y;
-  if (x == y) return y;
-  if (x == 0.0f) return __builtin_copysignf(as_type<float>(1u), y);
-  uint bits = as_type<uint>(x);
-  return as_type<float>((x < y) == (x > 0.0f) ? bits + 1 : bits - 1);
-}
+// In double, which holds every step: rounded once.
 ATTN_INLINE float attn_nv_ldexp(float x, int k) {
-  int half_way = k / 2;
-  return x * __nvvm_ex2_approx_f((float)half_way) * __nvvm_ex2_approx_f((float)(k - half_way));
+  long exponent = k < -300 ? -300 : k > 300 ? 300 : k;
+  return (float)((double)x * as_type<double>((1023 + exponent) << 52));
 }

@@ -1,4 +1,4 @@
-// What #include <metal_stdlib> means to the compiler.
+// What every kernel's text needs of <metal_stdlib>; library_parts.py adds what it names besides.
 #include "types.h"
 #ifdef __NVPTX__
 #include "math_nvptx.h"
@@ -6,11 +6,12 @@
 #else
 #define ATTN_LIBM(name) __builtin_##name##f
 #endif
+#include "shapes.h"
 #include "math.h"
+#include "common.h"
+#include "integer.h"
+#include "geometric.h"
 #include "simd.h"
-#include "simdgroup_matrix.h"
-#include "builtins.h"
-#include "functions.h"
 #ifdef __NVPTX__
 #include "../attnproto_lane.h"
 #include "cuda.h"

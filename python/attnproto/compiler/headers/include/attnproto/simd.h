@@ -1,4 +1,4 @@
-// Barriers, simdgroup functions and atomics. The attn_* functions are the engine's.
+// Barriers and simdgroup functions. The attn_* functions are the engine's.
 // Two calls in two branches meet different lanes: nomerge keeps them two.
 #define ATTN_COLLECTIVE extern "C" __attribute__((convergent, const, nothrow, nomerge))
 #define ATTN_BARRIER extern "C" __attribute__((convergent, nothrow, nomerge))
@@ -136,47 +136,8 @@ ATTN_BOTH(T, simd_shuffle_rotate_down, (T x, ushort delta),
           attn_shuffle(x, (attn_lane_index() + delta) & 31))
 ATTN_BOTH(T, simd_shuffle_rotate_up, (T x, ushort delta),
           attn_shuffle(x, (attn_lane_index() - delta) & 31))
-ATTN_BOTH(T, quad_broadcast, (T x, ushort lane),
-          attn_shuffle(x, (attn_lane_index() & ~3u) + (lane & 3)))
-ATTN_BOTH(T, quad_shuffle, (T x, ushort lane), quad_broadcast(x, lane))
-ATTN_BOTH(T, quad_broadcast_first, (T x), quad_broadcast(x, 0))
-// Past the quad's edge the value is undefined; it is the lane's own here.
-ATTN_BOTH(T, quad_shuffle_up, (T x, ushort delta),
-          attn_shuffle(x, attn_lane_index() - ((attn_lane_index() & 3) >= delta ? delta : 0)))
-ATTN_BOTH(T, quad_shuffle_down, (T x, ushort delta),
-          attn_shuffle(x, attn_lane_index() + ((attn_lane_index() & 3) + delta < 4 ? delta : 0)))
-ATTN_BOTH(T, quad_shuffle_xor, (T x, ushort mask), attn_shuffle(x, attn_lane_index() ^ (mask & 3)))
 #undef ATTN_BOTH
 
-// A quad's own reductions go by shuffles: all four lanes take part (MSL 6.9.3).
-#define ATTN_QUAD(name, combined)             \
-  template <class T>                          \
-  ATTN_INLINE T quad_##name(T x) {            \
-    T y = quad_shuffle_xor(x, 1);             \
-    x = (T)(combined);                        \
-    y = quad_shuffle_xor(x, 2);               \
-    return (T)(combined);                     \
-  }
-ATTN_QUAD(sum, x + y)
-ATTN_QUAD(product, x * y)
-ATTN_QUAD(max, max(x, y))
-ATTN_QUAD(min, min(x, y))
-ATTN_QUAD(and, x & y)
-ATTN_QUAD(or, x | y)
-ATTN_QUAD(xor, x ^ y)
-#undef ATTN_QUAD
-template <class T>
-ATTN_INLINE T quad_prefix_inclusive_sum(T x) {
-  uint lane = attn_lane_index() & 3;
-  T y = quad_shuffle_up(x, 1);
-  if (lane >= 1) x = (T)(x + y);
-  y = quad_shuffle_up(x, 2);
-  return lane >= 2 ? (T)(x + y) : x;
-}
-template <class T>
-ATTN_INLINE T quad_prefix_exclusive_sum(T x) {
-  return (T)(quad_prefix_inclusive_sum(x) - x);
-}
 template <class T>
 ATTN_INLINE T simd_broadcast_first(T x) {
   return attn_shuffle(x, attn_broadcast_first_u32(attn_lane_index()));
@@ -218,66 +179,5 @@ ATTN_INLINE bool simd_all(bool vote) { return attn_ballot(!vote) == 0; }
 ATTN_INLINE bool simd_is_first() {
   return attn_lane_index() == attn_broadcast_first_u32(attn_lane_index());
 }
-
-enum memory_order { memory_order_relaxed = 0 };
-enum thread_scope { thread_scope_thread, thread_scope_simdgroup, thread_scope_threadgroup,
-                    thread_scope_device };
-ATTN_INLINE void atomic_thread_fence(mem_flags, memory_order) {}
-template <class T>
-struct atomic {
-  T value;
-};
-template <class T>
-using _atomic = atomic<T>;
-
-// Through integers of the same size: clang's builtins take no others by value, and
-// by pointer only pointers of one address space.
-#define ATTN_ATOMICS(space)                                                                      \
-  template <class T>                                                                             \
-  ATTN_INLINE T atomic_load_explicit(const volatile space atomic<T>* p, memory_order) {          \
-    typedef make_unsigned_t<T> U;                                                                \
-    return as_type<T>((U)__atomic_load_n((const volatile space U*)&p->value, __ATOMIC_RELAXED)); \
-  }                                                                                              \
-  template <class T, class V>                                                                    \
-  ATTN_INLINE void atomic_store_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
-    typedef make_unsigned_t<T> U;                                                                \
-    __atomic_store_n((volatile space U*)&p->value, as_type<U>((T)value), __ATOMIC_RELAXED);      \
-  }                                                                                              \
-  template <class T, class V>                                                                    \
-  ATTN_INLINE T atomic_exchange_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
-    typedef make_unsigned_t<T> U;                                                                \
-    return as_type<T>((U)__atomic_exchange_n((volatile space U*)&p->value, as_type<U>((T)value), \
-                                         __ATOMIC_RELAXED));                                     \
-  }                                                                                              \
-  template <class T, class V>                                                                    \
-  ATTN_INLINE bool atomic_compare_exchange_weak_explicit(                                        \
-      volatile space atomic<T>* p, __private T* expected, V desired, memory_order, memory_order) {\
-    typedef make_unsigned_t<T> U;                                                                \
-    U before = as_type<U>(*expected);                                                            \
-    U found = __sync_val_compare_and_swap((volatile space U*)&p->value, before,                  \
-                                      as_type<U>((T)desired));                                   \
-    *expected = as_type<T>(found);                                                               \
-    return found == before;                                                                      \
-  }                                                                                              \
-  ATTN_FETCH(space, add, old + operand)                                                          \
-  ATTN_FETCH(space, sub, old - operand)                                                          \
-  ATTN_FETCH(space, max, max(old, operand))                                                      \
-  ATTN_FETCH(space, min, min(old, operand))                                                      \
-  ATTN_FETCH(space, or, old | operand)                                                           \
-  ATTN_FETCH(space, and, old & operand)                                                          \
-  ATTN_FETCH(space, xor, old ^ operand)
-#define ATTN_FETCH(space, name, expression)                                                      \
-  template <class T, class U>                                                                    \
-  ATTN_INLINE T atomic_fetch_##name##_explicit(volatile space atomic<T>* p, U value,             \
-                                               memory_order order) {                             \
-    T operand = (T)value, old = atomic_load_explicit(p, order);                                  \
-    while (!atomic_compare_exchange_weak_explicit(p, &old, (T)(expression), order, order)) {     \
-    }                                                                                            \
-    return old;                                                                                  \
-  }
-ATTN_ATOMICS(__global)
-ATTN_ATOMICS(__local)
-#undef ATTN_FETCH
-#undef ATTN_ATOMICS
 
 }  // namespace metal

@@ -1,0 +1,260 @@
+"""What MSL allows by the types of operands, which tokens don't tell: clang is asked where.
+
+An object of a class is copied and chosen between address spaces, a temporary is bound to a
+reference to thread memory, braces fill a vector. clang refuses each at a place that it names;
+there the text says it in clang's way, and clang is asked again. A text that clang takes is
+never touched, and one that it refuses for another reason is refused as before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .forwarders import MOST_OVERLOADS, forwarders, statement_begin
+from .lexer import Token, angle_close, close_of, made
+
+_FIRST = re.compile(
+    r"^mend:(?P<line>\d+):\d+:(?P<ranges>(?:\{[-:\d]+\})*):? (?P<kind>error|note): (?P<text>.*)$"
+)
+_RANGE = re.compile(r"\{(\d+):\d+-(\d+):\d+\}")
+_VECTOR = re.compile(r"cannot convert initializer list argument to .*\(vector of (\d+) '([^']+)'")
+_PLACED = re.compile(r"from '(const )?__(global|constant|local)")
+_PREFERRED = '__attribute__((enable_if(true, "")))'
+_CONSTANT = "bind reference in address space '__constant' to object"
+
+
+@dataclass
+class _Error:
+    """An error at a token, the tokens of its operands, and the notes beneath it."""
+
+    at: int
+    operands: list[tuple[int, int]]  # first and last token
+    text: str
+    notes: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class _Edits:
+    """What is put before and after tokens; a set, since every instance of a template errs."""
+
+    before: dict[int, list[str]] = field(default_factory=dict)
+    after: dict[int, list[str]] = field(default_factory=dict)
+    left_out: set[int] = field(default_factory=set)
+    seen: set[tuple[int, int, str]] = field(default_factory=set)
+
+    def wrap(self, first: int, last: int, call: str) -> None:
+        if (first, last, call) not in self.seen:
+            self.seen.add((first, last, call))
+            self.before.setdefault(first, []).insert(0, f"{call}(")
+            self.after.setdefault(last, []).append(")")
+
+    def insert(self, at: int, text: str) -> None:
+        if (at, at, text) not in self.seen:
+            self.seen.add((at, at, text))
+            self.before.setdefault(at, []).append(text)
+
+    def close(self, last: int) -> None:
+        if (last, last, ")") not in self.seen:
+            self.seen.add((last, last, ")"))
+            self.after.setdefault(last, []).append(")")
+
+    def applied(self, t: list[Token]) -> list[Token]:
+        out: list[Token] = []
+        for i, token in enumerate(t):
+            out += [made(text, token) for text in self.before.get(i, [])]
+            if i not in self.left_out:
+                out.append(token)
+            out += [made(text, token) for text in self.after.get(i, [])]
+        return out
+
+
+def one_a_line(tokens: list[Token]) -> str:
+    """The text with a token a line, so that clang's places and ranges are tokens'."""
+    return '#line 1 "mend"\n' + "".join(f"{token.text}\n" for token in tokens)
+
+
+def mended(tokens: list[Token], messages: str, before: int) -> list[Token] | None:
+    """The tokens after what clang's messages about them ask for; None where it is nothing.
+
+    Args:
+        tokens: of a rewritten text.
+        messages: clang's, with ranges, about ``one_a_line(tokens)``.
+        before: lines before the first token in what clang reads, which its ranges count.
+    """
+    edits = _Edits()
+    for error in _errors(messages, len(tokens), before):
+        for pattern, mend in _MENDS:
+            if pattern in error.text:
+                mend(tokens, error, edits)
+    return edits.applied(tokens) if edits.seen else None
+
+
+def _errors(messages: str, count: int, before: int) -> Iterator[_Error]:
+    error = None
+    for line in messages.split("\n"):
+        match = _FIRST.match(line)
+        if not match:
+            continue
+        at = int(match["line"]) - 1
+        if match["kind"] == "note":
+            if error:
+                error.notes.append((at, match["text"]))
+            continue
+        if error:
+            yield error
+        operands = [
+            (int(first) - before - 1, int(last) - before - 1)
+            for first, last in _RANGE.findall(match["ranges"])
+        ]
+        error = _Error(at, [o for o in operands if o[1] < count], match["text"])
+    if error:
+        yield error
+
+
+def _value(t: list[Token], error: _Error, operand: tuple[int, int], edits: _Edits) -> None:
+    first, last = operand
+    if t[first] != "{" and not t[first].text.startswith("attn_value"):
+        edits.wrap(first, last, "attn_value")
+
+
+def _choice(t: list[Token], error: _Error, edits: _Edits) -> None:
+    for operand in error.operands[:2]:
+        _value(t, error, operand, edits)
+
+
+def _assignment(t: list[Token], error: _Error, edits: _Edits) -> None:
+    if len(error.operands) == 2:
+        _value(t, error, error.operands[1], edits)
+
+
+def _copy(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """Out of constant memory, the only one that no generic reference covers."""
+    if len(error.operands) == 1 and any(_CONSTANT in text for _, text in error.notes):
+        _value(t, error, error.operands[0], edits)
+
+
+def _conversion(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """Of an element in braces: clang would rather convert to its class's first member."""
+    if len(error.operands) == 1 and _PLACED.search(error.text):
+        _value(t, error, error.operands[0], edits)
+
+
+def _temporary(t: list[Token], error: _Error, edits: _Edits) -> None:
+    at = next((at for at, text in error.notes if text.startswith("passing argument")), None)
+    if at is not None:
+        _forward(t, at, edits)
+
+
+def _unmatched(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """Of a template, whose parameters clang deduces from no temporary."""
+    for at, text in error.notes:
+        if text.startswith("candidate") and t[at] == t[error.at]:
+            _forward(t, at + 2, edits)
+
+
+def _forward(t: list[Token], at: int, edits: _Edits) -> None:
+    for end, text in forwarders(t, at):
+        if all(token.text != text for token in t[end : end + MOST_OVERLOADS]):
+            edits.insert(end, text)
+
+
+def _call_opens(t: list[Token], at: int) -> int | None:
+    """The parenthesis after ``f``, ``a::f`` or ``f<T>``."""
+    opens = at + 1
+    while opens < len(t) and t[opens] == "::":
+        opens += 2
+    if opens < len(t) and t[opens] == "<":
+        opens = (angle_close(t, opens) or opens) + 1
+    return opens if opens < len(t) and t[opens] == "(" else None
+
+
+def _braces(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``f({1, 2, 3})`` where f takes a vector: clang's note says of what."""
+    vector = next((m for _, text in error.notes if (m := _VECTOR.search(text))), None)
+    opens = _call_opens(t, error.at)
+    if vector is None or opens is None:
+        return
+    element = {"__bf16": "bfloat"}.get(vector[2], vector[2])
+    i, end = opens + 1, close_of(t, opens)
+    while i < end:
+        if t[i] == "{" and t[i - 1].text in ("(", ","):
+            close = close_of(t, i)
+            edits.insert(i, f"attn_filled<metal::vec<{element}, {vector[1]}>>(")
+            edits.insert(close, ")")
+            edits.left_out |= {i, close}
+            i = close
+        elif t[i].text in ("(", "["):
+            i = close_of(t, i)
+        i += 1
+
+
+def _short(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``float4 a = {1, 2}``: the rest is zero."""
+    wanted, given = (int(n) for n in re.findall(r"(?:expected|have) (\d+)", error.text))
+    opens = next((first for first, _ in error.operands if t[first] == "{"), error.at)
+    if t[opens] == "{":
+        edits.insert(close_of(t, opens), ", 0" * (wanted - given))
+
+
+def _construction(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``V(a, b)`` where V is a parameter of a template, and here a vector."""
+    opens = _call_opens(t, error.at)
+    if t[error.at].kind == "name" and opens is not None:
+        edits.insert(error.at, "attn_filled<")
+        edits.insert(opens, ">")
+
+
+def _ambiguous(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """A call that a template of the text and one of the library take alike: the text's own."""
+    for at, text in error.notes:
+        if text.startswith("candidate function [with") and t[at] == t[error.at]:
+            edits.insert(statement_begin(t, at, skip_template=True), _PREFERRED)
+
+
+def _static_cast(t: list[Token], error: _Error, edits: _Edits) -> None:
+    if t[error.at] == "static_cast":
+        edits.insert(error.at, "attn_cast")
+        edits.left_out.add(error.at)
+
+
+def _cast(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``(float4)x`` of a vector of another element."""
+    if t[error.at] != "(" or not error.operands:
+        return
+    close, last = close_of(t, error.at), error.operands[-1][1]
+    edits.insert(error.at, "attn_cast<")
+    edits.insert(close, ">(")
+    edits.left_out |= {error.at, close}
+    edits.close(last)
+
+
+def _rank(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """A vector and a scalar of a wider type, which becomes the vector's element."""
+    if len(error.operands) != 2:
+        return
+    vector, scalar = error.operands
+    if error.text.rpartition(" and ")[2].count("'") > 2:
+        vector, scalar = scalar, vector
+    spelled = " ".join(w.text for w in t[vector[0] : vector[1] + 1])
+    if "attn_scalar" not in t[scalar[0]].text:
+        edits.wrap(*scalar, f"attn_scalar<decltype({spelled})>")
+
+
+_MENDS = (
+    ("too few elements in vector initialization", _short),
+    ("excess elements in scalar initializer", _construction),
+    ("is ambiguous", _ambiguous),
+    ("static_cast from", _static_cast),
+    ("C-style cast from", _cast),
+    ("scalar operand type has greater rank than the type of the vector element", _rank),
+    ("incompatible operand types", _choice),
+    ("conditional expression is ambiguous", _choice),
+    ("no viable overloaded '='", _assignment),
+    ("no matching constructor for initialization of", _copy),
+    ("no viable conversion from", _conversion),
+    ("cannot bind to a temporary object because of address space mismatch", _temporary),
+    ("no matching function for call to", _braces),
+    ("no matching function for call to", _unmatched),
+)

@@ -1,0 +1,102 @@
+// What the front end writes where MSL allows more than C++ for OpenCL.
+
+// The value of an object, wherever it lies: clang copies none between address spaces that
+// no generic pointer covers, and chooses between none of different ones.
+template <class T>
+ATTN_INLINE T attn_value(const __constant T& from) {
+  return *(const __global T*)(ulong)&from;
+}
+template <class T>
+ATTN_INLINE T attn_value(const __global T& from) {
+  return from;
+}
+template <class T>
+ATTN_INLINE T attn_value(const __local T& from) {
+  return from;
+}
+template <class T>
+ATTN_INLINE T attn_value(const __private T& from) {
+  return from;
+}
+template <class T>
+ATTN_INLINE T attn_value(const T&& from) {
+  return from;
+}
+
+// `{a, b}` for a vector: clang wants all of its elements, MSL fills with zeros.
+template <int N, class T, int M>
+ATTN_INLINE constexpr void attn_place(__private T (&to)[N], __private int& at,
+                                      metal::vec<T, M> part) {
+  for (int i = 0; i < M; ++i) to[at++] = part[i];
+}
+template <int N, class T, class P>
+ATTN_INLINE constexpr void attn_place(__private T (&to)[N], __private int& at, P part) {
+  to[at++] = (T)part;
+}
+template <class V, class... P>
+ATTN_INLINE constexpr V attn_filled(P... parts) {
+  typedef typename metal::attn_lanes<V>::element T;
+  constexpr int N = metal::attn_lanes<V>::count;
+  T all[N + 4] = {};
+  int at = 0;
+  (attn_place(all, at, parts), ...);
+  V made = (V)(0);
+  for (int i = 0; i < N; ++i) made[i] = all[i];
+  return made;
+}
+
+// A cast between element types, which clang leaves to a function for vectors and for half and
+// bfloat; of other types as clang has it.
+template <class To, class From>
+ATTN_INLINE constexpr To attn_cast(From from) {
+  typedef typename metal::attn_lanes<To>::element T;
+  typedef typename metal::attn_lanes<From>::element F;
+  constexpr int N = metal::attn_lanes<To>::count;
+  constexpr bool halves = (__is_same(T, half) && __is_same(F, bfloat)) ||
+                          (__is_same(T, bfloat) && __is_same(F, half));
+  if constexpr (N > 1 && metal::attn_lanes<From>::count == N) {
+    if constexpr (halves)
+      return __builtin_convertvector(__builtin_convertvector(from, metal::vec<float, N>), To);
+    else
+      return __builtin_convertvector(from, To);
+  } else if constexpr (halves) {
+    return (To)(T)(float)from;
+  } else {
+    return (To)from;
+  }
+}
+
+// A scalar beside a vector is of the vector's element type.
+template <class V, class S>
+ATTN_INLINE constexpr auto attn_scalar(S from) {
+  typedef metal::remove_cv_t<metal::remove_reference_t<V>> vector;
+  typedef typename metal::attn_lanes<vector>::element T;
+  if constexpr (metal::attn_lanes<vector>::count > 1 && metal::attn_lanes<S>::count == 1)
+    return attn_cast<T>(from);
+  else
+    return from;
+}
+
+// What a vector of T is made of: one of bool has a byte an element.
+template <class T>
+struct attn_stored : metal::attn_type<T> {};
+template <>
+struct attn_stored<bool> : metal::attn_type<uchar> {};
+template <class T>
+using attn_element = typename attn_stored<T>::type;
+
+// A threadgroup array's first values, there for every thread: each writes them all, since the
+// last simdgroup may lack lanes.
+template <class T, int N, class... P>
+ATTN_INLINE void attn_start(__local T (&to)[N], P... values) {
+  const T from[] = {(T)values..., (T)0};
+  for (int i = 0; i < N; ++i)
+    to[i] = i < (int)sizeof...(P) ? from[i] : (T)0;
+  metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+}
+template <class T>
+ATTN_INLINE void attn_start_zero(__local T& to) {
+  __local uchar* bytes = (__local uchar*)&to;
+  for (uint i = 0; i < sizeof(T); ++i) bytes[i] = 0;
+  metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+}

@@ -1,0 +1,215 @@
+"""What a kernel does wrong is an error that names it; the process and the device go on.
+
+Each case runs in a process of its own, which the fault used to end.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import attnproto
+import numpy as np
+import pytest
+from attnproto.errors import KernelCompileError
+
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+DEEP = """
+int f(device int* x, int n) {
+  int a[8];
+  for (int j = 0; j < 8; j++) a[j] = x[j] + n;
+  x[40] = a[n & 7];
+  return n == 0 ? 0 : f(x, n - 1) + a[n & 7];
+}
+"""
+
+
+def kernel(body: str, before: str = "") -> str:
+    return (
+        f"{HEAD}{before}kernel void k(device int* x [[buffer(0)]],\n"
+        f"                uint i [[thread_position_in_grid]]) {{\n  {body}\n}}\n"
+    )
+
+
+# Body, functions before it, the error in plain mode, the kind under validation.
+FAULTS = {
+    "a null pointer": ("device int* p = nullptr;\n  p[i] = 1;", "", "GpuPageFault", "null-pointer"),
+    "a wild pointer": ("x[1000000000000l + i] = 1;", "", "GpuPageFault", "out-of-bounds"),
+    "far past a local array": (
+        "int a[4] = {x[i], 1, 2, 3};\n  x[i] = a[long(x[i] + 1) * -900000000000l];",
+        "", "GpuPageFault", "local-array",
+    ),
+    "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),
+    "deep recursion": ("x[i] = f(x, x[4] + 100000000);", DEEP, "GpuFault", "recursion"),
+    "a loop without end": ("while (true) { x[i] += 1; }", "", "GpuTimeout", ""),
+    "a spin on a flag that nobody sets": (
+        "while (atomic_load_explicit((device atomic_int*)x, memory_order_relaxed) == 0) {}",
+        "", "GpuTimeout", "",
+    ),
+    "barriers without end": (
+        "while (x[0] == 0) threadgroup_barrier(mem_flags::mem_none);", "", "GpuTimeout", "",
+    ),
+}  # fmt: skip
+
+RUN = """
+    import attnproto, numpy as np, sys
+    from attnproto.errors import AttnprotoError
+    text, good, mode = sys.argv[1:]
+    options = {"validate": True} if mode == "validate" else {"engine": mode, "validate": False}
+    device = attnproto.open_device("cpu", time_limit_s=0.3, **options)
+    pipeline = device.library(text).pipeline("k")
+    for _ in range(2):
+        try:
+            device.run(pipeline, threadgroups=4, threads=32, buffers={0: np.zeros(128, np.int32)})
+        except AttnprotoError as error:
+            line = error.parties[0].line if hasattr(error, "parties") else 0
+            print(type(error).__name__, getattr(error, "kind", "-"), line, "[" in str(error)
+                  and " k]" in str(error) and "found" in str(error))
+    x = np.zeros(128, np.int32)
+    device.run(device.library(good).pipeline("k"), threadgroups=4, threads=32, buffers={0: x})
+    print((x == np.arange(128)).all())
+"""
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "fibers", "validate"])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_an_error_that_names_the_kernel_and_the_device_works_on(name, mode):
+    body, before, plain, kind = FAULTS[name]
+    text = kernel(body, before)
+    done = python(RUN, text, kernel("x[i] = int(i);"), mode)
+    assert done.returncode == 0, done.stderr[-500:]
+    error, error_again, works = done.stdout.splitlines()
+    assert error == error_again
+    found, found_kind, line, named = error.split()
+    assert named == "True"
+    assert works == "True"
+    if mode != "validate" or not kind:
+        assert found == plain
+        return
+    assert (found, found_kind) == ("ValidationError", kind)
+    assert 0 < int(line) <= text.count("\n")
+
+
+INTEGERS = {
+    "char": np.int8, "uchar": np.uint8, "short": np.int16, "ushort": np.uint16,
+    "int": np.int32, "uint": np.uint32, "long": np.int64, "ulong": np.uint64,
+}  # fmt: skip
+
+
+def quotient(x: int, y: int, info: np.iinfo) -> tuple[int, int]:
+    """C's, and what is said for a zero divisor and a quotient that does not fit."""
+    if y == 0:
+        return 0, x
+    if info.min and (x, y) == (info.min, -1):
+        return info.min, 0
+    whole = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
+    return whole, x - whole * y
+
+
+@pytest.mark.parametrize("engine", ["lockstep", "fibers"])
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integer_division_has_a_value_for_every_divisor(name, lanes, engine):
+    dtype = INTEGERS[name]
+    info = np.iinfo(dtype)
+    values = [info.min, info.max, 0, 1, 2, 7, *((-1, -3) if info.min else (3, 5))]
+    # Every value by every other, as many as fill whole simdgroups: 64 of 1 lane, 16 of 4.
+    a, b = (np.array(v, dtype) for v in zip(*((x, y) for x in values for y in values), strict=True))
+    v = f"{name}{lanes if lanes > 1 else ''}"
+    device = attnproto.open_device("cpu", engine=engine, validate=False)
+    text = (
+        f"{HEAD}kernel void k(const device {v}* a [[buffer(0)]], const device {v}* b [[buffer(1)]],"
+        f" device {v}* q [[buffer(2)]], device {v}* r [[buffer(3)]],"
+        " uint i [[thread_position_in_grid]]) { q[i] = a[i] / b[i]; r[i] = a[i] % b[i]; }"
+    )
+    buffers = {0: device.buffer(np.tile(a, 8)), 1: device.buffer(np.tile(b, 8))}
+    buffers |= {n: device.buffer(np.zeros(512, dtype)) for n in (2, 3)}
+    device.run(
+        device.library(text).pipeline("k"), threadgroups=512 // lanes // 32, threads=32,
+        buffers=buffers,
+    )  # fmt: skip
+    wanted = [quotient(int(x), int(y), info) for x, y in zip(a, b, strict=True)] * 8
+    found = zip(*(buffers[n].numpy(dtype).tolist() for n in (2, 3)), strict=True)
+    assert list(found) == wanted
+
+
+@pytest.mark.parametrize("values", [(1, 0), (-(2**31), -1)], ids=["by zero", "past its type"])
+def test_a_division_without_a_value_is_found_under_validation(values):
+    device = attnproto.open_device("cpu", validate=True)
+    x = np.array([*values, 0], np.int32)
+    pipeline = device.library(kernel("x[2] = x[0] / x[1];")).pipeline("k")
+    with pytest.raises(attnproto.errors.ValidationError) as raised:
+        device.run(pipeline, threadgroups=1, threads=1, buffers={0: x})
+    assert (raised.value.kind, raised.value.parties[0].line) == ("division", 5)
+    x[1] = 3
+    device.run(pipeline, threadgroups=1, threads=1, buffers={0: x})
+    assert x[2] == int(values[0] / 3)
+
+
+def test_a_buffer_ends_where_a_page_does_that_is_not_there():
+    device = attnproto.open_device("cpu", engine="fibers", validate=False)
+    pipeline = device.library(kernel("x[i + 64 * 1] = 1;")).pipeline("k")
+    buffer = device.buffer(64 * 4)
+    with pytest.raises(attnproto.errors.GpuPageFault) as raised:
+        device.run(pipeline, threadgroups=1, threads=1, buffers={0: buffer})
+    assert (raised.value.code, raised.value.kernels) == (3, "k")
+    assert not buffer.numpy().any()
+
+
+def test_a_fault_that_is_not_a_kernels_ends_as_ever():
+    code = """
+        import ctypes, faulthandler, attnproto, numpy as np
+        attnproto.open_device("cpu").buffer(4)
+        device = attnproto.open_device("cpu", validate=False)
+        text = "kernel void k(device int* x [[buffer(0)]]) { x[0] = 1; }"
+        device.run(device.library(text).pipeline("k"), threadgroups=1, threads=1,
+                   buffers={0: np.zeros(1, np.int32)})
+        faulthandler.enable()
+        ctypes.string_at(0)
+    """
+    done = python(code)
+    assert done.returncode == -11
+    assert "Segmentation fault" in done.stderr
+
+
+UNDEFINED = {
+    "a function": ("o[0] = f(o[0]);", "float f(float x);\n", "'f'"),
+    "a function of the host": ("o[0] = getpid();", 'extern "C" int getpid();\n', "'getpid'"),
+    "one that ends the process": ("exit(1);", 'extern "C" { void exit(int); }\n', "'exit'"),
+    "a method": ("S s; o[0] = s.g();", "struct S { int g() const; };\n", "'g'"),
+    "a template": ("o[0] = g(1.0f);", "template <class T> T g(T);\n", "'g'"),
+    "a constant": ("o[0] = c;", "extern constant float c;\n", "'c'"),
+    "assembly in a function": ('asm("nop");', "", "line 3: found asm"),
+    "assembly in the file": ("o[0] = 1;", 'asm("nonsense");\n', "line 3: found asm"),
+}
+
+
+@pytest.mark.parametrize("engine", ["lockstep", "fibers"])
+@pytest.mark.parametrize(("body", "before", "named"), UNDEFINED.values(), ids=UNDEFINED)
+def test_a_name_that_nobody_offers_is_refused(body, before, named, engine):
+    text = f"{HEAD}{before}kernel void k(device float* o [[buffer(0)]]) {{ {body} }}\n"
+    with pytest.raises(KernelCompileError, match=named):
+        attnproto.open_device("cpu", engine=engine).library(text).pipeline("k")
+    if "extern constant" not in before:
+        assert [one for one in attnproto.lint(text) if one.severity == "error"]
+
+
+def test_a_function_of_the_compilers_library_is_refused_by_its_name():
+    from attnproto._core import PipelineDescriptor
+    from attnproto.compiler.target import processor_target
+    from attnproto.compiler.targets import shared_object
+
+    old = processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
+    text = f"{HEAD}kernel void k(device half* o [[buffer(0)]], device long* n [[buffer(1)]]) "
+    text += "{ double x = n[0]; o[0] = half(x / n[1]); }"
+    with pytest.raises(KernelCompileError, match="__truncdfhf2"):
+        shared_object.shared_object(text, PipelineDescriptor("k"), old)

@@ -1,0 +1,139 @@
+"""MSL as the field writes it: what clang does not take as it stands, run on the cpu device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attnproto
+import numpy as np
+import pytest
+from attnproto.errors import KernelCompileError
+
+MSL = Path(__file__).parent / "msl"
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+ONE = {"threadgroups": (1, 1, 1), "threads": (1, 1, 1)}
+
+
+@pytest.fixture(scope="module")
+def device():
+    return attnproto.open_device("cpu")
+
+
+def run(device, file, kernel, buffers, constants=None, threads=1):
+    pipeline = device.library((MSL / file).read_text()).pipeline(kernel, constants=constants or {})
+    device.run(pipeline, threadgroups=(1, 1, 1), threads=(threads, 1, 1), buffers=buffers)
+
+
+# pairs (1, 2) (3, 4), twins (5, 6) (7, 8); out[0] chooses.
+@pytest.mark.parametrize(("choice", "values"), [(1.0, [2, 10, 6, 0]), (-1.0, [20, 3, 8, 7])])
+def test_a_choice_is_between_objects_of_any_memory(device, choice, values):
+    out = np.full(4, choice, np.float32)
+    pairs, twins = np.arange(1, 5, dtype=np.float32), np.arange(5, 9, dtype=np.float32)
+    run(device, "mended.metal", "chosen", {0: out, 1: pairs, 2: twins})
+    np.testing.assert_array_equal(out, values)
+
+
+def test_objects_are_copied_out_of_constant_memory(device):
+    out, pairs = np.full(4, np.nan, np.float32), np.full(4, np.nan, np.float32)
+    twins = np.arange(5, 9, dtype=np.float32)
+    run(device, "mended.metal", "copies", {0: out, 1: pairs, 2: twins})
+    # 6 + 7 + 4 of b, a and Start::twin.b; 5 of the first; 7 + 8.
+    np.testing.assert_array_equal(out, [1, 17, 5, 15])
+    np.testing.assert_array_equal(pairs, [1, 2, np.nan, np.nan])
+
+
+def test_a_reference_to_thread_memory_binds_to_a_temporary(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "mended.metal", "temporaries", {0: out})
+    np.testing.assert_array_equal(out, [3, 8, 16, 21])
+
+
+def test_vectors_are_cast_filled_and_scaled(device):
+    out = np.full(4, np.nan, np.float32)
+    halves = np.array([1, 2, 3, 4, 0, 0, 0, 0], np.float16)
+    small = np.zeros(1, np.uint16)
+    run(device, "mended.metal", "vectors", {0: out, 1: halves, 2: small})
+    # 2 + 3; 2 * (2 * 9) + 2; 5 * 10 + 6; the bfloat of 2.
+    np.testing.assert_array_equal(out, [5, 38, 56, 2])
+    np.testing.assert_array_equal(halves[4:], [9, 18, 27, 36])
+    assert small[0] == 0x4000
+
+
+def test_a_function_of_the_text_goes_before_one_of_the_library(device):
+    out = np.full(1, np.nan, np.float32)
+    vectors = np.arange(1, 9, dtype=np.float32)
+    run(device, "mended.metal", "own_function", {0: out, 1: vectors})
+    assert out[0] == 1 * 5 + 100
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), [("got_int", np.int32), ("got_half", np.float16)])
+def test_a_function_is_a_template_argument(device, kernel, dtype):
+    out = np.full(1, np.nan, np.float32)
+    constants = {"start": 0, "stride": 0}
+    run(device, "syntax.metal", kernel, {0: out, 1: np.array([9], dtype)}, constants)
+    assert out[0] == 9
+
+
+def test_kernels_are_instantiated_in_namespaces_and_by_their_parameters(device):
+    constants = {"start": 0, "stride": 0}
+    out = np.full(1, np.nan, np.float32)
+    run(device, "syntax.metal", "put_local", {0: out}, constants)
+    assert out[0] == 6
+    whole = np.zeros(1, np.int32)
+    run(device, "syntax.metal", "deduced_int", {0: whole, 1: np.int32(4)}, constants)
+    assert whole[0] == 5
+
+
+def test_declarations_in_every_form(device):
+    out = np.full(8, np.nan, np.float32)
+    out[1] = 50
+    buffers = {0: out, 1: np.array([7], np.uint32), 2: np.int32(5), 3: np.array([11], np.uint32)}
+    run(device, "syntax.metal", "declarations", buffers, {8: 100, 9: 1000})
+    np.testing.assert_array_equal(out[2:], [57, 1105, 6, 28, 5, 15])
+
+
+def test_threadgroup_arrays_are_aligned_and_start_with_values(device):
+    out = np.full(8, np.nan, np.float32)
+    run(device, "syntax.metal", "started", {0: out}, {"start": 0, "stride": 0}, threads=8)
+    np.testing.assert_array_equal(out, [12, 12, 12, 4, 8, 8, 8, 0])
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(device):
+    text = "\ufeff" + HEAD + "kernel void läuft(device int* x [[buffer(0)]]) { x[0] = 1; }"
+    out = np.zeros(1, np.int32)
+    device.run(device.library(text).pipeline("läuft"), buffers={0: out}, **ONE)
+    assert out[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("threadgroup float s = 1;", "line 3: threadgroup variable 's' cannot start with a value"),
+        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3: incompatible operand types"),
+        ("keep(x[0]);", "line 3: "),
+    ],
+)
+def test_what_is_no_msl_is_refused_as_before(device, statement, message):
+    before = "struct Pair { float a; }; void keep(const thread float& a) {}"
+    text = f"{HEAD}kernel void k(device float* x [[buffer(0)]]) {{ Pair q; {statement} }}"
+    text = text.replace("kernel", f"{before} kernel", 1)
+    with pytest.raises(KernelCompileError) as caught:
+        device.library(text).pipeline("k")
+    assert message in str(caught.value)
+    assert "attn_" not in str(caught.value)
+
+
+def test_an_error_names_the_users_text_and_no_internals(device):
+    text = HEAD + "kernel void k(device nothing* x [[buffer(0)]], constant int& n [[buffer(1)]]) {}"
+    with pytest.raises(KernelCompileError) as caught:
+        device.library(text).pipeline("k")
+    assert str(caught.value) == "[msl] line 3: unknown type name 'nothing'"
+
+
+def test_an_error_of_an_included_text_names_it(device):
+    included = (
+        '#line 4 "help.h"\ntemplate <typename T> T f(T x) { return x.no; }\n#line 2 "kernel"\n'
+    )
+    text = HEAD + included + "kernel void k(device float4* x [[buffer(0)]]) { x[0] = f(x[0]); }"
+    with pytest.raises(KernelCompileError, match=r"^\[msl\] in help\.h, line 4: "):
+        device.library(text).pipeline("k")

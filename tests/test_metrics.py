@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+import synthetic_prototype as synthetic
+from attnproto.commands.compare import compare_rows, render
+from attnproto.kernels.score_dispatch import WAYS
+from attnproto.measure.dynamic_counts import NAMES
+from attnproto.prototypes.registry import REGISTRY, metrics_of
+from attnproto.results import metrics
+from attnproto.results.metrics import EXACT, HIGHER, LOWER, METRICS, ROUNDING, TRUTH, Metric
+from test_report import row
+
+COMMITTED = Path(__file__).parent.parent / "results" / "h200" / "points.jsonl"
+
+
+def committed():
+    """Name and value of every result that was committed."""
+    for line in COMMITTED.read_text().splitlines():
+        yield from json.loads(line)["result"].items()
+
+
+def test_every_result_that_was_committed_is_declared():
+    names = {name for name, _ in committed()}
+    assert len(names) > 200
+    assert names - METRICS.keys() == set()
+
+
+def test_a_truth_is_declared_as_one_and_nothing_else_is():
+    for name, value in committed():
+        assert isinstance(value, bool) is (METRICS[name].unit == TRUTH), name
+
+
+def test_the_counters_operations_are_declared_and_no_others():
+    assert {metric.name for metric in metrics._OPERATIONS} == set(NAMES)
+
+
+def test_each_way_to_modify_scores_has_its_metrics():
+    of_ways = {name.removeprefix("row_ulp_") for name in METRICS if name.startswith("row_ulp_")}
+    assert of_ways == set(WAYS)
+
+
+def test_declarations_use_the_words_that_comparisons_read():
+    assert {metric.noise for metric in METRICS.values()} == {EXACT, ROUNDING, metrics.CLOCK}
+    assert {metric.better for metric in METRICS.values()} == {LOWER, HIGHER, metrics.NEITHER}
+
+
+def test_the_eight_share_one_declaration():
+    assert all(metrics_of(entry.name) is METRICS for entry in REGISTRY)
+
+
+def own(n, rate):
+    return {**row(0, "emulated", n=n, rate=rate), "proto": synthetic.NAME}
+
+
+def test_a_result_that_nobody_declares_is_named_and_not_compared():
+    found = compare_rows([own(1, 4.0)], [own(1, 1.0)])
+    assert found.regressions == []
+    assert "undeclared rate: not compared; name them in their prototype's metrics" in render(found)
+
+
+@pytest.mark.parametrize(("better", "regressed"), [(HIGHER, True), (LOWER, False)])
+@pytest.mark.parametrize("noise", [EXACT, ROUNDING])
+def test_a_prototype_of_ones_own_declares_what_is_worse(monkeypatch, better, noise, regressed):
+    declared = Metric("rate", "tokens", noise, better)
+    prototype = synthetic.Prototype(
+        synthetic.NAME, synthetic.points, synthetic.run, synthetic.conclude, metrics=(declared,)
+    )
+    monkeypatch.setattr(synthetic, "PROTOTYPE", prototype)
+    found = compare_rows([own(1, 4.0)], [own(1, 1.0)])
+    assert bool(found.regressions) is regressed
+    said = "rate 4.0 became 1.0" if noise == EXACT else "rate 4 became 1"
+    assert found.changes[0].detail == said
+    assert "undeclared" not in render(found)
+
+
+def test_a_prototype_that_is_not_here_is_compared_by_what_all_share():
+    sides = [{**row(0, threadgroup_bytes=n), "proto": "nowhere_at_all:IT"} for n in (1, 2)]
+    assert compare_rows(sides[:1], sides[1:]).regressions
