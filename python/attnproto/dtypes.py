@@ -72,4 +72,4 @@ LLVM_FLOATS = {**{one.llvm: one.nbytes for one in ELEMENT_TYPES}, "double": 8}
 LLVM_SCALARS = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8, **LLVM_FLOATS}
 # For patterns over IR: any element type, and those that a float holds exactly.
 ANY_LLVM = "|".join(one.llvm for one in ELEMENT_TYPES)
-NARROW_LLVM = "|".join(one.llvm for one in ELEMENT_TYPES if one.bits < 32)
+NARROW_LLVM = tuple(one.llvm for one in ELEMENT_TYPES if one.bits < 32)

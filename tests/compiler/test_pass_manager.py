@@ -8,8 +8,7 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.compiler.codegen import object_archive
-from attnproto.compiler.ir.function import Unsupported
-from attnproto.compiler.ir.function_lines import may_write
+from attnproto.compiler.ir.types import Unsupported
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text
 from attnproto.compiler.targets import host
 from attnproto.compiler.targets.host import NativeFrontEnd
@@ -149,54 +148,6 @@ def test_an_archive_that_must_have_the_code_must_have_that_of_a_lane_too(tmp_pat
                 image.lane_entry()
         else:
             assert image.lane_entry() > 0
-
-
-WRITING = (
-    "  notail call void @f()",
-    "  %x = musttail call i32 @g(ptr %p)",
-    '  %"a b" = call i32 @g(ptr %p)',
-    '  call void @"g h"()',
-    "  call void %f(i32 1)",
-    '  call void asm sideeffect "x", ""()',
-    "  %x = call float @g(ptr @llvm.fma.f32)",
-    "  call void @llvm.memcpy.p0.p0.i64(ptr %a, ptr %b, i64 4, i1 false)",
-    "  call void @llvm.experimental.guard(i1 %x)",
-    "  store i32 1, ptr %p",
-    '  %"q r" = atomicrmw add ptr %p, i32 1 monotonic',
-    "  %x = cmpxchg ptr %p, i32 0, i32 1 monotonic monotonic",
-    "  fence seq_cst",
-    "  %x = load volatile i32, ptr %p",
-    "  %x = load atomic i32, ptr %p monotonic, align 4",
-    "  %x = va_arg ptr %list, i32",
-    "  %x = an_instruction_of_tomorrow i32 %y",
-)
-QUIET = (
-    "",
-    "  ]",
-    "    i32 -1, label %x",
-    "  ; a comment",
-    "a.b:                                     ; preds = %x",
-    '"q s":',
-    "  %x = add nuw i32 %a, 1",
-    '  %"a b" = load i32, ptr %p',
-    "  br label %x",
-    "  ret void",
-    "  %x = tail call float @llvm.fma.f32(float %a, float %b, float %c)",
-    "  %r = call i32 @llvm.nvvm.shfl.sync.idx.i32(i32 -1, i32 %x, i32 0, i32 31)",
-    "  %t = tail call i32 @llvm.nvvm.read.ptx.sreg.tid.x()",
-    "  call void @llvm.lifetime.start.p0(i64 8, ptr %x)",
-    "  %z = tail call %s @attn_matrix_multiply_accumulate_f32_f32(float %a)",
-)
-
-
-@pytest.mark.parametrize("line", WRITING)
-def test_what_is_not_known_to_leave_memory_alone_may_write(line):
-    assert may_write(line)
-
-
-@pytest.mark.parametrize("line", QUIET)
-def test_what_leaves_memory_alone_is_known(line):
-    assert not may_write(line)
 
 
 def test_constant_memory_moves_but_no_name_and_no_string_does():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnproto.compiler.frontend.request import Request
-from attnproto.compiler.ir.function import Unsupported
+from attnproto.compiler.ir.types import Unsupported
 from attnproto.errors import AttnprotoError, InternalError
 
 

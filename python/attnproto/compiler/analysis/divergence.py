@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from attnproto.compiler.ir.cfg import Flow
-from attnproto.compiler.ir.function import Instruction, Unsupported, size_of
+from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import runtime_call
+from attnproto.compiler.ir.types import Unsupported, size_of
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from attnproto.compiler.ir.function import Instruction
+from attnproto.compiler.ir.instruction import Instruction
 
 from .divergence import INDEX, POSITION, SIMDGROUP, Divergence
 from .lane_values import LANES, Offset, bits_of, is_whole, literal

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from attnproto import _core
 from attnproto.compiler.ir.cfg import Flow
-from attnproto.compiler.ir.function import Instruction, Unsupported, size_of
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import Unsupported, size_of
 
 from .divergence import INDEX, LANE, POSITION, Divergence
 from .integer_ranges import Ranges

@@ -9,30 +9,34 @@ gives up on everything else: ``None`` is a value of which nothing is known.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnproto import _core
-from attnproto.compiler.ir.function_lines import GEP, NAME, Block, Function, address, size_of
+from attnproto.compiler.ir.function import Block, Function, address, step_of
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.runtime_calls import runtime_call
 
 LANES = 32
+_SHORT = 3  # instructions of a block that only leaves
 _HUGE = 1 << 62  # a multiple of every power of two that matters
 
-_PHI = re.compile(r"phi (.+?) (?=\[)(.*)$")
-_CHOICE = re.compile(rf"^  (?:br i1|switch i\d+) ({NAME}|\w+),")
-_INCOMING = re.compile(rf"\[ ([^,]+), ({NAME}) \]")
-_BINARY = re.compile(
-    r"(add|sub|mul|shl|lshr|ashr|and|or|xor|udiv|sdiv|urem|srem)((?: \w+)*) (i\d+) ([^,]+), (\S+)"
-)
-_CAST = re.compile(rf"(zext|sext|trunc|inttoptr|ptrtoint|bitcast|freeze)((?: \w+)*) "
-                   rf"(.+?) ({NAME}|\d+)(?: to (.+))?$")  # fmt: skip
-_UNIFORM_CALLS = re.compile(
-    r"@llvm\.nvvm\.(?:read\.ptx\.sreg\.n?(?:ctaid|tid\.[yz]|ntid)|vote\.)|@attn_threadgroup_memory"
-    r"|@_Z\d+attn_threadgroup_variable"
-)
-_ALIGNED_CALLS = re.compile(r"@attn_threadgroup_memory|@_Z\d+attn_threadgroup_variable")
-_PURE_CALLS = re.compile(r"call [^@]*@llvm\.(?:[us](?:min|max)|abs|ct(?:lz|tz|pop)|fshl|fshr)\.")
+_UNIFORM_CALLS = (
+    "@llvm.nvvm.read.ptx.sreg.ctaid", "@llvm.nvvm.read.ptx.sreg.nctaid",
+    "@llvm.nvvm.read.ptx.sreg.tid.y", "@llvm.nvvm.read.ptx.sreg.tid.z",
+    "@llvm.nvvm.read.ptx.sreg.ntid", "@llvm.nvvm.vote.",
+)  # fmt: skip
+_THREAD = "@llvm.nvvm.read.ptx.sreg.tid.x"
+# Uniform where their operands are.
+_PURE_CALLS = tuple(f"@llvm.{name}." for name in (
+    "umin", "umax", "smin", "smax", "abs", "ctlz", "cttz", "ctpop", "fshl", "fshr",
+))  # fmt: skip
+_CONVERSIONS = ("zext", "sext", "trunc", "inttoptr", "ptrtoint", "bitcast", "freeze")
+_COMPUTING = frozenset((
+    "icmp", "fcmp", "select", "extractvalue", "shufflevector", "fneg", "fadd", "fsub", "fmul",
+    "fdiv", "frem", "fpext", "fptrunc", "sitofp", "uitofp", "fptosi", "fptoui", *_CONVERSIONS,
+))  # fmt: skip
 _PARAMETER_BYTES = _core.MAX_BUFFERS * 8  # the addresses of buffers lead the launch parameter
 
 
@@ -90,6 +94,11 @@ class LaneAnalysis:
         self._alignment = buffer_alignment
         self.values: dict[str, Lanes | None] = {}
         self._divergent: set[str] = set()
+        self._users: dict[str, list[str]] = {name: [] for name in function.definitions}
+        for name, made in function.definitions.items():
+            for used in made.used:
+                if used in self._users:
+                    self._users[used].append(name)
         while True:
             self._solve()
             found = self._joins()
@@ -100,20 +109,23 @@ class LaneAnalysis:
     def _solve(self) -> None:
         """A fixed point; names that are missing are yet to be reached."""
         self.values = {}
+        definitions = self._function.definitions
+        stale = set(definitions)  # what an operand changed of since it was looked at
         for _ in range(64):
-            changed = False
-            for name, text in self._function.definitions.items():
-                known = name in self.values
-                if known and self.values[name] is None:
+            for name, made in definitions.items():
+                if name not in stale:
                     continue
-                value = self._evaluate(name, text)
-                if value is _UNREACHED or (known and value == self.values[name]):
+                stale.discard(name)
+                value = self._evaluate(made)
+                if value is _UNREACHED or (name in self.values and value == self.values[name]):
                     continue
                 self.values[name] = value
-                changed = True
-            if not changed:
+                stale |= {
+                    user for user in self._users[name] if self.values.get(user, 0) is not None
+                }
+            if not stale:
                 return
-        self.values = {name: None for name in self._function.definitions}
+        self.values = dict.fromkeys(definitions)
 
     def _joins(self) -> set[str]:
         """Blocks where lanes that went different ways may meet."""
@@ -129,20 +141,15 @@ class LaneAnalysis:
 
     def _leaves(self, label: str) -> bool:
         block = self._function.blocks[label]
-        return not block.successors and block.last - block.first <= 4
+        return not block.successors and len(block.instructions) <= _SHORT
 
     def _uniform_branch(self, block: Block) -> bool:
-        for number in range(block.first, block.last + 1):
-            match = _CHOICE.match(self._function.lines[number])
-            if match:
-                value = self.of(match[1])
-                return isinstance(value, Lanes) and value.uniform
-        return False
+        value = self.of(block.end.operands[0][1])
+        return isinstance(value, Lanes) and value.uniform
 
     def of(self, operand: str) -> Lanes | None:
         """What an operand is in each lane."""
-        operand = operand.strip().rstrip(",")
-        if re.fullmatch(r"-?\d+", operand):
+        if operand.lstrip("-").isdigit():
             return _constant(int(operand))
         if operand in ("true", "false"):
             return _constant(int(operand == "true"))
@@ -152,42 +159,28 @@ class LaneAnalysis:
             return self.values.get(operand, _parameter(self._function, operand))
         return SOME_UNIFORM
 
-    def _evaluate(self, name: str, text: str) -> Lanes | object | None:
-        phi = _PHI.match(text)
-        if phi:
-            return self._phi(name, phi[2])
-        binary = _BINARY.match(text)
-        if binary:
-            return self._both(binary[4], binary[5], _OPERATIONS[binary[1]], binary[2])
-        gep = GEP.match(text)
-        if gep:
-            size = size_of(gep[2])
-            return self._both(
-                gep[3],
-                gep[4],
-                lambda a, b, _: _add(a, _multiply(b, _constant(size), ""), "nuw"),
-                "",
-            )
-        cast = _CAST.match(text)
-        if cast:
-            return self._both(
-                cast[4],
-                "0",
-                lambda a, _, flags: _convert(a, cast[1], flags, cast[5] or ""),
-                cast[2],
-            )
-        return self._other(text)
+    def _evaluate(self, made: Instruction) -> Lanes | object | None:
+        if made.op == "phi":
+            return self._phi(made)
+        if made.op in _OPERATIONS and made.type[0] == "i":
+            operation = _OPERATIONS[made.op]
+            return self._both(made, lambda a, b: operation(a, b, made.flags))
+        if step := step_of(made):
+            size = _constant(step[2])
+            return self._both(made, lambda a, b: _add(a, _multiply(b, size, ()), ("nuw",)))
+        if made.op in _CONVERSIONS and made.type[0] != "<":
+            a = self._reached(made.operands[0][1])
+            return a if a in (_UNREACHED, None) else _convert(a, made)
+        return self._other(made)
 
-    def _phi(self, name: str, incoming: str) -> Lanes | object | None:
-        block = self._function.block_of(self._function.places[name])
-        values = [self._reached(v) for v, _ in _INCOMING.findall(incoming)]
-        known = [v for v in values if v is not _UNREACHED]
+    def _phi(self, made: Instruction) -> Lanes | object | None:
+        incoming = [value for _, value in made.operands]
+        known = [v for v in map(self._reached, incoming) if v is not _UNREACHED]
         if not known:
             return _UNREACHED
         if any(v is None for v in known):
             return None
-        different = len({v for v, _ in _INCOMING.findall(incoming)}) > 1
-        if different and block.label in self._divergent:
+        if len(set(incoming)) > 1 and made.block in self._divergent:
             return None
         return _merge(known)
 
@@ -197,41 +190,37 @@ class LaneAnalysis:
         return self.of(operand)
 
     def _both(
-        self,
-        left: str,
-        right: str,
-        operation: Callable[[Lanes, Lanes, str], Lanes | None],
-        flags: str,
+        self, made: Instruction, operation: Callable[[Lanes, Lanes], Lanes | None]
     ) -> Lanes | object | None:
-        a, b = self._reached(left.strip()), self._reached(right.strip())
+        a, b = (self._reached(value) for _, value in made.operands)
         if a is _UNREACHED or b is _UNREACHED:
             return _UNREACHED
-        return None if a is None or b is None else operation(a, b, flags)
+        return None if a is None or b is None else operation(a, b)
 
-    def _other(self, text: str) -> Lanes | object | None:
-        if "@llvm.nvvm.read.ptx.sreg.tid.x(" in text:
-            return Lanes(tuple(range(LANES)), LANES)
-        if " call " in f" {text}":
-            if _UNIFORM_CALLS.search(text):
-                aligned = 16 if _ALIGNED_CALLS.search(text) else 1
-                return Lanes((0,) * LANES, aligned)
-            if not _PURE_CALLS.search(text):
+    def _other(self, made: Instruction) -> Lanes | object | None:
+        if made.op == "call":
+            if made.callee == _THREAD:
+                return Lanes(tuple(range(LANES)), LANES)
+            if made.callee.startswith(_UNIFORM_CALLS):
+                return Lanes((0,) * LANES, 1)
+            known = runtime_call(made.callee)
+            if known and known.name in ("threadgroup_memory", "threadgroup_variable"):
+                return Lanes((0,) * LANES, 16)
+            if not made.callee.startswith(_PURE_CALLS):
                 return None
-        load = re.match(rf"load (.+?), ptr(?: addrspace\(\d\))? ({NAME}|@\S+), align", text)
-        if load:
-            return self._load(load[1], load[2])
-        if not re.match(
-            r"icmp|fcmp|select|tail call|call|extractvalue|[fs]\w+|uitofp|bitcast", text
-        ):
+        elif made.op == "load" and "atomic" not in made.flags:
+            return self._load(made)
+        elif made.op not in _COMPUTING:
             return None
-        operands = [self._reached(o) for o in re.findall(NAME, text)]
+        operands = [self._reached(value) for value in made.used]
         if any(o is _UNREACHED for o in operands):
             return _UNREACHED
         if all(isinstance(o, Lanes) and o.uniform for o in operands):
             return SOME_UNIFORM
         return None
 
-    def _load(self, kind: str, pointer: str) -> Lanes | object | None:
+    def _load(self, made: Instruction) -> Lanes | object | None:
+        pointer = made.operands[0][1]
         place = self._reached(pointer)
         if not isinstance(place, Lanes):
             return place
@@ -239,7 +228,7 @@ class LaneAnalysis:
             return None
         (root, *terms), offset = address(self._function, pointer)
         parameter = root in self._function.parameters and not terms
-        if parameter and kind == "i64" and offset < _PARAMETER_BYTES:
+        if parameter and made.type == "i64" and offset < _PARAMETER_BYTES:
             return Lanes((0,) * LANES, self._alignment)
         return SOME_UNIFORM
 
@@ -265,18 +254,18 @@ def _merge(values: list[Lanes]) -> Lanes | None:
     return Lanes(tables[0], min(multiple, _HUGE >> 1), any(v.wraps for v in values))
 
 
-def _add(a: Lanes, b: Lanes, flags: str) -> Lanes | None:
-    table = tuple(x + y for x, y in zip(a.table, b.table, strict=True))
+def _add(a: Lanes, b: Lanes, flags: Sequence[str]) -> Lanes | None:
+    table = tuple(map(operator.add, a.table, b.table))
     exact = a.exact and b.exact
     checked = exact or "nuw" in flags or "nsw" in flags
     return Lanes(table, min(a.multiple, b.multiple), a.wraps or b.wraps or not checked)
 
 
-def _subtract(a: Lanes, b: Lanes, flags: str) -> Lanes | None:
+def _subtract(a: Lanes, b: Lanes, flags: Sequence[str]) -> Lanes | None:
     return _add(a, Lanes(tuple(-t for t in b.table), b.multiple, b.wraps), flags)
 
 
-def _multiply(a: Lanes, b: Lanes, flags: str) -> Lanes | None:
+def _multiply(a: Lanes, b: Lanes, flags: Sequence[str]) -> Lanes | None:
     if b.constant is None and a.constant is not None:
         a, b = b, a
     factor = b.constant
@@ -296,13 +285,13 @@ def _whole(a: Lanes) -> int:
     return min(a.multiple, _divisor(a.table[0]), _HUGE >> 1)
 
 
-def _shift_left(a: Lanes, b: Lanes, flags: str) -> Lanes | None:
+def _shift_left(a: Lanes, b: Lanes, flags: Sequence[str]) -> Lanes | None:
     if b.constant is None:
         return SOME_UNIFORM if a.uniform and b.uniform else None
     return _multiply(a, _constant(1 << b.constant), flags)
 
 
-def _shift_right(a: Lanes, b: Lanes, _: str) -> Lanes | None:
+def _shift_right(a: Lanes, b: Lanes, _: Sequence[str]) -> Lanes | None:
     shift = b.constant
     if shift is None or a.wraps or min(a.table) < 0 or a.multiple < 1 << shift:
         return SOME_UNIFORM if a.uniform and b.uniform else None
@@ -310,7 +299,7 @@ def _shift_right(a: Lanes, b: Lanes, _: str) -> Lanes | None:
     return Lanes(table, a.multiple if a.exact else a.multiple >> shift)
 
 
-def _and(a: Lanes, b: Lanes, _: str) -> Lanes | None:
+def _and(a: Lanes, b: Lanes, _: Sequence[str]) -> Lanes | None:
     if b.constant is None and a.constant is not None:
         a, b = b, a
     mask = b.constant
@@ -323,38 +312,38 @@ def _and(a: Lanes, b: Lanes, _: str) -> Lanes | None:
     return Lanes(table, a.multiple, a.wraps)
 
 
-def _or(a: Lanes, b: Lanes, flags: str) -> Lanes | None:
+def _or(a: Lanes, b: Lanes, flags: Sequence[str]) -> Lanes | None:
     if "disjoint" in flags:
-        return _add(a, b, "nuw")
+        return _add(a, b, ("nuw",))
     if a.exact and b.exact:
         return Lanes(tuple(x | y for x, y in zip(a.table, b.table, strict=True)), _HUGE)
     return SOME_UNIFORM if a.uniform and b.uniform else None
 
 
-def _xor(a: Lanes, b: Lanes, _: str) -> Lanes | None:
+def _xor(a: Lanes, b: Lanes, _: Sequence[str]) -> Lanes | None:
     if a.exact and b.exact and min(*a.table, *b.table) >= 0:
         return Lanes(tuple(x ^ y for x, y in zip(a.table, b.table, strict=True)), _HUGE)
     return SOME_UNIFORM if a.uniform and b.uniform else None
 
 
-def _divide(a: Lanes, b: Lanes, _: str) -> Lanes | None:
+def _divide(a: Lanes, b: Lanes, _: Sequence[str]) -> Lanes | None:
     return SOME_UNIFORM if a.uniform and b.uniform else None
 
 
-_OPERATIONS: dict[str, Callable[[Lanes, Lanes, str], Lanes | None]] = {
+_OPERATIONS: dict[str, Callable[[Lanes, Lanes, Sequence[str]], Lanes | None]] = {
     "add": _add, "sub": _subtract, "mul": _multiply, "shl": _shift_left, "lshr": _shift_right,
     "ashr": _divide, "and": _and, "or": _or, "xor": _xor, "udiv": _divide, "sdiv": _divide,
     "urem": _divide, "srem": _divide,
 }  # fmt: skip
 
 
-def _convert(a: Lanes, operation: str, flags: str, to: str) -> Lanes | None:
-    if operation in ("inttoptr", "ptrtoint", "freeze", "bitcast"):
+def _convert(a: Lanes, made: Instruction) -> Lanes | None:
+    if made.op in ("inttoptr", "ptrtoint", "freeze", "bitcast"):
         return a
-    if operation == "trunc":
-        bits = int(to[1:])
+    if made.op == "trunc":
+        bits = int(made.type[1:])
         fits = a.exact and min(a.table) >= 0 and max(a.table) < 1 << (bits - 1)
-        checked = fits or "nuw" in flags or "nsw" in flags
+        checked = fits or "nuw" in made.flags or "nsw" in made.flags
         return Lanes(a.table, a.multiple, a.wraps or not checked)
     if not a.wraps:
         return a

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .function import Function
+
 
 class LaneCode:
-    """Collects instructions to put before lines of a function.
+    """Collects instructions to put before others of a function.
 
     Attributes:
         prologue: what comes first in the function.
-        before: what comes before a line, by its number.
+        before: what comes before an instruction, by its place.
     """
 
     def __init__(self) -> None:
@@ -19,30 +21,38 @@ class LaneCode:
         self._tables: dict[tuple[int, ...], str] = {}
         self._serial = 0
 
-    def put(self, line: int, text: str) -> None:
-        """Put an instruction before a line."""
-        self.before.setdefault(line, []).append(f"  {text}")
+    def put(self, place: int, text: str) -> None:
+        """Put an instruction before an instruction."""
+        self.before.setdefault(place, []).append(f"  {text}")
 
-    def emit(self, line: int, text: str) -> str:
-        """Put an instruction before a line; return the name of its value."""
+    def emit(self, place: int, text: str) -> str:
+        """Put an instruction before an instruction; return the name of its value."""
         self._serial += 1
         name = f"%attn.r{self._serial}"
-        self.put(line, f"{name} = {text}")
+        self.put(place, f"{name} = {text}")
         return name
 
+    def place(self, function: Function) -> None:
+        """Put the instructions where they belong in a function whose blocks all have labels."""
+        for place, lines in self.before.items():
+            made = function.instructions[place]
+            made.output = "\n".join([*lines, made.output] if made.output else lines)
+        entry = next(iter(function.blocks.values()))
+        entry.label = "\n".join([entry.label, *self.prologue])
+
     def elements(
-        self, line: int, vector: str, which: Iterable[int], width: int = 2, kind: str = "float"
+        self, place: int, vector: str, which: Iterable[int], width: int = 2, kind: str = "float"
     ) -> list[str]:
         """Take elements out of a vector."""
         return [
-            self.emit(line, f"extractelement <{width} x {kind}> {vector}, i64 {k}") for k in which
+            self.emit(place, f"extractelement <{width} x {kind}> {vector}, i64 {k}") for k in which
         ]
 
-    def packed(self, line: int, low: str, high: str, kind: str) -> str:
+    def packed(self, place: int, low: str, high: str, kind: str) -> str:
         """Make a 32-bit word of two narrow numbers."""
-        pair = self.emit(line, f"insertelement <2 x {kind}> poison, {kind} {low}, i64 0")
-        pair = self.emit(line, f"insertelement <2 x {kind}> {pair}, {kind} {high}, i64 1")
-        return self.emit(line, f"bitcast <2 x {kind}> {pair} to i32")
+        pair = self.emit(place, f"insertelement <2 x {kind}> poison, {kind} {low}, i64 0")
+        pair = self.emit(place, f"insertelement <2 x {kind}> {pair}, {kind} {high}, i64 1")
+        return self.emit(place, f"bitcast <2 x {kind}> {pair} to i32")
 
     def number(self, table: tuple[int, ...]) -> str:
         """A name for a number that each lane computes from its index, once a kernel."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .function import Block, Unsupported
+from .function import Block
+from .types import Unsupported
 
 
 def _dominators(nodes: list[str], entry: str, before: dict[str, list[str]]) -> dict[str, set[str]]:
@@ -48,15 +49,14 @@ class Flow:
         return seen
 
 
-def analyse(blocks: list[Block]) -> Flow:
-    """Return the flow of a function with one exit and natural loops.
+def analyse(blocks: dict[str, Block]) -> Flow:
+    """Return the flow of a function with one exit and natural loops, from its blocks by name.
 
     Raises:
         Unsupported: it has several exits, or a loop with several entries.
     """
-    by_name = {b.name: b for b in blocks}
-    names = list(by_name)
-    after = {n: list(by_name[n].successors) for n in names}
+    names = list(blocks)
+    after = {n: list(blocks[n].successors) for n in names}
     before: dict[str, list[str]] = {n: [] for n in names}
     for n in names:
         for s in after[n]:
@@ -69,7 +69,7 @@ def analyse(blocks: list[Block]) -> Flow:
     loops = _loops(names, after, before, above)
     order = _order(names, after, before, above, loops)
     meets = {n: _nearest(below[n] - {n}, below) for n in names}
-    return Flow(by_name, after, before, loops, order, meets)
+    return Flow(blocks, after, before, loops, order, meets)
 
 
 def _nearest(candidates: set[str], below: dict[str, set[str]]) -> str | None:

@@ -1,78 +1,31 @@
-"""LLVM IR text of one function, read into blocks of instructions.
+"""LLVM IR of one function: read into blocks of instructions, changed, and printed again.
 
-Every instruction keeps its text in pieces around its operands, so that it can be written
-again with other ones; what the pass must understand beyond that is in its fields.
+This is the only reader of code inside functions. A pass changes what instructions print
+(``output``), puts others beside them, or writes whole lines of its own.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from attnproto.dtypes import LLVM_FLOATS
+from .instruction import Instruction
+from .types import NAME, Unreadable, Unsupported, size_of
 
-NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_DEFINED = re.compile(rf"^\s+({NAME}) = (.*)$")
-_LABEL = re.compile(r'^("[^"]+"|[-\w.$]+):')
-_METADATA = re.compile(r", ![\w.]+ !\d+|, !\w+ !\{\}")
-_FLOAT = "|".join(LLVM_FLOATS)
-_TYPE = re.compile(rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|{_FLOAT}|void|{NAME})")
-BINARY = frozenset((
-    "add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "shl", "lshr", "ashr", "and", "or",
-    "xor", "fadd", "fsub", "fmul", "fdiv", "frem",
-))  # fmt: skip
-CASTS = frozenset((
-    "zext", "sext", "trunc", "fpext", "fptrunc", "sitofp", "uitofp", "fptosi", "fptoui",
-    "bitcast", "ptrtoint", "inttoptr", "addrspacecast",
-))  # fmt: skip
-_FLAGS = frozenset((
-    "nuw", "nsw", "exact", "fast", "contract", "reassoc", "nnan", "ninf", "nsz", "arcp", "afn",
-    "disjoint", "nneg", "samesign", "inbounds", "nusw", "volatile", "atomic", "weak", "tail",
-    "notail", "fastcc", "ccc",
-))  # fmt: skip
-_ARGUMENT_WORDS = re.compile(
-    r"(?:noundef|nonnull|zeroext|signext|nocapture|readonly|writeonly|readnone|immarg|inreg|noalias"
-    r"|nofree|returned|dead_on_unwind|writable|align \d+|dereferenceable(?:_or_null)?\(\d+\)"
-    r"|captures\([^)]*\)|range\([^)]*\)|nofpclass\([^)]*\)) "
-)
-
-
-class Unsupported(Exception):
-    """The kernel has something this pass does not take; the text says what."""
-
-
-@dataclass
-class Instruction:
-    """One instruction; ``operands`` are (type, value)."""
-
-    name: str  # "" where it has no result
-    op: str
-    type: str  # of the result
-    operands: list[tuple[str, str]]
-    pieces: list[str]  # text around the operands' values
-    flags: list[str] = field(default_factory=list)
-    predicate: str = ""
-    element: str = ""  # what a getelementptr or alloca is of
-    callee: str = ""
-    indices: tuple[int, ...] = ()  # of extractvalue, insertvalue; mask of shufflevector
-    sources: list[str] = field(default_factory=list)  # blocks of a phi's operands
-    targets: list[str] = field(default_factory=list)
-    align: int = 1
-
-    def render(self, values: list[str], result: str | None = None) -> str:
-        """The instruction with other operands and another name."""
-        body = self.pieces[0]
-        for value, piece in zip(values, self.pieces[1:], strict=True):
-            body += value + piece
-        name = self.name if result is None else result
-        return f"{name} = {body}" if name else body
+_LABEL = re.compile(r'("[^"]+"|[-\w.$]+):')
+# As LLVM writes them; what else may end a block is not made from MSL.
+_TERMINATORS = ("  br ", "  ret ", "  switch ", "  unreachable")
+_NUMBERED = re.compile(r"%(\d+)(?=[,)])")
 
 
 @dataclass
 class Block:
-    """Instructions up to the terminator."""
+    """Instructions up to the terminator; ``label`` is the line that names it, if there is one."""
 
     name: str
+    label: str = ""
     phis: list[Instruction] = field(default_factory=list)
     body: list[Instruction] = field(default_factory=list)
     end: Instruction | None = None
@@ -82,279 +35,155 @@ class Block:
         """Blocks it leads to."""
         return self.end.targets
 
+    @property
+    def instructions(self) -> list[Instruction]:
+        """All of them, in order."""
+        return [*self.phis, *self.body, self.end]
 
-def take_type(text: str, at: int) -> int:
-    """End of the type that begins at ``at``."""
-    if text[at] in "<[{":
-        depth, i = 0, at
-        while True:
-            depth += (text[i] in "<[{(") - (text[i] in ">]})")
-            i += 1
-            if depth == 0:
-                return i
-    match = _TYPE.match(text, at)
-    if not match:
-        raise Unsupported(f"a type this pass does not read: {text[at : at + 30]}")
-    return match.end()
+    def lines(self) -> list[str]:
+        """The block as it is printed."""
+        return [t for t in (self.label, *(i.output for i in self.instructions)) if t]
 
 
-def take_value(text: str, at: int) -> int:
-    """End of the operand that begins at ``at``: a comma, bracket or blank outside brackets."""
-    depth = i = 0
-    i = at
-    while i < len(text):
-        c = text[i]
-        if c == '"':
-            i = text.index('"', i + 1)
-        elif c in "<[{(":
-            depth += 1
-        elif c in ">]})":
-            if depth == 0:
-                return i
-            depth -= 1
-        elif depth == 0 and (c == "," or (c == " " and not text.startswith(" (", i))):
-            return i
-        i += 1
-    return i
+class Function:
+    """A function's blocks by name, and all its instructions, in order."""
+
+    def __init__(self, lines: list[str]):
+        """Read a function from its ``define`` to the bracket that ends it.
+
+        Raises:
+            Unreadable: a line is neither code nor a comment, or a block does not end.
+        """
+        self.head = lines[0]
+        self.blocks: dict[str, Block] = {}
+        self.instructions: list[Instruction] = []
+        self._read(lines[1 : lines.index("}")])
+
+    def _read(self, lines: list[str]) -> None:
+        block, gap = Block(_first_name(self.head)), ""
+        rest = iter(lines)
+        for line in rest:
+            if line[:1] == " " and line.lstrip()[0] != ";":
+                if block.end:
+                    raise Unreadable(f"code after a block's end: {line}")
+                if line.startswith("  switch "):
+                    while line.splitlines()[-1].lstrip()[:1] != "]":
+                        line += f"\n{next(rest)}"
+                made = Instruction(line, len(self.instructions), block.name)
+                self.instructions.append(made)
+                if line.startswith(_TERMINATORS):
+                    block.end = made
+                elif " = phi " in line and not block.body:
+                    block.phis.append(made)
+                else:
+                    block.body.append(made)
+            elif label := _LABEL.match(line):
+                if self.instructions:
+                    self._close(block)
+                block, gap = Block(label[1], gap + line), ""
+            else:
+                gap += f"{line}\n"
+        self._close(block)
+
+    def _close(self, block: Block) -> None:
+        if not block.end:
+            raise Unreadable(f"a block without an end, {block.name}, in {self.head}")
+        self.blocks[block.name] = block
+
+    @cached_property
+    def definitions(self) -> dict[str, Instruction]:
+        """What each name is defined as."""
+        return {made.name: made for made in self.instructions if made.name}
+
+    @cached_property
+    def parameters(self) -> set[str]:
+        """Names of the parameters."""
+        return set(re.findall(NAME, _signature(self.head)))
+
+    def lines(self) -> list[str]:
+        """The function as it is printed."""
+        return [self.head, *(line for b in self.blocks.values() for line in b.lines()), "}"]
+
+    def reachable(self, starts: list[str]) -> set[str]:
+        """Names of the blocks that control may reach from others."""
+        seen: set[str] = set()
+        todo = list(starts)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += self.blocks[name].successors
+        return seen
 
 
-class _Reader:
-    """Reads one instruction's text from left to right."""
-
-    def __init__(self, text: str):
-        self.text, self.at, self.cut = text, 0, 0
-        self.pieces: list[str] = []
-        self.operands: list[tuple[str, str]] = []
-
-    def word(self) -> str:
-        end = self.text.find(" ", self.at)
-        end = len(self.text) if end < 0 else end
-        word = self.text[self.at : end]
-        self.at = min(end + 1, len(self.text))
-        return word
-
-    def peek(self) -> str:
-        at = self.at
-        word = self.word()
-        self.at = at
-        return word
-
-    def flags(self) -> list[str]:
-        found = []
-        while (word := self.peek().split("(")[0]) in _FLAGS or word in ("inrange", "syncscope"):
-            found.append(self.word())
-        return found
-
-    def type(self) -> str:
-        end = take_type(self.text, self.at)
-        found = self.text[self.at : end]
-        self.at = end
-        self.blank()
-        return found
-
-    def blank(self) -> None:
-        while self.text[self.at : self.at + 1] in (" ", ","):
-            self.at += 1
-
-    def value(self, kind: str) -> None:
-        end = take_value(self.text, self.at)
-        self.pieces.append(self.text[self.cut : self.at])
-        self.operands.append((kind, self.text[self.at : end]))
-        self.at = self.cut = end
-        self.blank()
-
-    def operand(self) -> None:
-        kind = self.type()
-        while match := _ARGUMENT_WORDS.match(self.text, self.at):
-            self.at = match.end()
-        self.value(kind)
-
-    def more(self) -> bool:
-        return self.at < len(self.text)
-
-    def rest(self) -> str:
-        return self.text[self.at :]
-
-    def finish(self) -> list[str]:
-        return [*self.pieces, self.text[self.cut :]]
+def _signature(head: str) -> str:
+    return head[head.index("(", head.index("@")) + 1 :]
 
 
-def _instruction(line: str) -> Instruction:
-    line = _METADATA.sub("", line)
-    match = _DEFINED.match(line)
-    name, text = (match[1], match[2]) if match else ("", line.strip())
-    r = _Reader(text)
-    leading = r.flags()
-    op = r.word()
-    made = Instruction(name, op, "void", r.operands, [])
-    made.flags = leading + r.flags()
-    if op == "call":
-        _call(made, r)
-    elif op in BINARY:
-        made.type = r.type()
-        r.value(made.type)
-        r.value(made.type)
-    elif op in CASTS:
-        r.operand()
-        r.word()
-        made.type = r.type()
-    elif op in ("fneg", "freeze"):
-        r.operand()
-        made.type = r.operands[0][0]
-    elif op in ("icmp", "fcmp"):
-        made.predicate = r.word()
-        kind = r.type()
-        r.value(kind)
-        r.value(kind)
-        made.type = re.sub(r"(?<=x ).*(?=>)", "i1", kind) if kind[0] == "<" else "i1"
-    elif op == "select":
-        for _ in range(3):
-            r.operand()
-        made.type = r.operands[1][0]
-    elif op == "load":
-        made.type = r.type()
-        r.operand()
-    elif op == "store":
-        r.operand()
-        r.operand()
-    elif op == "getelementptr":
-        made.element = r.type()
-        while r.more():
-            r.operand()
-        made.type = r.operands[0][0]
-    elif op == "alloca":
-        made.element, made.type = r.type(), "ptr"
-    elif op == "phi":
-        made.type = r.type()
-        for value, source in re.findall(r"\[ (.*?), (%(?:\"[^\"]+\"|[-\w.$]+)) \]", r.rest()):
-            r.operands.append((made.type, value))
-            made.sources.append(source[1:])
-    else:
-        _rare(made, r)
-    if op != "phi":
-        made.pieces = r.finish()
-    align = re.search(r", align (\d+)", made.pieces[-1]) if made.pieces else None
-    made.align = int(align[1]) if align else 1
-    return made
+def _first_name(head: str) -> str:
+    """What a first block without a label is called: the number after the parameters'."""
+    return str(len(_NUMBERED.findall(_signature(head))))
 
 
-def _rare(made: Instruction, r: _Reader) -> None:
-    op = made.op
-    if op == "br":
-        if r.peek() == "label":
-            made.targets = [r.rest().split("%", 1)[1]]
-        else:
-            r.operand()
-            made.targets = re.findall(r"label %(\"[^\"]+\"|[-\w.$]+)", r.rest())
-    elif op == "ret":
-        if r.rest() != "void":
-            raise Unsupported("a function that returns a value")
-    elif op in ("extractelement", "insertelement"):
-        while r.more():
-            r.operand()
-        first = r.operands[0][0]
-        made.type = first if op == "insertelement" else element_of(first)
-    elif op == "shufflevector":
-        r.operand()
-        r.operand()
-        kind = r.type()
-        count = int(re.match(r"<(\d+)", kind)[1])
-        made.indices = _mask(r.rest(), count)
-        made.type = f"<{count} x {element_of(r.operands[0][0])}>"
-    elif op == "extractvalue":
-        r.operand()
-        made.indices = tuple(int(n) for n in r.rest().split(", "))
-    elif op == "insertvalue":
-        r.operand()
-        r.operand()
-        made.indices = tuple(int(n) for n in r.rest().split(", "))
-        made.type = r.operands[0][0]
-    elif op == "cmpxchg":
-        for _ in range(3):
-            r.operand()
-        made.type = f"{{ {r.operands[1][0]}, i1 }}"
-    elif op == "atomicrmw":
-        made.predicate = r.word()
-        r.operand()
-        r.operand()
-        made.type = r.operands[1][0]
-    elif op == "fence":
-        r.at = len(r.text)
-    else:
-        raise Unsupported(f"the instruction {op}")
+def named(lines: list[str], prefix: str = "n") -> list[str]:
+    """A function whose numbered values and blocks have names, so that lines may be added."""
+    first = _first_name(lines[0])
+    text = "\n".join(lines)
+    base = prefix
+    while f"%{prefix}" in text and re.search(rf"%{prefix}\d", text):
+        prefix += base
+    text = re.sub(r"%(\d+)\b", rf"%{prefix}\1", text)
+    lines = re.sub(r"^(\d+):", rf"{prefix}\1:", text, flags=re.M).split("\n")
+    if not _LABEL.match(lines[1]):
+        lines.insert(1, f"{prefix}{first}:")
+    return lines
 
 
-def _mask(text: str, count: int) -> tuple[int, ...]:
-    if text.startswith("zeroinitializer"):
-        return (0,) * count
-    if text.startswith("splat"):
-        return (int(re.search(r"i32 (\d+)", text)[1]),) * count
-    found = re.findall(r"i32 (-?\d+|poison|undef)", text)
-    return tuple(-1 if n in ("poison", "undef") else int(n) for n in found)
+def map_functions(text: str, change: Callable[[list[str]], list[str]]) -> str:
+    """A module with other functions.
 
-
-def _call(made: Instruction, r: _Reader) -> None:
-    while match := _ARGUMENT_WORDS.match(r.text, r.at):
-        r.at = match.end()
-    made.type = r.type()
-    if r.text[r.at] == "(":  # the type of a variadic function stands before it
-        raise Unsupported("a call of a function with variable arguments")
-    at = r.text.index("(", r.at)
-    made.callee = r.text[r.at : at]
-    if made.callee.startswith("%"):
-        r.value("ptr")
-    elif not made.callee.startswith("@"):
-        raise Unsupported("a call of something that is not a function")
-    r.at = at + 1
-    while r.text[r.at] != ")":
-        r.operand()
-
-
-def element_of(kind: str) -> str:
-    """The type of a vector's elements."""
-    match = re.fullmatch(r"<\d+ x (.*)>", kind)
-    return match[1] if match else kind
-
-
-def size_of(kind: str) -> int:
-    """Bytes of a value in memory; of scalars, vectors and arrays.
-
-    Raises:
-        Unsupported: of a struct, whose layout is not known here.
+    Args:
+        text: the module.
+        change: makes of a function's lines, from its ``define`` on, its new ones.
     """
-    if kind.startswith("ptr"):
-        return 8
-    if re.fullmatch(r"i\d+", kind):
-        return (int(kind[1:]) + 7) // 8
-    if kind in LLVM_FLOATS:
-        return LLVM_FLOATS[kind]
-    match = re.fullmatch(r"[<\[](\d+) x (.*)[>\]]", kind)
-    if not match:
-        raise Unsupported(f"memory of type {kind}")
-    count = int(match[1])
-    if kind[0] == "<" and count == 3:
-        count = 4
-    return count * size_of(match[2])
-
-
-def read_function(text: str) -> list[Block]:
-    """The blocks of a function whose values all have names."""
-    blocks: list[Block] = []
-    for line in text.split("\n")[1:]:
-        if line == "}":
-            break
-        label = _LABEL.match(line)
-        if label:
-            blocks.append(Block(label[1]))
-            continue
-        if not line.strip():
-            continue
-        made = _instruction(line)
-        block = blocks[-1]
-        if made.op == "phi":
-            block.phis.append(made)
-        elif made.op in ("br", "ret"):
-            block.end = made
+    out: list[str] = []
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines):
+        if lines[at].startswith("define "):
+            end = lines.index("}", at) + 1
+            out += change(lines[at:end])
+            at = end
         else:
-            block.body.append(made)
-    return blocks
+            out.append(lines[at])
+            at += 1
+    return "\n".join(out)
+
+
+def step_of(made: Instruction | None) -> tuple[str, str, int] | None:
+    """A pointer moved by one index: what from, the index, and the bytes that it counts."""
+    if made is None or made.op != "getelementptr" or len(made.operands) != 2:
+        return None
+    try:
+        size = size_of(made.element)
+    except Unsupported:
+        return None
+    return made.operands[0][1], made.operands[1][1], size
+
+
+def address(function: Function, pointer: str) -> tuple[tuple, int]:
+    """Take an address apart.
+
+    Returns:
+        What it is made of besides constants, equal for addresses that differ by a constant; and
+        that constant, in bytes.
+    """
+    offset = 0
+    terms = []
+    while step := step_of(function.definitions.get(pointer)):
+        pointer, index, size = step
+        if index.lstrip("-").isdigit():
+            offset += int(index) * size
+        else:
+            terms.append((index, size))
+    return (pointer, *sorted(terms)), offset

@@ -7,6 +7,7 @@ is a function of which nothing is known.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,17 +70,29 @@ _TABLE = (
     RuntimeCall("threadgroup_memory", "uniform"),
 )  # fmt: skip
 CALLS = {one.name: one for one in _TABLE}
+# What headers declare likewise and a pass replaces before there is code; the engine has none of it.
+MATRIX_MULTIPLY = "@attn_matrix_multiply_accumulate_"
+FRAGMENT_MARK = "@attn_fragment("
+THREADGROUP_VARIABLE = r"_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*"
+_REPLACED = (
+    (re.compile(rf"{MATRIX_MULTIPLY}\w+"), RuntimeCall("matrix_multiply", "varying")),
+    (re.compile(re.escape(FRAGMENT_MARK[:-1])), RuntimeCall("fragment", "uniform")),
+    (re.compile(f"@{THREADGROUP_VARIABLE}"), RuntimeCall("threadgroup_variable", "uniform")),
+)
 _TYPE = re.compile(r"_[fiu]\d+$")
 
 
+@functools.cache
 def runtime_call(callee: str) -> RuntimeCall | None:
     """What is known of ``@attn_reduce_f32`` and its like; None of any other function."""
-    if not callee.startswith("@attn_"):
+    if "attn_" not in callee:
         return None
-    name = callee[len("@attn_") :]
+    name = callee.removeprefix("@attn_")
     bare = _TYPE.sub("", name)
-    found = CALLS.get(bare)
-    return found if found and found.typed == (bare != name) else None
+    found = CALLS.get(bare) if name != callee else None
+    if found:
+        return found if found.typed == (bare != name) else None
+    return next((one for pattern, one in _REPLACED if pattern.fullmatch(callee)), None)
 
 
 def calls(which: Callable[[RuntimeCall], object]) -> str:

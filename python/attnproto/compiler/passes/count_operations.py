@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 
 from attnproto import _core
 from attnproto.compiler.analysis.liveness import live_registers
+from attnproto.compiler.ir.function import Block, Function
 from attnproto.compiler.ir.runtime_calls import CALLS, calls
 from attnproto.compiler.ir.structs import struct, table
 from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
 
-from .number_rendezvous import loop_nest, successors
+from .number_rendezvous import loop_nest
 
 _SPACES = {"1": "device", "2": "constant", "3": "threadgroup"}
 _ELEMENT_TYPES = r"(?P<type><(?P<width>\d+) x (?P<element>\w+)>|\w+)"
@@ -87,15 +88,16 @@ class _Instrumenter:
     out: list[str] = field(default_factory=list)
     blocks: int = 0  # of the functions before
 
-    def function(self, body: list[str]) -> None:
-        """Instrument the lines of one function."""
+    def function(self, lines: list[str]) -> None:
+        """Instrument a function."""
         self.state, self.opened = set(), {}
-        nest = loop_nest(body)
-        order = {block: self.blocks + number << 8 for number, (block, _) in enumerate(nest)}
+        function = Function(lines)
+        nest = loop_nest(function)
+        order = {block.name: self.blocks + n << 8 for n, (block, _) in enumerate(nest)}
         self.blocks += len(nest)
-        turns = self._turns(body, nest, order)
-        label, head, pieces = "", True, 0
-        for line in body:
+        turns = self._turns(nest, order)
+        label, head, pieces = next(iter(function.blocks)), True, 0
+        for line in lines[1:-1]:
             found = _LABEL.match(line)
             if found:
                 label, head, pieces = found[0][:-1], True, 0
@@ -113,7 +115,7 @@ class _Instrumenter:
                 self._begin(order[label] + pieces)
 
     def _turns(
-        self, body: list[str], nest: list[tuple[str, tuple[str, ...]]], order: dict[str, int]
+        self, nest: list[tuple[Block, tuple[str, ...]]], order: dict[str, int]
     ) -> dict[str, int]:
         """By block that ends a turn of a loop, a segment that holds nothing.
 
@@ -121,13 +123,12 @@ class _Instrumenter:
         the others; a loop with one such block needs none, because it comes last.
         """
         found: dict[str, int] = {}
-        edges = successors(body)
         for head in {loop for _, loops in nest for loop in loops}:
             inside = [block for block, loops in nest if head in loops]
-            ends = [block for block in inside if head in edges[block]]
+            ends = [block.name for block in inside if head in block.successors]
             if len(ends) > 1:
                 found |= dict.fromkeys(ends, len(self.segments))
-                self.segments.append(_Segment(max(order[block] for block in inside) + 255))
+                self.segments.append(_Segment(max(order[block.name] for block in inside) + 255))
         return found
 
     def _begin(self, order: int) -> None:
@@ -236,7 +237,7 @@ def instrument(text: str) -> str:
         made.out.append(lines[i])
         if lines[i].startswith("define "):
             end = lines.index("}", i)
-            made.function(lines[i + 1 : end])
+            made.function(lines[i : end + 1])
             i = end
             continue
         i += 1

@@ -60,7 +60,7 @@ def lower(text: str) -> str:
     Returns:
         A module without the type; functions that took or returned one have i16.
     """
-    if not _TYPE.search(text):
+    if "bfloat" not in text or not _TYPE.search(text):
         return text
     writer = _Writer()
     lines = [out for line in text.split("\n") for out in writer.line(line)]

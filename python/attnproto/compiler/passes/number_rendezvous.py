@@ -17,37 +17,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from attnproto.compiler.ir.runtime_calls import calls
+from attnproto.compiler.ir.function import Block, Function, map_functions
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.runtime_calls import calls, runtime_call
 
 _PLACE = re.compile(rf"(?P<call>@(?:{calls(lambda c: c.convergent)})\()(?P<empty>\)?)")
-_LABEL = re.compile(r'^(?P<name>"[^"]+"|[-\w.$]+):')
-_TARGET = re.compile(r'label %("[^"]+"|[-\w.$]+)')
-_TERMINATOR = re.compile(r"^  (?:br|ret|switch|unreachable|indirectbr)\b")
+_DECLARED = re.compile(rf"^(?P<head>declare .*){_PLACE.pattern}", re.M)
 _MEET = "@attn_simdgroup_barrier("
 
 
-@dataclass
-class _Block:
-    lines: list[str] = field(default_factory=list)  # up to the terminator
-    tail: list[str] = field(default_factory=list)
-    successors: list[str] = field(default_factory=list)
-    meets: bool = False  # lanes meet here
-
-
-def _blocks(body: list[str]) -> dict[str, _Block]:
-    blocks: dict[str, _Block] = {}
-    block = None
-    for line in body:
-        label = _LABEL.match(line)
-        if label or block is None:
-            block = blocks.setdefault(label["name"] if label else "", _Block())
-        if block.tail or _TERMINATOR.match(line):
-            block.tail.append(line)
-            block.successors += _TARGET.findall(line)
-        else:
-            block.lines.append(line)
-            block.meets = block.meets or _PLACE.search(line) is not None
-    return blocks
+def _meets(made: Instruction) -> bool:
+    """Whether lanes meet at an instruction."""
+    if "@attn_" not in made.text or made.op != "call":
+        return False
+    known = runtime_call(made.callee)
+    return known is not None and known.convergent
 
 
 def _components(nodes: list[str], edges: dict[str, list[str]]) -> list[list[str]]:
@@ -96,33 +80,24 @@ def _turn(inside: list[str], edges: dict[str, list[str]], head: str) -> dict[str
     return {n: [m for m in edges[n] if m in members and m != head] for n in inside}
 
 
-def loop_nest(body: list[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """A function's blocks by label, in an order that rises along every path but a loop's.
-
-    Args:
-        body: the function's lines, without the first and the last.
+def loop_nest(function: Function) -> list[tuple[Block, tuple[str, ...]]]:
+    """A function's blocks, in an order that rises along every path but a loop's.
 
     Returns:
-        Each block with the heads of the loops around it, outermost first.
+        Each block with the names of the heads of the loops around it, outermost first.
     """
-    blocks = _blocks(body)
-    ordered: list[tuple[str, tuple[str, ...]]] = []
+    ordered: list[tuple[Block, tuple[str, ...]]] = []
 
     def walk(nodes: list[str], edges: dict[str, list[str]], around: tuple[str, ...]) -> None:
         for component in _components(nodes, edges):
             if len(component) == 1 and component[0] not in edges[component[0]]:
-                ordered.append((component[0], around))
+                ordered.append((function.blocks[component[0]], around))
             else:
                 head = _head(component, nodes, edges)
                 walk(component, _turn(component, edges, head), (*around, head))
 
-    walk(list(blocks), {n: b.successors for n, b in blocks.items()}, ())
+    walk(list(function.blocks), {n: b.successors for n, b in function.blocks.items()}, ())
     return ordered
-
-
-def successors(body: list[str]) -> dict[str, list[str]]:
-    """Where control may go from each block of a function, by label."""
-    return {name: block.successors for name, block in _blocks(body).items()}
 
 
 def _reached(start: Iterable[str], edges: dict[str, list[str]], without: str) -> set[str]:
@@ -138,10 +113,19 @@ def _reached(start: Iterable[str], edges: dict[str, list[str]], without: str) ->
 
 @dataclass
 class _Numbering:
-    """Numbers one function's places."""
+    """Numbers places, function after function; ``meets`` are the blocks that have any."""
 
-    blocks: dict[str, _Block]
-    next: int
+    blocks: dict[str, Block] = field(default_factory=dict)
+    meets: set[str] = field(default_factory=set)
+    next: int = 0
+
+    def function(self, lines: list[str]) -> list[str]:
+        """A function's lines with its places."""
+        function = Function(lines)
+        self.blocks = function.blocks
+        self.meets = {made.block for made in function.instructions if _meets(made)}
+        self.order(list(self.blocks), {n: b.successors for n, b in self.blocks.items()})
+        return function.lines()
 
     def order(self, nodes: list[str], edges: dict[str, list[str]]) -> list[str]:
         """The nodes in the order of their places, which are given on the way."""
@@ -162,9 +146,9 @@ class _Numbering:
         ordered = self.order(inside, turn)
         if not self._in_step(ordered, head, turn, ends):
             for end in ends:
-                block = self.blocks[end]
-                block.lines.append(f"  call void {_MEET}i32 {self.next})")
-                block.meets = True
+                place = Instruction(f"  call void {_MEET}i32 {self.next})")
+                self.blocks[end].body.append(place)
+                self.meets.add(end)
             self.next += 1
         return ordered
 
@@ -172,17 +156,17 @@ class _Numbering:
         self, ordered: list[str], head: str, turn: dict[str, list[str]], ends: list[str]
     ) -> bool:
         """Whether the last place of a turn, if it has any, is passed by every lane once."""
-        last = next((n for n in reversed(ordered) if self.blocks[n].meets), None)
+        last = next((n for n in reversed(ordered) if n in self.meets), None)
         if last is None:
             return True
         skipped = _reached([head], turn, without=last)
         repeated = _reached(turn[last], turn, without="")
         return not skipped.intersection(ends) and last not in repeated
 
-    def _number(self, block: _Block) -> None:
-        for i, line in enumerate(block.lines):
-            if _PLACE.search(line):
-                block.lines[i] = _PLACE.sub(self._place, line)
+    def _number(self, block: Block) -> None:
+        if block.name in self.meets:
+            for made in filter(_meets, block.body):
+                made.output = _PLACE.sub(self._place, made.text, count=1)
                 self.next += 1
 
     def _place(self, match: re.Match) -> str:
@@ -193,26 +177,8 @@ def number_places(text: str) -> str:
     """Pass its place to every call of an optimised module that lanes meet at."""
     if not _PLACE.search(text):
         return text
-    out: list[str] = []
-    lines = text.split("\n")
-    declared = False
-    place = i = 0
-    while i < len(lines):
-        line = lines[i]
-        i += 1
-        if line.startswith("declare "):
-            declared = declared or _MEET in line
-            line = _PLACE.sub(lambda m: f"{m['call']}i32{m['empty'] or ', '}", line)
-        out.append(line)
-        if line.startswith("define "):
-            end = lines.index("}", i)
-            blocks = _blocks(lines[i:end])
-            numbering = _Numbering(blocks, place)
-            numbering.order(list(blocks), {n: b.successors for n, b in blocks.items()})
-            place = numbering.next
-            for block in blocks.values():
-                out += [*block.lines, *block.tail]
-            i = end
-    if not declared:
-        out.append(f"declare void {_MEET}i32) nounwind convergent")
-    return "\n".join(out) + "\n"
+    text = map_functions(text, _Numbering().function)
+    text = _DECLARED.sub(lambda m: f"{m['head']}{m['call']}i32{m['empty'] or ', '}", text)
+    if not re.search(rf"^declare .*{re.escape(_MEET)}", text, re.M):
+        text += f"\ndeclare void {_MEET}i32) nounwind convergent"
+    return text + "\n"

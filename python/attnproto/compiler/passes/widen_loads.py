@@ -6,19 +6,14 @@ MSL code that copies element by element says nothing of alignment, and NVIDIA's 
 
 from __future__ import annotations
 
-import re
-
-from attnproto.compiler.ir.function_lines import (
-    NAME,
-    Function,
-    address,
-    may_write,
-    named,
-    split_functions,
-)
+from attnproto.compiler.ir.effects import Changes, is_special
+from attnproto.compiler.ir.function import Function, address, map_functions, named
+from attnproto.compiler.ir.instruction import Instruction
 from attnproto.dtypes import NARROW_LLVM
 
-_LOAD = re.compile(rf"load ({NARROW_LLVM}|i16), ptr addrspace\(1\) ({NAME}), ")
+_KINDS = ("i16", *NARROW_LLVM)
+_DEVICE = "ptr addrspace(1)"
+_SHARED = 3
 _RUN = 8
 _READER = """
 define internal <4 x i32> @attn_read_16_bytes(ptr addrspace(1) %at) alwaysinline {
@@ -52,61 +47,43 @@ attributes #7771 = { nounwind memory(read) }
 
 def widen_reads(text: str) -> str:
     """Join runs of eight reads in an optimised module; the text itself where there is none."""
-    lines = text.split("\n")
-    out: list[str] = []
-    done = 0
-    for first, last in split_functions(text):
-        out += lines[done:first]
-        out += _widened(lines[first : last + 1])
-        done = last + 1
-    out += lines[done:]
-    whole = "\n".join(out)
+    whole = map_functions(text, _widened)
     return whole + _READER if "@attn_read_16_bytes(" in whole else text
 
 
 def _widened(lines: list[str]) -> list[str]:
     function = Function(named(lines))
-    runs: dict[tuple[tuple, str, str], dict[int, int]] = {}
-    for name, text in function.definitions.items():
-        load = _LOAD.match(text)
-        if load:
-            origin, offset = address(function, load[2])
-            number = function.places[name]
-            key = (origin, load[1], function.block_of(number).label)
-            runs.setdefault(key, {}).setdefault(offset, number)
-    new = function.lines[:]
+    runs: dict[tuple[tuple, str, str], dict[int, Instruction]] = {}
+    for made in function.instructions:
+        if " = load " not in made.text or made.type not in _KINDS or is_special(made):
+            continue
+        kind, pointer = made.operands[0]
+        if kind == _DEVICE and pointer[0] == "%":
+            origin, offset = address(function, pointer)
+            runs.setdefault((origin, made.type, made.block), {}).setdefault(offset, made)
+    # Writes to threadgroup memory change nothing here.
+    changes = Changes(function, besides=_SHARED) if runs else None
     found = 0
-    for (_, kind, _), by_offset in runs.items():
+    for by_offset in runs.values():
         for offset in sorted(by_offset):
-            numbers = [by_offset.get(offset + 2 * k) for k in range(_RUN)]
-            if None in numbers or _written_between(function, min(numbers), max(numbers)):
+            loads = [by_offset.get(offset + 2 * k) for k in range(_RUN)]
+            if None in loads or changes.between([made.place for made in loads]):
                 continue
             for k in range(_RUN):
                 del by_offset[offset + 2 * k]
-            _join(function, new, kind, numbers, found)
+            _join(loads, found)
             found += 1
-    return new if found else lines
+    return function.lines() if found else lines
 
 
-def _written_between(function: Function, first: int, last: int) -> bool:
-    # Writes to threadgroup memory change nothing here.
-    return any(
-        may_write(line) and not re.match(r"^  store .*, ptr addrspace\(3\)", line)
-        for line in function.lines[first:last]
-    )
-
-
-def _join(function, new, kind, numbers, serial):
-    whole = f"%attn.wide{serial}"
-    earliest = min(numbers)
-    pointer = _LOAD.match(function.lines[earliest].split(" = ", 1)[1])[2]
-    back = -2 * numbers.index(earliest)
-    head = [
-        f"  {whole}.at = getelementptr i8, ptr addrspace(1) {pointer}, i64 {back}",
-        f"  {whole}.words = call <4 x i32> @attn_read_16_bytes(ptr addrspace(1) {whole}.at)",
-        f"  {whole} = bitcast <4 x i32> {whole}.words to <{_RUN} x {kind}>",
-    ]
-    for k, number in enumerate(numbers):
-        name = function.lines[number].split(" = ", 1)[0]
-        new[number] = f"{name} = extractelement <{_RUN} x {kind}> {whole}, i64 {k}"
-    new[earliest] = "\n".join([*head, new[earliest]])
+def _join(loads: list[Instruction], serial: int) -> None:
+    whole, kind = f"%attn.wide{serial}", loads[0].type
+    earliest = min(loads, key=lambda made: made.place)
+    pointer, back = earliest.operands[0][1], -2 * loads.index(earliest)
+    for k, made in enumerate(loads):
+        made.output = f"  {made.name} = extractelement <{_RUN} x {kind}> {whole}, i64 {k}"
+    earliest.output = f"""\
+  {whole}.at = getelementptr i8, ptr addrspace(1) {pointer}, i64 {back}
+  {whole}.words = call <4 x i32> @attn_read_16_bytes(ptr addrspace(1) {whole}.at)
+  {whole} = bitcast <4 x i32> {whole}.words to <{_RUN} x {kind}>
+{earliest.output}"""

@@ -14,8 +14,8 @@ from attnproto.compiler.codegen import native_code
 from attnproto.compiler.frontend.program import arguments
 from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir import llvm
-from attnproto.compiler.ir.function import Unsupported
 from attnproto.compiler.ir.runtime_calls import entry_name
+from attnproto.compiler.ir.types import Unsupported
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import (
     batch_matrix_products,

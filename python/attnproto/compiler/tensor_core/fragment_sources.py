@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from attnproto.compiler.ir.function_lines import NAME, Function, address, size_of
-from attnproto.dtypes import ANY_LLVM
-
-_LOAD = re.compile(rf"load (<(\d+) x )?({ANY_LLVM})>?, ptr addrspace\((\d)\) ({NAME}|@\S+), ")
-_EXTRACT = re.compile(rf"extractelement <\d+ x \w+> ({NAME}), i64 (\d+)")
-_SHUFFLE = re.compile(
-    rf"shufflevector <(\d+) x \w+> ({NAME}), <\d+ x \w+> ({NAME}|poison|undef), "
-    r"<\d+ x i32> <(.+)>$"
-)
+from attnproto.compiler.ir.effects import is_special
+from attnproto.compiler.ir.function import Function, address
+from attnproto.compiler.ir.types import element_of, elements_of, size_of, space_of
+from attnproto.dtypes import LLVM_FLOATS
 
 
 @dataclass(frozen=True)
@@ -25,6 +19,7 @@ class Element:
         origin: what its address is made of besides constants (function.address).
         base: the constant part of the pointer, bytes.
         offset: the constant part of the element's own address, bytes.
+        place: of the load in the function.
     """
 
     pointer: str
@@ -33,31 +28,29 @@ class Element:
     offset: int
     space: int
     kind: str
-    line: int
+    place: int
 
 
 def element(function: Function, value: str, index: int | None = None) -> Element | None:
     """The load that a value, or an element of a vector, comes from."""
-    text = function.definitions.get(value, "")
-    if index is None:
-        taken = _EXTRACT.match(text)
-        if taken:
-            return element(function, taken[1], int(taken[2]))
-    shuffled = _SHUFFLE.match(text)
-    if shuffled and index is not None:
-        chosen = shuffled[4].split(", ")[index].removeprefix("i32 ")
-        if not chosen.isdigit():
-            return None
-        first = int(shuffled[1])
-        source = shuffled[2] if int(chosen) < first else shuffled[3]
-        return element(function, source, int(chosen) % first)
-    load = _LOAD.match(text)
-    if not load or bool(load[1]) != (index is not None):
+    made = function.definitions.get(value)
+    if made is None:
         return None
-    origin, base = address(function, load[5])
-    offset = base + size_of(load[3]) * (index or 0)
-    line = function.places[value]
-    return Element(load[5], origin, base, offset, int(load[4]), load[3], line)
+    if made.op == "extractelement" and index is None and made.operands[1][1].isdigit():
+        return element(function, made.operands[0][1], int(made.operands[1][1]))
+    if made.op == "shufflevector" and index is not None:
+        first, chosen = elements_of(made.operands[0][0])[0], made.indices[index]
+        if chosen < 0:
+            return None
+        return element(function, made.operands[chosen >= first][1], chosen % first)
+    if made.op != "load" or is_special(made) or (made.type[0] == "<") != (index is not None):
+        return None
+    (kind, pointer), held = made.operands[0], element_of(made.type)
+    if held not in LLVM_FLOATS or not space_of(kind):
+        return None
+    origin, base = address(function, pointer)
+    offset = base + size_of(held) * (index or 0)
+    return Element(pointer, origin, base, offset, space_of(kind), held, made.place)
 
 
 @dataclass(frozen=True)

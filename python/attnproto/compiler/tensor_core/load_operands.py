@@ -10,11 +10,13 @@ the program.
 from __future__ import annotations
 
 import itertools
-import re
 
 from attnproto.compiler.analysis.pointer_offsets import LANES, LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
-from attnproto.compiler.ir.function_lines import Block, Function, may_write, size_of
+from attnproto.compiler.ir.effects import Changes, written
+from attnproto.compiler.ir.function import Function
+from attnproto.compiler.ir.runtime_calls import ANY_MEMORY
+from attnproto.compiler.ir.types import size_of
 
 from .fragment_sources import Element, Fragment
 
@@ -26,7 +28,7 @@ def _lane(row: int, pair: int) -> int:
 
 
 def _earliest(fragments: list[Fragment]) -> int:
-    return min(e.line for f in fragments for e in (f.first, f.second))
+    return min(e.place for f in fragments for e in (f.first, f.second))
 
 
 # For each lane (g, q): the lane that held column g of row 2q, of row 2q + 1; and g's parity.
@@ -48,6 +50,7 @@ class Reader:
         self._function = function
         self._lanes = lanes
         self._code = code
+        self._changes = Changes(function)
         self._written: dict[int, set[str]] = {}
 
     def read(self, fragments: dict[tuple[str, str], Fragment]) -> dict[tuple[str, str], list[str]]:
@@ -62,11 +65,10 @@ class Reader:
         found: dict[tuple[str, str], list[str]] = {}
         groups: dict[tuple, list[tuple[str, str]]] = {}
         for names, fragment in fragments.items():
-            block = self._function.block_of(fragment.first.line)
-            same = self._function.block_of(fragment.second.line) is block
             table = self._table(fragment.first)
-            if same and table is not None and self._undisturbed(block, [fragment]):
-                key = (fragment.first.origin, block.label, fragment.step, fragment.first.kind)
+            if table is not None and self._undisturbed([fragment]):
+                block = self._block(fragment.first.place)
+                key = (fragment.first.origin, block, fragment.step, fragment.first.kind)
                 groups.setdefault(key, []).append(names)
         for members in groups.values():
             members.sort(key=lambda names: fragments[names].first.offset)
@@ -158,8 +160,7 @@ class Reader:
             return False
         offsets = [fragment.first.offset for _, fragment in part]
         even = len({b - a for a, b in itertools.pairwise(offsets)}) == 1
-        block = self._function.block_of(part[0][1].first.line)
-        return even and self._undisturbed(block, [fragment for _, fragment in part])
+        return even and self._undisturbed([fragment for _, fragment in part])
 
     def _fours(self, group, found, stride, emit):
         """Hand on runs of four fragments whose first elements are ``stride`` bytes apart."""
@@ -169,8 +170,7 @@ class Reader:
             if None in run or any(names in found for names in run):
                 continue
             four = {names: group[names] for names in run}
-            block = self._function.block_of(four[run[0]].first.line)
-            if self._undisturbed(block, list(four.values())):
+            if self._undisturbed(list(four.values())):
                 emit(four)
 
     # Four fragments whose rows are four elements of each row's run (K read by dimension).
@@ -263,26 +263,24 @@ class Reader:
         places = [t + start.offset for t in table]
         return min(16, multiple, *(place & -place or 16 for place in places))
 
-    def _undisturbed(self, block: Block, fragments: list[Fragment]) -> bool:
-        """Whether no line between the first and the last of some loads may write memory."""
-        lines = [e.line for f in fragments for e in (f.first, f.second)]
-        if not all(block.first <= number <= block.last for number in lines):
+    def _block(self, place: int) -> str:
+        return self._function.instructions[place].block
+
+    def _undisturbed(self, fragments: list[Fragment]) -> bool:
+        """Whether some loads stand in one block, and memory stays as it is between them."""
+        places = [e.place for f in fragments for e in (f.first, f.second)]
+        if len({self._block(place) for place in places}) > 1:
             return False
-        return not any(
-            may_write(self._function.lines[number]) for number in range(min(lines), max(lines))
-        )
+        return not self._changes.between(places)
 
     def _meet(self, line: int, space: int) -> None:
         """Order what other lanes wrote before, where the kernel may have written at all."""
         if space not in self._written:
-            writes = [
-                block
-                for block in self._function.blocks.values()
-                if any(
-                    re.match(rf"^  (?:store .*addrspace\({space}\)|.*(?:atomicrmw|cmpxchg))", text)
-                    for text in self._function.lines[block.first : block.last + 1]
-                )
-            ]
-            self._written[space] = self._function.reachable([b.label for b in writes])
-        if self._function.block_of(line).label in self._written[space]:
+            writes = {
+                made.block
+                for made in self._function.instructions
+                if written(made) & {space, ANY_MEMORY}
+            }
+            self._written[space] = self._function.reachable(list(writes))
+        if self._block(line) in self._written[space]:
             self._code.put(line, "call void @llvm.nvvm.bar.warp.sync(i32 -1)")

@@ -16,23 +16,16 @@ from collections import Counter
 
 from attnproto.compiler.analysis.pointer_offsets import LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
-from attnproto.compiler.ir.function_lines import NAME, Function, named, split_functions
+from attnproto.compiler.ir.function import Function, map_functions, named
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY
+from attnproto.compiler.ir.types import element_of
 from attnproto.dtypes import NARROW_LLVM
 
 from .emit_mma import Product, Writer
 from .fragment_sources import Fragment, element
 from .load_operands import Reader
 
-_CALL = re.compile(
-    rf"^  ({NAME}) = (?:tail )?call %struct\.attn_pair(?:\.\d+)* "
-    r"@attn_matrix_multiply_accumulate_(\w+?)_(\w+?)\((.*)\)"
-)
-_TAKEN = re.compile(rf"^  ({NAME}) = extractvalue %struct\.attn_pair(?:\.\d+)* ({NAME}), ([01])")
-_WIDENED = re.compile(rf"fpext (?:\w+ )*?({NARROW_LLVM}) ({NAME}) to float")
-_WIDENED_VECTOR = re.compile(
-    rf"fpext (?:\w+ )*?<\d+ x ({NARROW_LLVM})> ({NAME}) to <(\d+) x float>"
-)
-_ELEMENT = re.compile(rf"extractelement <\d+ x float> ({NAME}), i64 (\d+)")
 _DECLARATIONS = (
     "declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()",
     "declare i32 @llvm.nvvm.prmt(i32, i32, i32)",
@@ -48,13 +41,9 @@ class _Kernel:
     """One function whose products are to be written."""
 
     def __init__(self, lines: list[str], buffer_alignment: int):
-        lines = named(lines)
-        self._function = Function(lines)
-        self._new = lines[:]
+        self._function = Function(named(lines))
+        self._uses = Counter(name for made in self._function.instructions for name in made.used)
         self._products = self._find()
-        self._uses = Counter(
-            name for line in lines for name in re.findall(NAME, line.split(" = ", 1)[-1])
-        )
         self._lanes = LaneAnalysis(self._function, buffer_alignment)
 
     def write(self) -> list[str]:
@@ -71,33 +60,26 @@ class _Kernel:
         self._share()
         for product in self._products:
             if not product.absorbed:
-                self._new[product.place] = writer.write(product)
-        out = []
-        for number, line in enumerate(self._new):
-            out += code.before.get(number, [])
-            out.append(line)
-            if number == 1:
-                out += code.prologue
-        return [line for line in out if line is not None]
+                self._function.instructions[product.place].output = writer.write(product)
+        code.place(self._function)
+        return self._function.lines()
 
     def _find(self) -> list[Product]:
         found: dict[str, Product] = {}
-        for number, line in enumerate(self._function.lines):
-            call = _CALL.match(line)
-            if call:
-                values = [a.split()[-1] for a in call[4].split(", ")]
-                left, left_kind = self._narrowed(values[:2], call[2])
-                right, right_kind = self._narrowed(values[2:4], call[3])
-                found[call[1]] = Product(
-                    call[1], number, left, right, left_kind, right_kind, (values[4], values[5])
+        for made in self._function.instructions:
+            if made.op == "call" and made.callee.startswith(MATRIX_MULTIPLY):
+                values = [value for _, value in made.operands]
+                left, left_kind = self._narrowed(values[:2], made.operands[0][0])
+                right, right_kind = self._narrowed(values[2:4], made.operands[2][0])
+                found[made.name] = Product(
+                    made.name, made.place, left, right, left_kind, right_kind, tuple(values[4:6])
                 )
-                self._new[number] = None
+                made.output = ""
         # A block that uses a result may stand before the one that makes it.
-        for number, line in enumerate(self._function.lines):
-            taken = _TAKEN.match(line)
-            if taken and taken[2] in found:
-                found[taken[2]].results[int(taken[3])] = taken[1]
-                self._new[number] = None
+        for made in self._function.instructions:
+            if made.op == "extractvalue" and made.operands[0][1] in found:
+                found[made.operands[0][1]].results[made.indices[0]] = made.name
+                made.output = ""
         return list(found.values())
 
     def _narrowed(self, values: list[str], kind: str) -> tuple[tuple[str, str], str]:
@@ -109,26 +91,24 @@ class _Kernel:
         return (values[0], values[1]), kind
 
     def _before_widening(self, value: str) -> tuple[str, str] | None:
-        text = self._function.definitions.get(value, "")
-        widened = _WIDENED.match(text)
-        if widened:
-            return widened[2], widened[1]
-        taken = _ELEMENT.match(text)
-        if not taken:
+        definitions = self._function.definitions
+        made = definitions.get(value)
+        if _widens(made) and made.type == "float":
+            kind, source = made.operands[0]
+            return source, kind
+        if made is None or made.op != "extractelement" or not made.operands[1][1].isdigit():
             return None
-        vector = _WIDENED_VECTOR.match(self._function.definitions.get(taken[1], ""))
-        if not vector:
+        vector = definitions.get(made.operands[0][1])
+        if not _widens(vector):
             return None
-        kind, source, width = vector[1], vector[2], vector[3]
+        kind, source = vector.operands[0]
         name = f"{value[:-1] if value.endswith(chr(34)) else value}.narrow"
         name += '"' if value.endswith('"') else ""
-        if name not in self._function.definitions:
-            text = f"extractelement <{width} x {kind}> {source}, i64 {taken[2]}"
-            number = self._function.places[value]
-            self._function.definitions[name] = text
-            self._function.places[name] = number
-            self._new[number] = f"{self._new[number]}\n  {name} = {text}"
-        return name, kind
+        if name not in definitions:
+            text = f"  {name} = extractelement {kind} {source}, i64 {made.operands[1][1]}"
+            definitions[name] = Instruction(text, made.place, made.block)
+            made.output = f"{made.output}\n{text}"
+        return name, element_of(kind)
 
     def _continue(self) -> None:
         """Two products on one accumulator become one of twice the depth."""
@@ -164,7 +144,7 @@ class _Kernel:
                 continue
             then = product.then.right if product.then else None
             key = (product.right, then, product.kind,
-                   self._function.block_of(product.line).label)  # fmt: skip
+                   self._function.instructions[product.line].block)  # fmt: skip
             above = waiting.pop(key, None)
             if above is None or not (
                 self._can_wait(above, product) or self._is_ready(above, product)
@@ -177,14 +157,14 @@ class _Kernel:
             product.place = above.place
 
     def _same_block(self, a: Product, b: Product) -> bool:
-        return self._function.block_of(a.line) is self._function.block_of(b.line)
+        instructions = self._function.instructions
+        return instructions[a.line].block == instructions[b.line].block
 
     def _can_wait(self, above: Product, below: Product) -> bool:
         """Whether nothing needs the upper result before the lower one can be had."""
-        between = self._function.lines[above.last.line + 1 : below.last.line + 1]
-        text = "\n".join(line for line in between if not _TAKEN.match(line))
-        names = [r for r in above.last.results if r] + [above.last.name]
-        return not any(re.search(re.escape(n) + r'(?![-\w.$"])', text) for n in names)
+        between = self._function.instructions[above.last.line + 1 : below.last.line + 1]
+        names = {above.last.name, *above.last.results}
+        return not any(names.intersection(made.used) and made.name not in names for made in between)
 
     def _is_ready(self, above: Product, below: Product) -> bool:
         """Whether the lower one has its operands where the upper one stands."""
@@ -192,7 +172,17 @@ class _Kernel:
 
     def _place(self, name: str) -> int:
         maker = self._makers.get(name)
-        return maker.place if maker else self._function.places.get(name, 0)
+        if maker:
+            return maker.place
+        made = self._function.definitions.get(name)
+        return made.place if made else -1
+
+
+def _widens(made: Instruction | None) -> bool:
+    """Whether it makes floats of narrow numbers, or a vector of them."""
+    if made is None or made.op != "fpext" or element_of(made.type) != "float":
+        return False
+    return element_of(made.operands[0][0]) in NARROW_LLVM
 
 
 def lower_products(text: str, buffer_alignment: int) -> str:
@@ -202,18 +192,13 @@ def lower_products(text: str, buffer_alignment: int) -> str:
         text: LLVM IR.
         buffer_alignment: bytes that divide the address of every buffer.
     """
-    lines = text.split("\n")
-    out: list[str] = []
-    done = 0
-    for first, last in split_functions(text):
-        out += lines[done:first]
-        body = lines[first : last + 1]
-        has_products = any("@attn_matrix_multiply_accumulate_" in line for line in body)
-        out += _Kernel(body, buffer_alignment).write() if has_products else body
-        done = last + 1
-    out += lines[done:]
-    out = [line for line in out if not re.match(r"^declare .*@attn_matrix_multiply_", line)]
-    whole = "\n".join(out)
+
+    def lowered(lines: list[str]) -> list[str]:
+        has_products = any(MATRIX_MULTIPLY in line for line in lines)
+        return _Kernel(lines, buffer_alignment).write() if has_products else lines
+
+    declared = re.compile(rf"^declare .*{MATRIX_MULTIPLY}[^\n]*\n?", re.M)
+    whole = declared.sub("", map_functions(text, lowered))
     for declaration in _DECLARATIONS:
         name = re.search(r"@[\w.]+", declaration)[0]
         if f"{name}(" in whole and not re.search(rf"^declare .*{re.escape(name)}\(", whole, re.M):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from attnproto.compiler.analysis.lane_offsets import index_sizes
 from attnproto.compiler.analysis.lane_values import literal
-from attnproto.compiler.ir.function import Block, Instruction, Unsupported, element_of, size_of
+from attnproto.compiler.ir.effects import is_special, written
+from attnproto.compiler.ir.function import Block
+from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, runtime_call
+from attnproto.compiler.ir.types import Unsupported, element_of, size_of, space_of
 
 from .value_map import Writer
 
@@ -31,11 +33,6 @@ class Plan:
     done: set[int]  # instructions that another one does
 
 
-def _space(kind: str) -> int:
-    match = re.search(r"addrspace\((\d+)\)", kind)
-    return int(match[1]) if match else 0
-
-
 def _may_alias(a: int, b: int) -> bool:
     if ANY_MEMORY in (a, b):
         return True
@@ -45,17 +42,13 @@ def _may_alias(a: int, b: int) -> bool:
 def _touches(made: Instruction) -> set[int]:
     """Address spaces whose memory an instruction may read or write."""
     if made.op in ("load", "store"):
-        return {_space(made.operands[-1][0])}
-    if made.op in ("cmpxchg", "atomicrmw", "fence"):
+        return {space_of(made.operands[-1][0])}
+    if made.op == "fence":
         return {ANY_MEMORY}
     if made.op != "call":
-        return set()
+        return set(written(made))
     known = runtime_call(made.callee)
-    if known:
-        return set(known.touches)
-    if made.callee.startswith("@llvm.") and not made.callee.startswith("@llvm.mem"):
-        return set()
-    return {ANY_MEMORY}
+    return set(known.touches if known else written(made))
 
 
 def _root(w: Writer, value: str) -> tuple[str, int]:
@@ -110,7 +103,7 @@ def plan(w: Writer, block: Block) -> Plan:
 
 def _key(w: Writer, made: Instruction) -> tuple | None:
     """What accesses that can be made together have in common."""
-    if made.op not in ("load", "store") or special(made):
+    if made.op not in ("load", "store") or is_special(made):
         return None
     kind, value = made.operands[-1]
     offset = w.offsets.of(value)
@@ -121,9 +114,4 @@ def _key(w: Writer, made: Instruction) -> tuple | None:
         return None  # what the lanes' state says
     root, distance = _root(w, value)
     width = size_of(element_of(held))
-    return made.op, root, held, _space(kind), distance % width
-
-
-def special(made: Instruction) -> bool:
-    """Whether each lane's access must stay one of its own."""
-    return "atomic" in made.flags or "volatile" in made.flags
+    return made.op, root, held, space_of(kind), distance % width

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from attnproto.compiler.analysis.lane_values import literal
-from attnproto.compiler.ir.function import Instruction, Unsupported
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import Unsupported
 
 from .value_map import ALL, Writer, constants, vector
 

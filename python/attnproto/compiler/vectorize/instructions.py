@@ -10,21 +10,14 @@ import re
 
 from attnproto.compiler.analysis.divergence import each_calls
 from attnproto.compiler.analysis.lane_values import literal
-from attnproto.compiler.ir.function import BINARY, CASTS, Instruction, Unsupported, element_of
+from attnproto.compiler.ir.effects import COMPUTING
+from attnproto.compiler.ir.instruction import BINARY, CASTS, Instruction
+from attnproto.compiler.ir.types import Unsupported, element_of
 
 from . import collectives, lane_loop, memory
 from .value_map import Writer, joined, keep_lanes, parted, parts_of, vector
 
 _NO_WRAP = ("nuw", "nsw", "disjoint", "exact", "nneg", "samesign", "inbounds", "nusw")
-# Intrinsics that exist for vectors and have one type in their name.
-_VECTOR_INTRINSICS = frozenset((
-    "fma", "fmuladd", "sqrt", "exp", "exp2", "exp10", "log", "log2", "log10", "sin", "cos", "tan",
-    "asin", "acos", "atan", "sinh", "cosh", "tanh", "pow", "atan2", "fabs", "floor", "ceil",
-    "trunc", "rint", "round", "nearbyint", "roundeven", "copysign", "minnum", "maxnum", "minimum",
-    "maximum", "minimumnum", "maximumnum", "umin", "umax", "smin", "smax", "ctpop", "bswap",
-    "bitreverse", "fshl", "fshr", "uadd.sat", "sadd.sat", "usub.sat", "ssub.sat", "canonicalize",
-    "abs", "ctlz", "cttz", "is.fpclass",
-))  # fmt: skip
 _LAST_IS_CONSTANT = frozenset(("abs", "ctlz", "cttz", "is.fpclass"))
 _NOTHING = ("@llvm.lifetime.", "@llvm.assume", "@llvm.experimental.noalias", "@llvm.dbg.")
 
@@ -231,7 +224,7 @@ def _chosen(w: Writer, kind: str, parts: list[str], index: str, index_kind: str)
 def _call(w: Writer, made: Instruction, mask: str | None) -> None:
     """A call whose arguments vary."""
     match = re.fullmatch(r"@llvm\.([a-z0-9.]+?)\.(?:v\d+)?([fi]\d+|bf16)", made.callee)
-    if not match or match[1] not in _VECTOR_INTRINSICS:
+    if not match or match[1] not in COMPUTING:
         lane_loop.one_by_one(w, made, mask)
         return
     function = f"@llvm.{match[1]}.v32{match[2]}"

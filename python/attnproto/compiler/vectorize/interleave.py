@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnproto.compiler.analysis.lane_values import LANES
-from attnproto.compiler.ir.function import size_of
+from attnproto.compiler.ir.types import size_of
 
 from .value_map import Writer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnproto.compiler.ir.function import Instruction
+from attnproto.compiler.ir.instruction import Instruction
 
 from .value_map import Writer, keep_lanes, parts_of, vector
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from attnproto.compiler.analysis.divergence import Divergence
 from attnproto.compiler.ir.cfg import Flow
-from attnproto.compiler.ir.function import Block, Instruction, Unsupported
+from attnproto.compiler.ir.function import Block
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import Unsupported
 
 from . import access_groups, memory
 from .instructions import emit

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from attnproto.compiler.analysis.lane_offsets import private_bytes
 from attnproto.compiler.analysis.lane_values import LANES, Offset
-from attnproto.compiler.ir.function import Instruction, element_of, size_of
+from attnproto.compiler.ir.effects import is_special
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import element_of, size_of
 
 from . import interleave
-from .access_groups import Access, Plan, special
+from .access_groups import Access, Plan
 from .lane_loop import one_by_one
 from .value_map import Writer, keep_lanes, parts_of
 
@@ -35,7 +37,7 @@ def emit(w: Writer, made: Instruction, mask: str | None, together: Plan | None =
             w.keep(made.name, "base", made.type, found)
     elif made.op == "store" and not any(v in w.varying for _, v in made.operands):
         w.say(made.render([w.one(k, v) for k, v in made.operands]))
-    elif mask is not None or special(made) or w.offsets.of(pointer) is None or _packed(made):
+    elif mask is not None or is_special(made) or w.offsets.of(pointer) is None or _packed(made):
         one_by_one(w, made, mask)
     else:
         group = together.together.get(id(made)) if together else None

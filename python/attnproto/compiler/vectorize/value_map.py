@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from attnproto.compiler.analysis.lane_offsets import Offsets
 from attnproto.compiler.analysis.lane_values import LANES, Offset, bits_of, literal
-from attnproto.compiler.ir.function import Instruction, take_type, take_value
+from attnproto.compiler.ir.instruction import Instruction, take_value
+from attnproto.compiler.ir.types import elements_of, take_type
 
 ALL = "splat (i1 true)"
 
@@ -21,9 +22,9 @@ def parts_of(kind: str, types: dict[str, str]) -> list[str]:
     """The scalar types that a value is made of."""
     if kind[0] == "%":
         kind = types[kind]
-    match = re.fullmatch(r"[<\[](\d+) x (.*)[>\]]", kind)
-    if match:
-        return parts_of(match[2], types) * int(match[1])
+    count, element = elements_of(kind)
+    if element != kind:
+        return parts_of(element, types) * count
     if kind[0] == "{":
         found, at = [], 2
         while at < len(kind) and kind[at] != "}":

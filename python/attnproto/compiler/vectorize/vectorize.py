@@ -15,7 +15,8 @@ from attnproto.compiler.analysis import divergence
 from attnproto.compiler.analysis.lane_offsets import Offsets
 from attnproto.compiler.ir import cfg
 from attnproto.compiler.ir import module as ir
-from attnproto.compiler.ir.function import Unsupported, read_function
+from attnproto.compiler.ir.function import Function
+from attnproto.compiler.ir.types import Unsupported
 
 from .masked_control_flow import Control
 from .value_map import Writer
@@ -24,6 +25,8 @@ __all__ = ["Unsupported", "symbol", "vectorise"]
 
 _TYPE = re.compile(r"^(%\S+|%\"[^\"]+\") = type (.*)$", re.M)
 _ARGUMENT = re.compile(r"\(ptr [^%]*?(%[-\w.$]+)\)")
+# What the reader knows and no block of a simdgroup's code may hold.
+_DECLINED = frozenset(("switch", "unreachable", "indirectbr", "invoke", "callbr"))
 
 
 def symbol(entry: str) -> str:
@@ -51,8 +54,13 @@ def vectorise(text: str, entry: str) -> str:
     source = module.functions.pop(kernel)
     types = dict(_TYPE.findall("\n".join(module.other)))
     argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
-    blocks = read_function(source)
-    way = cfg.analyse(blocks)
+    function = Function(source.split("\n"))
+    for made in function.instructions:
+        if made.op in _DECLINED:
+            raise Unsupported(f"the instruction {made.op}")
+        if made.op == "call" and made.callee[0] not in "@%":
+            raise Unsupported("a call of something that is not a function")
+    way = cfg.analyse(function.blocks)
     found = divergence.analyse(way, argument, set(module.functions))
     offsets = Offsets(way, found)
     w = Writer(types, offsets, found.values, set(module.functions))

@@ -1,0 +1,377 @@
+"""One instruction of LLVM IR: its text, and what is in it.
+
+It keeps its text in pieces around its operands, so that it can be written again with other ones.
+What is in it is read when it is first asked for: most passes look at few of a kernel's instructions
+closely.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .types import NAME, SIMPLE_TYPE, Unreadable, element_of, elements_of, take_type
+
+_BEGIN = re.compile(rf"\s+(?:({NAME}) = )?(?:(?:tail|musttail|notail) )?(\w+)")
+_METADATA = re.compile(r", ![\w.]+ !\d+|, !\w+ !\{\}")
+_NAMES = re.compile(NAME)
+_ALIGN = re.compile(r", align (\d+)")
+_INCOMING = re.compile(rf"\[ (.*?), ({NAME}) \]")
+_TARGET = re.compile(rf"label ({NAME})")
+BINARY = frozenset((
+    "add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "shl", "lshr", "ashr", "and", "or",
+    "xor", "fadd", "fsub", "fmul", "fdiv", "frem",
+))  # fmt: skip
+CASTS = frozenset((
+    "zext", "sext", "trunc", "fpext", "fptrunc", "sitofp", "uitofp", "fptosi", "fptoui",
+    "bitcast", "ptrtoint", "inttoptr", "addrspacecast",
+))  # fmt: skip
+_FLAGS = re.compile(
+    r"(?:(?:nuw|nsw|exact|fast|contract|reassoc|nnan|ninf|nsz|arcp|afn|disjoint|nneg|samesign"
+    r"|inbounds|nusw|volatile|atomic|weak|tail|musttail|notail|fastcc|ccc|inrange|syncscope)"
+    r"(?:\([^)]*\))? )*"
+)
+_WORDS = (
+    r"(?:(?:noundef|nonnull|zeroext|signext|nocapture|readonly|writeonly|readnone|immarg|inreg"
+    r"|noalias|nofree|returned|dead_on_unwind|writable|align \d+|(?:captures|range|nofpclass|byval"
+    r"|sret|elementtype|dereferenceable(?:_or_null)?)\([^)]*\)|initializes\(\([^)]*\)\)) )*"
+)
+_ARGUMENT_WORDS = re.compile(_WORDS)
+# A value of one word, and one with its type, which most are.
+_VALUE = r"[-+%@\w.$]+(?=[,)\]}]|$| (?!\())"
+_PLAIN_VALUE = re.compile(_VALUE)
+_PLAIN_OPERAND = re.compile(rf"({SIMPLE_TYPE}) {_WORDS}({_VALUE})")
+_CALLEE = re.compile(r'@(?:"[^"]*"|[-\w.$]+)(?=\()')
+_EXPRESSION = re.compile(r"[a-z]+(?: [a-z]+)* ?\(")
+_ASM = re.compile(r'asm (?:\w+ )*"[^"]*", "([^"]*)"')
+
+
+class Instruction:
+    """One instruction; ``operands`` are (type, value).
+
+    Attributes:
+        text: as LLVM prints it, on several lines where it is a switch.
+        output: what is printed instead; nothing where it is empty.
+        place: its number in the function.
+        block: the name of the block it stands in.
+
+    Read when first asked for, which raises ``Unreadable`` where the text is not known: ``name`` and
+    ``type`` of the result, "" and void where it has none; ``op``; ``operands``; ``pieces``, the
+    text around their values; ``flags``; ``predicate``; ``element``, what a getelementptr or alloca
+    is of; ``callee``; ``indices`` of extractvalue and insertvalue, mask of shufflevector;
+    ``sources``, the blocks of a phi's operands; ``targets`` of a terminator; ``align``.
+    """
+
+    __slots__ = (
+        "align", "block", "callee", "element", "flags", "indices", "name", "op", "operands",
+        "output", "pieces", "place", "predicate", "sources", "targets", "text", "type",
+    )  # fmt: skip
+    name: str
+    op: str
+    type: str
+    operands: list[tuple[str, str]]
+    pieces: list[str]
+    flags: list[str]
+    predicate: str
+    element: str
+    callee: str
+    indices: tuple[int, ...]
+    sources: list[str]
+    targets: list[str]
+    align: int
+
+    def __init__(self, text: str, place: int = -1, block: str = ""):
+        self.text = self.output = text
+        self.place, self.block = place, block
+
+    def __getattr__(self, field: str):
+        if field.startswith("__"):
+            raise AttributeError(field)
+        if field in ("name", "op"):
+            match = _BEGIN.match(self.text)
+            if not match:
+                raise Unreadable(f"a line that is no instruction: {self.text}")
+            self.name, self.op = match[1] or "", match[2]
+        # Passes over control flow need no more than these two.
+        elif field == "targets" and self.op in ("br", "switch"):
+            self.targets = [name[1:] for name in _TARGET.findall(self.text)]
+        elif field == "callee" and (symbol := _CALLEE.search(self.text)) and self.op == "call":
+            self.callee = symbol[0]
+        else:
+            _read(self)
+        return getattr(self, field)
+
+    @property
+    def used(self) -> list[str]:
+        """Names in it besides its own; those of blocks and types may be among them."""
+        names = _NAMES.findall(self.text)
+        return names[1:] if self.name else names
+
+    def render(self, values: list[str], result: str | None = None) -> str:
+        """The instruction with other operands and another name."""
+        body = self.pieces[0]
+        for value, piece in zip(values, self.pieces[1:], strict=True):
+            body += value + piece
+        name = self.name if result is None else result
+        return f"{name} = {body}" if name else body
+
+
+def take_value(text: str, at: int) -> int:
+    """End of the operand that begins at ``at``: a comma, bracket or blank outside brackets."""
+    plain = _PLAIN_VALUE.match(text, at)
+    if plain:
+        return plain.end()
+    expression = _EXPRESSION.match(text, at)
+    depth, i = 0, expression.end() - 1 if expression else at
+    while i < len(text):
+        c = text[i]
+        if c == '"':
+            i = text.index('"', i + 1)
+        elif c in "<[{(":
+            depth += 1
+        elif c in ">]})":
+            if depth == 0:
+                return i
+            depth -= 1
+        elif depth == 0 and c in ", ":
+            return i
+        i += 1
+    return i
+
+
+class _Reader:
+    """Reads one instruction's text from left to right."""
+
+    def __init__(self, text: str):
+        self.text, self.at, self.cut = text, 0, 0
+        self.pieces: list[str] = []
+        self.operands: list[tuple[str, str]] = []
+
+    def word(self) -> str:
+        end = self.text.find(" ", self.at)
+        end = len(self.text) if end < 0 else end
+        word = self.text[self.at : end]
+        self.at = min(end + 1, len(self.text))
+        return word
+
+    def flags(self) -> list[str]:
+        begin, self.at = self.at, _FLAGS.match(self.text, self.at).end()
+        return self.text[begin : self.at].split()
+
+    def type(self) -> str:
+        end = take_type(self.text, self.at)
+        found = self.text[self.at : end]
+        self.at = end
+        self.blank()
+        return found
+
+    def blank(self) -> None:
+        while self.text[self.at : self.at + 1] in (" ", ","):
+            self.at += 1
+
+    def value(self, kind: str) -> None:
+        self.take(kind, self.at, take_value(self.text, self.at))
+
+    def operand(self) -> None:
+        plain = _PLAIN_OPERAND.match(self.text, self.at)
+        if plain:
+            self.take(plain[1], *plain.span(2))
+            return
+        kind = self.type()
+        self.words()
+        self.value(kind)
+
+    def take(self, kind: str, begin: int, end: int) -> None:
+        self.pieces.append(self.text[self.cut : begin])
+        self.operands.append((kind, self.text[begin:end]))
+        self.at = self.cut = end
+        self.blank()
+
+    def words(self) -> None:
+        self.at = _ARGUMENT_WORDS.match(self.text, self.at).end()
+
+    def more(self) -> bool:
+        return self.at < len(self.text)
+
+    def rest(self) -> str:
+        return self.text[self.at :]
+
+    def finish(self) -> list[str]:
+        return [*self.pieces, self.text[self.cut :]]
+
+
+def _read(made: Instruction) -> None:
+    """Fill the fields that are read when they are asked for."""
+    text = made.text.strip()
+    if ", !" in text:  # metadata ends an instruction
+        text = _METADATA.sub("", text) if '"' in text else text[: text.index(", !")]
+    r = _Reader(text[len(made.name) + 3 :] if made.name else text)
+    made.type, made.operands = "void", r.operands
+    made.predicate = made.element = made.callee = ""
+    made.indices, made.sources, made.targets = (), [], []
+    made.flags = r.flags()
+    r.word()
+    made.flags += r.flags()
+    try:
+        (_REST.get(made.op) or _group(made.op))(made, r)
+    except IndexError:
+        raise Unreadable(f"an instruction without its end: {made.text}") from None
+    made.pieces = r.finish() if made.op != "phi" else []
+    align = made.pieces and _ALIGN.search(made.pieces[-1])
+    made.align = int(align[1]) if align else 1
+
+
+def _group(op: str):
+    if op in BINARY:
+        return _binary
+    if op in CASTS:
+        return _cast
+    raise Unreadable(f"the instruction {op}")
+
+
+def _binary(made: Instruction, r: _Reader) -> None:
+    made.type = r.type()
+    r.value(made.type)
+    r.value(made.type)
+
+
+def _cast(made: Instruction, r: _Reader) -> None:
+    r.operand()
+    r.word()
+    made.type = r.type()
+
+
+def _unary(made: Instruction, r: _Reader) -> None:
+    r.operand()
+    made.type = r.operands[0][0]
+
+
+def _compare(made: Instruction, r: _Reader) -> None:
+    made.predicate = r.word()
+    kind = r.type()
+    r.value(kind)
+    r.value(kind)
+    made.type = f"<{elements_of(kind)[0]} x i1>" if kind[0] == "<" else "i1"
+
+
+def _select(made: Instruction, r: _Reader) -> None:
+    for _ in range(3):
+        r.operand()
+    made.type = r.operands[1][0]
+
+
+def _load(made: Instruction, r: _Reader) -> None:
+    made.type = r.type()
+    r.operand()
+
+
+def _two(made: Instruction, r: _Reader) -> None:
+    r.operand()
+    r.operand()
+
+
+def _address(made: Instruction, r: _Reader) -> None:
+    made.element = r.type()
+    while r.more():
+        r.operand()
+    made.type = r.operands[0][0]
+
+
+def _alloca(made: Instruction, r: _Reader) -> None:
+    made.element, made.type = r.type(), "ptr"
+
+
+def _phi(made: Instruction, r: _Reader) -> None:
+    made.type = r.type()
+    for value, source in _INCOMING.findall(r.rest()):
+        r.operands.append((made.type, value))
+        made.sources.append(source[1:])
+
+
+def _branch(made: Instruction, r: _Reader) -> None:
+    if not r.text.startswith("label", r.at):
+        r.operand()
+    made.targets = [name[1:] for name in _TARGET.findall(made.text)]
+
+
+def _return(made: Instruction, r: _Reader) -> None:
+    if r.rest() != "void":
+        r.operand()
+
+
+def _element(made: Instruction, r: _Reader) -> None:
+    while r.more():
+        r.operand()
+    first = r.operands[0][0]
+    made.type = first if made.op == "insertelement" else element_of(first)
+
+
+def _shuffle(made: Instruction, r: _Reader) -> None:
+    r.operand()
+    r.operand()
+    count = elements_of(r.type())[0]
+    made.indices = _mask(r.rest(), count)
+    made.type = f"<{count} x {element_of(r.operands[0][0])}>"
+
+
+def _mask(text: str, count: int) -> tuple[int, ...]:
+    if text.startswith("zeroinitializer"):
+        return (0,) * count
+    if text.startswith(("poison", "undef")):
+        return (-1,) * count
+    found = re.findall(r"i32 (-?\d+|poison|undef)", text)
+    indices = tuple(-1 if n in ("poison", "undef") else int(n) for n in found)
+    return indices * count if text.startswith("splat") else indices
+
+
+def _member(made: Instruction, r: _Reader) -> None:
+    r.operand()
+    if made.op == "insertvalue":
+        r.operand()
+        made.type = r.operands[0][0]
+    made.indices = tuple(int(n) for n in r.rest().split(", "))
+
+
+def _exchange(made: Instruction, r: _Reader) -> None:
+    for _ in range(3):
+        r.operand()
+    made.type = f"{{ {r.operands[1][0]}, i1 }}"
+
+
+def _update(made: Instruction, r: _Reader) -> None:
+    made.predicate = r.word()
+    r.operand()
+    r.operand()
+    made.type = r.operands[1][0]
+
+
+def _nothing(made: Instruction, r: _Reader) -> None:
+    r.at = len(r.text)
+
+
+def _call(made: Instruction, r: _Reader) -> None:
+    r.words()
+    made.type = r.type()
+    if r.text[r.at] == "(":  # the type of a variadic function stands before it
+        r.at = r.text.index(") ", r.at) + 2
+    asm = _ASM.match(r.text, r.at)
+    quoted = r.text.startswith('@"', r.at)
+    named = asm.end() if asm else r.text.index('"', r.at + 2) if quoted else r.at
+    at = r.text.index("(", named)
+    made.callee = r.text[r.at : at]
+    if made.callee[0] == "%":
+        r.value("ptr")
+    elif made.callee[0] != "@" and not asm:
+        raise Unreadable(f"a call of something that is not a function: {made.callee}")
+    r.at = at + 1
+    while r.text[r.at] != ")":
+        r.operand()
+
+
+_REST = {
+    "call": _call, "fneg": _unary, "freeze": _unary, "icmp": _compare, "fcmp": _compare,
+    "select": _select, "load": _load, "store": _two, "getelementptr": _address,
+    "alloca": _alloca, "phi": _phi, "br": _branch, "switch": _branch, "ret": _return,
+    "unreachable": _nothing, "fence": _nothing, "extractelement": _element,
+    "insertelement": _element, "shufflevector": _shuffle, "extractvalue": _member,
+    "insertvalue": _member, "cmpxchg": _exchange, "atomicrmw": _update,
+}  # fmt: skip

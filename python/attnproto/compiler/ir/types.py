@@ -1,0 +1,91 @@
+"""Types of LLVM IR as text: where one ends, what it is made of, how many bytes it takes."""
+
+from __future__ import annotations
+
+import re
+
+from attnproto.dtypes import LLVM_FLOATS
+
+NAME = r'%(?:"[^"]+"|[-\w.$]+)'
+_SCALAR = rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|{'|'.join(LLVM_FLOATS)})"
+SIMPLE_TYPE = rf"(?:{_SCALAR}|<\d+ x {_SCALAR}>)"
+_TYPE = re.compile(rf"(?:{SIMPLE_TYPE}|void|metadata|{NAME})")
+_MANY = re.compile(r"[<\[](\d+) x (.*)[>\]]")
+_SPACE = re.compile(r"ptr addrspace\((\d+)\)")
+
+
+class Unsupported(Exception):
+    """The kernel has something that a pass declares it does not take; the text says what."""
+
+
+class Unreadable(Exception):
+    """IR that the reader does not know, which no pass may take for anything else."""
+
+
+def take_type(text: str, at: int) -> int:
+    """End of the type that begins at ``at``."""
+    match = _TYPE.match(text, at)
+    if match:
+        return match.end()
+    if text[at] in "<[{":
+        depth, i = 0, at
+        while True:
+            depth += (text[i] in "<[{(") - (text[i] in ">]})")
+            i += 1
+            if depth == 0:
+                return i
+    raise Unreadable(f"a type that is not known: {text[at : at + 30]}")
+
+
+def elements_of(kind: str) -> tuple[int, str]:
+    """How many elements a vector or an array has, and their type; of others one, itself."""
+    match = _MANY.fullmatch(kind)
+    return (int(match[1]), match[2]) if match else (1, kind)
+
+
+def element_of(kind: str) -> str:
+    """The type of a vector's elements."""
+    return elements_of(kind)[1] if kind[0] == "<" else kind
+
+
+def space_of(kind: str) -> int:
+    """The address space of a pointer, or of a vector of them."""
+    match = _SPACE.search(kind)
+    return int(match[1]) if match else 0
+
+
+def size_of(kind: str) -> int:
+    """Bytes from one value in memory to the next; of scalars, vectors and arrays.
+
+    Raises:
+        Unsupported: of a struct, whose layout is not known here.
+    """
+    count, element = elements_of(kind)
+    if count == 3 and kind[0] == "<":
+        count = 4
+    return count * size_of(element) if element != kind else _scalar_bytes(kind)
+
+
+def access_bytes(kind: str) -> int:
+    """Bytes that an access of a type touches: a vector of three is three elements.
+
+    Raises:
+        Unsupported: as ``size_of``.
+    """
+    return elements_of(kind)[0] * size_of(element_of(kind)) if kind[0] == "<" else size_of(kind)
+
+
+def register_bits(kind: str) -> int:
+    """Bits of a value in registers for numbers; a truth value's is one of another kind."""
+    count, element = elements_of(kind)
+    return 0 if element == "i1" else 8 * count * _scalar_bytes(element)
+
+
+def _scalar_bytes(kind: str) -> int:
+    if kind.startswith("ptr"):
+        return 8
+    if kind in LLVM_FLOATS:
+        return LLVM_FLOATS[kind]
+    if kind[0] == "i" and kind[1:].isdigit():
+        return (int(kind[1:]) + 7) // 8
+    raise Unsupported(f"memory of type {kind}")
