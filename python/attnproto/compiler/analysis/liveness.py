@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, calls
-from attnproto.dtypes import LLVM_SCALARS
+from attnproto.compiler.ir.effects import may_change_memory
+from attnproto.compiler.ir.function import Function, map_functions
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import Unsupported, register_bits
 
-# Calls that touch memory; mathematics and what lanes exchange do not.
-_CHANGES = re.compile(
-    rf"@(?:{calls(lambda c: ANY_MEMORY in c.touches)})\(|atomicrmw|cmpxchg|@llvm\.mem"
-)
-_NEAR = re.compile(
-    r'getelementptr .*?ptr addrspace\(\d\) (%(?:"[^"]+"|[-\w.$]+))(?:, i\d+ -?\d+)+$'
-)
 _MOVED = {"load", "getelementptr", "fpext", "fptrunc", "extractelement", "bitcast"}
-# A truth value has a register of another kind.
-_BITS = {**{kind: 8 * nbytes for kind, nbytes in LLVM_SCALARS.items()}, "i1": 0}
-_TYPE = r"(?:<(\d+) x (\w+)>|(\w+))"
-_LABEL = re.compile(r'^(?P<name>"[^"]+"|[-\w.$]+):')
-_DEFINED = re.compile(r'^\s+(%(?:"[^"]+"|[-\w.$]+)) = (.*)$')
-_USED = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
-_TARGET = re.compile(r'label %("[^"]+"|[-\w.$]+)')
-_INCOMING = re.compile(r'\[ ([^,\]]+), %("[^"]+"|[-\w.$]+) \]')
+_WORD, _ADDRESS = 32, 64
 
 
 @dataclass(frozen=True)
@@ -43,85 +30,57 @@ def live_registers(text: str) -> int:
     none, a 64-bit address as two, and one a constant away from another as that other.
     A compiler may order the code better still, and share what all lanes hold.
     """
-    most = 0
-    lines = text.split("\n")
-    for i, line in enumerate(lines):
-        if line.startswith("define "):
-            most = max(most, _of_function(lines[i + 1 : lines.index("}", i)]))
-    return most
+    most = [0]
+
+    def measure(lines: list[str]) -> list[str]:
+        most.append(_of_function(Function(lines)))
+        return lines
+
+    map_functions(text, measure)
+    return max(most)
 
 
-def _bits(what: str) -> int:
-    """Size of a result, from the right-hand side that makes it."""
-    operation, _, rest = what.partition(" ")
-    if operation in ("icmp", "fcmp"):
-        return 0
-    if operation in ("getelementptr", "inttoptr", "alloca", "addrspacecast"):
-        return 64
-    if " to " in what and operation in (
-        "zext", "sext", "trunc", "fpext", "fptrunc", "bitcast", "sitofp", "uitofp", "fptosi",
-        "fptoui", "ptrtoint",
-    ):  # fmt: skip
-        rest = what.rsplit(" to ", 1)[1]
-    if operation == "extractelement":
-        rest = re.sub(r"<\d+ x (\w+)>", r"\1", rest, count=1)
-    if operation == "extractvalue":
-        rest = "float"
-    if operation == "select":
-        rest = rest.split(", ", 1)[1]
-    if operation == "shufflevector":
-        count = re.findall(r"<(\d+) x i32>", rest)[-1]
-        element = re.search(r"<\d+ x (\w+)>", rest)[1]
-        return int(count) * _BITS.get(element, 64)
-    for count, element, plain in re.findall(_TYPE, rest.split("(")[0]):
-        if plain in _BITS:
-            return _BITS[plain]
-        if element:
-            return int(count) * _BITS.get(element, 64)
-    return 64
+def _bits(made: Instruction) -> int:
+    """Size of a result."""
+    try:
+        return register_bits(made.type)
+    except Unsupported:  # a struct: a pair of floats, of which one is taken
+        return _WORD if made.op == "extractvalue" else _ADDRESS
 
 
-def _of_function(body: list[str]) -> int:
-    blocks: dict[str, list[_Instruction]] = {}
-    ends: dict[str, list[str]] = {}
-    phis: dict[str, dict[str, list[str]]] = {}  # by block, what each predecessor hands over
+def _near(made: Instruction) -> str | None:
+    """The pointer that an address is a constant away from."""
+    if made.op != "getelementptr":
+        return None
+    (kind, pointer), *steps = made.operands
+    constant = all(value.lstrip("-").isdigit() for _, value in steps)
+    return pointer if constant and pointer[0] == "%" and kind != "ptr" else None
+
+
+def _of_function(function: Function) -> int:
     bits: dict[str, int] = {}
     places: dict[str, str] = {}  # of addresses a constant away from another
-    label = ""
-    blocks[label], ends[label] = [], []
-    for line in body:
-        found = _LABEL.match(line)
-        if found:
-            label = found["name"]
-            blocks[label], ends[label] = [], []
-            continue
-        code = re.sub(r"(?:, )?![\w.]+(?: !\d+)?", "", line).split(" ; ")[0]
-        made = _DEFINED.match(code)
-        name, what = (made[1], made[2]) if made else (None, code)
-        near = _NEAR.match(what)
-        if near:
-            places[name] = places.get(near[1], near[1])
-            continue
-        if name:
-            bits[name] = _bits(what)
-        ends[label] += _TARGET.findall(what)
-        if what.startswith("phi "):
-            for value, source in _INCOMING.findall(what):
-                handed = phis.setdefault(label, {}).setdefault(source, [])
-                handed += _USED.findall(value)
-            blocks[label].append(_Instruction(name, []))
-        else:
-            used = _USED.findall(re.sub(r"label %\S+", "", what))
-            changes = what.startswith("store") or _CHANGES.search(what) is not None
-            kind = what.split(" ", 1)[0]
-            moves, loads = kind in _MOVED, kind == "load"
-            blocks[label].append(_Instruction(name, used, moves, loads, changes))
-    for block in blocks.values():
-        for instruction in block:
-            instruction.used[:] = [places.get(name, name) for name in instruction.used]
-    for handed in phis.values():
-        for names in handed.values():
-            names[:] = [places.get(name, name) for name in names]
+    for made in function.instructions:
+        if near := _near(made):
+            places[made.name] = places.get(near, near)
+        elif made.name:
+            bits[made.name] = _bits(made)
+    blocks: dict[str, list[_Instruction]] = {}
+    phis: dict[str, dict[str, list[str]]] = {}  # by block, what each predecessor hands over
+    for block in function.blocks.values():
+        for phi in block.phis:
+            for (_, value), source in zip(phi.operands, phi.sources, strict=True):
+                phis.setdefault(block.name, {}).setdefault(source, []).append(
+                    places.get(value, value)
+                )
+        blocks[block.name] = [_Instruction(phi.name, []) for phi in block.phis] + [
+            _Instruction(
+                made.name or None, [places.get(name, name) for name in made.used],
+                made.op in _MOVED, made.op == "load", may_change_memory(made),
+            )
+            for made in (*block.body, block.end) if made.name not in places
+        ]  # fmt: skip
+    ends = {block.name: block.successors for block in function.blocks.values()}
     return _most({label: _late(block) for label, block in blocks.items()}, ends, phis, bits)
 
 
@@ -149,7 +108,6 @@ def _most(
 ) -> int:
     """The largest sum of bits alive, by liveness from the ends backwards."""
     alive: dict[str, set[str]] = {label: set() for label in blocks}  # at each block's begin
-    numbers = {label: label if label else _first_name(blocks, phis) for label in blocks}
     most, changed = 0, True
     while changed:
         changed = False
@@ -157,7 +115,7 @@ def _most(
             now: set[str] = set()
             for target in ends[label]:
                 now |= alive.get(target, set())
-                now |= set(phis.get(target, {}).get(numbers[label], [])) & bits.keys()
+                now |= set(phis.get(target, {}).get(label, [])) & bits.keys()
             size = sum(bits[name] for name in now)
             most = max(most, size)
             for instruction in reversed(blocks[label]):
@@ -173,11 +131,3 @@ def _most(
                 alive[label] = now
                 changed = True
     return -(-most // 32)
-
-
-def _first_name(
-    blocks: dict[str, list[_Instruction]], phis: dict[str, dict[str, list[str]]]
-) -> str:
-    """What phis call the block without a label: the name that no block has."""
-    sources = {source for handed in phis.values() for source in handed}
-    return next(iter(sources - blocks.keys()), "")

@@ -116,13 +116,12 @@ class LaneAnalysis:
                 if name not in stale:
                     continue
                 stale.discard(name)
-                value = self._evaluate(made)
-                if value is _UNREACHED or (name in self.values and value == self.values[name]):
+                before = self.values.get(name, _UNREACHED)
+                value = None if before is None else self._evaluate(made)
+                if value is _UNREACHED or value == before:
                     continue
                 self.values[name] = value
-                stale |= {
-                    user for user in self._users[name] if self.values.get(user, 0) is not None
-                }
+                stale.update(self._users[name])
             if not stale:
                 return
         self.values = dict.fromkeys(definitions)
@@ -204,7 +203,7 @@ class LaneAnalysis:
             if made.callee.startswith(_UNIFORM_CALLS):
                 return Lanes((0,) * LANES, 1)
             known = runtime_call(made.callee)
-            if known and known.name in ("threadgroup_memory", "threadgroup_variable"):
+            if known and known.is_address and known.result == "uniform":
                 return Lanes((0,) * LANES, 16)
             if not made.callee.startswith(_PURE_CALLS):
                 return None

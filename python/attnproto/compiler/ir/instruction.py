@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 
-from .types import NAME, SIMPLE_TYPE, Unreadable, element_of, elements_of, take_type
+from .types import NAME, SIMPLE_TYPE, Unreadable, element_of, elements_of, member_of, take_type
 
 _BEGIN = re.compile(rf"\s+(?:({NAME}) = )?(?:(?:tail|musttail|notail) )?(\w+)")
 _METADATA = re.compile(r", ![\w.]+ !\d+|, !\w+ !\{\}")
-_NAMES = re.compile(NAME)
+NAMES = re.compile(NAME)
+_BLANK = re.compile("[ ,]*")
 _ALIGN = re.compile(r", align (\d+)")
 _INCOMING = re.compile(rf"\[ (.*?), ({NAME}) \]")
 _TARGET = re.compile(rf"label ({NAME})")
@@ -25,11 +26,12 @@ CASTS = frozenset((
     "zext", "sext", "trunc", "fpext", "fptrunc", "sitofp", "uitofp", "fptosi", "fptoui",
     "bitcast", "ptrtoint", "inttoptr", "addrspacecast",
 ))  # fmt: skip
-_FLAGS = re.compile(
-    r"(?:(?:nuw|nsw|exact|fast|contract|reassoc|nnan|ninf|nsz|arcp|afn|disjoint|nneg|samesign"
+_FLAGS = (
+    r"((?:(?:nuw|nsw|exact|fast|contract|reassoc|nnan|ninf|nsz|arcp|afn|disjoint|nneg|samesign"
     r"|inbounds|nusw|volatile|atomic|weak|tail|musttail|notail|fastcc|ccc|inrange|syncscope)"
-    r"(?:\([^)]*\))? )*"
+    r"(?:\([^)]*\))? )*)"
 )
+_HEAD = re.compile(rf"{_FLAGS}\w+ ?{_FLAGS}")
 _WORDS = (
     r"(?:(?:noundef|nonnull|zeroext|signext|nocapture|readonly|writeonly|readnone|immarg|inreg"
     r"|noalias|nofree|returned|dead_on_unwind|writable|align \d+|(?:captures|range|nofpclass|byval"
@@ -103,7 +105,7 @@ class Instruction:
     @property
     def used(self) -> list[str]:
         """Names in it besides its own; those of blocks and types may be among them."""
-        names = _NAMES.findall(self.text)
+        names = NAMES.findall(self.text)
         return names[1:] if self.name else names
 
     def render(self, values: list[str], result: str | None = None) -> str:
@@ -153,10 +155,6 @@ class _Reader:
         self.at = min(end + 1, len(self.text))
         return word
 
-    def flags(self) -> list[str]:
-        begin, self.at = self.at, _FLAGS.match(self.text, self.at).end()
-        return self.text[begin : self.at].split()
-
     def type(self) -> str:
         end = take_type(self.text, self.at)
         found = self.text[self.at : end]
@@ -165,8 +163,7 @@ class _Reader:
         return found
 
     def blank(self) -> None:
-        while self.text[self.at : self.at + 1] in (" ", ","):
-            self.at += 1
+        self.at = _BLANK.match(self.text, self.at).end()
 
     def value(self, kind: str) -> None:
         self.take(kind, self.at, take_value(self.text, self.at))
@@ -208,9 +205,8 @@ def _read(made: Instruction) -> None:
     made.type, made.operands = "void", r.operands
     made.predicate = made.element = made.callee = ""
     made.indices, made.sources, made.targets = (), [], []
-    made.flags = r.flags()
-    r.word()
-    made.flags += r.flags()
+    head = _HEAD.match(r.text)
+    made.flags, r.at = (head[1] + head[2]).split(), head.end()
     try:
         (_REST.get(made.op) or _group(made.op))(made, r)
     except IndexError:
@@ -327,8 +323,10 @@ def _member(made: Instruction, r: _Reader) -> None:
     r.operand()
     if made.op == "insertvalue":
         r.operand()
-        made.type = r.operands[0][0]
     made.indices = tuple(int(n) for n in r.rest().split(", "))
+    made.type = r.operands[0][0]
+    for index in made.indices if made.op == "extractvalue" else ():
+        made.type = member_of(made.type, index)
 
 
 def _exchange(made: Instruction, r: _Reader) -> None:

@@ -190,3 +190,8 @@ def parameter_numbers(module: Module, what: str, number: int) -> list[int]:
         count = int(re.search(r"\[(\d+) x i32\]", line).group(1))
         return [0] * count
     return [int(n) for n in re.findall(r"i32 (-?\d+)", line.split("[", 2)[2])]
+
+
+def without_declarations(text: str, prefix: str) -> str:
+    """A module without the declarations of functions whose symbol begins so."""
+    return re.sub(rf"^declare [^\n]*{re.escape(prefix)}[^\n]*\n?", "", text, flags=re.M)

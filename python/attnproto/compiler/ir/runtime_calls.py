@@ -30,6 +30,7 @@ class RuntimeCall:
         touches: address spaces whose memory it may read, write or order; none: it is pure, and
             equal calls in one place are one.
         counted: the metric that a call adds to.
+        is_address: whether it tells where memory lies that instructions after it use.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RuntimeCall:
     convergent: bool = False
     touches: frozenset[int] = frozenset()
     counted: str = ""
+    is_address: bool = False
 
     @property
     def pure(self) -> bool:
@@ -65,9 +67,9 @@ _TABLE = (
         counted="threadgroup_barriers",
     ),
     RuntimeCall("matrix_batch", "operands", convergent=True, touches=_OWN),
-    RuntimeCall("matrix_slots", "varying"),
+    RuntimeCall("matrix_slots", "varying", is_address=True),
     RuntimeCall("lane_index", "varying"),
-    RuntimeCall("threadgroup_memory", "uniform"),
+    RuntimeCall("threadgroup_memory", "uniform", is_address=True),
 )  # fmt: skip
 CALLS = {one.name: one for one in _TABLE}
 # What headers declare likewise and a pass replaces before there is code; the engine has none of it.
@@ -77,7 +79,10 @@ THREADGROUP_VARIABLE = r"_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)E
 _REPLACED = (
     (re.compile(rf"{MATRIX_MULTIPLY}\w+"), RuntimeCall("matrix_multiply", "varying")),
     (re.compile(re.escape(FRAGMENT_MARK[:-1])), RuntimeCall("fragment", "uniform")),
-    (re.compile(f"@{THREADGROUP_VARIABLE}"), RuntimeCall("threadgroup_variable", "uniform")),
+    (
+        re.compile(f"@{THREADGROUP_VARIABLE}"),
+        RuntimeCall("threadgroup_variable", "uniform", is_address=True),
+    ),
 )
 _TYPE = re.compile(r"_[fiu]\d+$")
 

@@ -54,6 +54,16 @@ def space_of(kind: str) -> int:
     return int(match[1]) if match else 0
 
 
+def member_of(kind: str, index: int) -> str:
+    """The type of a struct's or an array's member; "void" where the struct has only a name here."""
+    if kind[0] == "{":
+        at = 2
+        for _ in range(index):
+            at = take_type(kind, at) + 2
+        return kind[at : take_type(kind, at)]
+    return elements_of(kind)[1] if kind[0] == "[" else "void"
+
+
 def size_of(kind: str) -> int:
     """Bytes from one value in memory to the next; of scalars, vectors and arrays.
 

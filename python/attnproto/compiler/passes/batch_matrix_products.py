@@ -10,37 +10,22 @@ and the products run once (cpp/cpu/matrix.cpp).
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
 from attnproto import _core
-from attnproto.compiler.ir.runtime_calls import calls
+from attnproto.compiler.ir.effects import is_special, may_change_memory
+from attnproto.compiler.ir.function import Block, Function, map_functions, named
+from attnproto.compiler.ir.instruction import NAMES, Instruction
+from attnproto.compiler.ir.module import without_declarations
+from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, runtime_call
 
-FUNCTION = "@attn_matrix_multiply_accumulate_"
 MAX_SLOTS = _core.MATRIX_SLOTS
 OPERAND_SLOTS = 72
 ACCUMULATOR_SLOTS = MAX_SLOTS - OPERAND_SLOTS
 ZERO = 0xFFFF  # an addend that is all zero takes no slot
 
-_NAME = re.compile(r'%(?:"[^"]+"|[-\w.$]+)')
-_DEFINED = re.compile(r'^  (%(?:"[^"]+"|[-\w.$]+)) = ')
-_CALL = re.compile(
-    rf"call [^@]*?(<2 x float>|\{{ float, float \}}|%struct\.attn_pair(?:\.\d+)*)[^@]*"
-    rf"{FUNCTION}\w+\((.*?)\)"
-)
-_EXTRACT = re.compile(
-    r"= (?:extractelement <2 x float> (%[^,]+), i64 ([01])"
-    r"|extractvalue (?:\{ float, float \}|%struct\.attn_pair(?:\.\d+)*) (%[^,]+), ([01]))"
-)
-_TERMINATOR = re.compile(r"^  (?:br|ret|switch|unreachable|indirectbr)\b")
-_ADDRESSES = ("threadgroup_memory", "matrix_slots")  # pure, but kept in order with what uses them
-_PURE_CALL = re.compile(
-    rf"call [^@]*@(?:(?:{calls(lambda c: c.pure and c.name not in _ADDRESSES)})\("
-    r"|llvm\.(?!mem|lifetime|assume))"
-)
-_LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
-_NUMBERED = re.compile(r"%(\d+)\b")
 _ZEROS = ("0.000000e+00", "zeroinitializer")
 
 
@@ -60,13 +45,6 @@ class _Product:
     followers: int = 0  # products that continue this one on its level
     read: bool = False  # by anything else
     slot: int = -1
-
-
-@dataclass
-class _Block:
-    lines: list[str] = field(default_factory=list)
-    head: list[str] = field(default_factory=list)  # label and phis
-    tail: list[str] = field(default_factory=list)  # terminator
 
 
 @dataclass
@@ -127,120 +105,106 @@ def _i16(n: int) -> int:
     return n - 0x10000 if n >= 0x8000 else n
 
 
-def _blocks(body: list[str]) -> list[_Block]:
-    blocks: list[_Block] = []
-    for line in body:
-        if _LABEL.match(line):
-            blocks.append(_Block(head=[line]))
-            continue
-        block = blocks[-1]
-        if block.tail or _TERMINATOR.match(line):
-            block.tail.append(line)
-        elif " = phi " in line and not block.lines:
-            block.head.append(line)
-        elif line.strip():
-            block.lines.append(line)
-    return blocks
+def _is_product(made: Instruction) -> bool:
+    return MATRIX_MULTIPLY in made.text and made.op == "call"
 
 
-def _operands(call: str) -> tuple[list[str], list[str]]:
-    words = [argument.split() for argument in call.split(", ")]
-    return [w[-1] for w in words], [w[0] for w in words]
+def _ordered(made: Instruction) -> bool:
+    """Whether all accesses keep their place before or after an instruction."""
+    if may_change_memory(made):
+        return True
+    if made.op != "call":
+        return False
+    known = runtime_call(made.callee)  # an address stays before what uses it
+    return made.callee.startswith("@llvm.lifetime.") or bool(known and known.is_address)
 
 
-def _levels(block: _Block) -> tuple[dict[str, _Product], list[int]]:
-    """The block's products, and the level of every line."""
-    products: dict[str, _Product] = {}
-    extracts: dict[str, tuple[str, int]] = {}
+@dataclass
+class _Plan:
+    """A block's products by name, what is taken out of their results, each instruction's level."""
+
+    products: dict[str, _Product] = field(default_factory=dict)
+    extracts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    levels: list[int] = field(default_factory=list)
+
+
+def _planned(block: Block) -> _Plan:
+    plan = _Plan()
     ready: dict[str, int] = {}
-    levels: list[int] = []
     stored = loaded = 0
-    for position, line in enumerate(block.lines):
-        match = _DEFINED.match(line)
-        name = match.group(1) if match else None
-        call = _CALL.search(line)
-        if call:
-            product = _Product(name, call.group(1), *_operands(call.group(2)), position, root=name)
-            level = max((ready.get(v, 0) for v in product.operands[:4]), default=0)
-            sources = [extracts.get(v) for v in product.operands[4:]]
-            if (
-                all(sources)
-                and sources[0][0] == sources[1][0]
-                and [s[1] for s in sources] == [0, 1]
-            ):
-                before = products[sources[0][0]]
-                root = products[before.root]
-                if level <= before.level and root.length < ACCUMULATOR_SLOTS:
-                    product.chained, product.root = before.name, root.name
-                    before.followers += 1
-                    root.length += 1
-                level = max(level, before.level + (product.chained is None))
-            else:
-                level = max([level, *(ready.get(v, 0) for v in product.operands[4:])])
-            product.level = level
-            products[name] = product
-            ready[name] = level + 1
-            levels.append(level)
+    for position, made in enumerate(block.body):
+        if _is_product(made):
+            product = _product(made, position, plan, ready)
+            plan.levels.append(product.level)
+            ready[made.name] = product.level + 1
             continue
-        used = [u for u in _NAME.findall(line) if u != name]
-        level = max((ready.get(u, 0) for u in used), default=0)
-        extract = _EXTRACT.search(line)
-        source = extract and (extract.group(1) or extract.group(3))
-        if source in products:
-            extracts[name] = (source, int(extract.group(2) or extract.group(4)))
-        pure_call = _PURE_CALL.search(line)
-        if " = load " in line and " volatile " not in line:
+        used = made.used
+        level = max([ready.get(name, 0) for name in used], default=0)
+        if made.op in ("extractelement", "extractvalue"):
+            if not plan.products.keys().isdisjoint(used):
+                index = str(made.indices[0]) if made.indices else made.operands[1][1]
+                if index in "01":
+                    plan.extracts[made.name] = (made.operands[0][1], int(index))
+        elif made.op == "load" and not is_special(made):
             level = max(level, stored)
             loaded = max(loaded, level)
-        elif (
-            (" call " in line and not pure_call)
-            or re.match(r"\s+(store|fence|call)", line)
-            or (re.search(r" = (?:atomicrmw|cmpxchg|load)", line))
-        ):
+        elif _ordered(made):
             level = max(level, stored, loaded)
             stored = loaded = level
-        levels.append(level)
-        if name:
-            ready[name] = level
-    return products, levels
+        plan.levels.append(level)
+        if made.name:
+            ready[made.name] = level
+    return plan
 
 
-def _mark_reads(block: _Block, products: dict[str, _Product], uses: Counter[str]) -> None:
+def _product(made: Instruction, position: int, plan: _Plan, ready: dict[str, int]) -> _Product:
+    """Note a product; it may continue the accumulator of one before it on the same level."""
+    kinds, values = (list(column) for column in zip(*made.operands, strict=True))
+    product = _Product(made.name, made.type, values, kinds, position, root=made.name)
+    level = max((ready.get(v, 0) for v in values[:4]), default=0)
+    sources = [plan.extracts.get(v) for v in values[4:]]
+    if all(sources) and sources[0][0] == sources[1][0] and [s[1] for s in sources] == [0, 1]:
+        before = plan.products[sources[0][0]]
+        root = plan.products[before.root]
+        if level <= before.level and root.length < ACCUMULATOR_SLOTS:
+            product.chained, product.root = before.name, root.name
+            before.followers += 1
+            root.length += 1
+        level = max(level, before.level + (product.chained is None))
+    else:
+        level = max([level, *(ready.get(v, 0) for v in values[4:])])
+    product.level = level
+    plan.products[made.name] = product
+    return product
+
+
+def _mark_reads(plan: _Plan, uses: Counter[str]) -> None:
     """Which results something other than a continued accumulator reads."""
+    products = plan.products
     continued = Counter(value for p in products.values() if p.chained for value in p.operands[4:])
-    extracts: Counter[str] = Counter()
-    for line in block.lines:
-        extract = _EXTRACT.search(line)
-        source = extract and (extract.group(1) or extract.group(3))
-        if source in products:
-            extracts[source] += 1
-            value = _DEFINED.match(line).group(1)
-            if uses[value] > continued[value]:
-                products[source].read = True
+    taken = Counter(source for source, _ in plan.extracts.values())
+    for value, (source, _) in plan.extracts.items():
+        if uses[value] > continued[value]:
+            products[source].read = True
     for product in products.values():
-        if uses[product.name] > extracts[product.name]:
+        if uses[product.name] > taken[product.name]:
             product.read = True
 
 
-def _rewrite_block(block: _Block, emitter: _Emitter, uses: Counter[str]) -> list[str]:
-    products, levels = _levels(block)
-    _mark_reads(block, products, uses)
+def _rewrite_block(block: Block, emitter: _Emitter, uses: Counter[str]) -> list[str]:
+    """The lines of a block's body."""
+    plan = _planned(block)
+    _mark_reads(plan, uses)
     out: list[str] = []
-    by_position = {p.position: p for p in products.values()}
-    order = sorted(range(len(block.lines)), key=lambda i: levels[i])
-    begin = 0
-    while begin < len(order):
-        level = levels[order[begin]]
-        end = begin
-        while end < len(order) and levels[order[end]] == level:
-            end += 1
-        _rewrite_level(block, order[begin:end], by_position, products, emitter, out)
-        begin = end
-    return [*block.head, *out, *block.tail]
+    by_position = {p.position: p for p in plan.products.values()}
+    order = sorted(range(len(block.body)), key=plan.levels.__getitem__)
+    for _, positions in itertools.groupby(order, key=plan.levels.__getitem__):
+        _rewrite_level(block, list(positions), by_position, plan.products, emitter, out)
+    return out
 
 
 def _rewrite_level(
-    block: _Block,
+    block: Block,
     positions: list[int],
     by_position: dict[int, _Product],
     products: dict[str, _Product],
@@ -248,7 +212,7 @@ def _rewrite_level(
     out: list[str],
 ) -> None:
     """One level: what its products read comes first, then the products, in groups."""
-    out += [block.lines[p] for p in positions if p not in by_position]
+    out += [block.body[p].text for p in positions if p not in by_position]
     here = [by_position[p] for p in positions if p in by_position]
     for group in _groups(here, products):
         _rewrite_group(group, products, emitter, out)
@@ -316,48 +280,33 @@ def _rewrite_group(
 
 def batch_matrix_operations(text: str) -> str:
     """Rewrite the matrix calls of an optimised module to batches."""
-    if FUNCTION not in text:
+    if MATRIX_MULTIPLY not in text:
         return text
     emitter = _Emitter()
-    out: list[str] = []
-    lines = text.split("\n")
-    i = 0
-    while i < len(lines):
-        line = lines[i]
-        if line.startswith("declare ") and FUNCTION in line:
-            i += 1
-            continue
-        out.append(line)
-        i += 1
-        if not line.startswith("define "):
-            continue
-        end = lines.index("}", i)
-        body = lines[i:end]
-        whole = "\n".join(body)
-        if FUNCTION in whole:
-            # Numbered values must stand in order; named ones may move.
-            arguments = len(set(_NUMBERED.findall(line)))
-            out[-1] = _NUMBERED.sub(r"%v\1", line)
-            whole = _NUMBERED.sub(r"%v\1", re.sub(r"(?m)^(\d+):", r"v\1:", whole))
-            body = whole.split("\n")
-            if not _LABEL.match(body[0]):
-                body.insert(0, f"v{arguments}:")
-            uses = Counter(_NAME.findall(whole))
-            uses.subtract(uses.keys())  # where it is defined
-            for number, block in enumerate(_blocks(body)):
-                if number == 0:
-                    out += block.head
-                    block.head = []
-                    out.append("  %attn.slots = call ptr @attn_matrix_slots()")
-                if any(FUNCTION in code for code in block.lines):
-                    out += _rewrite_block(block, emitter, uses)
-                else:
-                    out += [*block.head, *block.lines, *block.tail]
-        else:
-            out += body
-        i = end
+    text = map_functions(
+        without_declarations(text, MATRIX_MULTIPLY), lambda lines: _rewritten(lines, emitter)
+    )
     declarations = [
         "declare ptr @attn_matrix_slots() nounwind memory(none)",
         "declare void @attn_matrix_batch(ptr) nounwind convergent",
     ]
-    return "\n".join([*out, *emitter.tables, *declarations]) + "\n"
+    return "\n".join([text, *emitter.tables, *declarations]) + "\n"
+
+
+def _rewritten(lines: list[str], emitter: _Emitter) -> list[str]:
+    if not any(MATRIX_MULTIPLY in line for line in lines):
+        return lines
+    lines = named(lines, "v")  # named values may stand in any order
+    function = Function(lines)
+    uses = Counter(NAMES.findall("\n".join(lines)))
+    uses.subtract(uses.keys())  # where it is defined
+    first, *_ = function.blocks.values()
+    first.label += "\n  %attn.slots = call ptr @attn_matrix_slots()"
+    out = [function.head]
+    for block in function.blocks.values():
+        if any(map(_is_product, block.body)):
+            body = _rewrite_block(block, emitter, uses)
+        else:
+            body = [made.text for made in block.body]
+        out += [block.label, *(phi.text for phi in block.phis), *body, block.end.text]
+    return [*out, "}"]

@@ -18,6 +18,7 @@ from attnproto.compiler.analysis.pointer_offsets import LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
 from attnproto.compiler.ir.function import Function, map_functions, named
 from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.module import without_declarations
 from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY
 from attnproto.compiler.ir.types import element_of
 from attnproto.dtypes import NARROW_LLVM
@@ -197,8 +198,7 @@ def lower_products(text: str, buffer_alignment: int) -> str:
         has_products = any(MATRIX_MULTIPLY in line for line in lines)
         return _Kernel(lines, buffer_alignment).write() if has_products else lines
 
-    declared = re.compile(rf"^declare .*{MATRIX_MULTIPLY}[^\n]*\n?", re.M)
-    whole = declared.sub("", map_functions(text, lowered))
+    whole = map_functions(without_declarations(text, MATRIX_MULTIPLY), lowered)
     for declaration in _DECLARATIONS:
         name = re.search(r"@[\w.]+", declaration)[0]
         if f"{name}(" in whole and not re.search(rf"^declare .*{re.escape(name)}\(", whole, re.M):
