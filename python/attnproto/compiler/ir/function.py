@@ -132,8 +132,8 @@ def named(lines: list[str], prefix: str = "n") -> list[str]:
     base = prefix
     while f"%{prefix}" in text and re.search(rf"%{prefix}\d", text):
         prefix += base
-    text = re.sub(r"%(\d+)\b", rf"%{prefix}\1", text)
-    lines = re.sub(r"^(\d+):", rf"{prefix}\1:", text, flags=re.M).split("\n")
+    text = re.sub(r"%(?=\d)", f"%{prefix}", text)
+    lines = re.sub(r"^(?=\d+:)", prefix, text, flags=re.M).split("\n")
     if not _LABEL.match(lines[1]):
         lines.insert(1, f"{prefix}{first}:")
     return lines

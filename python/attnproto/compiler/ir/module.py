@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from attnproto.errors import KernelCompileError
 
+from .runtime_calls import FRAGMENT_MARK
+
 _SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
 _SYMBOLS = re.compile(_SYMBOL)
 _FUNCTION = re.compile(rf"^define .*?({_SYMBOL})\(", re.M)
 _GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
-_MARK = "@attn_fragment("
 
 
 @dataclass
@@ -168,19 +169,21 @@ def _declared(line: str, keep: set[str]) -> bool:
 def drop_marks(module: Module) -> None:
     """Remove the marks that say where fragments are moved."""
     for symbol, body in module.functions.items():
-        if _MARK in body:
-            module.functions[symbol] = re.sub(r"\n[^\n]*@attn_fragment\([^\n]*", "", body)
-    module.other = [line for line in module.other if _MARK not in line]
+        if FRAGMENT_MARK in body:
+            module.functions[symbol] = re.sub(rf"\n[^\n]*{FRAGMENT_MARK}\([^\n]*", "", body)
+    module.other = [line for line in module.other if FRAGMENT_MARK not in line]
 
 
 def free_marks(module: Module) -> None:
     """Let code move across the marks: they touch no memory that it knows."""
     for symbol, body in module.functions.items():
-        if _MARK in body:
+        if FRAGMENT_MARK in body:
             # The call's own attributes would tie it to its place.
-            module.functions[symbol] = re.sub(r"(@attn_fragment\(i32 [^)]*\))[^\n]*", r"\1", body)
-    declared = f"declare void {_MARK}i32) nounwind willreturn memory(inaccessiblemem: readwrite)"
-    module.other = [declared if _MARK in line else line for line in module.other]
+            module.functions[symbol] = re.sub(rf"({FRAGMENT_MARK}\(i32 [^)]*\))[^\n]*", r"\1", body)
+    declared = (
+        f"declare void {FRAGMENT_MARK}(i32) nounwind willreturn memory(inaccessiblemem: readwrite)"
+    )
+    module.other = [declared if FRAGMENT_MARK in line else line for line in module.other]
 
 
 def parameter_numbers(module: Module, what: str, number: int) -> list[int]:

@@ -74,11 +74,11 @@ _TABLE = (
 CALLS = {one.name: one for one in _TABLE}
 # What headers declare likewise and a pass replaces before there is code; the engine has none of it.
 MATRIX_MULTIPLY = "@attn_matrix_multiply_accumulate_"
-FRAGMENT_MARK = "@attn_fragment("
+FRAGMENT_MARK = "@attn_fragment"
 THREADGROUP_VARIABLE = r"_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*"
 _REPLACED = (
     (re.compile(rf"{MATRIX_MULTIPLY}\w+"), RuntimeCall("matrix_multiply", "varying")),
-    (re.compile(re.escape(FRAGMENT_MARK[:-1])), RuntimeCall("fragment", "uniform")),
+    (re.compile(FRAGMENT_MARK), RuntimeCall("fragment", "uniform")),
     (
         re.compile(f"@{THREADGROUP_VARIABLE}"),
         RuntimeCall("threadgroup_variable", "uniform", is_address=True),

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from attnproto import _core
 from attnproto.compiler.analysis.liveness import live_registers
 from attnproto.compiler.ir.function import Block, Function
-from attnproto.compiler.ir.runtime_calls import CALLS, calls
+from attnproto.compiler.ir.runtime_calls import CALLS, FRAGMENT_MARK, MATRIX_MULTIPLY, calls
 from attnproto.compiler.ir.structs import struct, table
-from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
+from attnproto.compiler.ir.types import access_bytes
+from attnproto.dtypes import ANY_LLVM
 
 from .number_rendezvous import loop_nest
 
@@ -54,8 +55,8 @@ _CALLS = {
     r"|(?:log|pow|exp10|erf)\w*\()",
 }
 _CALLED = {name: re.compile(rf"call [^@]*@{pattern}") for name, pattern in _CALLS.items()}
-_MATRIX = re.compile(r"call [^@]*@attn_matrix_multiply_accumulate_(\w+?)_(\w+)\(")
-_FRAGMENT = re.compile(r"call [^@]*@attn_fragment\(i32 (?:noundef )?(?:(\d+)|%)")
+_MATRIX = re.compile(rf"call [^@]*{MATRIX_MULTIPLY}(\w+?)_(\w+)\(")
+_FRAGMENT = re.compile(rf"call [^@]*{FRAGMENT_MARK}\(i32 (?:noundef )?(?:(\d+)|%)")
 _BRANCH = re.compile(r"^  (?:br i1|switch) ")
 _TERMINATOR = re.compile(r"^  (?:br|switch)\b")
 _LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
@@ -182,7 +183,7 @@ class _Instrumenter:
             element, width = "i32", None
             if kind != "atomic":
                 element, width = match["element"] or match["type"], match["width"]
-            nbytes = LLVM_SCALARS.get(element, 8) * int(width or 1)
+            nbytes = int(width or 1) * access_bytes(element)
             self._touch(match["space"], match["address"], kind, nbytes, width is not None)
             return
 

@@ -62,7 +62,7 @@ def _power(name: str) -> list[str]:
 
 def expand(text: str, fused: bool) -> str:
     """Replace the calls of exp2 in a module."""
-    if _CALL not in text or not re.search(rf"call [^\n]*{re.escape(_CALL)}", text):
+    if f"float {_CALL}" not in text or not re.search(rf"call [^\n]*{re.escape(_CALL)}", text):
         return text
     text = re.sub(r"^declare [^\n]*@llvm\.exp2\.f32\([^\n]*\n", "", text, flags=re.M)
     text = text.replace(_CALL, "@attn_exp2(")

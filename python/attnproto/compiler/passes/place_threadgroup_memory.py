@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_SHARED_VARIABLE = re.compile(r"@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\(")
+from attnproto.compiler.ir.runtime_calls import THREADGROUP_VARIABLE
+
+_SHARED_VARIABLE = re.compile(rf"@({THREADGROUP_VARIABLE})\(")
 _DYNAMIC = "@attn_dynamic"
 
-_VARIABLE = re.compile(
-    r"call [^\n]*?@(_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*)\("
-)
+_VARIABLE = re.compile(rf"call [^\n]*?@({THREADGROUP_VARIABLE})\(")
 
 
 def place_threadgroup_variables(

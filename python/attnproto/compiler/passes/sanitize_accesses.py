@@ -9,6 +9,7 @@ each place: its line, the line's text, size and alignment of the access.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,11 @@ from dataclasses import dataclass, field
 from attnproto import _core
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
-from attnproto.compiler.ir.runtime_calls import calls
+from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, THREADGROUP_VARIABLE, calls
 from attnproto.compiler.ir.structs import struct, table
+from attnproto.compiler.ir.types import Unsupported, access_bytes
 from attnproto.compiler.target import Target
-from attnproto.dtypes import ANY_LLVM, LLVM_SCALARS
+from attnproto.dtypes import ANY_LLVM
 
 from .define_arithmetic import BAD_DIVISION, CHECK_DEPTH
 
@@ -61,7 +63,7 @@ _ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:no
 # A lane reads what another one may not be there to give.
 _FROM_LANE = re.compile(rf"@(?:{calls(lambda c: c.result == 'source')})\(")
 _BAD_DIVISION = re.compile(rf"call void {BAD_DIVISION}\(i1 (?:noundef )?([^)]+)\)")
-_VARIABLE = re.compile(r"call [^@]*@(_Z\d+attn_threadgroup_variable\w+)\(")
+_VARIABLE = re.compile(rf"call [^@]*@({THREADGROUP_VARIABLE})\(")
 _TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
 
 _ARITHMETIC = re.compile(
@@ -153,7 +155,7 @@ class _Instrumenter:
         elif "call void @llvm.trap()" in line:
             yield f"  call void @attn_trapped(ptr {self._site(0)})"
             yield line
-        elif "@attn_matrix_multiply_accumulate_" in line:
+        elif MATRIX_MULTIPLY in line:
             yield f"  call void @attn_about_to_multiply(ptr {self._site(0)})"
             yield line
         else:
@@ -279,13 +281,8 @@ class _Instrumenter:
 
     def _bytes(self, kind: str) -> int:
         """What an access of a type touches: a vector of three is three elements."""
-        if kind in LLVM_SCALARS:
-            return LLVM_SCALARS[kind]
-        if re.fullmatch(r"i\d+", kind):
-            return (int(kind[1:]) + 7) // 8
-        if kind.startswith("<"):
-            count, element = re.fullmatch(r"<(\d+) x (.+)>", kind).groups()
-            return int(count) * self._bytes(element)
+        with contextlib.suppress(Unsupported):
+            return access_bytes(kind)
         return llvm.frame_bytes(f"{self.named}\n  %x = alloca {kind}, align 1")
 
     def table(self) -> str:
