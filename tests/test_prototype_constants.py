@@ -65,7 +65,8 @@ def test_a_nonce_changes_text_name_and_arithmetic():
         np.float32(re.search(r"first_maximum = (\S+)f;", cold_compile.source(one, n, 0)[1])[1])
         for n in nonces
     ]
-    assert np.isfinite(starts).all() and len(set(starts)) == len(nonces)
+    assert np.isfinite(starts).all()
+    assert len(set(starts)) == len(nonces)
     with pytest.raises(KernelCompileError, match="0 places for the nonce"):
         cold_compile.fresh(1)("no maximum here")
 
