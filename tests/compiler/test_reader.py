@@ -63,6 +63,34 @@ def test_an_instruction_tells_what_is_in_it():
     assert (made["%3"].type, made["%3"].predicate) == ("i1", "slt")
 
 
+@pytest.mark.parametrize(
+    ("line", "kind", "values"),
+    [
+        ("  %x = extractvalue { i32, i1 } %p, 1, !dbg !4", "i1", ["%p"]),
+        ("  %x = extractvalue { <2 x float>, [2 x i8] } %p, 1, 0", "i8", ["%p"]),
+        ("  %x = tail call fast noundef addrspace(4) double %f(double noundef %y) #7", "double",
+         ["%f", "%y"]),
+        ("  %x = call range(i32 0, 33) i32 @llvm.cttz.i32(i32 %y, i1 true)", "i32", ["%y", "true"]),
+        (
+            "  call void @f(ptr getelementptr inbounds nuw (i8, ptr @s, i64 8), i32 1)", "void",
+            ["getelementptr inbounds nuw (i8, ptr @s, i64 8)", "1"],
+        ),
+        ("  %x = shufflevector <2 x i8> %a, <2 x i8> poison, <4 x i32> splat (i32 1)", "<4 x i8>",
+         ["%a", "poison"]),
+        ("  %x = icmp samesign ult <2 x i32> %a, splat (i32 7)", "<2 x i1>",
+         ["%a", "splat (i32 7)"]),
+        ('  %x = call { i32, i32 } asm "mov, !x;", "=r,=r,l"(ptr %"a, !b") #3', "{ i32, i32 }",
+         ['%"a, !b"']),
+    ],
+)  # fmt: skip
+def test_operands_and_the_type_of_a_result(line, kind, values):
+    made = Instruction(line)
+    assert made.type == kind
+    assert [value for _, value in made.operands] == values
+    assert len(made.pieces) == len(values) + 1
+    assert made.render(values).split(" #")[0] in line
+
+
 def test_an_address_is_taken_apart():
     function = Function(FUNCTION.split("\n"))
     assert address(function, "%6") == (("%0", ("%1", 16)), -12)

@@ -34,12 +34,15 @@ _FLAGS = (
 _HEAD = re.compile(rf"{_FLAGS}\w+ ?{_FLAGS}")
 _WORDS = (
     r"(?:(?:noundef|nonnull|zeroext|signext|nocapture|readonly|writeonly|readnone|immarg|inreg"
-    r"|noalias|nofree|returned|dead_on_unwind|writable|align \d+|(?:captures|range|nofpclass|byval"
-    r"|sret|elementtype|dereferenceable(?:_or_null)?)\([^)]*\)|initializes\(\([^)]*\)\)) )*"
+    r"|noalias|nofree|returned|dead_on_unwind|writable|align \d+|initializes\(\([^)]*\)\)"
+    r"|(?:captures|range|nofpclass|byval|sret|elementtype|addrspace|dereferenceable(?:_or_null)?)"
+    r"\([^)]*\)) )*"
 )
 _ARGUMENT_WORDS = re.compile(_WORDS)
 # A value of one word, and one with its type, which most are.
-_VALUE = r"[-+%@\w.$]+(?=[,)\]}]|$| (?!\())"
+_VALUE = (
+    r"(?:[%@][-\w.$]+|[-+]?\d[-+.\w]*|true|false|null|poison|undef|zeroinitializer)(?=[ ,)\]}]|$)"
+)
 _PLAIN_VALUE = re.compile(_VALUE)
 _PLAIN_OPERAND = re.compile(rf"({SIMPLE_TYPE}) {_WORDS}({_VALUE})")
 _CALLEE = re.compile(r'@(?:"[^"]*"|[-\w.$]+)(?=\()')
@@ -357,7 +360,7 @@ def _call(made: Instruction, r: _Reader) -> None:
     at = r.text.index("(", named)
     made.callee = r.text[r.at : at]
     if made.callee[0] == "%":
-        r.value("ptr")
+        r.take("ptr", r.at, at)
     elif made.callee[0] != "@" and not asm:
         raise Unreadable(f"a call of something that is not a function: {made.callee}")
     r.at = at + 1

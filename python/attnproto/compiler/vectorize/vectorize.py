@@ -58,8 +58,8 @@ def vectorise(text: str, entry: str) -> str:
     for made in function.instructions:
         if made.op in _DECLINED:
             raise Unsupported(f"the instruction {made.op}")
-        if made.op == "call" and made.callee[0] not in "@%":
-            raise Unsupported("a call of something that is not a function")
+        if made.op == "call" and made.callee[0] != "@":
+            raise Unsupported("a call of something that is not a function of the module")
     way = cfg.analyse(function.blocks)
     found = divergence.analyse(way, argument, set(module.functions))
     offsets = Offsets(way, found)
