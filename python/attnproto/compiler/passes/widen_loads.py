@@ -61,13 +61,16 @@ def _widened(lines: list[str]) -> list[str]:
         if kind == _DEVICE and pointer[0] == "%":
             origin, offset = address(function, pointer)
             runs.setdefault((origin, made.type, made.block), {}).setdefault(offset, made)
-    # Writes to threadgroup memory change nothing here.
-    changes = Changes(function, besides=_SHARED) if runs else None
+    changes = None
     found = 0
     for by_offset in runs.values():
         for offset in sorted(by_offset):
             loads = [by_offset.get(offset + 2 * k) for k in range(_RUN)]
-            if None in loads or changes.between([made.place for made in loads]):
+            if None in loads:
+                continue
+            # Writes to threadgroup memory change nothing here.
+            changes = changes or Changes(function, besides=_SHARED)
+            if changes.between([made.place for made in loads]):
                 continue
             for k in range(_RUN):
                 del by_offset[offset + 2 * k]
