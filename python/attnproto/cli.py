@@ -223,12 +223,13 @@ def kb_export(db: Path, out: Path) -> int:
 
     Args:
         db: A GPU Forge SQLite file.
-        out: The findings file to write.
+        out: The findings file to write; what stands there is replaced if it is one.
     """
     from .results.findings import write_findings
-    from .results.kb import export_from_database
+    from .results.kb import check_replaceable, export_from_database
 
     findings = export_from_database(db)
+    check_replaceable(out)
     write_findings(out, findings)
     print(f"{len(findings)} findings written to {out}")
     return 0

@@ -121,6 +121,33 @@ def load(name: str) -> Prototype:
     return importlib.import_module(f"{__package__}.{entry(name).name}.prototype").PROTOTYPE
 
 
+def text_hash(name: str, point: Mapping[str, Any]) -> str | None:
+    """Hash today's kernel text behind a point; None when no kernel is behind it.
+
+    Raises:
+        AttnprotoError: As the prototype's ``kernel_hash``, such as where it is not built here.
+    """
+    current = load(name).kernel_hash
+    return None if current is None else current(point)
+
+
+def known_text_hash(name: str, point: Mapping[str, Any]) -> str | None:
+    """As ``text_hash``; None where it can't be told here too, for any point whatever."""
+    try:
+        return text_hash(name, point)
+    except Exception:  # a prototype's own code meets a point that may be none of its own
+        return None
+
+
+def text_changed(row: Mapping[str, Any]) -> bool:
+    """Say whether a row was made with another kernel text than today's.
+
+    A row that does not name its text was; one whose text can't be told here was not.
+    """
+    today = known_text_hash(row["proto"], row["point"])
+    return today is not None and row["result"].get("kernel_hash") != today
+
+
 def metrics_of(name: str) -> Mapping[str, Metric]:
     """Return what the results of a prototype may hold, by name.
 

@@ -204,12 +204,22 @@ def _folder(out: Path | None, resume: bool) -> Path:
         return past[-1].parent
     if out is None:
         return base / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    if not resume and (out / POINTS).exists() and (out / POINTS).stat().st_size:
+    if not resume and (out / POINTS).exists():
+        check_unused(out)
+    return out
+
+
+def check_unused(out: Path) -> None:
+    """Refuse a folder that has points, where no run is to be resumed.
+
+    Raises:
+        UsageError: It has some.
+    """
+    if (out / POINTS).stat().st_size:
         raise UsageError(
             f"[run] found results in {out}, needs an empty folder; pass --resume to continue "
             "them or another --out"
         )
-    return out
 
 
 def label(prototype: str, point: Any) -> str:
