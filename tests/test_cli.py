@@ -90,7 +90,9 @@ def test_resuming_runs_points_of_older_kernel_texts_again_and_says_how_many(
     said = capsys.readouterr().out
     assert "points run again, since their kernel texts changed: 3\n" in said
     assert "their points not being asked for: 1\n" in said
-    latest = {row["point"]["n"]: row["result"]["kernel_hash"] for row in latest_rows(tmp_path / "out")}
+    latest = {
+        row["point"]["n"]: row["result"]["kernel_hash"] for row in latest_rows(tmp_path / "out")
+    }
     assert latest == {n: "text-1" if n == 3 else "text-2" for n in range(6)}
     assert len(rows_of(tmp_path)) == 4 + 5
     # Rows of today are not made a third time, though older ones precede them.
@@ -147,6 +149,28 @@ def test_a_sweep_file_replaces_the_prototypes_points(tmp_path):
     text = f'[[sweep]]\nprototype = "{synthetic.NAME}"\naxes = {{n = [8, 9]}}'
     todo = plan(tmp_path, only=(), sweep_text=text).tasks
     assert [task.point for task in todo] == [{"n": 8}, {"n": 9}]
+
+
+def test_rows_that_no_rule_can_read_get_a_sentence(tmp_path, capsys):
+    run_plan(plan(tmp_path))
+    path = tmp_path / "out" / "points.jsonl"
+    path.write_text(path.read_text().replace('"n": 5, "kernel_hash"', '"m": 5, "kernel_hash"'))
+    assert cli.guarded(cli.app, ["report", str(path.parent)]) == cli.MISUSED
+    said = capsys.readouterr().err
+    assert "its rules can't read (KeyError: 'n')" in said
+    assert said.count("\n") == 1
+
+
+def test_rows_that_no_report_can_show_get_a_sentence(tmp_path, capsys):
+    run_plan(plan(tmp_path))
+    path = tmp_path / "out" / "points.jsonl"
+    tile = '{"Br": "x", "Bc": 1, "D": "wide", "dtype": "f16", "n": 5'
+    text = path.read_text().replace('"point": {"n": 5', f'"point": {tile}')
+    path.write_text(
+        text.replace('"n": 5, "kernel_hash"', '"n": 5, "threadgroup_bytes": 8, "kernel_hash"')
+    )
+    assert cli.guarded(cli.app, ["report", str(path.parent)]) == cli.MISUSED
+    assert "rows that no report can show (ValueError" in capsys.readouterr().err
 
 
 def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):

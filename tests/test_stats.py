@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from attnproto.errors import UnstableMeasurement
 from attnproto.measure import stats
 from scipy.stats import norm
 
@@ -191,3 +192,14 @@ def test_false_discoveries_are_held_by_hand():
     assert stats.benjamini_hochberg([0.03, 0.9]) == [False, False]
     assert stats.benjamini_hochberg([0.03, 0.04]) == [True, True]
     assert stats.benjamini_hochberg([]) == []
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_a_time_that_has_no_ratio_gets_a_sentence(bad):
+    with pytest.raises(UnstableMeasurement, match="needs times above 0"):
+        stats.ratio_of_blocks([(1.0, 1.0, 1.0, 1.0), (1.0, bad, 1.0, 1.0)])
+    with pytest.raises(UnstableMeasurement, match="clock advances"):
+        stats.compare_paired(lambda: 1.0, lambda: bad)
+    if not math.isfinite(bad):
+        with pytest.raises(UnstableMeasurement, match="needs finite numbers"):
+            stats.summarize([1.0, bad])

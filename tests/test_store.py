@@ -43,7 +43,7 @@ def test_a_file_has_one_writer_and_the_next_one_when_it_is_closed(tmp_path):
     path = tmp_path / "points.jsonl"
     with Store(path) as store:
         store.append({"n": 1})
-        with pytest.raises(StoreError, match="another run that writes to .* pass another --out"):
+        with pytest.raises(StoreError, match=r"another run that writes to .* pass another --out"):
             Store(path)
         store.append({"n": 2})
     Store(path).close()

@@ -53,7 +53,7 @@ def run(
         where: Keep the points that meet a condition, such as "D == 64"; may be repeated.
         axis: Values in place of the points' own, such as "D=64,128"; may be repeated.
         sweep: A TOML file of sweeps, in place of the prototypes' own points.
-        point: One point as JSON.
+        point: One point as JSON, or a list of them.
         limit_s: Seconds one point may take.
         protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
@@ -180,9 +180,13 @@ def reverify(folder: Path) -> int:
         folder: A results folder with findings.jsonl.
     """
     from .commands.reverify import reverify as again
+    from .results.store import FINDINGS
 
     _require_points(folder)
+    _require(folder, FINDINGS)
     marks = again(folder)
+    if not marks:
+        print(f"{folder / FINDINGS} holds no finding")
     for mark in marks:
         print(f"{mark.state:<13} {mark.title}" + (f": {mark.reason}" if mark.reason else ""))
     return FAILED if any(mark.state == "contradicted" for mark in marks) else 0
@@ -288,11 +292,16 @@ def compile_(
 
 def _require_points(folder: Path) -> None:
     from .results.store import POINTS
+
+    _require(folder, POINTS)
+
+
+def _require(folder: Path, name: str) -> None:
     from .sweep.plan import UsageError
 
-    if not (folder / POINTS).is_file():
+    if not (folder / name).is_file():
         raise UsageError(
-            f"[cli] found no {POINTS} in {folder}, needs a results folder; check the path"
+            f"[cli] found no {name} in {folder}, needs a results folder; check the path"
         )
 
 

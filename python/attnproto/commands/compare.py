@@ -208,7 +208,7 @@ def _run_in_turns(
         return stats.compare_paired(
             _turn(theirs, row), _turn(ours, row), margin=margin, looks=_LOOKS
         )
-    except CompareError:
+    except (CompareError, UnstableMeasurement):
         return None
     finally:
         for worker in workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -45,29 +44,21 @@ class Case:
     def finding(
         self,
         *,
-        kinds: Sequence[str],
         title: str,
         content: str,
         tier: str | None = None,
         **parts: Any,
     ) -> Finding:
-        """Make a finding that rests on rows of these kinds; see ``make_finding``.
+        """Make a finding on this prototype and device; see ``make_finding``.
 
         Its title and content are written with large numbers in full: 1,370 instead of 1.37e+03.
         """
-        names = ", ".join(f'"{kind}"' for kind in kinds)
-        conditions = f"kind in ({names})" if len(kinds) > 1 else f"kind == {names}"
-        replay = (
-            f"attnproto run --only {self.proto} --device {self.device.kind} --{self.mode} "
-            f"--where {shlex.quote(conditions)}"
-        )
         return make_finding(
             title=_in_full(title),
             content=_in_full(content),
             tier=tier or self.tier,
             device=self.device,
             proto=self.proto,
-            replay=replay,
             **parts,
         )
 

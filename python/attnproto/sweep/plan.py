@@ -20,6 +20,7 @@ from .preparation import Preparation
 from .worker import DEVICE_KINDS, OPENER
 
 # Seconds one point may take before its worker is ended.
+_SHOWN = 200  # characters of what was given, in a message
 _LIMITS_S = {"quick": 60.0, "full": 1800.0}
 
 
@@ -72,7 +73,7 @@ def make_plan(
         where: Conditions on points.
         axis: Axes such as ``"D=64,128"`` whose values take the place of the points' own.
         sweep_text: TOML with sweeps, in place of the prototypes' own points.
-        point: One point as JSON, in place of the prototype's own.
+        point: One point as JSON, or a list of them, in place of the prototype's own.
         limit_s: Seconds a point may take.
         protocol: The mode whose protocol times the points; ``mode`` itself when None.
         opener: ``"module:function"`` that opens the device.
@@ -129,7 +130,7 @@ def make_plan(
     if sweep_text is not None:
         points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
-        points = [(names[0], _parse_point(point))]
+        points = [(names[0], one) for one in _parse_points(point)]
     # Not before the options are known to be good: it may take minutes, beside the other points.
     lacking = [line.name for line in entries if say and _missing(line.name)]
     preparation = Preparation(lacking, say) if say else Preparation()
@@ -181,16 +182,21 @@ def _missing(name: str) -> str:
     return missing() if missing else ""
 
 
-def _parse_point(text: str) -> dict[str, Any]:
+def _parse_points(text: str) -> list[dict[str, Any]]:
     try:
-        point = json.loads(text)
-    except ValueError as error:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"[run] found --point {text!r} ({error}), needs a JSON object; quote it for the shell"
+            f"[run] found --point {text[:_SHOWN]!r} ({error}), needs a JSON object; quote it for "
+            "the shell"
         ) from error
-    if not isinstance(point, dict):
-        raise UsageError(f"[run] found --point {text!r}, needs a JSON object; wrap it in braces")
-    return point
+    points = given if isinstance(given, list) else [given]
+    if not points or not all(isinstance(point, dict) for point in points):
+        raise UsageError(
+            f"[run] found --point {text[:_SHOWN]!r}, needs a JSON object or a list of them; wrap "
+            "it in braces"
+        )
+    return points
 
 
 def _folder(out: Path | None, resume: bool) -> Path:
