@@ -87,7 +87,8 @@ def test_markup_in_results_is_shown_and_obeyed_nowhere():
     assert "<img" not in html
     page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
     drawn = set(re.findall(r"<(\w+)", page))
-    assert drawn == {*"h1 h2 h3 p ul li strong code table thead tbody tr th td".split()}
+    tables = {"table", "thead", "tbody", "tr", "th", "td"}
+    assert drawn == {"h1", "h2", "h3", "p", "ul", "li", "strong", "code"} | tables
     assert page.count("<strong>") == 2  # the device's tier, and what is said of M4
     assert len(re.findall("<h[123]", page)) == 6
     said = html_text(re.sub(r"[\r\n]+", " ", HOSTILE))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from attnproto.errors import AttnprotoError
+from attnproto.errors import AttnprotoError, UnstableMeasurement
 from attnproto.measure import stats
 from attnproto.prototypes.registry import metrics_of, text_hash
 from attnproto.results import published

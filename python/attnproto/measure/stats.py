@@ -271,8 +271,8 @@ def ratio_of_blocks(
     times = np.asarray(blocks, dtype=np.float64)
     if not (np.isfinite(times) & (times > 0.0)).all():
         raise UnstableMeasurement(
-            f"[stats.ratio_of_blocks] found a time of {_odd(times):g}, needs times above 0; enlarge "
-            "the problem until the clock advances"
+            f"[stats.ratio_of_blocks] found a time of {_odd(times):g}, needs times above 0; "
+            "enlarge the problem until the clock advances"
         )
     logs = np.log((times[:, 0] + times[:, 3]) / (times[:, 1] + times[:, 2]))
     centre = float(logs.mean())

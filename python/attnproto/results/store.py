@@ -46,6 +46,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def is_text(value: str) -> bool:
+    """Whether a file can hold it: half of a surrogate pair is no character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Store:
     """Appends records to a JSON-lines file so that a kill at any moment loses at most one.
 

@@ -20,6 +20,8 @@ from .preparation import Preparation
 from .worker import DEVICE_KINDS, OPENER
 
 # Seconds one point may take before its worker is ended.
+_LONGEST_S = 2e6  # that a process can wait for another
+_MOST_JOBS = 1024
 _SHOWN = 200  # characters of what was given, in a message
 _LIMITS_S = {"quick": 60.0, "full": 1800.0}
 
@@ -104,14 +106,21 @@ def make_plan(
             f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
             f"{_LIMITS_S[mode]:g}"
         )
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"[run] found --jobs {jobs}, needs at least 1; leave it out")
+    if jobs is not None and not 1 <= jobs <= _MOST_JOBS:
+        raise UsageError(
+            f"[run] found --jobs {jobs}, needs a number from 1 to {_MOST_JOBS}; leave it out"
+        )
     if jobs is None:
         jobs = 1 if fleet is not None or opener != OPENER else _processes(device)
     if fleet is not None and jobs > 1:
         raise UsageError(
             f"[run] found --jobs {jobs} with --fleet, needs one of the two: a machine of a fleet "
             "takes one point at a time; drop --jobs"
+        )
+    if not limit_s * jobs <= _LONGEST_S:
+        raise UsageError(
+            f"[run] found --limit-s {limit_s:g} with {jobs} jobs, needs at most "
+            f"{_LONGEST_S / jobs:g}; leave it out for {_LIMITS_S[protocol]:g}"
         )
     entries = [line for line in REGISTRY if not only or line.name in only]
     own = [name for name in only if ":" in name]

@@ -68,6 +68,11 @@ def compiler() -> tuple[str, ...]:
                 f"[msl] found ATTNPROTO_CLANG={chosen}, needs the name of a program; "
                 "unset it or correct it"
             )
+        if "clang version" not in _version((chosen,)):
+            raise DeviceUnavailable(
+                f"[msl] found ATTNPROTO_CLANG={chosen}, which is no clang, needs clang "
+                f"{_OLDEST} to {_NEWEST}; unset it or correct it"
+            )
         return (chosen,)
     spec = importlib.util.find_spec("ziglang")
     if spec and spec.submodule_search_locations:
@@ -87,9 +92,16 @@ def compiler() -> tuple[str, ...]:
     )
 
 
+def _version(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout
+
+
 def _major(command: tuple[str, ...]) -> int:
-    text = subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
-    match = re.search(r"version (\d+)", text)
+    match = re.search(r"version (\d+)", _version(command))
     return int(match.group(1)) if match else 0
 
 
@@ -98,8 +110,7 @@ def compiler_version() -> str:
     """What compiled code depends on: the ziglang package's version, or ``clang --version``."""
     if compiler()[1:] == ("clang",):
         return "ziglang " + importlib.metadata.version("ziglang")
-    done = subprocess.run([*compiler(), "--version"], capture_output=True, text=True)
-    return done.stdout.split("\n", 1)[0].strip()
+    return _version(compiler()).split("\n", 1)[0].strip()
 
 
 def _run(arguments: list[str], text: str) -> str:
@@ -115,7 +126,8 @@ def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[s
             f"[msl] found {command[0]}, which does not start: {error}"
         ) from None
     if done.returncode:
-        raise KernelCompileError(_explain(done.stderr))
+        silent = f"found {command[0]} that ends with code {done.returncode} and says nothing"
+        raise KernelCompileError(_explain(done.stderr or silent))
     return done
 
 
