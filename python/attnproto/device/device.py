@@ -16,6 +16,7 @@ import numpy as np
 from attnproto.errors import DispatchError, GpuOutOfMemory, KernelCompileError, check_text
 
 from . import binding
+from .includes import put_in_place
 from .library import Library, Pipeline
 from .lock import alone
 
@@ -129,16 +130,23 @@ class Device:
         return self._core.tier
 
     def library(
-        self, text: str, *, fast_math: bool = False, macros: Mapping[str, str] | None = None
+        self,
+        text: str,
+        *,
+        fast_math: bool = False,
+        macros: Mapping[str, str] | None = None,
+        include: Mapping[str, str] | None = None,
     ) -> Library:
         """Compile an MSL text.
 
         Args:
-            text: with every include already in it.
+            text: includes no files but Metal's own.
             fast_math: let the compiler reorder and assume finite values, and use the fast
                 functions; Metal only.
             macros: names and what they stand for; Metal only, elsewhere write them into the
                 text.
+            include: texts by the names that ``#include`` gives them, in the text or in one
+                another; they are put in their places, and so are part of what the kernel is.
 
         Raises:
             KernelCompileError: it is not valid; the message names the line. Or the device
@@ -149,6 +157,8 @@ class Device:
                 f"[library] found {type(text).__name__}, needs MSL text; pass a string"
             )
         check_text(text, "the text", "library")
+        if include is not None:
+            text = put_in_place(text, include)
         if not fast_math and not macros:
             return Library(self._core.library(text))
         return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
