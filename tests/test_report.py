@@ -335,11 +335,12 @@ def test_infinite_errors_do_not_stop_the_page():
 
 def test_outliers_and_throttling_stand_beside_the_time():
     noisy = timed(0)
-    noisy["result"] |= {"outliers": 2, "throttled": True}
+    noisy["result"] |= {"outliers": 2, "throttled": True, "bimodal": True}
     html, markdown = report.render([noisy], [])
     for text in (html, markdown):
         assert "2 outliers of 9, kept" in text
         assert "let it cool and run again" in text
+        assert "times in two states" in text
     assert "outliers" not in report.render([timed(0)], [])[0]
 
 

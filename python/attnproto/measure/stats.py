@@ -71,6 +71,7 @@ class Summary:
     interval_method: str
     outliers: Outliers
     drift: Drift | None
+    bimodal: bool = False
 
     @property
     def relative_half_width(self) -> float:
@@ -116,6 +117,28 @@ def find_outliers(samples: Sequence[float]) -> Outliers:
         int((values > third + 1.5 * spread).sum()) - high_severe,
         high_severe,
     )
+
+
+def in_two_states(samples: Sequence[float]) -> bool:
+    """Say whether samples come from two states, as those of a clock that switches do.
+
+    So they do when the widest gap that has a fifth of them or more on either side is wider than
+    5 % of the lower state's median, and than 3 times the spread (scaled median absolute deviation)
+    of each state. Fewer than 12 tell nothing.
+    """
+    values = np.sort(np.asarray(samples, dtype=np.float64))
+    least = max(3, -(-values.size // 5))
+    if values.size < 12:
+        return False
+    gaps = np.diff(values)[least - 1 : values.size - least]
+    split = least + int(gaps.argmax())
+    states = (values[:split], values[split:])
+    medians = [float(np.median(state)) for state in states]
+    spreads = [
+        1.4826 * float(np.median(np.abs(state - middle)))
+        for state, middle in zip(states, medians, strict=True)
+    ]
+    return bool(gaps.max() > max(0.05 * medians[0], 3.0 * max(spreads)))
 
 
 def find_drift(samples: Sequence[float]) -> Drift | None:
@@ -214,6 +237,7 @@ def summarize(samples: Sequence[float], confidence: float = 0.95, seed: int = 0)
         interval_method=method,
         outliers=find_outliers(values),
         drift=find_drift(values),
+        bimodal=in_two_states(values),
     )
 
 

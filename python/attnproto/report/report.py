@@ -237,10 +237,14 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timing_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what speaks against a row's times: outliers, kept in, and a device that slowed down."""
+    """Say what speaks against a row's times: outliers, kept in, a device that slowed down,
+    or one with two states.
+    """
     notes = []
     if result.get("outliers") and result.get("samples_us"):
         notes.append(f"{result['outliers']} outliers of {len(result['samples_us'])}, kept")
     if result.get("throttled"):
         notes.append("slowed down while it was timed; let it cool and run again")
+    if result.get("bimodal"):
+        notes.append("times in two states; the median is one of them, fix the clock and run again")
     return tuple(notes)

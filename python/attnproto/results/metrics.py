@@ -124,7 +124,7 @@ _SHARED = (
     *_each("time_low_us time_high_us compile_us emulated_us", "us", CLOCK, LOWER),
     *_each("samples_us", LIST, CLOCK),
     *_each("outliers", "samples", CLOCK, LOWER),
-    *_each("throttled", TRUTH, CLOCK),
+    *_each("throttled bimodal", TRUTH, CLOCK),
     *_each("flops", "FLOP"),
     *_each("bytes", "bytes"),
     *_each("peaks", LIST, CLOCK),
