@@ -59,11 +59,13 @@ def test_vectors_are_cast_filled_and_scaled(device):
     assert small[0] == 0x4000
 
 
-def test_a_function_of_the_text_goes_before_one_of_the_library(device):
-    out = np.full(1, np.nan, np.float32)
+def test_a_function_of_the_text_stands_beside_one_of_the_library(device):
+    out = np.full(3, np.nan, np.float32)
     vectors = np.arange(1, 9, dtype=np.float32)
     run(device, "mended.metal", "own_function", {0: out, 1: vectors})
-    assert out[0] == 1 * 5 + 100
+    # The library's dot takes vectors and no other type, and so goes before the text's template;
+    # where both take any type, the text's own is meant, as is a plain function of it.
+    assert out.tolist() == [1 * 5 + 2 * 6 + 3 * 7 + 4 * 8, 200, 300]
 
 
 @pytest.mark.parametrize(("kernel", "dtype"), [("got_int", np.int32), ("got_half", np.float16)])

@@ -4,6 +4,16 @@
 #include "fragment.h"
 using namespace metal;
 
+constant uint infinity_bits = 0x7f800000;
+
+// The larger magnitude of the lane's two elements as a float's bits, which are in order: from those
+// of infinity on it is not finite.
+template <typename T>
+METAL_FUNC uint magnitude_bits(thread Fragment<T>& part) {
+  const uint2 bits = as_type<uint2>(float2(lane_pair(part))) & 0x7fffffffu;
+  return max(bits.x, bits.y);
+}
+
 // Puts 0 where an element of the lane is not finite, and returns whether one was not. Without a
 // branch: lanes would part at every fragment.
 template <int COUNT, typename T>

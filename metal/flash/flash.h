@@ -49,8 +49,7 @@ struct RowState {
     ATTN_UNROLL for (short a = 0; a < R; a++) {
       maximum[a] = first_maximum;
       sum[a] = 0.0f;
-      ATTN_UNROLL for (short f = 0; f < D / 8; f++)
-        output[a][f] = zero_fragment<float>();
+      ATTN_UNROLL for (short f = 0; f < D / 8; f++) output[a][f] = zero_fragment<float>();
     }
   }
 };
@@ -69,8 +68,7 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 #pragma clang loop unroll_count(Query::unrolled_groups)
     for (short g = 0; g < Cut::groups; g++) {
       FragmentGroup<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++)
-        query.group(left[a], a, g);
+      ATTN_UNROLL for (short a = 0; a < R; a++) query.group(left[a], a, g);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         FragmentGroup<T> right;
         source.template key_fragments<CLAMP>(right, c + i * 8, g, last);
@@ -84,8 +82,7 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
       Fragment<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++)
-        query.single(left[a], a, s);
+      ATTN_UNROLL for (short a = 0; a < R; a++) query.single(left[a], a, s);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         Fragment<T> right;
         source.template key_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
@@ -158,47 +155,101 @@ METAL_FUNC void add_spoiled_values(thread RowState<D, R>& rows, thread const Key
   }
 }
 
+// O += P V for the 8 keys from `at` on.  weight: [8 R, 8]
+template <bool CLAMP, bool CLEAN, typename T, int D, int R, typename Keys>
+METAL_FUNC void multiply_eight_values(thread RowState<D, R>& rows, thread Fragment<T> (&weight)[R],
+                                      thread const Keys& source, int at, int last) {
+  typedef DimensionCut<D, Keys::wide> Cut;
+  ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+    FragmentGroup<T> right;
+    source.template value_fragments<CLAMP>(right, at, g, last);
+    if (CLEAN) made_finite<4>(right.part);
+    ATTN_UNROLL for (short j = 0; j < 4; j++) {
+      ATTN_UNROLL for (short a = 0; a < R; a++) {
+        thread Fragment<float>& sum = rows.output[a][g * 4 + j];
+        simdgroup_multiply_accumulate(sum, weight[a], right.part[j], sum);
+      }
+    }
+  }
+  ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+    Fragment<T> right[1];
+    source.template value_fragment<CLAMP>(right[0], at, Cut::first_single + s * 8, last);
+    if (CLEAN) made_finite<1>(right);
+    ATTN_UNROLL for (short a = 0; a < R; a++) {
+      thread Fragment<float>& sum = rows.output[a][Cut::groups * 4 + s];
+      simdgroup_multiply_accumulate(sum, weight[a], right[0], sum);
+    }
+  }
+}
+
+// Whether the lane holds an element that is not finite of the values of keys [at, stop).
+template <bool CLAMP, typename T, int D, typename Keys>
+METAL_FUNC bool values_are_spoiled(thread const Keys& source, int at, int stop, int last) {
+  typedef DimensionCut<D, Keys::wide> Cut;
+  uint largest = 0;
+#pragma clang loop unroll(disable)
+  for (; at < stop; at += 8) {
+    ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+      FragmentGroup<T> values;
+      source.template value_fragments<CLAMP>(values, at, g, last);
+      ATTN_UNROLL for (short j = 0; j < 4; j++) largest =
+          max(largest, magnitude_bits(values.part[j]));
+    }
+    ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
+      Fragment<T> value;
+      source.template value_fragment<CLAMP>(value, at, Cut::first_single + s * 8, last);
+      largest = max(largest, magnitude_bits(value));
+    }
+  }
+  return largest >= infinity_bits;
+}
+
 // O += P V for KEYS keys of a masked step: eight keys that no row sees are left out, and where only
-// some rows see them, values that are not finite go to these rows alone.  weight: [8 R, KEYS]
+// some rows see them, values that are not finite go to these rows alone.  They are looked for
+// first, so that the product stays as it is where there are none.  weight: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
 METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
                                      thread Fragment<T> (&weight)[R][KEYS / 8], thread Keys& source,
                                      thread const ScoreRule& rule, LanePlace place, int key) {
-  typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   const int last = rule.end - 1 - key;
-  // Alike in all lanes, and said to be: no branch below parts them.
-  const int low = simd_broadcast_first(rule.position - place.row), high = low + 8 * R - 1;
+  const int low = rule.first_position, high = low + 8 * R - 1;
+  // Eights that some rows see and others do not: on the diagonal or across the end, and where the
+  // windows begin.
+  const int diagonal = max(min(low + 1, rule.end - 7) - key, 0) & ~7;
+  const int diagonal_end = min(high, rule.end - 1) + 1 - key;
+  const int edge = max(low - rule.window + 1 - key, 0) & ~7,
+            edge_end = high - rule.window + 1 - key;
   bool spoiled = false;
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
     source.template fetch_values<chunk>(c, last);
-    ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
-      const int first = key + c + i * 8;
-      if (!rule.sees_any(first, low, high)) continue;
-      const bool part = !rule.sees_all(first, low, high);
-      ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
-        FragmentGroup<T> right;
-        source.template value_fragments<CLAMP>(right, c + i * 8, g, last);
-        if (part) spoiled |= made_finite<4>(right.part);
-        ATTN_UNROLL for (short j = 0; j < 4; j++) {
-          ATTN_UNROLL for (short a = 0; a < R; a++) {
-            thread Fragment<float>& sum = rows.output[a][g * 4 + j];
-            simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right.part[j], sum);
-          }
-        }
-      }
-      ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
-        Fragment<T> right[1];
-        source.template value_fragment<CLAMP>(right[0], c + i * 8, Cut::first_single + s * 8, last);
-        if (part) spoiled |= made_finite<1>(right);
+    const int end = c + chunk;
+    bool found = values_are_spoiled<CLAMP, T, D>(source, max(diagonal, int(c)),
+                                                 min(diagonal_end, end), last);
+    if (sliding_window) {
+      found |= values_are_spoiled<CLAMP, T, D>(source, max(edge, int(c)), min(edge_end, end), last);
+    }
+    Fragment<T> part[R];
+    if (simd_any(found)) {
+      spoiled = true;
+#pragma clang loop unroll(disable)
+      for (short i = 0; i < chunk / 8; i++) {
         ATTN_UNROLL for (short a = 0; a < R; a++) {
-          thread Fragment<float>& sum = rows.output[a][Cut::groups * 4 + s];
-          simdgroup_multiply_accumulate(sum, weight[a][c / 8 + i], right[0], sum);
+          part[a] = weight[a][c / 8];
+          ATTN_UNROLL for (short k = 1; k < chunk / 8; k++) if (i == k) lane_pair(part[a]) =
+              lane_pair(weight[a][c / 8 + k]);
         }
+        multiply_eight_values<CLAMP, true>(rows, part, source, c + i * 8, last);
       }
+      continue;
+    }
+    ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
+      if (!rule.sees_any(key + c + i * 8, low, high)) continue;
+      ATTN_UNROLL for (short a = 0; a < R; a++) part[a] = weight[a][c / 8 + i];
+      multiply_eight_values<CLAMP, false>(rows, part, source, c + i * 8, last);
     }
   }
-  if (simd_any(spoiled)) add_spoiled_values<KEYS, T>(rows, source, rule, place, key);
+  if (spoiled) add_spoiled_values<KEYS, T>(rows, source, rule, place, key);
 }
 
 // Raises row block a's maximum to cover `score`, and shrinks what was accumulated under the old
@@ -220,8 +271,7 @@ METAL_FUNC void raise_maximum(thread RowState<D, R>& rows,
   const float shrink = fast::exp2((before - now) * scale_log2e);
   rows.maximum[a] = now;
   rows.sum[a] *= shrink;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
-    lane_pair(rows.output[a][f]) *= shrink;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++) lane_pair(rows.output[a][f]) *= shrink;
 }
 
 // One step of KEYS keys from `key` on. MASK compares keys with the limits of each row; CLAMP also
@@ -234,8 +284,7 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
-    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++)
-      score[a][i] = zero_fragment<float>();
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) score[a][i] = zero_fragment<float>();
   }
   multiply_queries<KEYS, CLAMP, T, D, R>(score, query, source, last);
 

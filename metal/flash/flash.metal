@@ -123,7 +123,7 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   Keys source = Source::open(k + kv_start, v + kv_start, shared + query_tile, place, from.rotation,
                              simdgroup * 32 + lane);
 
-  ScoreRule rule = score_rule(params, head, first_row + place.row + offset, params.Nkv);
+  ScoreRule rule = score_rule(params, head, offset + first_row, place.row, params.Nkv);
 #ifdef ATTN_SCORE_WAY
   rule.way.numbers = float4(score_numbers.cap, alibi_slope(head, params.Hq) * params.inverse_scale,
                             score_numbers.window, score_numbers.rate);

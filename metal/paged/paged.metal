@@ -103,7 +103,7 @@ template <typename T, int BR, int BC, int D, int ROWS, int PAGE, int QUERY, int 
               lane);
   Keys source =
       Source::open(k, v, table, params, sequence, head / params.flash.group, begin, place);
-  const ScoreRule rule = score_rule(params.flash, head, first_row + place.row + offset, end);
+  const ScoreRule rule = score_rule(params.flash, head, offset + first_row, place.row, end);
   PositionSpan span;
   span.first = offset + first_row;
   span.last = offset + min(first_row + ROWS, Nq) - 1;

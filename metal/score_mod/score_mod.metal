@@ -19,7 +19,7 @@ template <typename T>
   const int key = int(at.x) * 2, query = int(at.y);
   if (key >= params.Nkv || query >= params.Nq) return;
   const int position = query + params.Nkv - params.Nq;
-  const ScoreRule rule = score_rule(params, int(at.z) % params.Hq, position, params.Nkv);
+  const ScoreRule rule = score_rule(params, int(at.z) % params.Hq, position, 0, params.Nkv);
   device T* row = scores + (long(at.z) * params.Nq + query) * params.Nkv + key;
   const bool both = key + 1 < params.Nkv;
   float2 score = float2(float(row[0]), both ? float(row[1]) : 0.0f);

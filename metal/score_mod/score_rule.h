@@ -32,10 +32,11 @@ constant bool shapes_scores = softcap || alibi;
 #endif
 
 struct ScoreRule {
-  float scale_log2e;  // log2(e) * scale
-  float cap;          // in raw units
-  float slope;        // in raw units
-  int position;       // key index the lane's first query row stands on
+  float scale_log2e;   // log2(e) * scale
+  float cap;           // in raw units
+  float slope;         // in raw units
+  int first_position;  // key index the simdgroup's first query row stands on: alike in all lanes
+  int position;        // and the lane's first query row
   int window;
   int end;  // keys from here on do not exist
 #ifdef ATTN_SCORE_WAY
@@ -76,12 +77,15 @@ struct ScoreRule {
   }
 };
 
-METAL_FUNC ScoreRule score_rule(constant FlashParams& params, int head, int position, int end) {
+// `row`: of the lane's first query, from the simdgroup's first on.
+METAL_FUNC ScoreRule score_rule(constant FlashParams& params, int head, int first_position, int row,
+                                int end) {
   ScoreRule rule;
   rule.scale_log2e = params.scale_log2e;
   rule.cap = params.softcap;
   rule.slope = alibi ? alibi_slope(head, params.Hq) * params.inverse_scale : 0.0f;
-  rule.position = position;
+  rule.first_position = first_position;
+  rule.position = first_position + row;
   // More keys than there are is all of them, and positions minus it stay within 32 bits.
   rule.window = min(params.window, end);
   rule.end = end;

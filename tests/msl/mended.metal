@@ -90,6 +90,15 @@ template <typename T>
 static float dot(T a, T b) {
   return (a * b).x + 100;
 }
+template <typename T>
+static T max(T a, T b) {
+  return T(200);
+}
+static float distance(float4 a, float4 b) {
+  return 300;
+}
 kernel void own_function(device float* out [[buffer(0)]], device float4* in [[buffer(1)]]) {
   out[0] = dot(in[0], in[1]);
+  out[1] = max(in[0].x, in[1].x);
+  out[2] = distance(in[0], in[1]);
 }

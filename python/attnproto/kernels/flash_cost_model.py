@@ -29,7 +29,8 @@ class FlashWork:
         votes: whether any lane's maximum grew, once a step; whether one met a value that is not
             finite, once a masked step.
         exponentials: of the scores; those of growing maxima depend on the data and come on top.
-        device_load_bytes: K and V once a simdgroup, and Q; not what threads share.
+        device_load_bytes: K and V once a simdgroup, V on the diagonal twice, and Q; not what
+            threads share.
         device_store_bytes: O.
         threadgroup_stores: of Q.
         threadgroup_barriers: none.
@@ -80,13 +81,29 @@ def values_read(problem: FlashProblem, first_row: int, rows: int) -> int:
     return -(-seen // 8)
 
 
-def guarded_steps(problem: FlashProblem, tile: FlashTile, first_row: int) -> int:
-    """Return how many steps of a simdgroup compare keys with a causal mask."""
+def guarded_steps(problem: FlashProblem, tile: FlashTile, first_row: int) -> list[range]:
+    """Return the keys of each step in which a simdgroup compares keys with a causal mask."""
     if not problem.variant.causal:
-        return 0
+        return []
     wide, narrow = steps(problem, tile, first_row)
     interior = max(0, first_row + problem.nkv - problem.nq + 1) // tile.bc
-    return wide - min(wide, interior) + narrow
+    starts = [(step * tile.bc, tile.bc) for step in range(min(wide, interior), wide)]
+    starts += [(wide * tile.bc + step * 8, 8) for step in range(narrow)]
+    return [range(start, start + keys) for start, keys in starts]
+
+
+def values_checked(problem: FlashProblem, tile: FlashTile, first_row: int) -> int:
+    """Return how many eights of V a simdgroup reads once more, to see whether all are finite.
+
+    Those that some of its rows see and others do not, and the last one of all keys.
+    """
+    low = first_row + problem.nkv - problem.nq
+    begin, stop = min(low + 1, problem.nkv - 7), min(low + tile.rows, problem.nkv)
+    checked = 0
+    for keys in guarded_steps(problem, tile, first_row):
+        first = keys.start + max(begin - keys.start, 0) // 8 * 8
+        checked += max(0, -(-(min(stop, keys.stop) - first) // 8))
+    return checked
 
 
 def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
@@ -110,7 +127,8 @@ def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
     keys = sum(wide * tile.bc // 8 + narrow for wide, narrow in taken) * heads  # in eights
     values = sum(values_read(problem, row, tile.rows) for row in range(0, problem.nq, tile.rows))
     values *= heads  # likewise
-    guards = sum(guarded_steps(problem, tile, row) for row in range(0, problem.nq, tile.rows))
+    guards = sum(len(guarded_steps(problem, tile, row)) for row in range(0, problem.nq, tile.rows))
+    checked = sum(values_checked(problem, tile, row) for row in range(0, problem.nq, tile.rows))
     simdgroups = len(taken) * heads  # that have rows
     fragment_bytes = 2 * size  # of a lane
     tiles = -(-problem.nq // tile.br) * heads
@@ -120,7 +138,7 @@ def work(problem: FlashProblem, tile: FlashTile) -> FlashWork:
         votes=_LANES * (blocks * calls * (tile.rescale != "always") + guards * heads),
         exponentials=_LANES * blocks * (2 * keys + calls * (tile.rescale == "always")),
         device_load_bytes=_LANES * fragments * fragment_bytes
-        * (keys + values + blocks * simdgroups),
+        * (keys + values + checked * heads + blocks * simdgroups),
         device_store_bytes=heads * problem.nq * problem.d * size,
         threadgroup_stores=_LANES * fragments * blocks * simdgroups * (tile.query == "threadgroup"),
         threadgroup_barriers=0,

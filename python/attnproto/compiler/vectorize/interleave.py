@@ -102,6 +102,23 @@ def compose(w: Writer, kind: str, chunks: list[str], wanted: list[tuple[int, int
     return parts[0][0]
 
 
+def gather(w: Writer, kind: str, chunks: list[str], wanted: list[tuple[int, int]]) -> str:
+    """A vector of lanes, each lane's element given by (chunk, place)."""
+    size = chunk(kind)
+    made = [compose(w, kind, chunks, wanted[at : at + size]) for at in range(0, LANES, size)]
+    return join(w, kind, made)
+
+
+def halves(w: Writer, kind: str, words: str) -> tuple[str, str]:
+    """The lower and the upper 2 bytes of each lane's i32, as elements of a type."""
+    whole = f"<{LANES} x i32>"
+    upper = w.let(f"lshr {whole} {words}, splat (i32 16)")
+    found = [w.let(f"trunc {whole} {v} to <{LANES} x i16>") for v in (words, upper)]
+    if kind != "i16":
+        found = [w.let(f"bitcast <{LANES} x i16> {v} to <{LANES} x {kind}>") for v in found]
+    return found[0], found[1]
+
+
 def recast(w: Writer, kind: str, to: str, whole: str) -> str:
     """A chunk's bits as elements of another type."""
     return w.let(f"bitcast <{chunk(kind)} x {kind}> {whole} to <{chunk(to)} x {to}>")

@@ -135,12 +135,15 @@ def _load(w: Writer, group: list[Access]) -> None:
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
-    runs, numbers = _runs(cells.values(), width)
+    second = _pairs(cells) if width == 2 else {}
+    element, size = ("i32", 4) if second else (parts[0], width)
+    wanted = {key: cell for key, cell in cells.items() if key[:2] not in second.values()}
+    runs, numbers = _runs(wanted.values(), size)
     addresses = _addresses(w, kind, pointer, offset, lane_of)
     align = min(made.align, width)
-    held, whole = parts[0], _whole_word(runs, width)
+    held, whole = element, _whole_word(runs, size)
     if whole:  # short runs of small elements are carried as one number each
-        held = f"i{8 * width * whole}"
+        held = f"i{8 * size * whole}"
     pieces = []
     for run in runs:
         at = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {run.begin}")
@@ -148,19 +151,37 @@ def _load(w: Writer, group: list[Access]) -> None:
         pieces.append(w.let(f"load <{count} x {held}>, {kind} {at}, align {align}"))
     chunks, places = interleave.pack(w, held, pieces, [1 if whole else run.count for run in runs])
     if whole:
-        chunks = [interleave.recast(w, held, parts[0], c) for c in chunks]
+        chunks = [interleave.recast(w, held, element, c) for c in chunks]
         places = [(c, at * whole + i) for c, at in places for i in range(whole)]
-    size = interleave.chunk(parts[0])
+    found: dict[tuple[int, int], str] = {}
+    for column in dict.fromkeys(key[:2] for key in wanted):
+        order = [places[numbers[cells[(*column, lane)]]] for lane in range(LANES)]
+        lanes = interleave.gather(w, element, chunks, order)
+        if second:
+            found[column], found[second[column]] = interleave.halves(w, parts[0], lanes)
+        else:
+            found[column] = lanes
     for number, access in enumerate(group):
-        found = []
-        for part in range(len(parts)):
-            wanted = [places[numbers[cells[number, part, lane]]] for lane in range(LANES)]
-            made_of = [
-                interleave.compose(w, parts[0], chunks, wanted[begin : begin + size])
-                for begin in range(0, LANES, size)
-            ]
-            found.append(interleave.join(w, parts[0], made_of))
-        keep_lanes(w, access.made, found)
+        keep_lanes(w, access.made, [found[number, part] for part in range(len(parts))])
+
+
+def _pairs(cells: dict) -> dict[tuple[int, int], tuple[int, int]]:
+    """The 2-byte (access, part) that stands behind each one in the same 4 bytes, for all lanes.
+
+    Empty where they are not all in pairs. Processors move words of 4 bytes between lanes with one
+    instruction; those of 2 take several, and LLVM seconds to find them.
+    """
+    columns = sorted({key[:2] for key in cells}, key=lambda column: cells[(*column, 0)][1])
+    found = dict(zip(columns[::2], columns[1::2], strict=False))
+    bases: dict[int, int] = {}
+    together = len(columns) % 2 == 0 and all(
+        cells[(*second, lane)] == (group, byte + 2)
+        and bases.setdefault(group, byte % 4) == byte % 4
+        for first, second in found.items()
+        for lane in range(LANES)
+        for group, byte in [cells[(*first, lane)]]
+    )
+    return found if together else {}
 
 
 def _whole_word(runs: list[_Run], width: int) -> int:
