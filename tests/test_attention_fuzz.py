@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_attention_limits import in_pages, same_with_nan, seen_apart
 
-EXAMPLES = int(os.environ.get("ATTNPROTO_FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("ATTNPROTO_FUZZ_EXAMPLES", "20"))
 TYPES = (np.float16, np.float32, ml_dtypes.bfloat16)
 fuzzed = settings(
     max_examples=EXAMPLES,

@@ -12,7 +12,9 @@ from attnproto import cli
 from attnproto.commands import run
 from attnproto.commands.run import run_plan
 from attnproto.errors import AttnprotoError
+from attnproto.prototypes.registry import text_changed
 from attnproto.results.findings import read_findings, write_findings
+from attnproto.results.store import Store, StoreError, latest_rows, read_rows
 from attnproto.sweep import plan as plans
 from attnproto.sweep.plan import make_plan
 from test_findings import made
@@ -64,6 +66,62 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert (tmp_path / "out" / "findings.jsonl").read_bytes() == findings
 
 
+def rows_of(tmp_path):
+    return list(read_rows(tmp_path / "out" / "points.jsonl"))
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_one_runs(tmp_path):
+    first, second = plan(tmp_path), plan(tmp_path)
+    with Store(tmp_path / "out" / "points.jsonl"), pytest.raises(StoreError, match="another run"):
+        run_plan(second)
+    run_plan(first)
+    with pytest.raises(AttnprotoError, match="--resume"):
+        run_plan(second)
+    assert len(rows_of(tmp_path)) == 6
+
+
+def test_resuming_runs_points_of_older_kernel_texts_again_and_says_how_many(
+    tmp_path, monkeypatch, capsys
+):
+    run_plan(plan(tmp_path, where=("n < 4",)))
+    monkeypatch.setenv("SYNTHETIC_HASH", "text-2")
+    capsys.readouterr()
+    run_plan(plan(tmp_path, resume=True, where=("n != 3",)))
+    said = capsys.readouterr().out
+    assert "points run again, since their kernel texts changed: 3\n" in said
+    assert "their points not being asked for: 1\n" in said
+    latest = {
+        row["point"]["n"]: row["result"]["kernel_hash"] for row in latest_rows(tmp_path / "out")
+    }
+    assert latest == {n: "text-1" if n == 3 else "text-2" for n in range(6)}
+    assert len(rows_of(tmp_path)) == 4 + 5
+    # Rows of today are not made a third time, though older ones precede them.
+    run_plan(plan(tmp_path, resume=True, where=("n != 3",)))
+    assert len(rows_of(tmp_path)) == 4 + 5
+    assert "run again" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("does", ["raises", "errs", "crashes"])
+def test_a_failure_of_an_older_text_runs_again_and_one_of_todays_does_not(
+    tmp_path, monkeypatch, does
+):
+    failing = {"point": json.dumps({"n": 1, "does": does})}
+    run_plan(plan(tmp_path, **failing))
+    run_plan(plan(tmp_path, resume=True, **failing))
+    assert len(rows_of(tmp_path)) == 1
+    monkeypatch.setenv("SYNTHETIC_HASH", "text-2")
+    run_plan(plan(tmp_path, resume=True, **failing))
+    assert [row["result"]["kernel_hash"] for row in rows_of(tmp_path)] == ["text-1", "text-2"]
+
+
+def test_a_text_that_cannot_be_told_here_is_not_called_changed(tmp_path, monkeypatch):
+    run_plan(plan(tmp_path))
+    (row, *_) = rows_of(tmp_path)
+    assert not text_changed(row)
+    assert text_changed({**row, "result": {}})  # it names no text
+    assert not text_changed({**row, "proto": "no_such_module:IT"})
+
+
 def test_conditions_and_single_points_choose_what_runs(tmp_path):
     assert [t.point["n"] for t in plan(tmp_path, where=("n < 2",)).tasks] == [0, 1]
     assert plan(tmp_path, point='{"n": 7}').tasks[0].point == {"n": 7}
@@ -91,6 +149,28 @@ def test_a_sweep_file_replaces_the_prototypes_points(tmp_path):
     text = f'[[sweep]]\nprototype = "{synthetic.NAME}"\naxes = {{n = [8, 9]}}'
     todo = plan(tmp_path, only=(), sweep_text=text).tasks
     assert [task.point for task in todo] == [{"n": 8}, {"n": 9}]
+
+
+def test_rows_that_no_rule_can_read_get_a_sentence(tmp_path, capsys):
+    run_plan(plan(tmp_path))
+    path = tmp_path / "out" / "points.jsonl"
+    path.write_text(path.read_text().replace('"n": 5, "kernel_hash"', '"m": 5, "kernel_hash"'))
+    assert cli.guarded(cli.app, ["report", str(path.parent)]) == cli.MISUSED
+    said = capsys.readouterr().err
+    assert "its rules can't read (KeyError: 'n')" in said
+    assert said.count("\n") == 1
+
+
+def test_rows_that_no_report_can_show_get_a_sentence(tmp_path, capsys):
+    run_plan(plan(tmp_path))
+    path = tmp_path / "out" / "points.jsonl"
+    tile = '{"Br": "x", "Bc": 1, "D": "wide", "dtype": "f16", "n": 5'
+    text = path.read_text().replace('"point": {"n": 5', f'"point": {tile}')
+    path.write_text(
+        text.replace('"n": 5, "kernel_hash"', '"n": 5, "threadgroup_bytes": 8, "kernel_hash"')
+    )
+    assert cli.guarded(cli.app, ["report", str(path.parent)]) == cli.MISUSED
+    assert "rows that no report can show (ValueError" in capsys.readouterr().err
 
 
 def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
@@ -179,6 +259,23 @@ def test_knowledge_base_commands_go_there_and_back(tmp_path, capsys):
     words = ["kb", "export", str(tmp_path / "kb.db"), str(tmp_path / "g.jsonl")]
     assert cli.guarded(cli.app, words) == 0
     assert read_findings(tmp_path / "g.jsonl") == [made()]
+
+
+@pytest.mark.parametrize("other", ["kb.db", "link.db", "notes.txt", "points.jsonl", "."])
+def test_an_export_replaces_findings_and_nothing_else(tmp_path, monkeypatch, capsys, other):
+    monkeypatch.chdir(tmp_path)
+    write_findings("f.jsonl", [made()])
+    assert cli.guarded(cli.app, ["kb", "import", "f.jsonl", "--db", "kb.db"]) == 0
+    (tmp_path / "link.db").symlink_to("kb.db")
+    Path("notes.txt").write_text("no line ends here")
+    Path("points.jsonl").write_text('{"n": 1}\n')
+    before = Path(other).read_bytes() if Path(other).is_file() else None
+    assert cli.guarded(cli.app, ["kb", "export", "kb.db", other]) == cli.MISUSED
+    assert "holds no findings, needs a new file" in capsys.readouterr().err
+    assert before is None or Path(other).read_bytes() == before
+    for own in ("f.jsonl", "new.jsonl"):
+        assert cli.guarded(cli.app, ["kb", "export", "kb.db", own]) == 0
+        assert read_findings(own) == [made()]
 
 
 @pytest.mark.parametrize(

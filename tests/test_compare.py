@@ -6,6 +6,7 @@ import synthetic_prototype as synthetic
 from attnproto.commands.compare import (
     CompareError,
     _extract,
+    _run_in_turns,
     compare_rows,
     compare_with_revision,
     render,
@@ -179,3 +180,21 @@ def test_an_unknown_revision_gets_a_sentence(tmp_path):
 def test_the_kernels_of_a_revision_are_put_aside(tmp_path):
     _extract("HEAD", tmp_path)
     assert (tmp_path / "metal" / "flash" / "flash.metal").is_file()
+
+
+def test_turns_whose_clock_stands_still_leave_the_stored_samples(monkeypatch):
+    class Still:
+        def __init__(self, *_):
+            pass
+
+        def opened(self):
+            return self
+
+        def run(self, _task):
+            return "ok", ("", {"time_us": 0.0})
+
+        def stop(self):
+            pass
+
+    monkeypatch.setattr("attnproto.commands.compare.Worker", Still)
+    assert _run_in_turns(row(0), "cpu", "quick", 0.02, ("a:b", "c:d")) is None

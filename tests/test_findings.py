@@ -2,6 +2,7 @@ import json
 
 import pytest
 from attnproto.errors import AttnprotoError
+from attnproto.prototypes.rows import Case
 from attnproto.results import findings
 from attnproto.results.confidence import FindingForbidden, compute_confidence, confidence_word
 from attnproto.results.findings import (
@@ -185,3 +186,23 @@ def test_a_line_that_is_no_finding_is_named(tmp_path):
 )
 def test_only_a_plain_m4_answers_for_m4(kind, name, is_m4):
     assert Device(kind=kind, name=name).is_m4 is is_m4
+
+
+@pytest.mark.parametrize(("kind", "named"), [("performance", True), ("correctness", False)])
+def test_a_finding_on_times_in_two_states_says_so(kind, named):
+    def row(key, bimodal):
+        device = {"kind": "metal", "name": "M", "tier": "measured"}
+        point, result = {"kind": "time"}, {"bimodal": bimodal}
+        parts = {"key": key, "point": point, "result": result, "mode": "quick"}
+        return {**parts, "proto": "flash", "device": device}
+
+    case = Case([row("r1", True), row("r2", False), row("r3", True)])
+    evidence = {"compared": "a with b", "regime": "all", "overturned_by": "c", "cv": 0.3, "n": 15}
+    for keys, count in ((("r1", "r2"), 1), (("r1", "r2", "r3"), 2), (("r2",), 0)):
+        finding = case.finding(
+            domain="gpu-perf", topic="t", title="A title", content="A claim.", tags=["one"],
+            evidence=Evidence(kind=kind, rows=keys, **evidence),
+        )  # fmt: skip
+        said = f"Times of {count} of its rows are in two states (bimodal)."
+        assert (said in finding.content) is (named and count > 0)
+        assert ("bimodal" in finding.tags) is (named and count > 0)

@@ -9,6 +9,8 @@ from attnproto.measure.dynamic_counts import NAMES
 from attnproto.prototypes.registry import REGISTRY, metrics_of
 from attnproto.results import metrics
 from attnproto.results.metrics import EXACT, HIGHER, LOWER, METRICS, ROUNDING, TRUTH, Metric
+from attnproto.results.row_diff import changes_of
+from attnproto.results.row_schema import mistake
 from test_report import row
 
 COMMITTED = Path(__file__).parent.parent / "results" / "h200" / "points.jsonl"
@@ -47,6 +49,36 @@ def test_declarations_use_the_words_that_comparisons_read():
 
 def test_the_eight_share_one_declaration():
     assert all(metrics_of(entry.name) is METRICS for entry in REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("proto", "result", "said"),
+    [
+        ("flash", {"time_us": "soon"}, "result.time_us: 'soon' is no number"),
+        ("flash", {"flops": [1.0]}, "result.flops: '[1.0]' is no number"),
+        ("flash", {"time_us": True}, "result.time_us: 'True' is no number"),
+        ("flash", {"samples_us": [1.0, "2"]}, "result.samples_us: holds what is no number"),
+        ("flash", {"samples_us": 3.0}, "result.samples_us: holds what is no number"),
+        ("flash", {"peaks": {"flops_per_s": "fast"}}, "result.peaks: holds what is no number"),
+        ("mine:IT", {"time_us": "soon"}, "result.time_us: 'soon' is no number"),
+        ("mine:IT", {"threads": ["4", None]}, ""),  # of its own meaning
+        ("flash", {"threads": ["4", None]}, "result.threads: "),
+        ("flash", {"time_us": "nan", "cv": None, "samples_us": [1, 2.5], "refused": {}}, ""),
+    ],
+)
+def test_a_number_that_is_none_keeps_a_record_from_being_a_row(proto, result, said):
+    wrong = mistake({**row(0, "emulated"), "proto": proto, "result": result})
+    assert wrong.startswith(said)
+    assert bool(wrong) is bool(said)
+
+
+def test_what_a_prototype_of_ones_own_calls_by_a_known_name_is_compared_as_it_is():
+    def own(threads):
+        return {**row(0, "emulated", threads=threads), "proto": synthetic.NAME}
+
+    metrics = {"threads": Metric("threads", "threads", better=LOWER)}
+    (change,) = changes_of("p", own([1]), own([2]), 0.02, metrics=metrics)
+    assert (change.detail, change.regression) == ("threads [1] became [2]", False)
 
 
 def own(n, rate):

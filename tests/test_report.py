@@ -1,10 +1,13 @@
 import re
 import xml.etree.ElementTree as ElementTree
+from html import escape as html_text
 from html.parser import HTMLParser
 
 import pytest
-from attnproto.report import charts, plotting, report
+from attnproto.report import charts, markdown, plotting, report
 from attnproto.results.findings import Effect
+from attnproto.results.tables import SideBySide
+from markdown_it import MarkdownIt
 from test_findings import made
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
@@ -62,6 +65,63 @@ class Balanced(HTMLParser):
     def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
             self.errors.append(tag)
+
+
+HOSTILE = "<img src=x onerror=alert(1)> [a](javascript:b) | `c`\n# d\r\n```\n&lt; *e* ~~f~~"
+
+
+def test_markup_in_results_is_shown_and_obeyed_nowhere():
+    """Every text of a row and a finding may come from another's file or a compiler."""
+    bad = {
+        **row(0, status="error", refused=HOSTILE),
+        "key": HOSTILE,
+        "point": {"kind": HOSTILE, HOSTILE: HOSTILE},
+        "reason": HOSTILE,
+        "mode": HOSTILE,
+        "device": {"kind": HOSTILE, "name": HOSTILE, "tier": "emulated"},
+        "environment": {HOSTILE: HOSTILE},
+    }
+    finding = made(title=HOSTILE, content=HOSTILE, rows=(HOSTILE,))
+    finding = finding.model_copy(update={"replay": HOSTILE})
+    html, text = report.render([bad], [finding])
+    assert "<img" not in html
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
+    drawn = set(re.findall(r"<(\w+)", page))
+    tables = {"table", "thead", "tbody", "tr", "th", "td"}
+    assert drawn == {"h1", "h2", "h3", "p", "ul", "li", "strong", "code"} | tables
+    assert page.count("<strong>") == 2  # the device's tier, and what is said of M4
+    assert len(re.findall("<h[123]", page)) == 6
+    said = html_text(re.sub(r"[\r\n]+", " ", HOSTILE))
+    # Mode, device 2, title, content, replay, evidence, point 3, reason, environment 2.
+    assert page.count(said) == 13
+    (line,) = (one for one in page.split("<tr>") if "error" in one and "<td>" in one)
+    assert line.count("<td>") == 4 + len(report._FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# a", "\\# a"),
+        ("1. a", "1\\. a"),
+        ("- a", "\\- a"),
+        ("---", "\\---"),
+        ("0.95 and -5", "0.95 and -5"),
+        ("a_b #1", "a_b #1"),
+        (" | ", r" \| "),
+        ("", ""),
+    ],
+)
+def test_a_line_of_markdown_shows_its_text_as_it_is(text, shown):
+    assert markdown.escaped(text) == shown
+
+
+def test_code_is_fenced_by_more_than_it_holds():
+    assert markdown.code("a `` b") == "```a `` b```"
+    assert markdown.code("`a|b`") == "`` `a|b` ``"
+    assert markdown.code("a|b", cell=True) == "`a\\|b`"
+    texts = SideBySide("t", ("a", "b"), (("```", "  x\ny"),))
+    assert markdown.block(texts).splitlines()[0] == "````"
+    assert markdown.block(texts).splitlines()[2] == "```" + 75 * " " + " |   x y"
 
 
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere():
@@ -275,11 +335,12 @@ def test_infinite_errors_do_not_stop_the_page():
 
 def test_outliers_and_throttling_stand_beside_the_time():
     noisy = timed(0)
-    noisy["result"] |= {"outliers": 2, "throttled": True}
+    noisy["result"] |= {"outliers": 2, "throttled": True, "bimodal": True}
     html, markdown = report.render([noisy], [])
     for text in (html, markdown):
         assert "2 outliers of 9, kept" in text
         assert "let it cool and run again" in text
+        assert "times in two states" in text
     assert "outliers" not in report.render([timed(0)], [])[0]
 
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import synthetic_prototype as synthetic
+from attnproto import cli
 from attnproto.commands.reverify import _compare, reverify
 from attnproto.commands.run import run_plan
 from attnproto.results.findings import Effect, Finding, write_findings
@@ -99,6 +100,28 @@ def test_a_device_that_is_not_here_leaves_the_finding_untested(tmp_path):
 
     edit(out / "points.jsonl", move)
     assert reverify(out, synthetic.OPENER)[0].state == "untested"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_findings_that_are_missing_or_cut_off_are_said(tmp_path, capsys, damage):
+    path = ran(tmp_path) / "findings.jsonl"
+    whole = path.read_bytes()
+    path.unlink() if damage == "missing" else path.write_bytes(whole[:-9])
+    assert cli.guarded(cli.app, ["reverify", str(path.parent)]) == cli.MISUSED
+    said = capsys.readouterr().err
+    assert (
+        "found no findings.jsonl" if damage == "missing" else "cut off in its last line"
+    ) in said
+    if damage == "cut":  # nor is it written over by a report
+        assert cli.guarded(cli.app, ["report", str(path.parent)]) == cli.MISUSED
+        assert path.read_bytes() == whole[:-9]
+
+
+def test_a_run_without_findings_says_that_it_has_none(tmp_path, capsys):
+    path = ran(tmp_path) / "findings.jsonl"
+    path.write_bytes(b"")
+    assert cli.guarded(cli.app, ["reverify", str(path.parent)]) == 0
+    assert "holds no finding" in capsys.readouterr().out
 
 
 def test_missing_rows_leave_the_finding_untested(tmp_path):

@@ -42,7 +42,8 @@ def test_every_kind_of_failure_is_a_row_and_the_sweep_goes_on():
     ]
     assert "even n" in found[1]["reason"]
     assert "ZeroDivisionError" in found[2]["reason"]
-    assert found[3]["result"] == {"n": 3}
+    assert found[3]["result"] == {"n": 3, "kernel_hash": "text-1"}
+    assert {row["result"]["kernel_hash"] for row in found} == {"text-1"}
     assert "limit of 1 s" in found[4]["reason"]
     assert "SIGSEGV" in found[5]["reason"]
 

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from attnproto.errors import UnstableMeasurement
 from attnproto.measure import stats
 from scipy.stats import norm
 
@@ -191,3 +192,42 @@ def test_false_discoveries_are_held_by_hand():
     assert stats.benjamini_hochberg([0.03, 0.9]) == [False, False]
     assert stats.benjamini_hochberg([0.03, 0.04]) == [True, True]
     assert stats.benjamini_hochberg([]) == []
+
+
+def two_clocks(low, high, seed=3):
+    rng = np.random.default_rng(seed)
+    return [*(100.0 + rng.standard_normal(low)), *(180.0 + rng.standard_normal(high))]
+
+
+@pytest.mark.parametrize("order", ["in runs", "mixed"])
+@pytest.mark.parametrize(("low", "high"), [(8, 7), (7, 8), (12, 3), (30, 30)])
+def test_two_states_of_a_clock_are_found_in_any_order(low, high, order):
+    samples = two_clocks(low, high)
+    if order == "mixed":
+        np.random.default_rng(0).shuffle(samples)
+    assert stats.summarize(samples).bimodal
+
+
+def test_one_state_is_seldom_called_two():
+    rng = np.random.default_rng(5)
+    found = [
+        stats.in_two_states(100.0 * np.exp(spread * rng.standard_normal(n)))
+        for spread in (0.01, 0.05, 0.2)
+        for n in (15, 30, 60)
+        for _ in range(300)
+    ]
+    assert np.mean(found) < 0.02
+    assert not stats.in_two_states([100.0] * 14 + [300.0])  # an outlier is no state
+    assert not stats.in_two_states([100.0] * 8 + [101.0] * 7)  # within what matters
+    assert not stats.in_two_states([9.0, 11.0] * 4)  # too few to tell
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_a_time_that_has_no_ratio_gets_a_sentence(bad):
+    with pytest.raises(UnstableMeasurement, match="needs times above 0"):
+        stats.ratio_of_blocks([(1.0, 1.0, 1.0, 1.0), (1.0, bad, 1.0, 1.0)])
+    with pytest.raises(UnstableMeasurement, match="clock advances"):
+        stats.compare_paired(lambda: 1.0, lambda: bad)
+    if not math.isfinite(bad):
+        with pytest.raises(UnstableMeasurement, match="needs finite numbers"):
+            stats.summarize([1.0, bad])

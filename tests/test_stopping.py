@@ -1,3 +1,5 @@
+import numpy as np
+from attnproto.measure.protocol import QUICK
 from attnproto.measure.stopping import AllOf, AnyOf, ElapsedTime, MedianPrecision, SampleCount
 
 
@@ -26,3 +28,13 @@ def test_precision_by_hand():
     samples = [9.0, 11.0] * 4
     assert not MedianPrecision(0.065).done(samples, 0.0)
     assert MedianPrecision(0.066).done(samples, 0.0)
+
+
+def test_samples_of_two_clock_states_do_not_end_the_run():
+    # 8 near 100 and 7 near 180: the median's error by its deviation is below 1 %, of a wrong thing.
+    rng = np.random.default_rng(3)
+    samples = [*(100.0 + 0.1 * rng.standard_normal(8)), *(180.0 + 0.1 * rng.standard_normal(7))]
+    assert not MedianPrecision(0.01, least=15).done(samples, 0.0)
+    assert not QUICK.stop.done(samples, 0.0)
+    assert QUICK.stop.done(samples, 2.0)  # it ends all the same when its time is up
+    assert MedianPrecision(0.01, least=15).done([*samples[:8], *samples[:7]], 0.0)

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -36,6 +37,33 @@ def test_each_record_is_one_line_that_is_on_disk_at_once(tmp_path, monkeypatch):
         store.append({"text": "a\nb"})
         assert (tmp_path / "points.jsonl").read_text() == '{"text": "a\\nb"}\n'
     assert len(synced) == 1
+
+
+def test_a_file_has_one_writer_and_the_next_one_when_it_is_closed(tmp_path):
+    path = tmp_path / "points.jsonl"
+    with Store(path) as store:
+        store.append({"n": 1})
+        with pytest.raises(StoreError, match=r"another run that writes to .* pass another --out"):
+            Store(path)
+        store.append({"n": 2})
+    Store(path).close()
+    assert [record["n"] for record in read_records(path)] == [1, 2]
+
+
+def test_a_file_that_its_writer_removed_is_not_written_to(tmp_path, monkeypatch):
+    path = tmp_path / "points.jsonl"
+    monkeypatch.setattr("fcntl.flock", lambda *_: path.unlink())
+    with pytest.raises(StoreError, match="another run"):
+        Store(path)
+
+
+def test_a_file_system_without_locks_gets_a_sentence(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(StoreError, match="cannot be locked \\(No locks available\\)"):
+        Store(tmp_path / "points.jsonl")
 
 
 def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path):

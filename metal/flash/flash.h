@@ -49,7 +49,8 @@ struct RowState {
     ATTN_UNROLL for (short a = 0; a < R; a++) {
       maximum[a] = first_maximum;
       sum[a] = 0.0f;
-      ATTN_UNROLL for (short f = 0; f < D / 8; f++) output[a][f] = zero_fragment<float>();
+      ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+        output[a][f] = zero_fragment<float>();
     }
   }
 };
@@ -68,7 +69,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
 #pragma clang loop unroll_count(Query::unrolled_groups)
     for (short g = 0; g < Cut::groups; g++) {
       FragmentGroup<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++) query.group(left[a], a, g);
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        query.group(left[a], a, g);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         FragmentGroup<T> right;
         source.template key_fragments<CLAMP>(right, c + i * 8, g, last);
@@ -82,7 +84,8 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
       Fragment<T> left[R];
-      ATTN_UNROLL for (short a = 0; a < R; a++) query.single(left[a], a, s);
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        query.single(left[a], a, s);
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         Fragment<T> right;
         source.template key_fragment<CLAMP>(right, c + i * 8, Cut::first_single + s * 8, last);
@@ -144,8 +147,8 @@ METAL_FUNC void add_spoiled_values(thread RowState<D, R>& rows, thread const Key
         const device T* from = row + g * 32 + place.column * 4;
         FragmentGroup<T> values;
         value_group(values, read4(from), read4(from + 4));
-        ATTN_UNROLL for (short p = 0; p < 4; p++) lane_pair(rows.output[a][g * 4 + p]) +=
-            not_finite(float2(lane_pair(values.part[p])));
+        ATTN_UNROLL for (short p = 0; p < 4; p++)
+          lane_pair(rows.output[a][g * 4 + p]) += not_finite(float2(lane_pair(values.part[p])));
       }
       ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
         lane_pair(rows.output[a][Cut::groups * 4 + s]) +=
@@ -192,8 +195,8 @@ METAL_FUNC bool values_are_spoiled(thread const Keys& source, int at, int stop, 
     ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
       FragmentGroup<T> values;
       source.template value_fragments<CLAMP>(values, at, g, last);
-      ATTN_UNROLL for (short j = 0; j < 4; j++) largest =
-          max(largest, magnitude_bits(values.part[j]));
+      ATTN_UNROLL for (short j = 0; j < 4; j++)
+        largest = max(largest, magnitude_bits(values.part[j]));
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
       Fragment<T> value;
@@ -271,7 +274,8 @@ METAL_FUNC void raise_maximum(thread RowState<D, R>& rows,
   const float shrink = fast::exp2((before - now) * scale_log2e);
   rows.maximum[a] = now;
   rows.sum[a] *= shrink;
-  ATTN_UNROLL for (short f = 0; f < D / 8; f++) lane_pair(rows.output[a][f]) *= shrink;
+  ATTN_UNROLL for (short f = 0; f < D / 8; f++)
+    lane_pair(rows.output[a][f]) *= shrink;
 }
 
 // One step of KEYS keys from `key` on. MASK compares keys with the limits of each row; CLAMP also
@@ -284,7 +288,8 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
   const int last = rule.end - 1 - key;
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
-    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++) score[a][i] = zero_fragment<float>();
+    ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++)
+      score[a][i] = zero_fragment<float>();
   }
   multiply_queries<KEYS, CLAMP, T, D, R>(score, query, source, last);
 

@@ -68,12 +68,9 @@ struct ScoreRule {
     return score;
   }
 
-  // Whether some, or all, of keys [key, key + 8) are seen by some, or all, queries of [low, high].
+  // Whether one of keys [key, key + 8) is seen by one of the queries at [low, high].
   METAL_FUNC bool sees_any(int key, int low, int high) const {
     return key <= min(end - 1, high) && (!sliding_window || key + 7 > low - window);
-  }
-  METAL_FUNC bool sees_all(int key, int low, int high) const {
-    return key + 7 <= min(end - 1, low) && (!sliding_window || key > high - window);
   }
 };
 

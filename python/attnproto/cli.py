@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,7 @@ kb = App(name="kb", help="Findings into a knowledge base and back.")
 app.command(kb)
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+UNREAD = 141  # as a shell says of a program whose reader went away
 
 
 @app.command
@@ -53,7 +56,7 @@ def run(
         where: Keep the points that meet a condition, such as "D == 64"; may be repeated.
         axis: Values in place of the points' own, such as "D=64,128"; may be repeated.
         sweep: A TOML file of sweeps, in place of the prototypes' own points.
-        point: One point as JSON.
+        point: One point as JSON, or a list of them.
         limit_s: Seconds one point may take.
         protocol: Time points as quick or full does, whichever run lists them.
         fleet: Address of a dask scheduler whose workers run the points.
@@ -99,9 +102,10 @@ def _read(path: Path) -> str:
 
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that none can be
+        why = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"[run] found {path} unreadable ({error.strerror}), needs a text file; check the path"
+            f"[cli] found {path} unreadable ({why}), needs a text file in UTF-8; check the path"
         ) from error
 
 
@@ -146,8 +150,11 @@ def compare(
         fail_on_regression: End with exit code 1 when a point got wrong or slower.
     """
     from .commands.compare import compare_folders, compare_with_revision, render
+    from .sweep.plan import UsageError
 
     _require_points(before)
+    if not 0.0 <= margin < math.inf:
+        raise UsageError(f"[compare] found --margin {margin:g}, needs a share from 0; pass 0.02")
     if Path(after).is_dir():
         _require_points(Path(after))
         comparison = compare_folders(before, Path(after), margin)
@@ -165,7 +172,10 @@ def selftest(*, seed: int = 0) -> int:
         seed: Of the synthetic samples.
     """
     from .commands.selftest import run_selftest
+    from .sweep.plan import UsageError
 
+    if seed < 0:
+        raise UsageError(f"[selftest] found --seed {seed}, needs a whole number from 0")
     checks = run_selftest(seed)
     for check in checks:
         print(f"{'ok' if check.passed else 'FAILED':<7} {check.name}: {check.detail}")
@@ -180,9 +190,13 @@ def reverify(folder: Path) -> int:
         folder: A results folder with findings.jsonl.
     """
     from .commands.reverify import reverify as again
+    from .results.store import FINDINGS
 
     _require_points(folder)
+    _require(folder, FINDINGS)
     marks = again(folder)
+    if not marks:
+        print(f"{folder / FINDINGS} holds no finding")
     for mark in marks:
         print(f"{mark.state:<13} {mark.title}" + (f": {mark.reason}" if mark.reason else ""))
     return FAILED if any(mark.state == "contradicted" for mark in marks) else 0
@@ -223,12 +237,13 @@ def kb_export(db: Path, out: Path) -> int:
 
     Args:
         db: A GPU Forge SQLite file.
-        out: The findings file to write.
+        out: The findings file to write; what stands there is replaced if it is one.
     """
     from .results.findings import write_findings
-    from .results.kb import export_from_database
+    from .results.kb import check_replaceable, export_from_database
 
     findings = export_from_database(db)
+    check_replaceable(out)
     write_findings(out, findings)
     print(f"{len(findings)} findings written to {out}")
     return 0
@@ -287,11 +302,16 @@ def compile_(
 
 def _require_points(folder: Path) -> None:
     from .results.store import POINTS
+
+    _require(folder, POINTS)
+
+
+def _require(folder: Path, name: str) -> None:
     from .sweep.plan import UsageError
 
-    if not (folder / POINTS).is_file():
+    if not (folder / name).is_file():
         raise UsageError(
-            f"[cli] found no {POINTS} in {folder}, needs a results folder; check the path"
+            f"[cli] found no {name} in {folder}, needs a results folder; check the path"
         )
 
 
@@ -300,6 +320,8 @@ app.command("attnproto.commands.doctor.checks:doctor", name="doctor")
 
 def guarded(call: App, words: list[str] | None = None) -> int:
     """Run a command line; a mistake gets one sentence and exit code 2.
+
+    A reader that goes away, as ``head`` does, ends it quietly.
 
     Args:
         call: The application.
@@ -310,12 +332,27 @@ def guarded(call: App, words: list[str] | None = None) -> int:
     """
     try:
         result = call(words)
+        sys.stdout.flush()
     except AttnprotoError as error:
-        print(error, file=sys.stderr)
+        # A name that is not UTF-8 can't be printed as it is.
+        print(str(error).encode(errors="backslashreplace").decode(), file=sys.stderr)
+        return MISUSED
+    except BrokenPipeError:
+        _drop_output()
+        return UNREAD
+    except OSError as error:
+        _drop_output()
+        print(f"[cli] found {error}, needs files that can be read and written", file=sys.stderr)
         return MISUSED
     except KeyboardInterrupt:
         return INTERRUPTED
     return result if isinstance(result, int) else 0
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, as Python writes it when it ends."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:

@@ -176,6 +176,28 @@ class DeviceLost(GpuFault, DeviceUnavailable):
 FAULTS = {2: GpuTimeout, 3: GpuPageFault, 8: GpuOutOfMemory, 11: DeviceLost}
 
 
+def check_text(value: object, what: str, where: str) -> str:
+    """Return a value that is a text of characters.
+
+    Half of a surrogate pair, as Python has it for a byte of a name that is not UTF-8, is none.
+
+    Raises:
+        KernelCompileError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise KernelCompileError(
+            f"[{where}] found {type(value).__name__} as {what}, needs a string"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise KernelCompileError(
+            f"[{where}] found {value[error.start]!a} in {what}, needs characters that UTF-8 has; "
+            "decode it by its own encoding"
+        ) from None
+    return value
+
+
 class WrongResult(AttnprotoError):
     """A kernel's output missed its tolerance against the FP64 reference."""
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from attnproto.errors import AttnprotoError
+from attnproto.errors import AttnprotoError, UnstableMeasurement
 from attnproto.measure import stats
-from attnproto.prototypes.registry import load, metrics_of
+from attnproto.prototypes.registry import metrics_of, text_hash
 from attnproto.results import published
 from attnproto.results.row import Task
 from attnproto.results.row_diff import NOTHING, Change, Row, changes_of
@@ -195,8 +195,8 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[
 def _can_be_paired(old: Row, new: Row | None) -> bool:
     if new is None or not all("samples_us" in row["result"] for row in (old, new)):
         return False
-    current = load(old["proto"]).kernel_hash
-    return current is not None and current(old["point"]) == old["result"].get("kernel_hash")
+    today = text_hash(old["proto"], old["point"])
+    return today is not None and today == old["result"].get("kernel_hash")
 
 
 def _run_in_turns(
@@ -208,7 +208,7 @@ def _run_in_turns(
         return stats.compare_paired(
             _turn(theirs, row), _turn(ours, row), margin=margin, looks=_LOOKS
         )
-    except CompareError:
+    except (CompareError, UnstableMeasurement):
         return None
     finally:
         for worker in workers:

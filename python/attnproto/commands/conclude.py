@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from attnproto.errors import AttnprotoError
 from attnproto.prototypes.registry import load
 from attnproto.results.store import FINDINGS, latest_rows
+from attnproto.sweep.replay import replay_of
+
+if TYPE_CHECKING:
+    from attnproto.results.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -30,19 +36,44 @@ def conclude(out: Path) -> Finished:
     fresh = draw_findings(rows)
     findings = merge_findings(read_findings(out / FINDINGS), fresh)
     write_findings(out / FINDINGS, findings)
-    report = write_report(out, rows, findings)
+    with _said("rows that no report can show", "attnproto run --resume"):
+        report = write_report(out, rows, findings)
     not_ok = sum(row["status"] != "ok" for row in rows)
     titles = tuple((f.proto, f.tier, f.title) for f in findings)
     return Finished(len(rows), not_ok, titles, report)
 
 
-def draw_findings(rows: Iterable[dict[str, Any]]) -> list[Any]:
-    """Let each prototype conclude from its rows, device by device."""
+def draw_findings(rows: Iterable[dict[str, Any]]) -> list[Finding]:
+    """Let each prototype conclude from its rows, device by device.
+
+    Each finding says how the rows behind it, and no others, are made again.
+
+    Raises:
+        AttnprotoError: A prototype can't make anything of its rows.
+    """
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         group = (row["proto"], row["device"]["kind"], row["device"]["name"])
         groups.setdefault(group, []).append(row)
     drawn = []
     for (name, _, _), members in groups.items():
-        drawn += load(name).conclude(members)
+        by_key = {row["key"]: row for row in members}
+        with _said(f"rows of {name} that its rules can't read", "attnproto run --resume"):
+            for finding in load(name).conclude(members):
+                replay = replay_of([by_key[key] for key in finding.evidence.rows])
+                drawn.append(finding.model_copy(update={"replay": replay}))
     return drawn
+
+
+@contextmanager
+def _said(what: str, cure: str) -> Iterator[None]:
+    """Turn what rows of unforeseen content lead to into a sentence."""
+    try:
+        yield
+    except (AttnprotoError, MemoryError):
+        raise
+    except Exception as error:
+        raise AttnprotoError(
+            f"[conclude] found {what} ({type(error).__name__}: {error}), needs rows as its points "
+            f"give them; remove those that were changed by hand and make them again with {cure}"
+        ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnproto.errors import AttnprotoError, DeviceUnavailable
-from attnproto.prototypes.registry import load
+from attnproto.prototypes.registry import text_hash
 from attnproto.results.findings import Finding, read_findings
 from attnproto.results.row import Task
 from attnproto.results.store import FINDINGS, latest_rows, write_atomically
@@ -98,9 +98,8 @@ def _mark(
 
 
 def _changed(row: Mapping[str, Any]) -> bool:
-    then = row["result"].get("kernel_hash")
-    current = load(row["proto"]).kernel_hash
-    return then is not None and current is not None and current(row["point"]) != then
+    then, today = row["result"].get("kernel_hash"), text_hash(row["proto"], row["point"])
+    return then is not None and today is not None and today != then
 
 
 def _run_again(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from attnproto.errors import DeviceUnavailable
+from attnproto.prototypes.registry import text_changed
 from attnproto.results.row import DeviceRecord, Task, task_key
-from attnproto.results.store import POINTS, Store, read_records, read_rows
+from attnproto.results.store import POINTS, Store, latest_rows, read_records
 from attnproto.sweep import environment
-from attnproto.sweep.plan import Plan, label
+from attnproto.sweep.plan import Plan, check_unused, label
 from attnproto.sweep.worker import run_tasks
 
 from .conclude import Finished, conclude, draw_findings
@@ -23,8 +24,11 @@ def run_plan(plan: Plan) -> Finished:
 
     A KeyboardInterrupt leaves every finished point on disk and says how to go on.
 
+    Points whose rows were made with another kernel text than today's run again.
+
     Raises:
-        StoreError: The folder cannot be written.
+        StoreError: The folder cannot be written, or another run writes to it.
+        UsageError: Another run has written to it since the plan was made.
         DeviceUnavailable: The device does not open.
     """
     from attnproto.sweep.progress import Progress
@@ -32,7 +36,9 @@ def run_plan(plan: Plan) -> Finished:
     for line, why in plan.skipped:
         print(f"skipped {line.name}: {why}")
     with Store(plan.out / POINTS) as store:
-        existing = list(read_rows(store.path))
+        if not plan.resume:
+            check_unused(plan.out)
+        existing = _of_today(plan)
         done = {task_key(row["proto"], row["point"], row["mode"]) for row in existing}
         todo = {task_key(task.prototype, task.point, plan.mode) for task in plan.tasks}
         progress = Progress(len(todo), len(todo & done))
@@ -65,6 +71,23 @@ def run_plan(plan: Plan) -> Finished:
             )
             raise
     return conclude(plan.out)
+
+
+def _of_today(plan: Plan) -> list[dict[str, Any]]:
+    """The rows that need not be made again; says how many were made with older kernel texts."""
+    rows = latest_rows(plan.out)
+    old = {row["key"] for row in rows if text_changed(row)}
+    asked = {task_key(task.prototype, task.point, plan.mode) for task in plan.tasks}
+    again = {
+        row["key"]
+        for row in rows
+        if row["key"] in old and task_key(row["proto"], row["point"], row["mode"]) in asked
+    }
+    if again:
+        print(f"points run again, since their kernel texts changed: {len(again)}")
+    if kept := len(old) - len(again):
+        print(f"rows of older kernel texts that stay, their points not being asked for: {kept}")
+    return [row for row in rows if row["key"] not in again]
 
 
 class _Concluding:
@@ -125,8 +148,8 @@ def _rows(
 def _discard_empty(store: Store) -> None:
     """Remove what a run that never began left behind: an empty file and its new folder."""
     if store.path.stat().st_size == 0:
-        store.close()
         store.path.unlink()
+        store.close()
         if not any(store.path.parent.iterdir()):
             store.path.parent.rmdir()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnproto import _core
 from attnproto.compiler.target import host_target, processor_name
-from attnproto.errors import ArchiveRefused, KernelCompileError
+from attnproto.errors import ArchiveRefused, KernelCompileError, check_text
 
 from . import archive_manifest as manifest
 from . import pipelines as kept_pipelines
@@ -195,10 +195,14 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
         ArchiveRefused: the file is missing, damaged or truncated, or was built for another
             device, operating system or compiler.
     """
-    path = Path(path)
     try:
+        path = Path(check_text(os.fspath(path), "the path", "archive.load"))
+        if path.exists() and not path.is_file():
+            raise KernelCompileError(
+                f"[archive.load] found {path}, which is no file, needs an archive; check the path"
+            )
         read = _core.read_archive(str(path))
-    except KernelCompileError as error:
+    except (KernelCompileError, TypeError, ValueError, OSError) as error:
         raise ArchiveRefused(str(error)) from None
     here, built_for = identity(device), read.device
     for name in _IDENTITY:
@@ -248,7 +252,14 @@ def use(archive: Archive | None, device: Device) -> None:
     Args:
         archive: one that was loaded for this device; None to go back to compiling.
         device: the device that ``flash_attention`` and the others are called with.
+
+    Raises:
+        ArchiveRefused: it is no archive that was loaded.
     """
+    if archive is not None and not isinstance(archive, Archive):
+        raise ArchiveRefused(
+            f"[archive.use] found {archive!r}, needs an archive; pass what archive.load returns"
+        )
     kept_pipelines.look_in(device, archive)
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnproto.errors import DispatchError, KernelCompileError
+from attnproto.errors import DispatchError, GpuOutOfMemory, KernelCompileError, check_text
 
 from . import binding
+from .includes import put_in_place
 from .library import Library, Pipeline
 from .lock import alone
 
@@ -129,16 +130,23 @@ class Device:
         return self._core.tier
 
     def library(
-        self, text: str, *, fast_math: bool = False, macros: Mapping[str, str] | None = None
+        self,
+        text: str,
+        *,
+        fast_math: bool = False,
+        macros: Mapping[str, str] | None = None,
+        include: Mapping[str, str] | None = None,
     ) -> Library:
         """Compile an MSL text.
 
         Args:
-            text: with every include already in it.
+            text: includes no files but Metal's own.
             fast_math: let the compiler reorder and assume finite values, and use the fast
                 functions; Metal only.
             macros: names and what they stand for; Metal only, elsewhere write them into the
                 text.
+            include: texts by the names that ``#include`` gives them, in the text or in one
+                another; they are put in their places, and so are part of what the kernel is.
 
         Raises:
             KernelCompileError: it is not valid; the message names the line. Or the device
@@ -148,21 +156,36 @@ class Device:
             raise KernelCompileError(
                 f"[library] found {type(text).__name__}, needs MSL text; pass a string"
             )
+        check_text(text, "the text", "library")
+        if include is not None:
+            text = put_in_place(text, include)
         if not fast_math and not macros:
             return Library(self._core.library(text))
         return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
 
     def buffer(self, source: int | np.ndarray) -> Buffer:
-        """Memory on the device: ``source`` bytes of zeros, or a copy of an array."""
+        """Memory on the device: ``source`` bytes of zeros, or a copy of an array.
+
+        Raises:
+            DispatchError: it is neither, or an array that no kernel could read.
+            GpuOutOfMemory: there is no memory for it.
+        """
         if isinstance(source, np.ndarray):
-            made = Buffer(self._core.new_buffer(source.nbytes))
-            made.numpy()[:] = binding.raw(source.copy(order="C"), "a buffer")
+            contents = binding.raw(source.copy(order="C"), "a buffer")
+            made = self.buffer(source.nbytes)
+            made.numpy()[:] = contents
             return made
-        if not isinstance(source, (int, np.integer)) or not 0 <= source < 2**63:
+        number = isinstance(source, (int, np.integer)) and not isinstance(source, bool)
+        if not number or not 0 <= source < 2**63:
             raise DispatchError(
                 f"[buffer] found {source!r}, needs an array, or a number of bytes from 0"
             )
-        return Buffer(self._core.new_buffer(int(source)))
+        try:
+            return Buffer(self._core.new_buffer(int(source)))
+        except MemoryError:
+            raise GpuOutOfMemory(
+                f"[buffer] found {source} bytes, needs no more than there is memory for"
+            ) from None
 
     def allocated_bytes(self) -> int:
         """Memory the device holds for this process, for leak checks; 0 where it can't say."""
@@ -213,6 +236,10 @@ class Device:
             GpuFault: a kernel did not come to its end: it faulted (GpuPageFault), took too long
                 (GpuTimeout), or Metal ended it. The device works on.
         """
+        if not isinstance(dispatches, Sequence):
+            raise DispatchError(
+                f"[submit] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
+            )
         encoded = [_encode(dispatch) for dispatch in dispatches]
         limit = self._time_limit_s
         if time_limit_s is not None:
@@ -258,6 +285,12 @@ def _axes(value: Axes, what: str) -> tuple[int, int, int]:
 def _encode(dispatch: Dispatch) -> _core.Dispatch:
     from attnproto import _core
 
+    if not isinstance(dispatch, Dispatch):
+        raise DispatchError(f"[submit] found {dispatch!r}, needs a Dispatch")
+    if isinstance(dispatch.view, (str, bytes)) or not isinstance(dispatch.view, Collection):
+        raise DispatchError(
+            f"[dispatch] found view={dispatch.view!r}, needs indices of buffers; pass view=[0]"
+        )
     if not isinstance(dispatch.pipeline, Pipeline):
         raise DispatchError(
             f"[dispatch] found {dispatch.pipeline!r}, needs a pipeline; pass "

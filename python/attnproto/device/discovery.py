@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .device import Device
 
+_MOST_THREADS = 4096
 KINDS = ("metal", "cuda", "cpu")
 
 
@@ -42,9 +43,11 @@ def cpu_threads() -> int:
     """
     chosen = os.environ.get("ATTNPROTO_CPU_THREADS")
     if chosen is not None:
-        if not chosen.isdigit() or int(chosen) == 0:
+        plain = chosen.isascii() and chosen.isdigit() and len(chosen) < 9
+        if not plain or not 1 <= int(chosen) <= _MOST_THREADS:
             raise DeviceUnavailable(
-                f"[device] found ATTNPROTO_CPU_THREADS={chosen!r}, needs a positive whole number"
+                f"[device] found ATTNPROTO_CPU_THREADS={chosen[:20]!r}, needs a positive whole "
+                f"number, {_MOST_THREADS} at most"
             )
         return int(chosen)
     if hasattr(os, "sched_getaffinity"):

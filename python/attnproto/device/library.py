@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnproto.errors import KernelCompileError
+from attnproto.errors import KernelCompileError, check_text
 
 if TYPE_CHECKING:
     from attnproto import _core
@@ -94,7 +94,8 @@ class Pipeline:
         Raises:
             KernelCompileError: no names, or one that is not linked to this pipeline.
         """
-        return FunctionTable(self._core.function_table(list(names)), tuple(names))
+        names = _names(names, "a function table", self.name)
+        return FunctionTable(self._core.function_table(names), tuple(names))
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name!r}, static_threadgroup_bytes={self.static_threadgroup_bytes})"
@@ -195,8 +196,13 @@ class Library:
         """
         from attnproto import _core
 
+        if not isinstance(functions, Mapping):
+            raise KernelCompileError(
+                f"[stitch] found {functions!r}, needs graphs by name; pass {{name: Call(...)}}"
+            )
         graphs = [
-            _core.StitchedFunction(name, _flat(graph), inline) for name, graph in functions.items()
+            _core.StitchedFunction(check_text(name, "a name", "stitch"), _flat(graph), inline)
+            for name, graph in functions.items()
         ]
         return Library(self._core.stitch(graphs))
 
@@ -217,19 +223,50 @@ def describe(
             f"[pipeline] found {name!r} as the kernel's name, needs a string; pass one of "
             "library.functions()"
         )
+    check_text(name, "the kernel's name", "pipeline")
     if not isinstance(constants or {}, Mapping):
         raise KernelCompileError(
             f"[pipeline {name}] found constants={constants!r}, needs values by index or by name; "
             'pass {0: 64, "causal": True}'
         )
     given = [_constant(name, key, value) for key, value in (constants or {}).items()]
-    path = os.fspath(archive) if archive is not None else ""
-    described = _core.PipelineDescriptor(name, given, list(linked), path)
-    for function, library in (private or {}).items():
-        described.link(library._core, function)
+    described = _core.PipelineDescriptor(
+        name, given, _names(linked, "linked functions", name), _path(archive, name)
+    )
+    private = {} if private is None else private
+    if not isinstance(private, Mapping):
+        raise KernelCompileError(
+            f"[pipeline {name}] found private={private!r}, needs libraries by a function's name"
+        )
+    for function, library in private.items():
+        if not isinstance(library, Library):
+            raise KernelCompileError(
+                f"[pipeline {name}] found {library!r} for {function!r}, needs a library that has "
+                "it; pass device.library(text)"
+            )
+        described.link(library._core, check_text(function, "a function's name", "pipeline"))
     if fail_on_miss:
         described.fail_on_archive_miss()
     return described
+
+
+def _names(names: object, what: str, kernel: str) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise KernelCompileError(
+            f"[pipeline {kernel}] found {names!r} for {what}, needs a list of names"
+        )
+    return [check_text(name, f"one of {what}", f"pipeline {kernel}") for name in names]
+
+
+def _path(archive: object, kernel: str) -> str:
+    if archive is None:
+        return ""
+    if not isinstance(archive, (str, os.PathLike)):
+        raise KernelCompileError(
+            f"[pipeline {kernel}] found archive={archive!r}, needs a file; pass what archive.load "
+            "returns"
+        )
+    return check_text(os.fspath(archive), "the archive's path", f"pipeline {kernel}")
 
 
 def _flat(graph: Call) -> list[_core.StitchedCall]:
@@ -241,6 +278,13 @@ def _flat(graph: Call) -> list[_core.StitchedCall]:
 
     def add(call: Call) -> int:
         if id(call) not in places:
+            check_text(call.function, "a function's name", "stitch")
+            for argument in call.arguments:
+                if not isinstance(argument, (Call, Input)):
+                    raise KernelCompileError(
+                        f"[stitch] found {argument!r} in a call of {call.function}, needs a Call "
+                        "or an Input"
+                    )
             arguments = [
                 (_core.From.CALL, add(a)) if isinstance(a, Call) else (_core.From.INPUT, a.index)
                 for a in call.arguments
@@ -249,6 +293,8 @@ def _flat(graph: Call) -> list[_core.StitchedCall]:
             places[id(call)] = len(calls) - 1
         return places[id(call)]
 
+    if not isinstance(graph, Call):
+        raise KernelCompileError(f"[stitch] found {graph!r}, needs a Call; pass Call(name, ...)")
     add(graph)
     return calls
 
@@ -262,6 +308,8 @@ def _constant(kernel: str, key: object, value: object) -> _core.Constant:
             f"[pipeline {kernel}] found {key!r} as a function constant, needs its name or its "
             f"index from 0 to {_LAST_CONSTANT}"
         )
+    if isinstance(key, str):
+        check_text(key, "a function constant's name", f"pipeline {kernel}")
     if not isinstance(value, (bool, int, float)):
         raise KernelCompileError(
             f"[pipeline {kernel}] found {value!r} for function constant {key!r}, needs a bool or "

@@ -101,6 +101,11 @@ def check_cache(q: np.ndarray, cache: KeyCache) -> None:
                 f"[paged.launch] found {label} of shape {shape}, needs a numpy array of rank "
                 f"{rank} with no empty dimension; pass one"
             )
+        if isinstance(tensor, np.ma.MaskedArray):
+            raise UnsupportedProblem(
+                f"[paged.launch] found a masked array as {label}, whose mask no kernel sees, needs "
+                f"a plain one; pass {label}.filled(value)"
+            )
         if rank < 4 and tensor.dtype != np.int32:
             raise UnsupportedProblem(
                 f"[paged.launch] found {label} of {tensor.dtype.name}, needs int32; "

@@ -113,6 +113,7 @@ class Measurement:
             "samples_us": list(self.samples_us),
             "outliers": self.summary.outliers.count,
             "throttled": bool(drift and drift.throttled),
+            "bimodal": self.summary.bimodal,
             "repeats": self.repeats,
             "protocol": self.protocol,
         }

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from attnproto.errors import UnstableMeasurement
+
 FASTER, SLOWER, EQUAL, UNDECIDED = "faster", "slower", "equal", "undecided"
 # Block counts after which a paired comparison is looked at.
 LOOKS = (6, 12, 24, 48)
@@ -69,6 +71,7 @@ class Summary:
     interval_method: str
     outliers: Outliers
     drift: Drift | None
+    bimodal: bool = False
 
     @property
     def relative_half_width(self) -> float:
@@ -114,6 +117,28 @@ def find_outliers(samples: Sequence[float]) -> Outliers:
         int((values > third + 1.5 * spread).sum()) - high_severe,
         high_severe,
     )
+
+
+def in_two_states(samples: Sequence[float]) -> bool:
+    """Say whether samples come from two states, as those of a clock that switches do.
+
+    So they do when the widest gap that has a fifth of them or more on either side is wider than
+    5 % of the lower state's median, and than 3 times the spread (scaled median absolute deviation)
+    of each state. Fewer than 12 tell nothing.
+    """
+    values = np.sort(np.asarray(samples, dtype=np.float64))
+    least = max(3, -(-values.size // 5))
+    if values.size < 12:
+        return False
+    gaps = np.diff(values)[least - 1 : values.size - least]
+    split = least + int(gaps.argmax())
+    states = (values[:split], values[split:])
+    medians = [float(np.median(state)) for state in states]
+    spreads = [
+        1.4826 * float(np.median(np.abs(state - middle)))
+        for state, middle in zip(states, medians, strict=True)
+    ]
+    return bool(gaps.max() > max(0.05 * medians[0], 3.0 * max(spreads)))
 
 
 def find_drift(samples: Sequence[float]) -> Drift | None:
@@ -185,6 +210,7 @@ def summarize(samples: Sequence[float], confidence: float = 0.95, seed: int = 0)
 
     Raises:
         ValueError: No samples.
+        UnstableMeasurement: A sample is no finite number.
 
     Example:
         >>> summarize([1.0, 1.0, 1.0]).median
@@ -193,6 +219,11 @@ def summarize(samples: Sequence[float], confidence: float = 0.95, seed: int = 0)
     if len(samples) == 0:
         raise ValueError("[stats.summarize] found no samples, needs at least 1; measure first")
     values = np.asarray(samples, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise UnstableMeasurement(
+            f"[stats.summarize] found a sample of {_odd(values)}, needs finite numbers; see what "
+            "the clock gives"
+        )
     low, high, method = median_interval(values, confidence, seed)
     return Summary(
         n=int(values.size),
@@ -206,7 +237,14 @@ def summarize(samples: Sequence[float], confidence: float = 0.95, seed: int = 0)
         interval_method=method,
         outliers=find_outliers(values),
         drift=find_drift(values),
+        bimodal=in_two_states(values),
     )
+
+
+def _odd(values: np.ndarray) -> float:
+    """A value that is not finite, else the least."""
+    odd = values[~np.isfinite(values)]
+    return float(odd[0] if odd.size else values.min())
 
 
 def decide(low: float, high: float, margin: float) -> str:
@@ -243,6 +281,10 @@ def ratio_of_blocks(
     Returns:
         The geometric mean ratio A / B, its interval and verdict, and the p-value of "no
         difference".
+
+    Raises:
+        ValueError: Fewer than 2 blocks.
+        UnstableMeasurement: A time is not above 0, or not finite: it has no ratio.
     """
     if len(blocks) < 2:
         raise ValueError(
@@ -251,6 +293,11 @@ def ratio_of_blocks(
     from scipy.stats import t as student
 
     times = np.asarray(blocks, dtype=np.float64)
+    if not (np.isfinite(times) & (times > 0.0)).all():
+        raise UnstableMeasurement(
+            f"[stats.ratio_of_blocks] found a time of {_odd(times):g}, needs times above 0; "
+            "enlarge the problem until the clock advances"
+        )
     logs = np.log((times[:, 0] + times[:, 3]) / (times[:, 1] + times[:, 2]))
     centre = float(logs.mean())
     error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
@@ -297,6 +344,9 @@ def compare_paired(
 
     Returns:
         The comparison at the look that decided, or at the last one.
+
+    Raises:
+        UnstableMeasurement: As ``ratio_of_blocks``.
     """
     each = 1.0 - (1.0 - confidence) / len(looks)
     blocks: list[tuple[float, float, float, float]] = []

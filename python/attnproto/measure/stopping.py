@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from .stats import in_two_states
+
 
 class StoppingRule(Protocol):
     """Decides after each sample whether sampling may end."""
@@ -52,7 +54,9 @@ class ElapsedTime:
 
 @dataclass(frozen=True)
 class MedianPrecision:
-    """Satisfied when the median's standard error is a small share of it.
+    """Satisfied when the median's standard error is a small share of it, and there is one state.
+
+    The median of samples of two states is one of these, as chance has it, and its error small.
 
     The error is that of a median of normal samples, ``1.2533 sigma / sqrt(n)``, with sigma
     taken from the median absolute deviation, so that one outlier cannot prolong the run. It
@@ -71,7 +75,8 @@ class MedianPrecision:
         values = np.asarray(samples_us)
         median = float(np.median(values))
         sigma = 1.4826 * float(np.median(np.abs(values - median)))
-        return 1.2533 * sigma / math.sqrt(count) <= self.relative * median
+        close = 1.2533 * sigma / math.sqrt(count) <= self.relative * median
+        return close and not in_two_states(values)
 
     def describe(self) -> str:
         """The rule in words."""

@@ -81,7 +81,6 @@ def pair_finding(
     a, b = names
     ratio, low, high = (float(result[name]) for name in ("ratio", "ratio_low", "ratio_high"))
     return case.finding(
-        kinds=[row["point"]["kind"]],
         domain="gpu-perf",
         topic=topic,
         title=f"{where}: {a} is {verdict_in_words(row, b)} on {case.device.name}",

@@ -112,13 +112,43 @@ def load(name: str) -> Prototype:
     if ":" in name:
         module, attribute = name.split(":", 1)
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+            found = getattr(importlib.import_module(module), attribute)
+            if not isinstance(found, Prototype):
+                raise TypeError(f"it is a {type(found).__name__}")
+        except Exception as error:  # whatever a module of one's own does as it is imported
             raise UnknownPrototype(
                 f"[prototypes] found no prototype {name!r} ({error}), needs module:ATTRIBUTE; "
                 "check the name and PYTHONPATH"
             ) from error
+        return found
     return importlib.import_module(f"{__package__}.{entry(name).name}.prototype").PROTOTYPE
+
+
+def text_hash(name: str, point: Mapping[str, Any]) -> str | None:
+    """Hash today's kernel text behind a point; None when no kernel is behind it.
+
+    Raises:
+        AttnprotoError: As the prototype's ``kernel_hash``, such as where it is not built here.
+    """
+    current = load(name).kernel_hash
+    return None if current is None else current(point)
+
+
+def known_text_hash(name: str, point: Mapping[str, Any]) -> str | None:
+    """As ``text_hash``; None where it can't be told here too, for any point whatever."""
+    try:
+        return text_hash(name, point)
+    except Exception:  # a prototype's own code meets a point that may be none of its own
+        return None
+
+
+def text_changed(row: Mapping[str, Any]) -> bool:
+    """Say whether a row was made with another kernel text than today's.
+
+    A row that does not name its text was; one whose text can't be told here was not.
+    """
+    today = known_text_hash(row["proto"], row["point"])
+    return today is not None and row["result"].get("kernel_hash") != today
 
 
 def metrics_of(name: str) -> Mapping[str, Metric]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from attnproto.results.findings import Device, Finding, make_finding
+from attnproto.results.findings import Device, Evidence, Finding, make_finding
 
 Row = Mapping[str, Any]
 _POWER_OF_TEN = re.compile(r"\b\d(?:\.\d+)?e\+\d+\b")
@@ -45,29 +44,32 @@ class Case:
     def finding(
         self,
         *,
-        kinds: Sequence[str],
         title: str,
         content: str,
+        evidence: Evidence,
+        tags: Sequence[str],
         tier: str | None = None,
         **parts: Any,
     ) -> Finding:
-        """Make a finding that rests on rows of these kinds; see ``make_finding``.
+        """Make a finding on this prototype and device; see ``make_finding``.
 
-        Its title and content are written with large numbers in full: 1,370 instead of 1.37e+03.
+        Where its times are of rows in two states, it says so. Its title and content are written
+        with large numbers in full: 1,370 instead of 1.37e+03.
         """
-        names = ", ".join(f'"{kind}"' for kind in kinds)
-        conditions = f"kind in ({names})" if len(kinds) > 1 else f"kind == {names}"
-        replay = (
-            f"attnproto run --only {self.proto} --device {self.device.kind} --{self.mode} "
-            f"--where {shlex.quote(conditions)}"
+        switching = sum(
+            row["key"] in evidence.rows and bool(row["result"].get("bimodal")) for row in self.rows
         )
+        if switching and evidence.kind in ("performance", "cost"):
+            content = f"{content} Times of {switching} of its rows are in two states (bimodal)."
+            tags = [*tags, "bimodal"]
         return make_finding(
             title=_in_full(title),
             content=_in_full(content),
+            evidence=evidence,
+            tags=tags,
             tier=tier or self.tier,
             device=self.device,
             proto=self.proto,
-            replay=replay,
             **parts,
         )
 

@@ -39,12 +39,10 @@ STYLE = {
 
 
 def number(row: Row, name: str) -> float | None:
-    """Return a row's result as a finite float, or None."""
+    """Return a row's result as a finite float, or None where it is none."""
     value = row["result"].get(name)
-    if value is None:
-        return None
-    value = float(value)
-    return value if math.isfinite(value) else None
+    # A prototype of one's own may mean something else by the name.
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def link(row: Row) -> str:

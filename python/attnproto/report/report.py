@@ -63,6 +63,7 @@ def render(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tu
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from . import markdown
     from .charts import draw_charts
 
     loader = Environment(
@@ -77,7 +78,10 @@ def render(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tu
     drawn = {key for chart in charts for key in re.findall(r'href="#r-([^"]+)"', chart["svg"])}
     view = build_view(rows, findings, drawn)
     html = loader.get_template("report.html.j2").render(view, charts=charts)
-    return html, loader.get_template("report.md.j2").render(view)
+    # What is put into Markdown is escaped unless it says it is Markdown.
+    text = loader.overlay(finalize=markdown.escaped)
+    text.filters |= {"code": markdown.code, "block": markdown.block}
+    return html, text.get_template("report.md.j2").render(view)
 
 
 def figures(value: Any, digits: int = 4) -> str:
@@ -233,10 +237,14 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timing_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what speaks against a row's times: outliers, kept in, and a device that slowed down."""
+    """Say what speaks against a row's times: outliers, kept in, a device that slowed down,
+    or one with two states.
+    """
     notes = []
-    if result.get("outliers"):
+    if result.get("outliers") and result.get("samples_us"):
         notes.append(f"{result['outliers']} outliers of {len(result['samples_us'])}, kept")
     if result.get("throttled"):
         notes.append("slowed down while it was timed; let it cool and run again")
+    if result.get("bimodal"):
+        notes.append("times in two states; the median is one of them, fix the clock and run again")
     return tuple(notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -137,7 +138,7 @@ def make_finding(
     device: Device,
     proto: str,
     evidence: Evidence,
-    replay: str,
+    replay: str = "",
     gate_passed: bool | None = True,
     about_measured_device: bool = True,
 ) -> Finding:
@@ -154,7 +155,8 @@ def make_finding(
         device: The device it was made on.
         proto: The prototype's name.
         evidence: What it rests on.
-        replay: A command that runs the evidence again.
+        replay: A command that runs the evidence again; filled in from its rows by who draws
+            findings (commands.conclude).
         gate_passed: Whether the outputs behind it were right.
         about_measured_device: False for a claim about another GPU.
 
@@ -222,12 +224,20 @@ def _subject(finding: Finding) -> tuple[str, str, str, str]:
 def read_findings(path: Path | str) -> list[Finding]:
     """Read a findings file.
 
+    Args:
+        path: The file, which is written in one step; a missing one has no findings.
+
     Raises:
-        AttnprotoError: A line is not a finding; the message names it.
+        AttnprotoError: A line is not a finding, and the message names it; or the file was cut off.
     """
     from pydantic import ValidationError
 
     found = []
+    if _cut_off(Path(path)):
+        raise AttnprotoError(
+            f"[findings] found {path} cut off in its last line, needs a whole file; restore it, or "
+            "remove it and draw the findings again with attnproto report"
+        )
     for number, record in enumerate(read_records(path), start=1):
         try:
             found.append(Finding.model_validate(record))
@@ -237,6 +247,14 @@ def read_findings(path: Path | str) -> list[Finding]:
                 "needs every key with a valid value; correct or remove the line"
             ) from error
     return found
+
+
+def _cut_off(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _first(error: Exception) -> str:

@@ -232,6 +232,24 @@ def export_from_database(database: Path | str) -> list[Finding]:
     return [from_evidence(evidence) for (evidence,) in rows]
 
 
+def check_replaceable(out: Path | str) -> None:
+    """See that an export destroys nothing: its place is free, or holds findings.
+
+    Raises:
+        KbError: Something else is there, such as the database itself.
+    """
+    out = Path(out)
+    if not out.exists() or (out.is_file() and out.stat().st_size == 0):
+        return
+    try:
+        load(out)
+    except AttnprotoError as error:
+        raise KbError(
+            f"[kb.export] found {out}, which holds no findings, needs a new file or one of "
+            "findings; name another"
+        ) from error
+
+
 def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
     """Import findings through GPU Forge's shell command, one call each.
 

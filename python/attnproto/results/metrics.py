@@ -6,8 +6,9 @@ spelling. A prototype of one's own declares what it adds on itself (``Prototype.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 # Why two runs of the same code may differ: not at all, by the order of rounding, or by the clock.
 EXACT, ROUNDING, CLOCK = "exact", "rounding", "clock"
@@ -123,7 +124,7 @@ _SHARED = (
     *_each("time_low_us time_high_us compile_us emulated_us", "us", CLOCK, LOWER),
     *_each("samples_us", LIST, CLOCK),
     *_each("outliers", "samples", CLOCK, LOWER),
-    *_each("throttled", TRUTH, CLOCK),
+    *_each("throttled bimodal", TRUTH, CLOCK),
     *_each("flops", "FLOP"),
     *_each("bytes", "bytes"),
     *_each("peaks", LIST, CLOCK),
@@ -215,4 +216,34 @@ _OF_PROTOTYPES = (
                _each("us low_us high_us", "us", CLOCK, LOWER)),
 )  # fmt: skip
 # A pair has a cv too, which means the same.
-METRICS = {one.name: one for one in (*_SHARED, *_OF_PROTOTYPES)} | {m.name: m for m in COLUMNS}
+SHARED = {one.name: one for one in (*_SHARED, *COLUMNS)}
+METRICS = {one.name: one for one in _OF_PROTOTYPES} | SHARED
+_NUMBERS = {
+    whose: {name for name, one in found.items() if one.unit not in (TRUTH, TEXT, LIST, COUNTS)}
+    for whose, found in (("shared", SHARED), ("all", METRICS))
+}
+_NOT_FINITE = ("nan", "inf", "-inf")  # as JSON says them (store.plain)
+
+
+def not_numeric(proto: str, result: Mapping[str, Any]) -> str:
+    """Say which of a result's numbers is none, in words; nothing where all are.
+
+    Args:
+        proto: Whose result it is. A prototype of one's own, named by its module, may give other
+            meanings to names that only one of the eight uses.
+        result: A row's.
+    """
+    numbers = _NUMBERS["shared" if ":" in proto else "all"]
+    for name, value in result.items():
+        if type(value) in (int, float) or value is None or name not in numbers:
+            continue
+        if value not in _NOT_FINITE:
+            return f"result.{name}: {str(value)[:40]!r} is no number"
+    for name, values in (("samples_us", result.get("samples_us")), ("peaks", result.get("peaks"))):
+        kind = list if name == "samples_us" else dict
+        members = values.values() if isinstance(values, dict) else values
+        if values is not None and not (
+            isinstance(values, kind) and all(type(value) in (int, float) for value in members)
+        ):
+            return f"result.{name}: holds what is no number"
+    return ""

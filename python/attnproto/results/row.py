@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,8 +44,10 @@ def task_key(prototype: str, point: Mapping[str, Any], mode: str) -> str:
     return content_key([prototype, point, mode])
 
 
-def replay_command(prototype: str, point: Mapping[str, Any], mode: str, kind: str) -> str:
-    """Return the shell command that runs one point again."""
+def replay_command(
+    prototype: str, point: Mapping[str, Any] | Sequence[Mapping[str, Any]], mode: str, kind: str
+) -> str:
+    """Return the shell command that runs one point again, or several that are listed."""
     text = json.dumps(plain(point), ensure_ascii=False)
     return f"attnproto run --only {prototype} --device {kind} --{mode} --point {shlex.quote(text)}"
 

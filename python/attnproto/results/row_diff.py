@@ -55,7 +55,9 @@ def changes_of(
         return [_status(point, old, new)]
     was, now = old["result"], new["result"]
     compared = [metrics[n] for n in was if n in now and n in metrics and metrics[n].is_compared]
-    found = [*_exact(point, was, now, compared), *_accuracy(point, was, now, compared)]
+    numbers = [m for m in compared if _is_number(was[m.name]) and _is_number(now[m.name])]
+    found = [*_exact(point, was, now, numbers), *_accuracy(point, was, now, numbers)]
+    found += _other(point, was, now, [m for m in compared if m not in numbers])
     if paired is not None:
         found.append(_paired(point, paired))
     elif "samples_us" in was and "samples_us" in now:
@@ -75,12 +77,27 @@ def _status(point: str, old: Row, new: Row) -> Change:
     return Change(point, STATUS, detail, not both and new["status"] != "ok")
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or value in ("nan", "inf", "-inf")
+
+
+def _other(
+    point: str, was: Mapping[str, Any], now: Mapping[str, Any], compared: Iterable[Metric]
+) -> Iterator[Change]:
+    """What is no number on a side, as a prototype of one's own may have it, has no better side."""
+    for metric in compared:
+        before, after = was[metric.name], now[metric.name]
+        if None not in (before, after) and before != after:
+            said = f"{metric.name} {str(before)[:40]} became {str(after)[:40]}"
+            yield Change(point, COUNTED, said, False)
+
+
 def _exact(
     point: str, was: Mapping[str, Any], now: Mapping[str, Any], compared: Iterable[Metric]
 ) -> Iterator[Change]:
     for metric in compared:
         before, after = was[metric.name], now[metric.name]
-        if metric.noise != EXACT or after is None or before is None or before == after:
+        if metric.noise != EXACT or before == after:
             continue
         grew = float(after) > float(before)
         said = f"{metric.name} {before} became {after}"

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from .metrics import not_numeric
+
 
 class RowDevice(BaseModel):
     """The device that a row was made on."""
@@ -43,4 +45,4 @@ def mistake(record: Any) -> str:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}"
-    return ""
+    return not_numeric(record["proto"], record["result"])

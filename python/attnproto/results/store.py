@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import hashlib
 import json
@@ -45,17 +46,27 @@ def plain(value: Any) -> Any:
     return value
 
 
+def is_text(value: str) -> bool:
+    """Whether a file can hold it: half of a surrogate pair is no character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Store:
     """Appends records to a JSON-lines file so that a kill at any moment loses at most one.
 
     A record is on disk when ``append`` returns. A last line without its newline, left by a
-    kill in mid-write, is cut off when the file is opened again.
+    kill in mid-write, is cut off when the file is opened again. While it is open no other
+    process opens it; the lock ends with its holder, however that ends.
 
     Args:
         path: The file; its folder is created.
 
     Raises:
-        StoreError: The folder or file cannot be written.
+        StoreError: The folder or file cannot be written, or another run writes to it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -68,7 +79,28 @@ class Store:
                 f"[store] found {self.path.parent} not writable ({error.strerror}), needs a "
                 "folder to write to; pass another --out"
             ) from error
-        self._cut_torn_line()
+        try:
+            self._lock()
+            self._cut_torn_line()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(self._file.fileno()).st_nlink == 0:  # its holder removed it meanwhile
+                raise BlockingIOError
+        except BlockingIOError as error:
+            raise StoreError(
+                f"[store] found another run that writes to {self.path.parent}, needs a folder of "
+                "its own; wait for that run to end or pass another --out"
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"[store] found {self.path} cannot be locked ({error.strerror}), needs a file "
+                "system with locks; pass another --out"
+            ) from error
 
     def _cut_torn_line(self) -> None:
         size = self._file.seek(0, os.SEEK_END)

@@ -20,7 +20,7 @@ from attnproto.errors import DeviceUnavailable
 from attnproto.results.row import DeviceRecord, Task, make_row, task_key
 
 from . import environment
-from .worker import OPENER, SPENT, Worker
+from .worker import OPENER, SPENT, Worker, naming_its_text
 
 # How often a point may lose its machine before it is given up as a row of its own.
 _LOSSES = 3
@@ -141,7 +141,7 @@ def run_here(
             atexit.register(_workers[owner].stop)
         worker = _workers[owner]
         at = datetime.now(timezone.utc)
-        answer = worker.run(task)
+        answer = naming_its_text(task, worker.run(task))
         elapsed_s = (datetime.now(timezone.utc) - at).total_seconds()
         if answer[0] in SPENT:
             _workers.pop(owner).stop()

@@ -20,6 +20,9 @@ from .preparation import Preparation
 from .worker import DEVICE_KINDS, OPENER
 
 # Seconds one point may take before its worker is ended.
+_LONGEST_S = 2e6  # that a process can wait for another
+_MOST_JOBS = 1024
+_SHOWN = 200  # characters of what was given, in a message
 _LIMITS_S = {"quick": 60.0, "full": 1800.0}
 
 
@@ -72,7 +75,7 @@ def make_plan(
         where: Conditions on points.
         axis: Axes such as ``"D=64,128"`` whose values take the place of the points' own.
         sweep_text: TOML with sweeps, in place of the prototypes' own points.
-        point: One point as JSON, in place of the prototype's own.
+        point: One point as JSON, or a list of them, in place of the prototype's own.
         limit_s: Seconds a point may take.
         protocol: The mode whose protocol times the points; ``mode`` itself when None.
         opener: ``"module:function"`` that opens the device.
@@ -103,14 +106,21 @@ def make_plan(
             f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
             f"{_LIMITS_S[mode]:g}"
         )
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"[run] found --jobs {jobs}, needs at least 1; leave it out")
+    if jobs is not None and not 1 <= jobs <= _MOST_JOBS:
+        raise UsageError(
+            f"[run] found --jobs {jobs}, needs a number from 1 to {_MOST_JOBS}; leave it out"
+        )
     if jobs is None:
         jobs = 1 if fleet is not None or opener != OPENER else _processes(device)
     if fleet is not None and jobs > 1:
         raise UsageError(
             f"[run] found --jobs {jobs} with --fleet, needs one of the two: a machine of a fleet "
             "takes one point at a time; drop --jobs"
+        )
+    if not limit_s * jobs <= _LONGEST_S:
+        raise UsageError(
+            f"[run] found --limit-s {limit_s:g} with {jobs} jobs, needs at most "
+            f"{_LONGEST_S / jobs:g}; leave it out for {_LIMITS_S[protocol]:g}"
         )
     entries = [line for line in REGISTRY if not only or line.name in only]
     own = [name for name in only if ":" in name]
@@ -129,7 +139,7 @@ def make_plan(
     if sweep_text is not None:
         points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
-        points = [(names[0], _parse_point(point))]
+        points = [(names[0], one) for one in _parse_points(point)]
     # Not before the options are known to be good: it may take minutes, beside the other points.
     lacking = [line.name for line in entries if say and _missing(line.name)]
     preparation = Preparation(lacking, say) if say else Preparation()
@@ -181,16 +191,21 @@ def _missing(name: str) -> str:
     return missing() if missing else ""
 
 
-def _parse_point(text: str) -> dict[str, Any]:
+def _parse_points(text: str) -> list[dict[str, Any]]:
     try:
-        point = json.loads(text)
-    except ValueError as error:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"[run] found --point {text!r} ({error}), needs a JSON object; quote it for the shell"
+            f"[run] found --point {text[:_SHOWN]!r} ({error}), needs a JSON object; quote it for "
+            "the shell"
         ) from error
-    if not isinstance(point, dict):
-        raise UsageError(f"[run] found --point {text!r}, needs a JSON object; wrap it in braces")
-    return point
+    points = given if isinstance(given, list) else [given]
+    if not points or not all(isinstance(point, dict) for point in points):
+        raise UsageError(
+            f"[run] found --point {text[:_SHOWN]!r}, needs a JSON object or a list of them; wrap "
+            "it in braces"
+        )
+    return points
 
 
 def _folder(out: Path | None, resume: bool) -> Path:
@@ -204,12 +219,22 @@ def _folder(out: Path | None, resume: bool) -> Path:
         return past[-1].parent
     if out is None:
         return base / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    if not resume and (out / POINTS).exists() and (out / POINTS).stat().st_size:
+    if not resume and (out / POINTS).exists():
+        check_unused(out)
+    return out
+
+
+def check_unused(out: Path) -> None:
+    """Refuse a folder that has points, where no run is to be resumed.
+
+    Raises:
+        UsageError: It has some.
+    """
+    if (out / POINTS).stat().st_size:
         raise UsageError(
             f"[run] found results in {out}, needs an empty folder; pass --resume to continue "
             "them or another --out"
         )
-    return out
 
 
 def label(prototype: str, point: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnproto.errors import AttnprotoError
+from attnproto.results.store import is_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,6 +21,8 @@ else:
     import tomli as tomllib
 
 Point = dict[str, Any]
+_SHOWN = 200  # characters of what was given, in a message
+_MOST_POINTS = 1_000_000
 
 
 class SweepError(AttnprotoError, ValueError):
@@ -44,6 +48,14 @@ _COMPARE = {
 }
 
 
+def _computed(op: ast.operator, left: Any, right: Any) -> Any:
+    """Of numbers only: a text times a number, or formatted, may fill any memory."""
+    for operand in (left, right):
+        if not isinstance(operand, (int, float, Missing)):
+            raise TypeError(f"{type(operand).__name__} is no number")
+    return _BINARY[type(op)](left, right)
+
+
 def condition(text: str) -> Callable[[Mapping[str, Any]], bool]:
     """Compile a condition on a point's values, such as ``Br * D <= 4096 and dtype == 'f16'``.
 
@@ -60,12 +72,15 @@ def condition(text: str) -> Callable[[Mapping[str, Any]], bool]:
         SweepError: The text is not such a condition; or, when called, it names a key that
             the point lacks.
     """
+    if not isinstance(text, str):
+        raise SweepError(f"[sweep.condition] found {text!r}, needs text; write D == 64 in quotes")
+    said = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
     try:
         body = ast.parse(text, mode="eval").body
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = getattr(error, "msg", None) or error or "it is too deep"
         raise SweepError(
-            f"[sweep.condition] found {text!r} ({error.msg}), needs a condition; "
-            "write for example D == 64"
+            f"[sweep.condition] found {said} ({why}), needs a condition; write for example D == 64"
         ) from error
 
     def value(node: ast.expr, point: Mapping[str, Any]) -> Any:
@@ -75,7 +90,7 @@ def condition(text: str) -> Callable[[Mapping[str, Any]], bool]:
             case ast.Name():
                 if node.id not in point:
                     raise SweepError(
-                        f"[sweep.condition] found the name {node.id!r} in {text!r}, needs one of "
+                        f"[sweep.condition] found the name {node.id!r} in {said}, needs one of "
                         f"{', '.join(sorted(point))}; correct the name"
                     )
                 return point[node.id]
@@ -90,7 +105,7 @@ def condition(text: str) -> Callable[[Mapping[str, Any]], bool]:
             case ast.UnaryOp(op=ast.USub()):
                 return -value(node.operand, point)
             case ast.BinOp() if type(node.op) in _BINARY:
-                return _BINARY[type(node.op)](value(node.left, point), value(node.right, point))
+                return _computed(node.op, value(node.left, point), value(node.right, point))
             case ast.Compare() if all(type(op) in _COMPARE for op in node.ops):
                 items = [value(item, point) for item in (node.left, *node.comparators)]
                 return all(
@@ -98,16 +113,16 @@ def condition(text: str) -> Callable[[Mapping[str, Any]], bool]:
                     for op, left, right in zip(node.ops, items, items[1:], strict=False)
                 )
         raise SweepError(
-            f"[sweep.condition] found {ast.unparse(node)!r} in {text!r}, needs comparisons of "
-            "names and literals; simplify it"
+            f"[sweep.condition] found {ast.unparse(node)[:_SHOWN]!r} in {said}, needs comparisons "
+            "of names and literals; simplify it"
         )
 
     def holds(point: Mapping[str, Any]) -> bool:
         try:
             return bool(value(body, point))
-        except (TypeError, ZeroDivisionError) as error:
+        except (TypeError, ArithmeticError, RecursionError) as error:
             raise SweepError(
-                f"[sweep.condition] found {text!r} cannot be computed ({error}), needs values "
+                f"[sweep.condition] found {said} cannot be computed ({error}), needs values "
                 "that compare; correct the condition"
             ) from error
 
@@ -126,6 +141,7 @@ class Sweep:
     def points(self) -> list[Point]:
         """Expand to points, the last axis varying fastest."""
         tests = [condition(text) for text in self.where]
+        _check_count(1, self.axes)
         product = itertools.product(*self.axes.values())
         points = [{**self.fixed, **dict(zip(self.axes, values, strict=True))} for values in product]
         return [point for point in points if all(test(point) for test in tests)]
@@ -157,7 +173,8 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     words = [word.strip() for word in values.split(",")]
     if not equals or not name.strip() or not all(words):
         raise SweepError(
-            f"[sweep] found --axis {text!r}, needs a name and values; write --axis D=64,128"
+            f"[sweep] found --axis {text[:_SHOWN]!r}, needs a name and values; write "
+            "--axis D=64,128"
         )
     return name.strip(), [_literal(word) for word in words]
 
@@ -165,12 +182,14 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 def _literal(word: str) -> Any:
     try:
         return json.loads(word)
-    except ValueError:
+    except (ValueError, RecursionError):
         return word
 
 
 def vary(points: Iterable[Point], axes: Mapping[str, Sequence[Any]]) -> list[Point]:
     """Put every combination of the axes' values into every point; equal results stand once."""
+    points = list(points)
+    _check_count(len(points), axes)
     combinations = [
         dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
     ]
@@ -180,6 +199,15 @@ def vary(points: Iterable[Point], axes: Mapping[str, Sequence[Any]]) -> list[Poi
             fresh = {**point, **values}
             varied.setdefault(json.dumps(fresh, sort_keys=True), fresh)
     return list(varied.values())
+
+
+def _check_count(points: int, axes: Mapping[str, Sequence[Any]]) -> None:
+    count = points * math.prod(len(values) for values in axes.values())
+    if count > _MOST_POINTS:
+        raise SweepError(
+            f"[sweep] found axes that make {count} points, needs at most {_MOST_POINTS}; "
+            "drop values"
+        )
 
 
 def check_points(
@@ -198,6 +226,9 @@ def check_points(
     Raises:
         SweepError: A kind is unknown, a key is missing or unknown.
     """
+    for point in points:
+        for name, value in point.items():
+            _check_value(prototype, name, value)
     kinds: dict[str, set[str]] = {}
     for point in own:
         if "kind" not in point:
@@ -221,6 +252,18 @@ def check_points(
                     f"[sweep] found {problem} {', '.join(sorted(names))} in a {prototype} point of "
                     f"kind {kind}, needs names of {', '.join(sorted(good))}; correct it"
                 )
+
+
+def _check_value(prototype: str, name: str, value: Any) -> None:
+    """See that a row can hold a point's value, and that a file can."""
+    fits = value is None or isinstance(value, (bool, int, float, str))
+    if isinstance(value, float):
+        fits = math.isfinite(value)
+    if not fits or not is_text(f"{name}{value}"):
+        raise SweepError(
+            f"[sweep] found {name[:_SHOWN]!a} = {str(value)[:_SHOWN]!a} in a {prototype} point, "
+            "needs a finite number, a text, true, false or null; correct it"
+        )
 
 
 class Missing:
@@ -261,7 +304,7 @@ def parse_sweep(text: str) -> list[Sweep]:
     """
     try:
         tables = tomllib.loads(text).get("sweep")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SweepError(
             f"[sweep] found a text that is not TOML ({error}), needs TOML; correct that line"
         ) from error
@@ -271,12 +314,17 @@ def parse_sweep(text: str) -> list[Sweep]:
 
 
 def _sweep(number: int, table: Mapping[str, Any]) -> Sweep:
+    if not isinstance(table, dict):
+        raise SweepError(
+            f"[sweep {number}] found {str(table)[:_SHOWN]!r}, needs a table; write [[sweep]]"
+        )
     kinds = {"prototype": str, "axes": dict, "fixed": dict, "where": list}
     for key, value in table.items():
         if key not in kinds or not isinstance(value, kinds[key]):
             raise SweepError(
-                f"[sweep {number}] found {key} = {value!r}, needs only prototype (text), axes "
-                "(table of lists), fixed (table) and where (list of texts); correct the key"
+                f"[sweep {number}] found {key} = {repr(value)[:_SHOWN]}, needs only prototype "
+                "(text), axes (table of lists), fixed (table) and where (list of texts); correct "
+                "the key"
             )
     for key in ("prototype", "axes"):
         if key not in table:
@@ -284,8 +332,8 @@ def _sweep(number: int, table: Mapping[str, Any]) -> Sweep:
     for name, values in table["axes"].items():
         if not isinstance(values, list) or not values:
             raise SweepError(
-                f"[sweep {number}] found axis {name} = {values!r}, needs a list with values; "
-                f"write {name} = [64, 128]"
+                f"[sweep {number}] found axis {name} = {repr(values)[:_SHOWN]}, needs a list with "
+                f"values; write {name} = [64, 128]"
             )
     return Sweep(
         table["prototype"], table["axes"], table.get("fixed", {}), tuple(table.get("where", ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Progress:
         self._spoken = time.monotonic()
         self._done = done
         self._skipped: set[str] = set()
+        self._errors: Counter[tuple[str, str, str]] = Counter()
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -50,6 +52,9 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        for (status, prototype, reason), count in self._errors.items():
+            if count > 1:
+                self._say(f"{count} points of {prototype} {status}: {reason}")
 
     def started(self, label: str, device: DeviceRecord) -> None:
         """Say what runs now; the first time also on which device."""
@@ -63,7 +68,7 @@ class Progress:
         self._bar.update(self._task, description=label)
 
     def finished(self, row: Mapping[str, Any]) -> None:
-        """Count a row; say why when it is not ok."""
+        """Count a row; say why when it is not ok, the first time that it is for this reason."""
         self._done += 1
         self._bar.advance(self._task)
         if self._device is None:
@@ -71,12 +76,10 @@ class Progress:
             where = row["environment"].get("host", row["device"]["name"])
             self._bar.update(self._task, description=f"{row['proto']} on {where}")
         if row["status"] != "ok":
-            self._console.print(
-                f"{row['status']}: {row['proto']} {dict(row['point'])}: {row['reason']}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            error = (row["status"], row["proto"], row["reason"])
+            self._errors[error] += 1
+            if self._errors[error] == 1:
+                self._say(f"{row['status']}: {row['proto']} {dict(row['point'])}: {row['reason']}")
         now = time.monotonic()
         if not self._console.is_terminal and now - self._spoken >= _LINE_EVERY_S:
             self._spoken = now
@@ -88,18 +91,14 @@ class Progress:
         self._bar.update(self._task, total=self._total)
         if prototype not in self._skipped:
             self._skipped.add(prototype)
-            self._console.print(
-                f"skipped {prototype}: {why}", highlight=False, markup=False, soft_wrap=True
-            )
+            self._say(f"skipped {prototype}: {why}")
 
     def concluded(self, prototype: str, findings: Sequence[Any]) -> None:
         """Say what a prototype's points allow to conclude, by the first of its findings."""
         if not findings:
             return
         count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
-        self._console.print(
-            f"{prototype}: {count}; {findings[0].tier}: {findings[0].title}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        self._say(f"{prototype}: {count}; {findings[0].tier}: {findings[0].title}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -222,8 +222,25 @@ def run_tasks(
                 spent = answer[0] in SPENT
                 if spent:
                     crew.dismiss(one.worker)
+                answer = naming_its_text(one.task, answer)
                 yield make_row(one.task, mode, first.device, environment, answer, one.at, elapsed_s)
                 begin(None if spent else one.worker)
+
+
+def naming_its_text(task: Task, answer: tuple[str, Any]) -> tuple[str, Any]:
+    """An answer whose result says which kernel text it is about, as one of success does itself.
+
+    A resumed run then knows a failure of an older text from one of today's.
+    """
+    from attnproto.prototypes.registry import known_text_hash
+
+    status, value = answer
+    reason, result = value if isinstance(value, tuple) else (value, {})
+    if isinstance(result, Mapping) and "kernel_hash" not in result:
+        today = known_text_hash(task.prototype, task.point)
+        if today is not None:
+            result = {**result, "kernel_hash": today}
+    return status, (reason, result)
 
 
 @dataclass(frozen=True)

@@ -57,16 +57,22 @@ def read(path: str) -> Shipped:
     """
     try:
         stat = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         raise KernelCompileError(
-            f"[archive] found no file {path}, needs an archive; build it first"
+            f"[archive] found no file {path!a}, needs an archive; build it first"
         ) from None
     return _read(path, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=16)
 def _read(path: str, _time: int, _size: int) -> Shipped:
-    data = Path(path).read_bytes()
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise KernelCompileError(
+            f"[archive] found {path} unreadable ({error.strerror}), needs an archive; check "
+            "the path"
+        ) from None
     body = data[len(_MAGIC) + _DIGEST_BYTES :]
     digest = data[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES]
     if not data.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:

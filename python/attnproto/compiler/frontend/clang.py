@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from attnproto.compiler.ir.debug_lines import SOURCE
@@ -16,6 +18,14 @@ from attnproto.compiler.target import Target
 from attnproto.errors import DeviceUnavailable, KernelCompileError
 
 HEADERS = Path(__file__).parents[1] / "headers"
+# clang's whole file system: no text can read another file, nor learn whether there is one.
+_OVERLAY = json.dumps({
+    "version": 0,
+    "fallthrough": False,
+    "roots": [{
+        "type": "directory-remap", "name": str(HEADERS), "external-contents": str(HEADERS),
+    }],
+})  # fmt: skip
 _OLDEST, _NEWEST = 19, 22  # clangs whose IR llvmlite's LLVM 22 reads
 
 _LANGUAGE = [
@@ -45,6 +55,9 @@ _SPELLINGS = [
         (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"), (r" \(aka 'bfloat'\)", ""),
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
         (r"attn_(?:name|derived)_(\w+)", r"\1"),
+        (r"^'([^']*)' file not found$",
+         r"found the file '\1', which is none of Metal's, needs a text without; put it in place "
+         r"or pass include={'\1': text}"),
     )
 ]  # fmt: skip
 _NARROWING = re.compile(
@@ -68,6 +81,11 @@ def compiler() -> tuple[str, ...]:
                 f"[msl] found ATTNPROTO_CLANG={chosen}, needs the name of a program; "
                 "unset it or correct it"
             )
+        if "clang version" not in _version((chosen,)):
+            raise DeviceUnavailable(
+                f"[msl] found ATTNPROTO_CLANG={chosen}, which is no clang, needs clang "
+                f"{_OLDEST} to {_NEWEST}; unset it or correct it"
+            )
         return (chosen,)
     spec = importlib.util.find_spec("ziglang")
     if spec and spec.submodule_search_locations:
@@ -87,9 +105,16 @@ def compiler() -> tuple[str, ...]:
     )
 
 
+def _version(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout
+
+
 def _major(command: tuple[str, ...]) -> int:
-    text = subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
-    match = re.search(r"version (\d+)", text)
+    match = re.search(r"version (\d+)", _version(command))
     return int(match.group(1)) if match else 0
 
 
@@ -98,24 +123,41 @@ def compiler_version() -> str:
     """What compiled code depends on: the ziglang package's version, or ``clang --version``."""
     if compiler()[1:] == ("clang",):
         return "ziglang " + importlib.metadata.version("ziglang")
-    done = subprocess.run([*compiler(), "--version"], capture_output=True, text=True)
-    return done.stdout.split("\n", 1)[0].strip()
+    return _version(compiler()).split("\n", 1)[0].strip()
 
 
-def _run(arguments: list[str], text: str) -> str:
-    return _completed(arguments, text).stdout
+def _run(arguments: list[str], text: str, *, all_files: bool = False) -> str:
+    return _completed(arguments, text, all_files=all_files).stdout
 
 
-def _completed(arguments: list[str], text: str) -> subprocess.CompletedProcess[str]:
-    command = [*compiler(), *arguments]
-    try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
-    except OSError as error:
-        raise DeviceUnavailable(
-            f"[msl] found {command[0]}, which does not start: {error}"
-        ) from None
+def _called(
+    arguments: list[str], text: str, *, all_files: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Call clang, which sees no file but the headers here, whatever a text would include."""
+    with tempfile.NamedTemporaryFile("w", prefix="attnproto-", suffix=".json") as overlay:
+        if not all_files:
+            overlay.write(_OVERLAY)
+            overlay.flush()
+            arguments = ["-ivfsoverlay", overlay.name, *arguments]
+        command = [*compiler(), *arguments]
+        try:
+            return subprocess.run(
+                command, input=text, capture_output=True, text=True, encoding="utf-8",
+                errors="replace",
+            )  # fmt: skip
+        except OSError as error:
+            raise DeviceUnavailable(
+                f"[msl] found {command[0]}, which does not start: {error}"
+            ) from None
+
+
+def _completed(
+    arguments: list[str], text: str, *, all_files: bool = False
+) -> subprocess.CompletedProcess[str]:
+    done = _called(arguments, text, all_files=all_files)
     if done.returncode:
-        raise KernelCompileError(_explain(done.stderr))
+        silent = f"found {compiler()[0]} that ends with code {done.returncode} and says nothing"
+        raise KernelCompileError(_explain(done.stderr or silent))
     return done
 
 
@@ -150,11 +192,21 @@ def _in_msl(text: str) -> str:
 
 
 def preprocess(text: str, folder: Path | None = None) -> str:
-    """Expand macros and includes, those of ``folder`` too; line markers stay."""
+    """Expand macros and includes; line markers stay.
+
+    Args:
+        text: MSL. Of files it sees the library's headers, as under Metal's run-time compiler.
+        folder: where its own includes are looked for first, for a text that no device is given;
+            they, and what they include, may then be any file.
+
+    Raises:
+        KernelCompileError: a directive is wrong, or includes what is not to be seen.
+    """
     search = ["-I", str(HEADERS / "preprocess"), *(["-I", str(folder)] if folder else [])]
     # A pragma's words are not expanded, a line's are.
     marked = _UNROLL.sub(r"attn_unroll \1 attn_unroll_end", text.removeprefix("\ufeff"))
-    done = _run([*_PREPROCESS, *search, "-"], f'#line 1 "{SOURCE}"\n{marked}')
+    begun = f'#line 1 "{SOURCE}"\n{marked}'
+    done = _run([*_PREPROCESS, *search, "-"], begun, all_files=folder is not None)
     return _UNROLLED.sub(r"#pragma unroll \1", done)
 
 
@@ -168,8 +220,7 @@ def messages(text: str, target: Target) -> str:
     arguments = [a for a in _to_ir(target) if not a.startswith("-ferror-limit")]
     arguments += ["-fsyntax-only", "-ferror-limit=0", "-fdiagnostics-print-source-range-info"]
     arguments += ["-fno-caret-diagnostics", "-ftemplate-backtrace-limit=1"]
-    command = [*compiler(), *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
+    done = _called(arguments, text)
     return done.stderr if done.returncode else ""
 
 

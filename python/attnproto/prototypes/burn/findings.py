@@ -31,7 +31,6 @@ def _viable(case: Case) -> list[Finding]:
     largest, versions = worst(rows, "worst_ratio"), code[0]["result"]["versions"]
     return [
         case.finding(
-            kinds=["road", "code"],
             domain="metal-compute",
             topic="trait-viable",
             title="trait AttentionBackend: Backend works on Burn without a fork",
@@ -73,7 +72,6 @@ def _code(case: Case) -> list[Finding]:
     methods, lines = found["delegated_methods"], found["delegate_lines"]
     return [
         case.finding(
-            kinds=["code"],
             tier="derived",
             domain="metal-compute",
             topic="newtype-cost",
@@ -108,7 +106,6 @@ def _cost(case: Case) -> list[Finding]:
         got, n = row["result"], row["point"]["N"]
         found.append(
             case.finding(
-                kinds=["cost"],
                 tier="measured",
                 # Measured on this host's processor; an M4's is another.
                 about_measured_device=False,

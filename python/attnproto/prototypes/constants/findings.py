@@ -10,7 +10,6 @@ from attnproto.prototypes.rows import Case, Row, concluding, keys, right
 from attnproto.results.findings import Effect, Evidence, Finding
 
 _TAGS = ("function-constants", "compilation", "pipeline-cache")
-_KINDS = ["compile"]
 
 
 def _largest(case: Case) -> Row | None:
@@ -39,7 +38,6 @@ def _compiled_once(case: Case) -> list[Finding]:
     total = sum(row["point"]["count"] for row in rows)
     return [
         case.finding(
-            kinds=_KINDS,
             tier="derived",
             domain="metal-compute",
             topic="compiled-once",
@@ -71,7 +69,6 @@ def _served(case: Case) -> list[Finding]:
     forbidden = " in a process where the compiler raises" if case.device.kind == "cpu" else ""
     return [
         case.finding(
-            kinds=_KINDS,
             domain="metal-compute",
             topic="archive-serves",
             title=f"An archive serves {count} specialised variants to a new process, no miss",
@@ -103,7 +100,6 @@ def _distinct(case: Case) -> list[Finding]:
     count = row["point"]["count"]
     return [
         case.finding(
-            kinds=_KINDS,
             tier="derived",
             domain="msl-kernels",
             topic="variants-differ",
@@ -136,7 +132,6 @@ def _bytes(case: Case) -> list[Finding]:
     each = row["result"]["archive_bytes"] / count
     return [
         case.finding(
-            kinds=_KINDS,
             domain="metal-compute",
             topic="archive-bytes",
             title=f"An archived variant takes {each / 1024:.3g} KiB on {case.device.kind}",
@@ -174,7 +169,6 @@ def _cold(case: Case) -> list[Finding]:
     median = float(np.median(whole))
     return [
         case.finding(
-            kinds=_KINDS,
             domain="metal-compute",
             topic="cold-compile",
             title=f"A cold variant of flash takes {median:.3g} ms to compile on {case.device.name}",
@@ -212,7 +206,6 @@ def _speedup(case: Case) -> list[Finding]:
     )
     return [
         case.finding(
-            kinds=_KINDS,
             domain="metal-compute",
             topic="archive-speedup",
             title=f"An archive makes pipelines {median:.3g} times faster on {case.device.name}",
@@ -247,7 +240,6 @@ def _threads(case: Case) -> list[Finding]:
     gained = float(np.median(walls[1]) / np.median(walls[most]))
     return [
         case.finding(
-            kinds=["threads"],
             domain="metal-compute",
             topic="compile-threads",
             title=f"{most} compile threads are {gained:.3g} times as fast as one",

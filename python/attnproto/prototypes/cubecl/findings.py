@@ -39,7 +39,6 @@ def _counted(
     """A finding on counts, which are the same on any device."""
     name, value, unit = effect
     return case.finding(
-        kinds=["kernel"],
         tier="derived",
         tags=[*_TAGS, *tags],
         evidence=Evidence(
@@ -62,7 +61,6 @@ def _right(case: Case) -> list[Finding]:
     largest = worst(rows, "worst_ratio")
     return [
         case.finding(
-            kinds=["kernel"],
             domain="msl-kernels",
             topic="generated-right",
             title="CubeCL's MSL for Q K^T, generated without a Mac, is right against FP64",
@@ -103,7 +101,6 @@ def _undefined(case: Case) -> list[Finding]:
     )
     return [
         case.finding(
-            kinds=["kernel"],
             domain="msl-kernels",
             topic="generated-undefined",
             title=(

@@ -44,7 +44,6 @@ def budget(case: Case) -> list[Finding]:
     exception = f" Q is read from device memory for {', '.join(moved)}." if moved else ""
     return [
         case.finding(
-            kinds=["tile"],
             tier="derived",
             domain="gpu-perf",
             topic="threadgroup-budget",
@@ -86,7 +85,6 @@ def budget_law(case: Case) -> list[Finding]:
         return []
     return [
         case.finding(
-            kinds=["tile"],
             tier="derived",
             domain="gpu-perf",
             topic="budget-law",
@@ -125,7 +123,6 @@ def counts(case: Case) -> list[Finding]:
         reached = "the minimum" if matrix == least else f"the minimum being {least}"
         found.append(
             case.finding(
-                kinds=["count"],
                 tier="derived",
                 domain="simd-wave",
                 topic=f"counts-{dtype}-D{d}",
@@ -196,7 +193,6 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
         for met in reached([best])
     )
     return case.finding(
-        kinds=["time"],
         domain="gpu-perf",
         topic=f"rate-{dtype}-D{d}",
         title=f"{dtype} D={d} N={n}: tile {name} reaches {_rate(best):.3g} TFLOP/s "

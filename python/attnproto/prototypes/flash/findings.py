@@ -16,7 +16,6 @@ def _tiles_are_right(case: Case) -> list[Finding]:
     largest = worst(rows, "worst_ratio")
     return [
         case.finding(
-            kinds=["tile"],
             domain="msl-kernels",
             topic="tiles-right",
             title=f"All {len(rows)} flash tile configurations agree with FP64",
@@ -51,7 +50,6 @@ def _lengths_are_right(case: Case) -> list[Finding]:
     largest = worst(rows, "worst_ratio")
     return [
         case.finding(
-            kinds=["length", "dimension", "group"],
             domain="msl-kernels",
             topic="ragged-right",
             title="Ragged lengths, head dimensions off the powers of two and GQA need no padding",
@@ -84,7 +82,6 @@ def _masks_are_right(case: Case) -> list[Finding]:
     hidden = sum(int(row["result"]["blind_rows"]) for row in blind)
     return [
         case.finding(
-            kinds=["mask"],
             domain="msl-kernels",
             topic="masked-rows",
             title="Rows that a causal mask hides entirely come out as zero, not NaN",
@@ -115,7 +112,6 @@ def _large_scores(case: Case) -> list[Finding]:
     largest = worst(rows, "max_abs_error")
     return [
         case.finding(
-            kinds=["scores"],
             domain="msl-kernels",
             topic="large-scores",
             title="Scores near 1e4 stay finite and within the error of FP32 score sums",
@@ -152,7 +148,6 @@ def _errors(case: Case) -> list[Finding]:
         median, scaled = worst(rows, "median_ulp"), worst(rows, "max_row_ulp")
         found.append(
             case.finding(
-                kinds=["length"],
                 domain="simd-wave",
                 topic=f"ulp-{dtype}",
                 title=f"Flash attention in {dtype} is within {scaled:.3g} ULP of its row of FP64",

@@ -64,7 +64,6 @@ def _right(case: Case) -> list[Finding]:
         end = f", to N = {longest}" if kind == "length" else ""
         found.append(
             case.finding(
-                kinds=[kind],
                 domain="msl-kernels",
                 topic=topic,
                 title=title + end,
@@ -101,7 +100,6 @@ def _memory(case: Case) -> list[Finding]:
     said = ", ".join(f"D {d} chunk {c}: {share:.2g}" for (d, c), share in sorted(shares.items()))
     return [
         case.finding(
-            kinds=["chunk"],
             tier="derived",
             domain="gpu-perf",
             topic="memory",
@@ -151,7 +149,6 @@ def _chunk_work(case: Case) -> list[Finding]:
         growth = float(last["linear_flop"]) / float(first["linear_flop"])
         found.append(
             case.finding(
-                kinds=["work"],
                 tier="derived",
                 domain="gpu-perf",
                 topic=f"chunk-work-D{d}",
@@ -208,7 +205,6 @@ def _work_crossover(case: Case) -> list[Finding]:
         saved = float(last["result"]["softmax_flop"]) / float(last["result"]["linear_flop"])
         found.append(
             case.finding(
-                kinds=["work"],
                 tier="derived",
                 domain="gpu-perf",
                 topic=f"work-crossover-D{d}",
@@ -260,7 +256,6 @@ def _rates(case: Case) -> list[Finding]:
         beside = f" Undecided against it: {several(tied, 'chunk')}." if tied else ""
         found.append(
             case.finding(
-                kinds=["time"],
                 domain="gpu-perf",
                 topic=f"rate-{dtype}-D{d}-N{n}",
                 title=f"{where}: chunk {best['point']['chunk']} takes {result['time_us']:.4g} us "
@@ -310,7 +305,6 @@ def _crossover(case: Case) -> list[Finding]:
         }[result["status"]]
         found.append(
             case.finding(
-                kinds=["crossover"],
                 domain="gpu-perf",
                 topic=f"crossover-{point['dtype']}-D{point['D']}",
                 title=f"{where}: linear attention is faster than softmax {said} "

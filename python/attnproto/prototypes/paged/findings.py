@@ -35,7 +35,6 @@ def _pages_are_right(case: Case) -> list[Finding]:
     largest, shared = worst(rows, "worst_ratio"), int(worst(rows, "shared_pages"))
     return [
         case.finding(
-            kinds=["decode", "prefill"],
             domain="msl-kernels",
             topic="pages-right",
             title=f"Paged attention agrees with FP64 for every page size, {len(rows)} cases",
@@ -68,7 +67,6 @@ def _same_bits(case: Case) -> list[Finding]:
         return []
     return [
         case.finding(
-            kinds=_RUN,
             domain="msl-kernels",
             topic="same-bits",
             title="Reading keys through a block table changes no bit of the output",
@@ -102,7 +100,6 @@ def _unused_slots(case: Case) -> list[Finding]:
         return []
     return [
         case.finding(
-            kinds=_RUN,
             domain="msl-kernels",
             topic="unused-slots",
             title="NaN in unused page slots and empty contexts disturb no output",
@@ -141,7 +138,6 @@ def _partitions(case: Case) -> list[Finding]:
     scratch = int(last["result"]["scratch_bytes"])
     return [
         case.finding(
-            kinds=["partition"],
             domain="metal-compute",
             topic="partitions",
             title=f"1 to {counts[-1]} partitions of the keys are joined within one submission",
@@ -191,7 +187,6 @@ def _budget(case: Case) -> list[Finding]:
     )
     begins = " and ".join(f"{size} ({dtype})" for dtype, size in sorted(smallest.items()))
     parts = {
-        "kinds": ["decode", "prefill"],
         "tier": "derived",
         "domain": "gpu-perf",
         "tags": [*_TAGS, "threadgroup-memory", "budget"],
@@ -273,7 +268,6 @@ def _counts(case: Case) -> list[Finding]:
         point = rows[0]["point"]
         found.append(
             case.finding(
-                kinds=["count"],
                 tier="derived",
                 domain="gpu-perf",
                 topic=f"indirection-{dtype}-D{point['D']}",

@@ -53,7 +53,6 @@ def _bits(case: Case) -> list[Finding]:
     worst = max(float(row["result"][f"worst_ratio_{way}"]) for row in rows for way in ways)
     return [
         case.finding(
-            kinds=["equal"],
             domain="msl-kernels",
             topic="ways-equal",
             title=f"{len(ways)} ways to choose a score modification give the same bits",
@@ -85,7 +84,6 @@ def _rounding(case: Case) -> list[Finding]:
     largest = max(float(row["result"][f"row_ulp_{way}"]) for row in rows for way in ways)
     return [
         case.finding(
-            kinds=["equal"],
             domain="simd-wave",
             topic="ways-ulp",
             title=f"With contraction on the ways stay within {largest:.2g} ULP of inline",
@@ -121,7 +119,6 @@ def _same_code(case: Case) -> list[Finding]:
     more = int(result["instructions_argument"]) - int(result["instructions_inline"])
     return [
         case.finding(
-            kinds=["code"],
             tier="derived",
             domain="metal-compute",
             topic="same-code",
@@ -158,7 +155,6 @@ def _calls_left(case: Case) -> list[Finding]:
         return []
     return [
         case.finding(
-            kinds=["code"],
             tier="derived",
             domain="metal-compute",
             topic="calls-left",
@@ -204,7 +200,6 @@ def _costs(case: Case) -> list[Finding]:
         percent = 100.0 * (result["ratio"] - 1.0)
         found.append(
             case.finding(
-                kinds=["cost"],
                 domain="gpu-perf",
                 topic=f"cost-{point['way']}-{point['modification']}",
                 title=(
@@ -258,17 +253,16 @@ def _recommendation(case: Case) -> list[Finding]:
         )
         parts: dict[str, Any] = {"kind": "performance", "cv": worst["result"]["cv"]}
         parts["n"] = worst["result"]["blocks"]
-        tier, evidence, kinds = None, [*stitched, *constant], ["cost"]
+        tier, evidence = None, [*stitched, *constant]
     else:
         evidence, result = _code(case)
         if case.tier == "measured" or not result.get("same_stitched"):
             return []
-        overhead, chosen, kinds = 0.0, recommend(0.0, 0.0), ["code"]
+        overhead, chosen = 0.0, recommend(0.0, 0.0)
         said = "stitched code is that of inline code, instruction by instruction"
         parts, tier = {"kind": "count", "n": 1}, "derived"
     return [
         case.finding(
-            kinds=kinds,
             tier=tier,
             domain="metal-compute",
             topic="recommendation",

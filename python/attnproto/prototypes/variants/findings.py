@@ -30,7 +30,6 @@ def _fused(case: Case) -> list[Finding]:
     largest = worst(rows, "worst_ratio")
     return [
         case.finding(
-            kinds=["fused"],
             domain="metal-compute",
             topic="one-kernel",
             title=(
@@ -66,7 +65,6 @@ def _alone(case: Case) -> list[Finding]:
     gap = worst(rows, "largest_difference")
     return [
         case.finding(
-            kinds=["alone"],
             domain="msl-kernels",
             topic="alone-and-fused",
             title=f"Fused and standalone variants differ by at most {gap:.2g} in FP32",
@@ -104,7 +102,6 @@ def _budget(case: Case) -> list[Finding]:
     largest = int(worst(rows, "threadgroup_bytes"))
     return [
         case.finding(
-            kinds=["fused"],
             tier="derived",
             domain="gpu-perf",
             topic="budget",
@@ -150,7 +147,6 @@ def _counts(case: Case) -> list[Finding]:
         beside = ", its tanh not among them," if tanh else ""
         found.append(
             case.finding(
-                kinds=["count"],
                 tier="derived",
                 domain="simd-wave",
                 topic=f"counts-{name}",
@@ -198,7 +194,6 @@ def _expansion(case: Case) -> list[Finding]:
         written = int(result["alone_store_bytes"]) - int(result["base_store_bytes"])
         found.append(
             case.finding(
-                kinds=["traffic"],
                 tier="derived",
                 domain="unified-memory",
                 topic="gqa-expansion",
@@ -247,7 +242,6 @@ def _rotations(case: Case) -> list[Finding]:
         times = fused / alone
         found.append(
             case.finding(
-                kinds=["traffic"],
                 tier="derived",
                 domain="gpu-perf",
                 topic="rope-again",

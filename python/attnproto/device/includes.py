@@ -1,0 +1,78 @@
+"""Texts that include others, made into one: Metal's run-time compiler has no search path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attnproto.compiler.frontend.clang import HEADERS
+from attnproto.compiler.ir.debug_lines import SOURCE
+from attnproto.errors import KernelCompileError, check_text
+
+# A directive, or what may hold the look of one: comments and texts in quotes.
+_SCANNED = re.compile(
+    r'^[ \t]*\#[ \t]*include[ \t]*(?:"(?P<quoted>[^"\n]+)"|<(?P<angled>[^>\n]+)>)[^\n]*$'
+    r'|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"',
+    re.MULTILINE | re.DOTALL,
+)
+_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b[^\n]*$", re.MULTILINE)
+_NAME = re.compile(r'[^"<>\\\n\r]+')
+
+
+def put_in_place(text: str, include: Mapping[str, str]) -> str:
+    """Return a text with what it includes in place of its ``#include`` lines.
+
+    ``#line`` keeps the numbers of lines, and names the included text in messages. ``#pragma once``
+    is heeded; ``#include`` of other names stays.
+
+    Args:
+        text: MSL.
+        include: texts by name; they may include one another.
+
+    Raises:
+        KernelCompileError: a name or a text is none, a name is one of Metal's own headers, or a
+            text includes itself.
+    """
+    if not isinstance(include, Mapping):
+        raise KernelCompileError(
+            f"[library] found include={include!r}, needs texts by name; pass {{'scale.h': text}}"
+        )
+    own = {path.relative_to(HEADERS / "preprocess").as_posix() for path in _headers()}
+    for name, content in include.items():
+        check_text(name, "a name to include", "library")
+        check_text(content, f"the text of {name!r}", "library")
+        if name in own or not _NAME.fullmatch(name):
+            raise KernelCompileError(
+                f"[library] found include of the name {name!r}, needs one that is none of Metal's "
+                "headers and without quotes or line ends; choose another"
+            )
+    return _placed(text, SOURCE, include, ())
+
+
+def _headers() -> list:
+    return [path for path in (HEADERS / "preprocess").rglob("*") if path.is_file()]
+
+
+def _placed(text: str, called: str, include: Mapping[str, str], within: tuple[str, ...]) -> str:
+    def place(found: re.Match[str]) -> str:
+        name = found["quoted"] or found["angled"]
+        if name not in include:
+            return found[0]
+        if name in within:
+            raise KernelCompileError(
+                f"[library] found {' that includes '.join((*within, name))}, needs texts that do "
+                "not include themselves; part them"
+            )
+        inner = _placed(include[name], name, include, (*within, name))
+        after = text.count("\n", 0, found.end()) + 2
+        return f'#line 1 "{name}"\n{inner}\n#line {after} "{called}"'
+
+    whole = _SCANNED.sub(place, text)
+    once = _ONCE.search(whole) if called in include else None
+    if once is None:
+        return whole
+    guard = "attn_once_" + "".join(
+        c if c.isalnum() and c.isascii() else f"_{ord(c):x}_" for c in called
+    )
+    body = whole[: once.start()] + whole[once.end() :]
+    return f'#ifndef {guard}\n#define {guard}\n#line 1 "{called}"\n{body}\n#endif'

@@ -1,0 +1,136 @@
+"""The cache of compiled kernels: an entry is machine code, so whose it is matters."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from attnproto.compiler import object_cache
+
+ONE, OTHER = object_cache.key("one"), object_cache.key("other")
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """A process says once what is wrong with a folder: each test is one of its own here."""
+    object_cache._private.cache_clear()
+    object_cache._temporary.cache_clear()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTNPROTO_CACHE_DIR", str(tmp_path / "cache"))
+    object_cache.write(ONE, b"one's code")
+    return tmp_path / "cache"
+
+
+def quietly(call, *arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return call(*arguments)
+
+
+def test_what_is_written_is_read_and_only_its_owner_may(place):
+    assert quietly(object_cache.read, ONE) == b"one's code"
+    assert quietly(object_cache.folder) == place
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert (place / ONE).stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in place.iterdir()] == [ONE]
+
+
+def test_an_entry_under_anothers_name_is_none(place):
+    (place / OTHER).write_bytes((place / ONE).read_bytes())
+    assert quietly(object_cache.read, OTHER) is None
+    assert quietly(object_cache.read, ONE) == b"one's code"
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "digest"])
+def test_a_damaged_entry_is_none(place, damage):
+    whole = (place / ONE).read_bytes()
+    damaged = {"cut": whole[:-1], "changed": whole[:-1] + b"!", "empty": b"", "digest": whole[:20]}
+    (place / ONE).write_bytes(damaged[damage])
+    assert quietly(object_cache.read, ONE) is None
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "device", "folder", "writable"])
+def test_only_the_users_regular_files_are_entries(place, tmp_path, kind):
+    entry = place / ONE
+    entry.rename(tmp_path / "elsewhere")
+    if kind == "fifo":
+        os.mkfifo(entry)  # without a writer a reader would wait for ever
+    elif kind == "link":
+        entry.symlink_to(tmp_path / "elsewhere")
+    elif kind == "device":
+        entry.symlink_to("/dev/zero")  # would be read until memory ends
+    elif kind == "folder":
+        entry.mkdir()
+    else:
+        (tmp_path / "elsewhere").rename(entry)
+        entry.chmod(0o622)
+    assert quietly(object_cache.read, ONE) is None
+
+
+def test_a_link_in_an_entrys_place_is_replaced_and_not_followed(place, tmp_path):
+    (tmp_path / "victim").write_bytes(b"kept")
+    (place / OTHER).symlink_to(tmp_path / "victim")
+    object_cache.write(OTHER, b"other's code")
+    assert (tmp_path / "victim").read_bytes() == b"kept"
+    assert object_cache.read(OTHER) == b"other's code"
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777], ids=oct)
+def test_a_folder_that_others_may_write_to_is_left_alone_and_that_is_said_once(place, mode):
+    place.chmod(mode)
+    with pytest.warns(RuntimeWarning, match="that others may write to") as said:
+        assert object_cache.read(ONE) is None
+    object_cache.write(OTHER, b"code")
+    assert quietly(object_cache.read, OTHER) == b"code"
+    private = quietly(object_cache.folder)
+    assert len(said) == 1
+    assert str(place) in str(said[0].message)
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert [file.name for file in place.iterdir()] == [ONE]
+    place.chmod(0o700)
+    assert quietly(object_cache.read, ONE) == b"one's code"
+
+
+def test_anothers_folder_is_left_alone(place, monkeypatch):
+    object_cache._temporary(os.getpid())
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    with pytest.warns(RuntimeWarning, match=f"of user {owner}, needs one of your own"):
+        assert object_cache.read(ONE) is None
+    assert object_cache.folder() != place
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/proc/none", "a\0b"])
+def test_where_no_folder_can_be_a_process_has_its_own(monkeypatch, path):
+    monkeypatch.setattr(object_cache, "_chosen", lambda: Path(path))
+    with pytest.warns(RuntimeWarning, match="until this process ends"):
+        object_cache.write(ONE, b"code")
+    assert quietly(object_cache.read, ONE) == b"code"
+
+
+def test_a_private_folder_ends_with_its_process_and_not_with_a_child(tmp_path):
+    program = (
+        "import os, sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "from attnproto.compiler import object_cache\n"
+        "made = object_cache.folder()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(made, made.is_dir())\n"
+    )
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    environment = {**os.environ, "ATTNPROTO_CACHE_DIR": str(tmp_path / "open")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    made, stood = done.stdout.split()
+    assert stood == "True"
+    assert not Path(made).exists()
