@@ -28,8 +28,8 @@ def executed(device: Device, d: int, dtype: str, window: int | None, *, guarded:
     problem = flash.problem_of(q, k, v, variant=Variant(causal=True, window=window))
     plan = flash.plan(problem)
     text = plan.source.text
-    if text.count(GUARDED) != 1:
-        sys.exit(f"[masks] found {text.count(GUARDED)} guards in the text, needs 1; name it anew")
+    if text.count(GUARDED) != 2:
+        sys.exit(f"[masks] found {text.count(GUARDED)} guards in the text, needs 2; name it anew")
     text = text if guarded else text.replace(GUARDED, PLAIN)
     pipeline = device.library(text).pipeline(plan.source.name, plan.constants)
     buffers = plan.buffers(q, k, v, np.empty_like(q))

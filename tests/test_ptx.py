@@ -139,8 +139,9 @@ def run_variants(device, dtype):
 
 
 # Bytes that ptxas spills where a kernel holds more than 255 registers' worth; a change that
-# spills more, or elsewhere, is seen.
-SPILLED = {"all variants": 160}
+# spills more, or elsewhere, is seen. All variants at once take 128 keys a step, and their masked
+# steps look at V before its product.
+SPILLED = {"all variants": 640}
 
 CASES = {
     **{

@@ -6,11 +6,11 @@ using namespace metal;
 
 constant uint infinity_bits = 0x7f800000;
 
-// The larger magnitude of the lane's two elements as a float's bits, which are in order: from those
-// of infinity on it is not finite.
+// The larger magnitude of two elements as a float's bits, which are in order: from those of infinity
+// on it is not finite.
 template <typename T>
-METAL_FUNC uint magnitude_bits(thread Fragment<T>& part) {
-  const uint2 bits = as_type<uint2>(float2(lane_pair(part))) & 0x7fffffffu;
+METAL_FUNC uint magnitude_bits(vec<T, 2> pair) {
+  const uint2 bits = as_type<uint2>(float2(pair)) & 0x7fffffffu;
   return max(bits.x, bits.y);
 }
 

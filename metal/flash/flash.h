@@ -186,61 +186,66 @@ METAL_FUNC void multiply_eight_values(thread RowState<D, R>& rows, thread Fragme
 }
 
 // Whether the lane holds an element that is not finite of the values of keys [at, stop).
-template <bool CLAMP, typename T, int D, typename Keys>
-METAL_FUNC bool values_are_spoiled(thread const Keys& source, int at, int stop, int last) {
+template <typename T, int D, typename Keys>
+METAL_FUNC bool values_are_spoiled(thread const Keys& source, LanePlace place, int at, int stop,
+                                   int last) {
   typedef DimensionCut<D, Keys::wide> Cut;
   uint largest = 0;
 #pragma clang loop unroll(disable)
   for (; at < stop; at += 8) {
+    const device T* row = source.value_row(min(at + place.row, last));
     ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
+      const device T* from = row + g * 32 + place.column * 4;
       FragmentGroup<T> values;
-      source.template value_fragments<CLAMP>(values, at, g, last);
+      value_group(values, read4(from), read4(from + 4));
       ATTN_UNROLL for (short j = 0; j < 4; j++)
-        largest = max(largest, magnitude_bits(values.part[j]));
+        largest = max(largest, magnitude_bits(vec<T, 2>(lane_pair(values.part[j]))));
     }
     ATTN_UNROLL for (short s = 0; s < Cut::singles; s++) {
-      Fragment<T> value;
-      source.template value_fragment<CLAMP>(value, at, Cut::first_single + s * 8, last);
-      largest = max(largest, magnitude_bits(value));
+      const device T* from = row + Cut::first_single + s * 8 + place.column;
+      largest = max(largest, magnitude_bits(read2(from)));
     }
   }
   return largest >= infinity_bits;
 }
 
-// O += P V for KEYS keys of a masked step: eight keys that no row sees are left out, and where only
-// some rows see them, values that are not finite go to these rows alone.  They are looked for
-// first, so that the product stays as it is where there are none.  weight: [8 R, KEYS]
+// Whether V holds what is not finite in an eight of KEYS keys that some of the simdgroup's rows see
+// and others do not: on the diagonal, across the end, and where the windows begin. Asked before
+// there are scores, which fill the registers.
+template <int KEYS, typename T, int D, int R, typename Keys>
+METAL_FUNC bool masked_values_are_spoiled(thread const Keys& source, thread const ScoreRule& rule,
+                                          LanePlace place, int key) {
+  const int last = rule.end - 1 - key;
+  const int low = rule.first_position - key, high = low + 8 * R - 1;
+  bool found = values_are_spoiled<T, D>(source, place, max(min(low + 1, last - 6), 0) & ~7,
+                                        min(KEYS, min(high, last) + 1), last);
+  if (sliding_window) {
+    found |= values_are_spoiled<T, D>(source, place, max(low - rule.window + 1, 0) & ~7,
+                                      min(KEYS, high - rule.window + 1), last);
+  }
+  return simd_any(found);
+}
+
+// O += P V for KEYS keys of a masked step: eight keys that no row sees are left out, and where V is
+// spoiled, values that are not finite go to the rows that see them alone.  weight: [8 R, KEYS]
 template <int KEYS, bool CLAMP, typename T, int D, int R, typename Keys>
 METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
                                      thread Fragment<T> (&weight)[R][KEYS / 8], thread Keys& source,
-                                     thread const ScoreRule& rule, LanePlace place, int key) {
+                                     thread const ScoreRule& rule, LanePlace place, int key,
+                                     bool spoiled) {
   constexpr int chunk = Keys::template chunk<KEYS>();
   const int last = rule.end - 1 - key;
   const int low = rule.first_position, high = low + 8 * R - 1;
-  // Eights that some rows see and others do not: on the diagonal or across the end, and where the
-  // windows begin.
-  const int diagonal = max(min(low + 1, rule.end - 7) - key, 0) & ~7;
-  const int diagonal_end = min(high, rule.end - 1) + 1 - key;
-  const int edge = max(low - rule.window + 1 - key, 0) & ~7,
-            edge_end = high - rule.window + 1 - key;
-  bool spoiled = false;
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
     source.template fetch_values<chunk>(c, last);
-    const int end = c + chunk;
-    bool found = values_are_spoiled<CLAMP, T, D>(source, max(diagonal, int(c)),
-                                                 min(diagonal_end, end), last);
-    if (sliding_window) {
-      found |= values_are_spoiled<CLAMP, T, D>(source, max(edge, int(c)), min(edge_end, end), last);
-    }
     Fragment<T> part[R];
-    if (simd_any(found)) {
-      spoiled = true;
+    if (spoiled) {
 #pragma clang loop unroll(disable)
       for (short i = 0; i < chunk / 8; i++) {
         ATTN_UNROLL for (short a = 0; a < R; a++) {
           part[a] = weight[a][c / 8];
-          ATTN_UNROLL for (short k = 1; k < chunk / 8; k++) if (i == k) lane_pair(part[a]) =
-              lane_pair(weight[a][c / 8 + k]);
+          ATTN_UNROLL for (short k = 1; k < chunk / 8; k++)
+            if (i == k) lane_pair(part[a]) = lane_pair(weight[a][c / 8 + k]);
         }
         multiply_eight_values<CLAMP, true>(rows, part, source, c + i * 8, last);
       }
@@ -248,7 +253,8 @@ METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
     }
     ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
       if (!rule.sees_any(key + c + i * 8, low, high)) continue;
-      ATTN_UNROLL for (short a = 0; a < R; a++) part[a] = weight[a][c / 8 + i];
+      ATTN_UNROLL for (short a = 0; a < R; a++)
+        part[a] = weight[a][c / 8 + i];
       multiply_eight_values<CLAMP, false>(rows, part, source, c + i * 8, last);
     }
   }
@@ -286,6 +292,10 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
                        thread const ScoreRule& rule, LanePlace place, int key) {
   constexpr int power = WeightPower<T, RESCALE>::value;
   const int last = rule.end - 1 - key;
+  bool spoiled = false;
+  if (MASK && causal) {
+    spoiled = masked_values_are_spoiled<KEYS, T, D, R>(source, rule, place, key);
+  }
   Fragment<float> score[R][KEYS / 8];
   ATTN_UNROLL for (short a = 0; a < R; a++) {
     ATTN_UNROLL for (short i = 0; i < KEYS / 8; i++)
@@ -317,7 +327,7 @@ METAL_FUNC void attend(thread RowState<D, R>& rows, thread const Query& query, t
     rows.sum[a] += sum;
   }
   if (MASK && causal) {
-    multiply_seen_values<KEYS, CLAMP, T, D, R>(rows, weight, source, rule, place, key);
+    multiply_seen_values<KEYS, CLAMP, T, D, R>(rows, weight, source, rule, place, key, spoiled);
   } else {
     multiply_values<KEYS, CLAMP, T, D, R>(rows, weight, source, last);
   }

@@ -28,7 +28,8 @@ TARGET = processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
 
 
 def outcome(case: Path) -> str:
-    request = SimpleNamespace(function=case.stem, target=TARGET)
+    options = SimpleNamespace(buffer_alignment=16)
+    request = SimpleNamespace(function=case.stem, target=TARGET, options=options)
     kernel = Kernel(request, case.read_text())
     PassManager().run([PASSES[case.parent.name]], kernel)
     return kernel.text

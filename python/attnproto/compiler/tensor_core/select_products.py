@@ -42,7 +42,7 @@ class _Kernel:
     """One function whose products are to be written."""
 
     def __init__(self, lines: list[str], buffer_alignment: int):
-        self._function = Function(named(lines))
+        self._function = _results_apart(Function(named(lines)))
         self._uses = Counter(name for made in self._function.instructions for name in made.used)
         self._products = self._find()
         self._lanes = LaneAnalysis(self._function, buffer_alignment)
@@ -103,8 +103,7 @@ class _Kernel:
         if not _widens(vector):
             return None
         kind, source = vector.operands[0]
-        name = f"{value[:-1] if value.endswith(chr(34)) else value}.narrow"
-        name += '"' if value.endswith('"') else ""
+        name = _derived(value, "narrow")
         if name not in definitions:
             text = f"  {name} = extractelement {kind} {source}, i64 {made.operands[1][1]}"
             definitions[name] = Instruction(text, made.place, made.block)
@@ -177,6 +176,45 @@ class _Kernel:
             return maker.place
         made = self._function.definitions.get(name)
         return made.place if made else -1
+
+
+def _results_apart(function: Function) -> Function:
+    """The function with each product's two results read where it is made.
+
+    LLVM may carry the pair of them on as a whole, through a phi of two branches' products: such a
+    pair is put together again from what is read.
+    """
+    products = {
+        made.name: made
+        for made in function.instructions
+        if made.op == "call" and made.callee.startswith(MATRIX_MULTIPLY)
+    }
+    carried = {
+        name
+        for made in function.instructions
+        if made.op != "extractvalue"
+        for name in made.used
+        if name in products
+    }
+    for name in carried:
+        made, pair = products[name], products[name].type
+        apart, *results, half = (_derived(name, part) for part in ("pair", "0", "1", "half"))
+        reads = [
+            f"  {result} = extractvalue {pair} {apart}, {i}" for i, result in enumerate(results)
+        ]
+        made.output = "\n".join([
+            made.text.replace(f"{name} = ", f"{apart} = ", 1),
+            *reads,
+            f"  {half} = insertvalue {pair} poison, float {results[0]}, 0",
+            f"  {name} = insertvalue {pair} {half}, float {results[1]}, 1",
+        ])  # fmt: skip
+    return Function("\n".join(function.lines()).split("\n")) if carried else function
+
+
+def _derived(name: str, part: str) -> str:
+    """A name made of another one."""
+    quoted = name.endswith('"')
+    return f"{name[:-1] if quoted else name}.{part}" + ('"' if quoted else "")
 
 
 def _widens(made: Instruction | None) -> bool:
