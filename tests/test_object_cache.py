@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -134,3 +135,48 @@ def test_a_private_folder_ends_with_its_process_and_not_with_a_child(tmp_path):
     made, stood = done.stdout.split()
     assert stood == "True"
     assert not Path(made).exists()
+
+
+def test_who_wants_an_entry_that_is_being_made_waits_for_it_and_reads_it(place):
+    inside, done = threading.Event(), []
+
+    def second():
+        inside.wait(10)
+        with object_cache.making(OTHER) as waited:
+            done.append((waited, object_cache.read(OTHER)))
+
+    thread = threading.Thread(target=second)
+    with object_cache.making(OTHER) as waited:
+        assert not waited
+        thread.start()
+        inside.set()
+        thread.join(0.3)
+        assert thread.is_alive()
+        object_cache.write(OTHER, b"code")
+    thread.join(10)
+    assert done == [(True, b"code")]
+
+
+def test_nobody_waits_for_ever_or_where_there_is_no_folder_for_locks(place, monkeypatch):
+    monkeypatch.setattr(object_cache, "_WAIT_S", 0.05)
+    with object_cache.making(OTHER), object_cache.making(OTHER) as waited:
+        assert waited
+    (place / f"lock-{ONE[:2]}").symlink_to(place / ONE)
+    with object_cache.making(ONE) as waited:
+        assert not waited
+    assert object_cache.read(ONE) == b"one's code"
+
+
+def test_the_lock_of_a_process_that_is_killed_is_free(place):
+    code = (
+        "import sys, time; from attnproto.compiler import object_cache\n"
+        "with object_cache.making(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, OTHER], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    with object_cache.making(OTHER) as waited:
+        assert not waited

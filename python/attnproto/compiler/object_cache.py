@@ -16,15 +16,23 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attnproto.errors import KernelCompileError
 
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None
+
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_BYTES = 32
+# Longer than a large kernel takes to compile on a busy machine.
+_WAIT_S = 60.0
 
 
 def folder() -> Path:
@@ -81,6 +89,46 @@ def write(name: str, content: bytes) -> None:
                 os.unlink(draft, dir_fd=place)
     except OSError:
         return
+
+
+@contextmanager
+def making(name: str) -> Iterator[bool]:
+    """While an entry is made: other processes and threads that want it wait, and then read it.
+
+    An optimisation and no promise: a wait ends after ``_WAIT_S``, and where the system has no
+    file locks nobody waits. A process that ends lets its lock go.
+
+    Yields:
+        Whether somebody else may have made the entry meanwhile.
+    """
+    handle = None
+    waited = False
+    try:
+        if fcntl is not None:
+            with suppress(OSError), _opened() as (_, place):
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+                handle = os.open(f"lock-{name[:2]}", flags, 0o600, dir_fd=place)
+        if handle is not None:
+            waited = _wait(handle)
+        yield waited
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _wait(handle: int) -> bool:
+    """Take a lock; returns whether another had it first."""
+    end, waited = time.monotonic() + _WAIT_S, False
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return waited
+        except BlockingIOError:
+            waited = True
+            time.sleep(0.01)
+        except OSError:  # a file system without locks
+            return waited
+    return True
 
 
 def _digest(name: str, content: bytes) -> bytes:

@@ -125,7 +125,11 @@ class Driver(_core.FrontEnd):
         if content is not None or held:
             return self.image(request, Code(archive, content, 0.0, True, begin))
         passes = PassManager()
-        content = self.make(request, passes)
+        with object_cache.making(request.key) as waited:
+            content = object_cache.read(request.key) if waited else None
+            if content is not None:
+                return self.image(request, Code(archive, content, 0.0, True, begin))
+            content = self.make(request, passes)
         function_us = passes.seconds["specialize"] * 1e6
         return self.image(request, Code(archive, content, function_us, False, begin))
 
