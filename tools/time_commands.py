@@ -1,0 +1,105 @@
+"""Time `make bench` and `make test` as a newcomer meets them: a fresh clone, nothing compiled.
+
+Each command runs in a clone of its own, with an empty cache of kernels; what pip and cargo have
+downloaded before stays, so it is the machine's time and not the network's. Prints a table in
+Markdown, the README's. Times on a shared machine say little: run it on an idle one.
+
+Run: python tools/time_commands.py [REVISION] [--only NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_FINDING = re.compile(r"^\w+: \d+ findings?; ")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as it is typed, and the longest it may take."""
+
+    name: str
+    words: tuple[str, ...]
+    mark_s: int
+    cargo: bool = True
+
+
+COMMANDS = (
+    Command("make bench, with cargo", ("make", "bench"), 210),
+    Command("make bench, without cargo", ("make", "bench"), 150, cargo=False),
+    Command("make test", ("make", "test"), 270),
+)
+FIRST_FINDING_S = 60
+
+
+def environment(command: Command, folder: Path) -> dict[str, str]:
+    """What the command sees: no cache of kernels, and cargo only where it is asked for."""
+    found = {k: v for k, v in os.environ.items() if not k.startswith("ATTNPROTO_")}
+    found["ATTNPROTO_CACHE_DIR"] = str(folder / "cache")
+    if not command.cargo:
+        places = found["PATH"].split(os.pathsep)
+        found["PATH"] = os.pathsep.join(p for p in places if not Path(p, "cargo").exists())
+    return found
+
+
+def timed(command: Command, revision: str) -> tuple[float, float | None, str]:
+    """Seconds in all and to the first finding, and the command's last line.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "attnproto"
+        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+        subprocess.run(["git", "-C", clone, "checkout", "-q", revision], check=True)
+        begin, first, lines = time.monotonic(), None, [""]
+        running = subprocess.Popen(
+            command.words, cwd=clone, env=environment(command, Path(folder)), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        for line in running.stdout:
+            lines.append(line.rstrip())
+            if first is None and _FINDING.match(line):
+                first = time.monotonic() - begin
+        seconds = time.monotonic() - begin
+        if running.wait():
+            sys.exit("\n".join([f"[time] found '{command.name}' fail, needs it whole:", *lines]))
+        return seconds, first, next(line for line in reversed(lines) if line)
+
+
+def row(command: Command, revision: str) -> str:
+    """A row of the table."""
+    seconds, first, last = timed(command, revision)
+    shown = "" if first is None else f"{first:.0f} s (mark {FIRST_FINDING_S})"
+    return f"| {command.name} | {seconds:.0f} s | {command.mark_s} s | {shown} | {last} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("revision", nargs="?", default="HEAD")
+    parser.add_argument("--only", default="", help="commands whose name holds this")
+    asked = parser.parse_args()
+    chosen = [c for c in COMMANDS if asked.only in c.name]
+    if not chosen:
+        names = ", ".join(c.name for c in COMMANDS)
+        sys.exit(f"[time] found no command with '{asked.only}', needs one of: {names}")
+    if shutil.which("cargo") is None:
+        chosen = [c for c in chosen if c.name != "make bench, with cargo"]
+    print("| command | took | mark | first finding | last line |\n|---|---|---|---|---|")
+    for command in chosen:
+        print(row(command, asked.revision), flush=True)
+
+
+if __name__ == "__main__":
+    main()
