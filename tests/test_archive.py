@@ -97,7 +97,7 @@ def test_a_shipped_archive_runs_in_a_new_process_in_which_no_compiler_starts(sav
         from attnproto.compiler.codegen import native_code
         from attnproto.compiler.frontend import clang
         from attnproto.compiler.ir import llvm
-        def never(*_): raise SystemExit("a compiler ran")
+        def never(*_, **__): raise SystemExit("a compiler ran")
         clang._run = llvm.optimise = native_code.compile_object = never
         device = attnproto.open_device("cpu")
         stored = archive.load({str(saved.path)!r}, device)
@@ -133,7 +133,7 @@ def test_the_kernels_of_attention_are_collected_shipped_and_served(device, tmp_p
         from attnproto.compiler.codegen import native_code
         from attnproto.compiler.frontend import clang
         from attnproto.compiler.ir import llvm
-        def never(*_): raise SystemExit("a compiler ran")
+        def never(*_, **__): raise SystemExit("a compiler ran")
         clang._run = llvm.optimise = native_code.compile_object = never
         device = attnproto.open_device("cpu")
         archive.use(archive.load({str(stored.path)!r}, device), device)
