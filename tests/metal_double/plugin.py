@@ -1,7 +1,10 @@
-"""Pytest plugin: the whole suite runs on the Metal device, kernels on the cpu device.
+"""Pytest plugin: the suite runs on the Metal device, kernels on the cpu device.
 
 ``pytest -p metal_double.plugin`` with ``tests`` on the path and a module built with
 ``ATTNPROTO_METAL_DOUBLE``. After every test no rule of Metal's may have been broken.
+
+Tests that would not ask the double anything are left to the cpu device alone: those of the compiler
+and of its engine, which open the cpu device by its name. A new file runs on both.
 """
 
 from __future__ import annotations
@@ -13,6 +16,20 @@ import pytest
 from attnproto import _core
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device import discovery
+
+
+COMPILER_ALONE = frozenset((
+    "compiler", "test_attention_fuzz.py", "test_cuda.py", "test_cuda_double.py", "test_field.py",
+    "test_functions.py", "test_integers.py", "test_library.py", "test_lockstep.py", "test_math.py",
+    "test_mma.py", "test_planted_bugs.py", "test_ptx.py", "test_quads.py", "test_structs.py",
+))  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out, and count as deselected, what is named above."""
+    left = [item for item in items if COMPILER_ALONE.intersection(item.path.parts)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if not COMPILER_ALONE.intersection(item.path.parts)]
 
 
 @pytest.fixture(scope="session", autouse=True)
