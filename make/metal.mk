@@ -16,7 +16,7 @@ $(METAL_VENV)/ready:
 	$(PYTHON) -m venv $(METAL_VENV)
 	$(METAL_BIN)/pip install --quiet --disable-pip-version-check \
 	  "scikit-build-core>=0.11" "nanobind>=2.4" cmake ninja "ziglang>=0.14,<0.18" lief \
-	  numpy ml-dtypes scipy pydantic cyclopts rich jinja2 matplotlib llvmlite pytest hypothesis distributed
+	  numpy ml-dtypes scipy pydantic cyclopts rich jinja2 matplotlib llvmlite pytest pytest-xdist hypothesis distributed
 	@touch $@
 
 # Pinned and hash-checked; a folder of your own goes in ATTNPROTO_METAL_CPP_DIR.

@@ -17,7 +17,6 @@ from attnproto import _core
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device import discovery
 
-
 COMPILER_ALONE = frozenset((
     "compiler", "test_attention_fuzz.py", "test_cuda.py", "test_cuda_double.py", "test_field.py",
     "test_functions.py", "test_integers.py", "test_library.py", "test_lockstep.py", "test_math.py",
