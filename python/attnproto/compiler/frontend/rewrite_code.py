@@ -24,6 +24,9 @@ _BOOLS = {"bool2", "bool3", "bool4"}
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 _ALIGNMENTS = ("alignas", "__attribute__")
 _ASSEMBLY = {"asm", "__asm", "__asm__"}
+_CLOSED = ("(", "[", "{")
+_TRUTH = ("<", ">", "<=", ">=", "==", "!=", "&&", "||", "!")
+_UNARY = ("-", "+", "!", "~", "*", "&")
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
@@ -35,6 +38,7 @@ class CodeRewriter:
     derived: set[str] = field(default_factory=set)  # constants computed from others
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
     classes: set[str] = field(default_factory=set)
+    type_parameters: set[str] = field(default_factory=set)  # of templates, anywhere in the text
     threadgroup_variables: int = 0
 
     def note_alias(self, head: list[Token]) -> None:
@@ -176,6 +180,24 @@ class CodeRewriter:
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
                 out.append(made(f"attn_defined_{t[i + 2].text}", token))
                 i = close_of(t, i + 1)
+            elif text in self.type_parameters and self._converts(t, i):
+                # T(x), where T may be a vector of another element than x.
+                close = close_of(t, i + 1)
+                out += [made("attn_cast<", token), token, made(">(", token)]
+                out += [*self._value(t[i + 2 : close], token), t[close]]
+                i = close
+            elif (
+                text == "("
+                and [w.text for w in t[i + 2 : i + 3]] == [")"]
+                and (
+                    t[i + 1].text in self.type_parameters
+                    and _is_cast([*out, token], len(out), t[i + 3 :])
+                )
+            ):
+                out += self._cast([t[i + 1]], t[i + 3 :])
+                i += 2
+            elif text == "static_cast" and self._is_vector(t, i + 2):
+                out.append(made("attn_cast", token))
             elif text in self.derived:
                 out.append(made(f"attn_derived_{text}()", token))
             elif body and text in _ASSEMBLY:
@@ -237,6 +259,12 @@ class CodeRewriter:
                 out += [*type_tokens, *self.code([t[end + 1]]), t[end + 2]]
                 out += self._constructed(type_tokens, value[0], t[i])
                 return stop
+        if following[:1] == [")"] and not bools and t[i].text not in _BOOLS:
+            opens = len(out) - (3 if [o.text for o in out[-2:]] == ["metal", "::"] else 1)
+            if _is_cast(out, opens, t[end + 2 :]):
+                type_tokens = [*out[opens + 1 :], *type_tokens]
+                out[opens:] = self._cast(type_tokens, t[end + 2 :])
+                return end + 2
         if (
             following[:1] not in (["("], ["{"])
             or before in ("operator", "~")
@@ -261,11 +289,37 @@ class CodeRewriter:
             bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
             convert = "attn_bools" if bools and "vec" not in type_tokens[:-4] else "attn_vector"
             begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
-            return [*begin, *self.code(parts[0]), made(")", near)]
+            return [*begin, *self._value(parts[0], near), made(")", near)]
         out = [made("((", near), *type_tokens, made(")(", near)]
         for k, part in enumerate(parts):
             out += [*([made(",", near)] if k else []), *self.code(part)]
         return [*out, made("))", near)]
+
+    def _converts(self, t: list[Token], i: int) -> bool:
+        """Whether a type's name at a place is followed by the one value that it is made of.
+
+        As ``T(x)`` is, and ``T (&x)[2]``, ``T(*x)(int)`` and ``T(T)`` are not.
+        """
+        if t[i + 1 : i + 2] != ["("] or (i and t[i - 1].text in (".", "->", "::", "operator")):
+            return False
+        value = t[i + 2 : close_of(t, i + 1)]
+        if not value or value[0].text in ("&", "*", "{") or len(split_commas(value)) > 1:
+            return False
+        return not (value[0].text in SCALARS or value[0].text in self.type_parameters | self.vectors
+                    ) or value[1:2] == ["("]  # fmt: skip
+
+    def _cast(self, type_tokens: list[Token], operand: list[Token]) -> list[Token]:
+        """``(float4)`` before an operand."""
+        near = type_tokens[0]
+        out = [made("attn_to<", near), *type_tokens, made(">() ->*", near)]
+        if operand[0] == "(" and _is_truth(operand[1 : close_of(operand, 0)]):
+            out.append(made("attn_truth", near))
+        return out
+
+    def _value(self, value: list[Token], near: Token) -> list[Token]:
+        """What is converted; a comparison of vectors is 0 or 1 in MSL, and 0 or -1 for clang."""
+        tokens = self.code(value)
+        return [made("attn_truth(", near), *tokens, made(")", near)] if _is_truth(value) else tokens
 
     @staticmethod
     def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
@@ -290,6 +344,58 @@ class CodeRewriter:
         out += [t[i], *self.code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
         out += [*self.code(value), made(")", t[end - 1])]
         return end
+
+
+def _is_cast(out: list[Token], opens: int, operand: list[Token]) -> bool:
+    """Whether the parenthesis that opens at a place holds the type of a cast, and no parameter's.
+
+    A list behind it, ``(float4)(a, b, c, d)``, makes a vector, as clang has it; a cast behind one
+    of ! * & stays clang's, too.
+    """
+    if opens < 0 or out[opens] != "(" or not operand:
+        return False
+    before, earlier = (out[k] if k >= 0 else None for k in (opens - 1, opens - 2))
+    if before is not None:
+        if before.text in (")", "]", ">") or (
+            before.kind == "name" and before.text not in ("return", "case", "else", "do")
+        ):
+            return False
+        if before.text in ("!", "*", "&") and (
+            earlier is None
+            or earlier.text == "return"
+            or (earlier.kind not in ("name", "number") and earlier.text not in (")", "]"))
+        ):
+            return False
+    if operand[0] == "(":
+        return len(split_commas(operand[1 : close_of(operand, 0)])) == 1
+    known = operand[0].kind == "name" and operand[0].text not in ("const", "noexcept", "volatile")
+    return known or operand[0].kind == "number" or operand[0].text in _UNARY
+
+
+def _is_truth(t: list[Token]) -> bool:
+    """Whether an expression is a comparison or a logical one, as far as its operators say."""
+    parts: list[list[Token]] = [[]]
+    found, i = False, 0
+    while i < len(t):
+        text, end = t[i].text, i
+        if text in ("?", "=", ","):
+            return False
+        if text == "<" and (closes := angle_close(t, i, expression=True)):
+            end = closes
+        elif text in _CLOSED:
+            end = close_of(t, i)
+        elif text in _TRUTH:
+            found = True
+        elif text in ("&", "|", "^"):
+            parts.append([])
+        if text not in ("&", "|", "^"):
+            parts[-1] += t[i : end + 1]
+        i = end + 1
+    if len(parts) > 1:
+        return all(map(_is_truth, parts))
+    if t[:1] == ["("] and close_of(t, 0) == len(t) - 1:
+        return _is_truth(t[1:-1])
+    return found
 
 
 def declares_threadgroup(t: list[Token], i: int) -> bool:

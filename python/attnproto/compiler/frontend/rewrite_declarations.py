@@ -7,6 +7,7 @@ differs in methods is in methods.py, and inside functions in code.py.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
@@ -86,6 +87,11 @@ class Rewriter(MethodRewriter):
         """Rewrite a preprocessed text."""
         tokens = tokenize(text)
         _refuse_assembly(tokens)
+        self.type_parameters = {
+            name.text
+            for word, name in itertools.pairwise(tokens)
+            if word in ("typename", "class") and name.kind == "name"
+        }
         out = self._scope(tokens)
         for name, call, namespace in self.pending:
             kernel = self._kernel_of(call, namespace)

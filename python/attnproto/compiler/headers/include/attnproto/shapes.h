@@ -108,6 +108,16 @@ using attn_common3 = typename attn_common<typename attn_common<A, B>::type, C>::
   }
 }  // namespace metal
 
+// What comparisons of vectors give: all bits of an element where it is true, for clang; 1 in MSL.
+template <class T>
+ATTN_INLINE constexpr T attn_truth(T from) {
+  return from;
+}
+template <class T, int N>
+ATTN_INLINE constexpr metal::vec<T, N> attn_truth(metal::vec<T, N> from) {
+  return from & (metal::vec<T, N>)((T)1);
+}
+
 // One-argument conversion: a number fills a vector, a vector converts element by element. Half and
 // bfloat go by way of float, which holds both: clang refuses numbers, and makes no valid code for
 // vectors.
@@ -125,6 +135,8 @@ template <class V, class T>
 ATTN_INLINE constexpr V attn_vector(T from) {
   if constexpr (attn_are_narrow<typename metal::attn_lanes<V>::element, T>)
     return (V)((typename metal::attn_lanes<V>::element)(float)from);
+  else if constexpr (__is_same(T, bool))  // which fills a vector with -1
+    return (V)((typename metal::attn_lanes<V>::element)from);
   else
     return (V)(from);
 }

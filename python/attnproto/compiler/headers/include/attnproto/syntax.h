@@ -61,9 +61,51 @@ ATTN_INLINE constexpr To attn_cast(From from) {
       return __builtin_convertvector(from, To);
   } else if constexpr (halves) {
     return (To)(T)(float)from;
+  } else if constexpr (__is_same(From, bool)) {  // which fills a vector with -1
+    return (To)(T)from;
   } else {
     return (To)from;
   }
+}
+
+// `(float4)x`, written `attn_to<float4>() ->* x`: only a unary operator binds tighter, and those
+// before it are its own. clang's cast between vectors of one size keeps their bits.
+template <class To, int UNARY = 0>
+struct attn_to {
+  template <class From>
+  ATTN_INLINE constexpr To of(From from) const {
+    const To to = attn_cast<To>(from);
+    if constexpr (UNARY == 1) return -to;
+    if constexpr (UNARY == 2) return ~to;
+    return to;
+  }
+};
+template <class First, class Then>
+struct attn_to_through {};
+template <class To>
+ATTN_INLINE constexpr attn_to<To, 1> operator-(attn_to<To>) {
+  return {};
+}
+template <class To>
+ATTN_INLINE constexpr attn_to<To, 2> operator~(attn_to<To>) {
+  return {};
+}
+template <class To>
+ATTN_INLINE constexpr attn_to<To> operator+(attn_to<To>) {
+  return {};
+}
+template <class A, int U, class B, int V>
+ATTN_INLINE constexpr attn_to_through<attn_to<B, V>, attn_to<A, U>> operator->*(attn_to<A, U>,
+                                                                               attn_to<B, V>) {
+  return {};
+}
+template <class First, class Then, class From>
+ATTN_INLINE constexpr auto operator->*(attn_to_through<First, Then>, From from) {
+  return Then().of(First().of(from));
+}
+template <class To, int UNARY, class From>
+ATTN_INLINE constexpr To operator->*(attn_to<To, UNARY> to, From from) {
+  return to.of(from);
 }
 
 // A scalar beside a vector is of the vector's element type.
