@@ -289,7 +289,8 @@ class CodeRewriter:
             bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
             convert = "attn_bools" if bools and "vec" not in type_tokens[:-4] else "attn_vector"
             begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
-            return [*begin, *self._value(parts[0], near), made(")", near)]
+            value = self.code(parts[0]) if bools else self._value(parts[0], near)
+            return [*begin, *value, made(")", near)]
         out = [made("((", near), *type_tokens, made(")(", near)]
         for k, part in enumerate(parts):
             out += [*([made(",", near)] if k else []), *self.code(part)]
