@@ -141,7 +141,10 @@ def run_variants(device, dtype):
 # Bytes that ptxas spills where a kernel holds more than 255 registers' worth; a change that
 # spills more, or elsewhere, is seen. All variants at once take 128 keys a step, and their masked
 # steps look at V before its product.
-SPILLED = {"all variants": 640}
+SPILLED = {
+    "all variants": 640,
+    "attend_pages_half_br32_bc128_d64_rows8_page16_query_threadgroup_rescale_grown": 24,
+}
 
 CASES = {
     **{
