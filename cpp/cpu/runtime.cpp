@@ -8,7 +8,8 @@
 #include "matrix.h"
 #include "validation.h"
 
-// Every function that lanes meet at takes its place first (compiler/passes/number_rendezvous.py gives it).
+// Every function that lanes meet at takes its place first, which
+// compiler/passes/number_rendezvous.py gives it.
 #define ATTN_RUNTIME extern "C" __attribute__((used))
 
 namespace {
