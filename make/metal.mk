@@ -59,7 +59,7 @@ metal-test: $(METAL_CPP)/ready
 	cp -rs $(CURDIR)/python/attnproto $(METAL_DOUBLE)/python/attnproto
 	ln -sf $(CURDIR)/$(METAL_DOUBLE)/_core.*.so $(METAL_DOUBLE)/python/attnproto/
 	runtime=$$(clang++-19 -print-file-name=libclang_rt.asan-$$(uname -m).so); \
-	export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=4:handle_segv=0 LD_LIBRARY_PATH=$$(dirname $$runtime) && \
+	export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=4:handle_segv=0:allocator_may_return_null=1 LD_LIBRARY_PATH=$$(dirname $$runtime) && \
 	$(METAL_DOUBLE)/metal_rules_test && $(METAL_DOUBLE)/metal_device_test && \
 	LD_PRELOAD=$$runtime PYTHONPATH=$(CURDIR)/$(METAL_DOUBLE)/python:$(CURDIR)/tests \
 	$(METAL_BIN)/python -m pytest -p metal_double.plugin $(ARGS)
