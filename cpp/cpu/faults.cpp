@@ -1,7 +1,7 @@
 #include "faults.h"
 
 #include <signal.h>
-#include <ucontext.h>
+#include <sys/ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
