@@ -142,13 +142,13 @@ def test_an_error_of_an_included_text_names_it(device):
 
 
 def test_casts_convert_elements_and_comparisons_are_one(device):
-    out = np.full((19, 4), np.nan, np.float32)
+    out = np.full((20, 4), np.nan, np.float32)
     a, x = np.array([1, -2, 3, 4], np.int32), np.array([1.5, -2.5, 3.5, 4.5], np.float32)
     run(device, "casts.metal", "casts", {0: out, 1: a, 2: x})
     up, whole = (x > 0).astype(np.float32), np.trunc(x)
     expected = [
         a, whole, whole, a, -a, a, [1, 2, 3, 4], a[::-1] - a, ~whole.astype(int), [2] * 4,
         2 * a, a, x, up + (a == 3), up * (a > 3), up + 1, (x < 2) + np.where(x > 0, 5, 6),
-        np.where(x > 0, 9, x), [4, -2, 4, 1],
+        np.where(x > 0, 9, x), [4, -2, 4, 1], [7] * 4,
     ]  # fmt: skip
     np.testing.assert_array_equal(out, np.array(expected, np.float32))

@@ -184,6 +184,10 @@ START = f"""
         device.run(pipeline, threadgroups=2, threads=4, buffers={{0: x}})
     run("add", np.zeros(8, np.float32))
     device.library(TEXT).pipeline("endless")
+    def occupy():
+        endless = "endless", np.zeros(4, np.int32)
+        threading.Thread(target=run, args=endless, daemon=True).start()
+        time.sleep(0.3)
 """
 
 
@@ -194,9 +198,18 @@ def start(code: str, *arguments: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+def interrupted(code: str, *arguments: str) -> tuple[str, str]:
+    """What a process prints that Ctrl-C reaches after it has said "begin"."""
+    process = start(code, *arguments)
+    assert process.stdout.readline() == "begin\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=30)
+
+
 @pytest.mark.parametrize("arguments", [[], ["validate"]], ids=["plain", "validate"])
 def test_ctrl_c_ends_a_kernel_and_the_device_works_on(arguments):
-    process = start(
+    out, err = interrupted(
         """
         print("begin", flush=True)
         try:
@@ -208,19 +221,13 @@ def test_ctrl_c_ends_a_kernel_and_the_device_works_on(arguments):
         """,
         *arguments,
     )
-    assert process.stdout.readline() == "begin\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
     assert out == "8.0\n", err
 
 
 def test_ctrl_c_reaches_a_thread_that_waits_for_the_device():
-    process = start(
+    out, err = interrupted(
         """
-        other = threading.Thread(target=run, args=("endless", np.zeros(4, np.int32)), daemon=True)
-        other.start()
-        time.sleep(0.3)
+        occupy()
         print("begin", flush=True)
         try:
             run("add", np.zeros(8, np.float32))
@@ -229,19 +236,13 @@ def test_ctrl_c_reaches_a_thread_that_waits_for_the_device():
             os._exit(0)
         """
     )
-    assert process.stdout.readline() == "begin\n"
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
     assert out == "interrupted\n", err
 
 
 def test_a_child_forked_during_a_dispatch_has_a_device_that_works():
     process = start(
         """
-        other = threading.Thread(target=run, args=("endless", np.zeros(4, np.int32)), daemon=True)
-        other.start()
-        time.sleep(0.3)
+        occupy()
         child = os.fork()
         if child == 0:
             x = np.zeros(8, np.float32)

@@ -80,7 +80,7 @@ def test_what_could_not_be_prepared_is_left_out_and_said_once(
 ):
     plan = plan_of(tmp_path)
     crates.go_on.set()
-    monkeypatch.setattr("attnproto.commands.run.draw_findings", lambda rows: [])
+    monkeypatch.setattr("attnproto.commands.run.conclusions", lambda rows: [])
     monkeypatch.setattr("attnproto.commands.run.conclude", lambda out: out)
     own = {task.prototype: task for task in plan.tasks}
     # The worker process knows prototypes by their modules.

@@ -18,6 +18,18 @@ static T (&same(thread T (&pair)[2]))[2] {
   return pair;
 }
 
+class Plain {
+ public:
+  int value;
+};
+template <typename U, class W = float>
+class Scaled {
+ public:
+  U value;
+  Scaled(Plain plain, W by) : value(U(plain.value) * U(by)) {}
+  Scaled(Plain plain) : value(U(plain.value > 1)) {}
+};
+
 kernel void casts(device float4* out [[buffer(0)]], device const int4* i [[buffer(1)]],
                   device const float4* f [[buffer(2)]]) {
   int4 a = i[0];
@@ -42,4 +54,6 @@ kernel void casts(device float4* out [[buffer(0)]], device const int4* i [[buffe
   out[17] = select(x, float4(9), x > 0);
   float pair[2] = {3, 4};
   out[18] = float4(same(pair)[1], converted<float>(a.y), cast<uchar>(a.w), float(true));
+  Plain plain = {3};
+  out[19] = Scaled<float4>(plain, 2.0f).value + Scaled<float>(plain).value;
 }

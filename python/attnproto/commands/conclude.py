@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ def conclude(out: Path) -> Finished:
     fresh = draw_findings(rows)
     findings = merge_findings(read_findings(out / FINDINGS), fresh)
     write_findings(out / FINDINGS, findings)
-    with _said("rows that no report can show", "attnproto run --resume"):
+    with _said("rows that no report can show"):
         report = write_report(out, rows, findings)
     not_ok = sum(row["status"] != "ok" for row in rows)
     titles = tuple((f.proto, f.tier, f.title) for f in findings)
@@ -44,9 +44,23 @@ def conclude(out: Path) -> Finished:
 
 
 def draw_findings(rows: Iterable[dict[str, Any]]) -> list[Finding]:
-    """Let each prototype conclude from its rows, device by device.
+    """Draw findings, each of which says how the rows behind it, and no others, are made again.
 
-    Each finding says how the rows behind it, and no others, are made again.
+    Raises:
+        AttnprotoError: As ``conclusions``.
+    """
+    rows = list(rows)
+    by_key = {row["key"]: row for row in rows}
+    drawn = []
+    for finding in conclusions(rows):
+        with _readable(finding.proto):
+            replay = replay_of([by_key[key] for key in finding.evidence.rows])
+        drawn.append(finding.model_copy(update={"replay": replay}))
+    return drawn
+
+
+def conclusions(rows: Iterable[dict[str, Any]]) -> list[Finding]:
+    """Let each prototype conclude from its rows, device by device.
 
     Raises:
         AttnprotoError: A prototype can't make anything of its rows.
@@ -57,16 +71,17 @@ def draw_findings(rows: Iterable[dict[str, Any]]) -> list[Finding]:
         groups.setdefault(group, []).append(row)
     drawn = []
     for (name, _, _), members in groups.items():
-        by_key = {row["key"]: row for row in members}
-        with _said(f"rows of {name} that its rules can't read", "attnproto run --resume"):
-            for finding in load(name).conclude(members):
-                replay = replay_of([by_key[key] for key in finding.evidence.rows])
-                drawn.append(finding.model_copy(update={"replay": replay}))
+        with _readable(name):
+            drawn += load(name).conclude(members)
     return drawn
 
 
+def _readable(prototype: str) -> AbstractContextManager[None]:
+    return _said(f"rows of {prototype} that its rules can't read")
+
+
 @contextmanager
-def _said(what: str, cure: str) -> Iterator[None]:
+def _said(what: str) -> Iterator[None]:
     """Turn what rows of unforeseen content lead to into a sentence."""
     try:
         yield
@@ -75,5 +90,6 @@ def _said(what: str, cure: str) -> Iterator[None]:
     except Exception as error:
         raise AttnprotoError(
             f"[conclude] found {what} ({type(error).__name__}: {error}), needs rows as its points "
-            f"give them; remove those that were changed by hand and make them again with {cure}"
+            "give them; remove those that were changed by hand and make them again with "
+            "attnproto run --resume"
         ) from error

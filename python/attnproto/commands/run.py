@@ -16,7 +16,7 @@ from attnproto.sweep import environment
 from attnproto.sweep.plan import Plan, check_unused, label
 from attnproto.sweep.worker import run_tasks
 
-from .conclude import Finished, conclude, draw_findings
+from .conclude import Finished, conclude, conclusions
 
 
 def run_plan(plan: Plan) -> Finished:
@@ -109,7 +109,7 @@ class _Concluding:
         waiting.discard(key)
         if waiting:
             return []
-        return draw_findings(r for r in self._rows.values() if r["proto"] == row["proto"])
+        return conclusions(r for r in self._rows.values() if r["proto"] == row["proto"])
 
 
 def _rows(

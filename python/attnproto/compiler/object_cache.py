@@ -8,6 +8,7 @@ folder is used only where nobody else may write, and an entry only under its own
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import hashlib
 import os
@@ -23,11 +24,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attnproto.errors import KernelCompileError
-
-try:
-    import fcntl
-except ImportError:  # not a Unix
-    fcntl = None
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_BYTES = 32
@@ -104,10 +100,9 @@ def making(name: str) -> Iterator[bool]:
     handle = None
     waited = False
     try:
-        if fcntl is not None:
-            with suppress(OSError), _opened() as (_, place):
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-                handle = os.open(f"lock-{name[:2]}", flags, 0o600, dir_fd=place)
+        with suppress(OSError), _opened() as (_, place):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            handle = os.open(f"lock-{name[:2]}", flags, 0o600, dir_fd=place)
         if handle is not None:
             waited = _wait(handle)
         yield waited

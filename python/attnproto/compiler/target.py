@@ -37,8 +37,11 @@ def processor_target(machine: str, system: str, processor: str = "") -> Target:
     # threadgroup memory do not alias, and an access can be told from another.
     extra = ("-Xclang", "-ffake-address-space-map")
     if machine == "aarch64":
-        # Its back end lists no OpenCL features of its own.
-        extensions = "+__opencl_c_generic_address_space,+cl_khr_fp16,+__cl_clang_function_pointers"
+        # Its back end lists no OpenCL features of its own. Double is for the library's own steps.
+        extensions = (
+            "+__opencl_c_generic_address_space,+cl_khr_fp16,+cl_khr_fp64,+__opencl_c_fp64,"
+            "+__cl_clang_function_pointers"
+        )
         extra += ("-Xclang", f"-cl-ext={extensions}")
     return Target(f"{machine}-{system}", (option, *extra), processor)
 

@@ -171,7 +171,8 @@ class Device:
             GpuOutOfMemory: there is no memory for it.
         """
         if isinstance(source, np.ndarray):
-            contents = binding.raw(source.copy(order="C"), "a buffer")
+            whole = source if source.flags.c_contiguous else source.copy(order="C")
+            contents = binding.raw(whole, "a buffer")
             made = self.buffer(source.nbytes)
             made.numpy()[:] = contents
             return made

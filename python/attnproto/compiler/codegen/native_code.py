@@ -30,29 +30,23 @@ def clean_up(text: str, target: Target) -> str:
 
 def regular(text: str, target: Target) -> str:
     """What vectorise needs: names, one form of loops, no switch."""
-    initialise()
-    with lock:
-        machine = target_machine(2, target)
-        module = llvm.parse_assembly(text)
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_lower_switch_pass()
-        passes.add_loop_simplify_pass()
-        passes.add_lcssa_pass()
-        passes.add_instruction_namer_pass()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
-        return str(module)
+    return str(_passed(text, target, "lower_switch", "loop_simplify", "lcssa", "instruction_namer"))
 
 
 def simplify_vectors(text: str, target: Target) -> llvm.ModuleRef:
     """A vectorised module without what vectorise need not care about."""
+    return _passed(text, target, "sroa", "instruction_combine", "simplify_cfg")
+
+
+def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:
+    """A module after some of LLVM's passes, by the names that llvmlite has for them."""
     initialise()
     with lock:
         machine = target_machine(2, target)
         module = llvm.parse_assembly(text)
         passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
+        for name in names:
+            getattr(passes, f"add_{name}_pass")()
         passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
         return module
 

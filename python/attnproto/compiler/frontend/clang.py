@@ -33,8 +33,6 @@ _LANGUAGE = [
     # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
     "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
     "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-    # The library's own steps in double; on arm64 OpenCL has none unless it is asked for.
-    "-Xclang", "-cl-ext=+cl_khr_fp64,+__opencl_c_fp64",
     # A loop that never ends and a null pointer are met when the kernel runs, not assumed away.
     "-fno-finite-loops", "-fno-delete-null-pointer-checks",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",

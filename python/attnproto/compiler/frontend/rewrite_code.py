@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .casts import is_cast, is_truth
 from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, made, split_commas
 
 SPACES = {
@@ -24,9 +25,6 @@ _BOOLS = {"bool2", "bool3", "bool4"}
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 _ALIGNMENTS = ("alignas", "__attribute__")
 _ASSEMBLY = {"asm", "__asm", "__asm__"}
-_CLOSED = ("(", "[", "{")
-_TRUTH = ("<", ">", "<=", ">=", "==", "!=", "&&", "||", "!")
-_UNARY = ("-", "+", "!", "~", "*", "&")
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
 
@@ -186,18 +184,9 @@ class CodeRewriter:
                 out += [made("attn_cast<", token), token, made(">(", token)]
                 out += [*self._value(t[i + 2 : close], token), t[close]]
                 i = close
-            elif (
-                text == "("
-                and [w.text for w in t[i + 2 : i + 3]] == [")"]
-                and (
-                    t[i + 1].text in self.type_parameters
-                    and _is_cast([*out, token], len(out), t[i + 3 :])
-                )
-            ):
+            elif text == "(" and self._is_cast_to_parameter(t, i, out):
                 out += self._cast([t[i + 1]], t[i + 3 :])
                 i += 2
-            elif text == "static_cast" and self._is_vector(t, i + 2):
-                out.append(made("attn_cast", token))
             elif text in self.derived:
                 out.append(made(f"attn_derived_{text}()", token))
             elif body and text in _ASSEMBLY:
@@ -261,7 +250,7 @@ class CodeRewriter:
                 return stop
         if following[:1] == [")"] and not bools and t[i].text not in _BOOLS:
             opens = len(out) - (3 if [o.text for o in out[-2:]] == ["metal", "::"] else 1)
-            if _is_cast(out, opens, t[end + 2 :]):
+            if is_cast(out, opens, t[end + 2 :]):
                 type_tokens = [*out[opens + 1 :], *type_tokens]
                 out[opens:] = self._cast(type_tokens, t[end + 2 :])
                 return end + 2
@@ -304,23 +293,33 @@ class CodeRewriter:
         if t[i + 1 : i + 2] != ["("] or (i and t[i - 1].text in (".", "->", "::", "operator")):
             return False
         value = t[i + 2 : close_of(t, i + 1)]
-        if not value or value[0].text in ("&", "*", "{") or len(split_commas(value)) > 1:
+        if not value or len(split_commas(value)) > 1:
             return False
-        return not (value[0].text in SCALARS or value[0].text in self.type_parameters | self.vectors
-                    ) or value[1:2] == ["("]  # fmt: skip
+        if value[0].text in ("&", "*", "{", "const", *SPACES):
+            return False
+        types = {*SCALARS, "long", "ulong", "void"} | self.type_parameters | self.vectors
+        return value[0].text not in types or value[1:2] == ["("]
+
+    def _is_cast_to_parameter(self, t: list[Token], i: int, out: list[Token]) -> bool:
+        """``(T)`` before an operand, where T is a parameter of a template."""
+        return (
+            t[i + 2 : i + 3] == [")"]
+            and t[i + 1].text in self.type_parameters
+            and is_cast([*out, t[i]], len(out), t[i + 3 :])
+        )
 
     def _cast(self, type_tokens: list[Token], operand: list[Token]) -> list[Token]:
         """``(float4)`` before an operand."""
         near = type_tokens[0]
         out = [made("attn_to<", near), *type_tokens, made(">() ->*", near)]
-        if operand[0] == "(" and _is_truth(operand[1 : close_of(operand, 0)]):
+        if operand[0] == "(" and is_truth(operand[1 : close_of(operand, 0)]):
             out.append(made("attn_truth", near))
         return out
 
     def _value(self, value: list[Token], near: Token) -> list[Token]:
         """What is converted; a comparison of vectors is 0 or 1 in MSL, and 0 or -1 for clang."""
         tokens = self.code(value)
-        return [made("attn_truth(", near), *tokens, made(")", near)] if _is_truth(value) else tokens
+        return [made("attn_truth(", near), *tokens, made(")", near)] if is_truth(value) else tokens
 
     @staticmethod
     def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
@@ -345,58 +344,6 @@ class CodeRewriter:
         out += [t[i], *self.code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
         out += [*self.code(value), made(")", t[end - 1])]
         return end
-
-
-def _is_cast(out: list[Token], opens: int, operand: list[Token]) -> bool:
-    """Whether the parenthesis that opens at a place holds the type of a cast, and no parameter's.
-
-    A list behind it, ``(float4)(a, b, c, d)``, makes a vector, as clang has it; a cast behind one
-    of ! * & stays clang's, too.
-    """
-    if opens < 0 or out[opens] != "(" or not operand:
-        return False
-    before, earlier = (out[k] if k >= 0 else None for k in (opens - 1, opens - 2))
-    if before is not None:
-        if before.text in (")", "]", ">") or (
-            before.kind == "name" and before.text not in ("return", "case", "else", "do")
-        ):
-            return False
-        if before.text in ("!", "*", "&") and (
-            earlier is None
-            or earlier.text == "return"
-            or (earlier.kind not in ("name", "number") and earlier.text not in (")", "]"))
-        ):
-            return False
-    if operand[0] == "(":
-        return len(split_commas(operand[1 : close_of(operand, 0)])) == 1
-    known = operand[0].kind == "name" and operand[0].text not in ("const", "noexcept", "volatile")
-    return known or operand[0].kind == "number" or operand[0].text in _UNARY
-
-
-def _is_truth(t: list[Token]) -> bool:
-    """Whether an expression is a comparison or a logical one, as far as its operators say."""
-    parts: list[list[Token]] = [[]]
-    found, i = False, 0
-    while i < len(t):
-        text, end = t[i].text, i
-        if text in ("?", "=", ","):
-            return False
-        if text == "<" and (closes := angle_close(t, i, expression=True)):
-            end = closes
-        elif text in _CLOSED:
-            end = close_of(t, i)
-        elif text in _TRUTH:
-            found = True
-        elif text in ("&", "|", "^"):
-            parts.append([])
-        if text not in ("&", "|", "^"):
-            parts[-1] += t[i : end + 1]
-        i = end + 1
-    if len(parts) > 1:
-        return all(map(_is_truth, parts))
-    if t[:1] == ["("] and close_of(t, 0) == len(t) - 1:
-        return _is_truth(t[1:-1])
-    return found
 
 
 def declares_threadgroup(t: list[Token], i: int) -> bool:

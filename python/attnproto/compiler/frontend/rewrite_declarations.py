@@ -7,12 +7,12 @@ differs in methods is in methods.py, and inside functions in code.py.
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass, field
 
 from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
 
+from .casts import type_parameters
 from .declarations import (
     Declaration,
     check_pointers,
@@ -87,11 +87,7 @@ class Rewriter(MethodRewriter):
         """Rewrite a preprocessed text."""
         tokens = tokenize(text)
         _refuse_assembly(tokens)
-        self.type_parameters = {
-            name.text
-            for word, name in itertools.pairwise(tokens)
-            if word in ("typename", "class") and name.kind == "name"
-        }
+        self.type_parameters = type_parameters(tokens)
         out = self._scope(tokens)
         for name, call, namespace in self.pending:
             kernel = self._kernel_of(call, namespace)

@@ -111,7 +111,7 @@ class Driver(_core.FrontEnd):
 
     def answer(self, request: Request, archive: Archive, begin: float) -> _core.KernelImage:
         """The image of a request, from the first place that has its code."""
-        content = None
+        content, passes = None, PassManager()
         if archive.path:
             content = object_archive.read(archive.path).objects.get(request.key)
             if content is None and archive.required:
@@ -119,24 +119,26 @@ class Driver(_core.FrontEnd):
                     f"[{self.device}.archive] found no {request.function} with these constants in "
                     f"{archive.path}, needs it there; add it and build the archive again"
                 )
-        held = content is None and self.holds(request.key)
-        if content is None and not held:
-            content = object_cache.read(request.key)
-        if content is not None or held:
-            return self.image(request, Code(archive, content, 0.0, True, begin))
-        passes = PassManager()
-        with object_cache.making(request.key) as waited:
-            content = object_cache.read(request.key) if waited else None
-            if content is not None:
-                return self.image(request, Code(archive, content, 0.0, True, begin))
+        if content is None and not self.holds(request.key):
             content = self.make(request, passes)
-        function_us = passes.seconds["specialize"] * 1e6
-        return self.image(request, Code(archive, content, function_us, False, begin))
+        function_us = passes.seconds.get("specialize", 0.0) * 1e6
+        return self.image(request, Code(archive, content, function_us, not passes.seconds, begin))
 
     def make(self, request: Request, passes: PassManager | None = None) -> bytes:
-        """Compile a kernel and keep it in the cache."""
-        content = self.build(request, passes or PassManager())
-        object_cache.write(request.key, content)
+        """A kernel's code from the cache, else compiled, once for all processes that want it.
+
+        Args:
+            request: what is asked for.
+            passes: run where it is compiled; none of them has run where the cache had it.
+        """
+        content = object_cache.read(request.key)
+        if content is not None:
+            return content
+        with object_cache.making(request.key) as waited:
+            content = object_cache.read(request.key) if waited else None
+            if content is None:
+                content = self.build(request, passes or PassManager())
+                object_cache.write(request.key, content)
         return content
 
     def save_archive(
@@ -155,8 +157,7 @@ class Driver(_core.FrontEnd):
         heads, objects = {}, {}
         for text, descriptor in zip(texts, descriptors, strict=True):
             request = self.request(text, descriptor)
-            content = object_cache.read(request.key) or self.make(request)
-            objects |= self.stored(request, content)
+            objects |= self.stored(request, self.make(request))
             for one in request.texts:
                 heads[text_key(one, self.target)] = library_head(one, self.target).pack()
         object_archive.write(path, heads, objects)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from attnproto import _core
-from attnproto.compiler import object_cache
 from attnproto.compiler.codegen import native_code
 from attnproto.compiler.frontend.program import arguments
 from attnproto.compiler.frontend.request import Request
@@ -308,9 +307,8 @@ class NativeFrontEnd(Driver):
     def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
         """One kernel with its constants fixed, as an object file that nothing has loaded."""
         request = self.request(text, descriptor)
-        content = object_cache.read(request.key)
-        cached = content is not None
-        built = _Built.unpack(content if cached else self.make(request))
+        passes = PassManager()
+        built = _Built.unpack(self.make(request, passes))
         return ObjectCode(
             tuple(arguments(request.head, request.function, built.present)),
             built.static_bytes,
@@ -318,7 +316,7 @@ class NativeFrontEnd(Driver):
             built.object_file,
             built.symbol(request.number),
             built.engine,
-            cached,
+            not passes.seconds,
         )
 
     def stored(self, request: Request, content: bytes) -> dict[str, bytes]:
@@ -326,5 +324,5 @@ class NativeFrontEnd(Driver):
         objects = {request.key: content}
         if _Built.unpack(content).engine == "lockstep":
             lane = self._on_fibers(request)
-            objects[lane.key] = object_cache.read(lane.key) or self._fibers.make(lane)
+            objects[lane.key] = self._fibers.make(lane)
         return objects

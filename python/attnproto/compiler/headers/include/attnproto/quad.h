@@ -66,16 +66,7 @@ ATTN_QUAD(inclusive_product, 1, <=, x * y)
 ATTN_QUAD(exclusive_product, 1, <, x * y)
 #undef ATTN_QUAD
 
-struct quad_vote {
-  typedef uint vote_t;
-  uint votes, active;
-  explicit operator vote_t() const __private& { return votes; }
-  explicit operator vote_t() const&& { return votes; }
-  bool all() const __private& { return votes == active; }
-  bool all() const&& { return votes == active; }
-  bool any() const __private& { return votes != 0; }
-  bool any() const&& { return votes != 0; }
-};
+typedef attn_vote<uint> quad_vote;
 ATTN_INLINE quad_vote quad_active_threads_mask() {
   uint active = attn_quad(attn_ballot(1));
   return {active, active};

@@ -6,19 +6,9 @@ struct attn_lanes {
   static constexpr __constant int count = 1;
   typedef T element;
 };
-template <class T>
-struct attn_lanes<vec<T, 2>> {
-  static constexpr __constant int count = 2;
-  typedef T element;
-};
-template <class T>
-struct attn_lanes<vec<T, 3>> {
-  static constexpr __constant int count = 3;
-  typedef T element;
-};
-template <class T>
-struct attn_lanes<vec<T, 4>> {
-  static constexpr __constant int count = 4;
+template <class T, int N>
+struct attn_lanes<vec<T, N>> {
+  static constexpr __constant int count = N;
   typedef T element;
 };
 // How many elements a vector has, by the name that Apple's library has for it.

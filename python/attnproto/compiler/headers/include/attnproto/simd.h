@@ -158,9 +158,11 @@ ATTN_INLINE T simd_shuffle_and_fill_up(T x, T fill, ushort delta, ushort modulo 
   return lane % modulo >= delta ? inside : outside;
 }
 
-struct simd_vote {
-  typedef ulong vote_t;
-  ulong votes, active;
+// Votes of a simdgroup or a quad, a bit a lane.
+template <class T>
+struct attn_vote {
+  typedef T vote_t;
+  T votes, active;
   // Both, because a temporary is in no address space of its own.
   explicit operator vote_t() const __private& { return votes; }
   explicit operator vote_t() const&& { return votes; }
@@ -169,6 +171,7 @@ struct simd_vote {
   bool any() const __private& { return votes != 0; }
   bool any() const&& { return votes != 0; }
 };
+typedef attn_vote<ulong> simd_vote;
 ATTN_INLINE simd_vote simd_active_threads_mask() {
   ulong active = attn_ballot(1);
   return {active, active};
