@@ -13,9 +13,9 @@ from attnproto.compiler.target import Target
 # Of a lane's stack; the rest is for what the code generator spills and for the engine.
 MAX_FRAME_BYTES = _core.STACK_BYTES * 3 // 4
 
-# Vector instructions that the code generator optimises within a second. More take several, and
+# Vector instructions that the code generator optimises in about a second. More take several, and
 # would run at most a third faster for it.
-MAX_TUNED = 12_000
+MAX_TUNED = 5_000
 
 
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
@@ -51,17 +51,20 @@ def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:
         return module
 
 
+def instructions(ir: str | llvm.ModuleRef) -> int:
+    """How many a module has."""
+    module = llvm.parse_assembly(ir) if isinstance(ir, str) else ir
+    return sum(len(list(block.instructions)) for f in module.functions for block in f.blocks)
+
+
 def _prepared(
-    ir: str | llvm.ModuleRef, target: Target, limit: int | None
+    ir: str | llvm.ModuleRef, target: Target, tuned: bool
 ) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
-    """A module and its code generator, which takes its time where that is no more than a second.
+    """A module and its code generator.
 
     Objects of both engines may be linked to one file: only entries are seen.
     """
     module = llvm.parse_assembly(ir) if isinstance(ir, str) else ir
-    tuned = limit is None or limit >= sum(
-        len(list(block.instructions)) for f in module.functions for block in f.blocks
-    )
     if target.linked:
         for value in [*module.global_variables, *module.functions]:
             if not value.is_declaration and not is_entry(value.name):
@@ -69,27 +72,27 @@ def _prepared(
     return module, target_machine(2 if tuned else 0, target)
 
 
-def compile_object(ir: str | llvm.ModuleRef, target: Target, limit: int | None = None) -> bytes:
+def compile_object(ir: str | llvm.ModuleRef, target: Target, tuned: bool = True) -> bytes:
     """A module after all passes to an object file.
 
     Args:
         ir: the module.
         target: what the code is for.
-        limit: most instructions that are optimised once more; None: any number.
+        tuned: whether instructions are optimised once more as they are selected.
     """
     initialise()
     with lock:
-        module, machine = _prepared(ir, target, limit)
+        module, machine = _prepared(ir, target, tuned)
         code = machine.emit_object(module)
     symbols.check(code)
     return code
 
 
-def assembly(ir: str | llvm.ModuleRef, target: Target, limit: int | None = None) -> str:
+def assembly(ir: str | llvm.ModuleRef, target: Target, tuned: bool = True) -> str:
     """The code of ``compile_object`` as the assembler's text."""
     initialise()
     with lock:
-        module, machine = _prepared(ir, target, limit)
+        module, machine = _prepared(ir, target, tuned)
         return machine.emit_assembly(module)
 
 

@@ -26,6 +26,7 @@ from attnproto.compiler.passes import (
     number_rendezvous,
     place_threadgroup_memory,
     sanitize_accesses,
+    split_blocks,
 )
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target, fuses, host_target
@@ -52,12 +53,14 @@ class HostKernel(Kernel):
     """A kernel on its way to this machine's code.
 
     ``sites`` has the site of each threadgroup variable's declaration, where accesses are checked;
-    ``reason`` says why the kernel needs a fiber a lane, where it was to run in lockstep.
+    ``reason`` says why the kernel needs a fiber a lane, where it was to run in lockstep; ``tuned``,
+    whether the code generator optimises.
     """
 
     sites: Mapping[str, str] | None = None
     engine: str = ""
     reason: str = ""
+    tuned: bool = True
 
 
 def _counting(kernel: HostKernel) -> bool:
@@ -111,6 +114,11 @@ def _vectorize(kernel: HostKernel) -> str:
     return vectorize.vectorise(kernel.text, entry_name(kernel.request.number))
 
 
+def _split_blocks(kernel: HostKernel) -> object:
+    kernel.tuned = native_code.instructions(kernel.ir) <= native_code.MAX_TUNED
+    return kernel.ir if kernel.tuned else split_blocks.split_blocks(kernel.text)
+
+
 # What every kernel goes through. Rounding is settled before the engines part.
 HOST = [
     Pass("specialize", _specialize),
@@ -136,11 +144,10 @@ ENGINES = {
         Pass("regularize", lambda k: native_code.regular(k.text, k.request.target)),
         Pass("vectorize", _vectorize, declines=True),
         Pass("simplify_vectors", lambda k: native_code.simplify_vectors(k.text, k.request.target)),
+        Pass("split_blocks", _split_blocks),
     ],
     "fibers": [Pass("number_rendezvous", on_text(number_rendezvous.number_places))],
 }
-# The code generator optimises any number of a lane's instructions.
-_LIMITS = {"lockstep": native_code.MAX_TUNED, "fibers": None}
 
 
 @dataclass(frozen=True)
@@ -250,8 +257,7 @@ class NativeFrontEnd(Driver):
         """Object code and what a host needs to call it, packed."""
         kernel = self.lower(request, passes)
         with reported("codegen", request.function):
-            limit = _LIMITS[kernel.engine]
-            code = native_code.compile_object(kernel.ir, request.target, limit)
+            code = native_code.compile_object(kernel.ir, request.target, kernel.tuned)
             present = present_parameters(request)
         built = _Built(kernel.static_bytes, present, kernel.reason, kernel.engine, code)
         return built.pack()
@@ -301,8 +307,7 @@ class NativeFrontEnd(Driver):
     def assembly(self, kernel: HostKernel) -> str:
         """The assembler's text of a kernel that has gone through all passes."""
         with reported("codegen", kernel.request.function):
-            limit = _LIMITS[kernel.engine]
-            return native_code.assembly(kernel.ir, kernel.request.target, limit)
+            return native_code.assembly(kernel.ir, kernel.request.target, kernel.tuned)
 
     def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
         """One kernel with its constants fixed, as an object file that nothing has loaded."""
