@@ -13,9 +13,10 @@ from attnproto import _core
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
-from random_kernels import HEAD, kernel
-from test_lockstep import PROJECT
-from third_party import mlx
+from support import mlx
+from support.msl import HEAD
+from support.project_kernels import PROJECT_KERNELS
+from support.random_kernels import kernel
 
 MAGIC = {"apple-macosx": b"\xcf\xfa\xed\xfe", "unknown-linux-gnu": b"\x7fELF"}
 TEXT = """#include <metal_stdlib>
@@ -94,9 +95,9 @@ ROUNDED = {"scores": 1, "way-stitched": 1}
 
 
 # The C ABI, through which arm64 is reached, binds no function tables.
-@pytest.mark.parametrize("name", [name for name in PROJECT if name != "way-table"])
+@pytest.mark.parametrize("name", [name for name in PROJECT_KERNELS if name != "way-table"])
 def test_the_kernels_of_the_project_give_the_same_bits_on_arm64(pair, name):
-    here, there = (PROJECT[name](device) for device in pair)
+    here, there = (PROJECT_KERNELS[name](device) for device in pair)
     assert pair[1].runs
     if name in ROUNDED:
         np.testing.assert_array_max_ulp(here, there, ROUNDED[name])

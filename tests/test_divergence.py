@@ -5,7 +5,7 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
-from divergent_program import LANE, LANES, Divergent
+from support.divergent_program import LANE, LANES, Divergent
 
 HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 OUT = f"device int* out [[buffer(0)]], constant int& n [[buffer(1)]], {LANES}"

@@ -6,8 +6,8 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import DispatchError, KernelCompileError
+from support.msl import HEAD, launch_threadgroup
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 I = "uint i [[thread_position_in_grid]]"  # noqa: E741
 
 SIZES = {
@@ -258,24 +258,15 @@ def library(device):
     return device.library(TEXT)
 
 
-def launch(device, library, name, *buffers, threads=1, constants=None):
-    device.run(
-        library.pipeline(name, constants),
-        threadgroups=1,
-        threads=threads,
-        buffers={k: b for k, b in enumerate(buffers) if b is not None},
-    )
-
-
 def test_types_have_the_sizes_and_alignments_of_metal(device, library):
     out = np.zeros((len(SIZES), 2), np.int32)
-    launch(device, library, "sizes", out)
+    launch_threadgroup(device, library, "sizes", out)
     assert {t: tuple(row) for t, row in zip(SIZES, out.tolist(), strict=True)} == SIZES
 
 
 def test_swizzles_and_constructors_of_vectors(device, library):
     out = np.zeros((14, 4), np.float32)
-    launch(device, library, "swizzles", np.array([1, 2, 3, 4], np.float32), out)
+    launch_threadgroup(device, library, "swizzles", np.array([1, 2, 3, 4], np.float32), out)
     expected = [
         [4, 3, 2, 1], [1, 2, 1, 2], [2, 2, 1, 4], [1, 3, 2, 14], [2, 2, 7, 57], [1, 2, 3, 4],
         [2, 0.5, 2, 0.5], [1, 2, -3, -4], [0, 0, 1, 1], [0, 0, 0, 0], [2, 3, 4, 5], [1, 3, 5, 6],
@@ -297,13 +288,13 @@ def test_a_structure_by_reference_has_the_layout_of_the_host(device, library):
     p["n"], p["scale"], p["offset"], p["pair"] = 2, 1.5, [1, 2, 3], [4, 5]
     p["wide"], p["flag"], p["tight"], p["list"] = 9 << 32, 200, [6, 7, 8], [-1, -2, -3]
     table, out = np.array([0, 0, 42, 0], np.float32), np.zeros(11, np.float32)
-    launch(device, library, "by_reference", p, out, table, p.reshape(1))
+    launch_threadgroup(device, library, "by_reference", p, out, table, p.reshape(1))
     assert out.tolist() == [2, 1.5, 3, 5, 9, 200, 8, -3, 42, 3 + 2 + 7, 80]
 
 
 def test_classes_templates_and_tables(device, library):
     x, out = np.array([1.5, 2, 3, -2, 4], np.float32), np.zeros(19, np.float32)
-    launch(device, library, "objects", x, out)
+    launch_threadgroup(device, library, "objects", x, out)
     a = complex(1.5, 2)
     c = a * 1j + a - 1
     expected = [
@@ -320,7 +311,7 @@ def test_packed_vectors_leave_no_gap_and_members_are_initialised(device, library
     out = np.zeros(4, fields)
     out[0]["tight"] = [1, 2, 3]
     given = np.array([[0, 0, 0], [4, 5, 6]], np.float32)
-    launch(device, library, "members", out, given)
+    launch_threadgroup(device, library, "members", out, given)
     assert out["tight"].tolist() == [[1, 2, 3], [2, 9, 6], [2, 9, 11], [5, 7, 9]]
     assert out["last"].tolist() == [1342, 110, -3, 975]
 
@@ -329,15 +320,15 @@ def test_a_pragma_keeps_a_product_and_a_sum_apart(device, library):
     # (1 + 2^-12)^2 - 1 - 2^-11 is 2^-24, which rounding the product to float loses.
     x = np.array([1 + 2**-12, 1 + 2**-12, -1 - 2**-11], np.float32)
     out = np.full(1, np.nan, np.float32)
-    launch(device, library, "contracted", x, out)
+    launch_threadgroup(device, library, "contracted", x, out)
     assert out[0] in (0, np.float32(2**-24))  # either is allowed
-    launch(device, library, "rounded", x, out)
+    launch_threadgroup(device, library, "rounded", x, out)
     assert out[0] == 0
 
 
 def test_control_flow_follows_c(device, library):
     out = np.full((5, 64), -9, np.int32)
-    launch(device, library, "control", out, threads=64)
+    launch_threadgroup(device, library, "control", out, threads=64)
     for i in range(64):
         y = {0: 1, 1: 12, 2: 12, 3: 10, 4: i * 100}[i % 5]
         n, steps = i + 1, 0
@@ -365,22 +356,22 @@ CONSTANTS = {0: True, 1: -5, 2: 4000000000, 3: 0.1, 4: 0.1, 5: -300, "byte": 200
 
 def test_function_constants_of_each_type_reach_the_kernel(device, library):
     out, extra = np.full(13, -1, np.float32), np.array([3.5], np.float32)
-    launch(device, library, "constants", out, extra, constants=CONSTANTS)
+    launch_threadgroup(device, library, "constants", out, extra, constants=CONSTANTS)
     expected = [1, -5, 4e9, 0.1, np.float16(0.1), -300, 200, -77, 0, 2.0**40, 0, 3.5, -1]
     np.testing.assert_array_equal(out, np.array(expected, np.float32))
     more = CONSTANTS | {1: 4, "optional": 12}
-    launch(device, library, "constants", out, extra, extra * 2, constants=more)
+    launch_threadgroup(device, library, "constants", out, extra, extra * 2, constants=more)
     assert out[[1, 7, 8, 10, 12]].tolist() == [4, 12, 1, 1, 7]
-    launch(device, library, "constants", out, constants=CONSTANTS | {0: False})
+    launch_threadgroup(device, library, "constants", out, constants=CONSTANTS | {0: False})
     assert out[0] == 0
 
 
 def test_a_conditional_argument_must_be_bound_where_its_condition_holds(device, library):
     out, extra = np.zeros(13, np.float32), np.zeros(1, np.float32)
     with pytest.raises(DispatchError, match=r"buffer 1 \(extra\)"):
-        launch(device, library, "constants", out, constants=CONSTANTS)
+        launch_threadgroup(device, library, "constants", out, constants=CONSTANTS)
     with pytest.raises(DispatchError, match=r"buffer 2 \(never\)"):
-        launch(device, library, "constants", out, extra, constants=CONSTANTS | {1: 4})
+        launch_threadgroup(device, library, "constants", out, extra, constants=CONSTANTS | {1: 4})
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from test_language import launch
+from support.msl import HEAD, launch_threadgroup
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 BFLOAT = ml_dtypes.bfloat16
 I = "uint i [[thread_position_in_grid]]"  # noqa: E741
 
@@ -132,7 +131,7 @@ def test_every_operation_of_a_narrow_type_rounds(device, library, name, dtype):
     rng = np.random.default_rng(3)
     a, b = (rng.uniform(0.5, 8, 64).astype(dtype) for _ in range(2))
     out = np.zeros((9, 64), dtype)
-    launch(device, library, f"arithmetic_{name}", a, b, out, threads=64)
+    launch_threadgroup(device, library, f"arithmetic_{name}", a, b, out, threads=64)
     for row, expected in enumerate([a + b, a - b, a * b, a / b, (a + b) * (a + b)]):
         np.testing.assert_array_equal(out[row], expected)
     np.testing.assert_array_equal(out[5], (a + b) * (a - b))
@@ -151,7 +150,7 @@ def test_conversions_round_wrap_and_keep_bits(device, library):
     x = np.linspace(-300, 300, 64, dtype=np.float32) * np.float32(1.001)
     ints, halves = np.zeros((6, 64), np.int32), np.zeros((2, 64), np.float16)
     bfloats, bits = np.zeros((2, 64), BFLOAT), np.zeros((6, 64), np.uint32)
-    launch(device, library, "conversions", x, ints, halves, bfloats, bits, threads=64)
+    launch_threadgroup(device, library, "conversions", x, ints, halves, bfloats, bits, threads=64)
     whole = x.astype(np.int32)
     half = x.astype(np.float16)
     expected = [whole, whole.astype(np.int8), whole.astype(np.uint8)]
@@ -169,7 +168,7 @@ def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):
     nan, inf = np.nan, np.inf
     x = np.array([nan, 1, -inf, inf, -0.0, 1e-40, nan, -2], np.float32)
     out, found = np.zeros((8, 8), np.float32), np.zeros((4, 8), np.int32)
-    launch(device, library, "special", x, out, found, threads=8)
+    launch_threadgroup(device, library, "special", x, out, found, threads=8)
     y = np.roll(x, -1)
     low, high = np.fmin(x, y), np.fmax(x, y)
     clamped = np.fmin(np.fmax(x, np.float32(-1)), np.float32(2))
@@ -193,7 +192,7 @@ def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):
 
 def test_geometry_and_parts_of_numbers(device, library):
     x, out = np.array([0.5, -3.0, 2.25], np.float32), np.zeros(22, np.float32)
-    launch(device, library, "shapes", x, out)
+    launch_threadgroup(device, library, "shapes", x, out)
     a, b = x.astype(np.float64), np.array([1.0, -2.0, 3.0])
     t = 0.5 / 4
     expected = [

@@ -6,8 +6,9 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from support.matrices import assert_matrices_close, nan_matrices, random_matrices
+from support.msl import HEAD, launch_threadgroup
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 LANE = np.arange(32)
 QUAD = LANE // 4
 ROW = (QUAD & 4) + (LANE // 2) % 4
@@ -143,39 +144,16 @@ def library(device):
     return device.library(TEXT)
 
 
-def launch(device, library, name, buffers, threads=32, **options):
-    device.run(
-        library.pipeline(name),
-        threadgroups=1,
-        threads=threads,
-        buffers=dict(enumerate(buffers)),
-        **options,
-    )
-
-
-def matrices(count, seed=0, dtype=np.float32):
-    return np.random.default_rng(seed).standard_normal((count, 8, 8)).astype(dtype)
-
-
-def blank(count, dtype=np.float32):
-    return np.full((count, 8, 8), np.nan, dtype)
-
-
-def close(found, expected, tolerance=1e-5):
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 10)
-
-
 def test_a_lane_holds_two_neighbours_of_a_row_where_apple_puts_them(device, library):
-    m, out = matrices(1)[0], np.zeros((32, 2), np.float32)
-    launch(device, library, "layout", [m, out])
+    m, out = random_matrices(1)[0], np.zeros((32, 2), np.float32)
+    launch_threadgroup(device, library, "layout", m, out, threads=32)
     np.testing.assert_array_equal(out[:, 0], m[ROW, COLUMN])
     np.testing.assert_array_equal(out[:, 1], m[ROW, COLUMN + 1])
 
 
 def test_a_value_fills_the_diagonal_and_make_filled_fills_all(device, library):
-    out, halves = blank(4), blank(1, np.float16)
-    launch(device, library, "constructors", [out, halves])
+    out, halves = nan_matrices(4), nan_matrices(1, np.float16)
+    launch_threadgroup(device, library, "constructors", out, halves, threads=32)
     np.testing.assert_array_equal(out[0], 3 * np.eye(8))
     np.testing.assert_array_equal(out[1], np.full((8, 8), 4))
     np.testing.assert_array_equal(out[2], np.full((8, 8), 5))
@@ -191,7 +169,9 @@ def test_loads_and_stores_follow_stride_origin_and_transposition(device, library
     dtype = TYPES[name]
     flat = np.arange(24 * 24).astype(np.float32) % 251  # exact in 8 bits of mantissa
     data, out = flat.astype(dtype), np.full(420, -1, dtype)
-    launch(device, library, f"memory_{name}", [data, out], threadgroup_bytes={0: 1024})
+    launch_threadgroup(
+        device, library, f"memory_{name}", data, out, threadgroup_bytes={0: 1024}, threads=32
+    )
     grid, found = flat.reshape(24, 24), out.astype(np.float32)
     np.testing.assert_array_equal(found[:64].reshape(8, 8), grid[2:10, 3:11])
     np.testing.assert_array_equal(found[64:128].reshape(8, 8), grid[2:10, 3:11].T)
@@ -219,9 +199,11 @@ COMBINATIONS = [
 @pytest.mark.parametrize("types", COMBINATIONS, ids="-".join)
 def test_multiply_accumulate_takes_four_independent_types(device, library, types):
     d, a, b, c = (TYPES[t] for t in types)
-    left, right, addend = (matrices(1, i, t) for i, t in enumerate((a, b, c)))
+    left, right, addend = (random_matrices(1, i, t) for i, t in enumerate((a, b, c)))
     out = np.zeros((1, 8, 8), d)
-    launch(device, library, "mixed_" + "_".join(types), [left, right, addend, out])
+    launch_threadgroup(
+        device, library, "mixed_" + "_".join(types), left, right, addend, out, threads=32
+    )
     wide = [x.astype(np.float64) for x in (left, right, addend)]
     exact = wide[0] @ wide[1] + wide[2]
     # Half a unit in the last place of the result, and the sum's own rounding.
@@ -231,15 +213,15 @@ def test_multiply_accumulate_takes_four_independent_types(device, library, types
 
 
 def test_matrices_live_in_arrays_and_structures(device, library):
-    given, out = matrices(4), blank(2)
-    launch(device, library, "structures", [given, out])
+    given, out = random_matrices(4), nan_matrices(2)
+    launch_threadgroup(device, library, "structures", given, out, threads=32)
     wide = given.astype(np.float64)
-    close(out, [2 * wide[0] @ wide[1], -(wide[2] @ wide[3])])
+    assert_matrices_close(out, [2 * wide[0] @ wide[1], -(wide[2] @ wide[3])])
 
 
 def test_a_softmax_between_two_products_is_attention(device, library):
-    given, out = matrices(3), blank(1)
-    launch(device, library, "attention", [given, out])
+    given, out = random_matrices(3), nan_matrices(1)
+    launch_threadgroup(device, library, "attention", given, out, threads=32)
     q, k, v = given.astype(np.float64)
     weights = np.exp(q @ k.T)
-    close(out[0], weights / weights.sum(1, keepdims=True) @ v)
+    assert_matrices_close(out[0], weights / weights.sum(1, keepdims=True) @ v)

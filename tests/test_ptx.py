@@ -20,10 +20,9 @@ from attnproto.kernels.flash_variant import Rope
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
 from attnproto.measure import static_counts
-from function_table import BINARY, UNARY
-from test_functions import HEAD, HERE
-from test_functions import text as functions_text
-from third_party import mlx
+from support import mlx
+from support.function_table import BINARY, UNARY
+from support.msl import HEAD_WITH_SAME, read_text, text_of_functions
 
 SM = "sm_90"
 TABLE = """
@@ -308,8 +307,8 @@ FILES = ("constants", "conversions", "integers", "matrices", "names", "pack", "p
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_library_s_names_assemble(device, ptxas, file, tmp_path):
-    text = (HERE / f"{file}.metal").read_text()
-    text = text if "#include" in text else HEAD + text
+    text = read_text(f"{file}.metal")
+    text = text if "#include" in text else HEAD_WITH_SAME + text
     library = device.library(text)
     kernels = library.functions()
     for kernel in kernels:
@@ -322,7 +321,7 @@ def test_the_library_s_names_assemble(device, ptxas, file, tmp_path):
 @pytest.mark.parametrize("table", ["unary", "binary"])
 def test_every_function_of_numbers_assembles(device, ptxas, table, tmp_path):
     functions = {"unary": UNARY, "binary": BINARY}[table]
-    library = device.library(functions_text(functions, f"{table}.metal"))
+    library = device.library(text_of_functions(functions, f"{table}.metal"))
     for name in functions:
         library.pipeline(f"{name}_float")
     assert len(device.front_end.codes) == len(functions)

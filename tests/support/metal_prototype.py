@@ -33,6 +33,6 @@ def run(point, device, mode):
     return Outcome("ok" if (y == 1).all() else "wrong", "", {"sum": float(y.sum())})
 
 
-NAME = "metal_prototype:PROTOTYPE"
-OPENER = "metal_prototype:open_device"
+NAME = "support.metal_prototype:PROTOTYPE"
+OPENER = "support.metal_prototype:open_device"
 PROTOTYPE = Prototype(NAME, lambda mode: [], run, lambda rows: [], lambda point: "text")

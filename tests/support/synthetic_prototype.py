@@ -112,6 +112,6 @@ def conclude(rows):
     ]
 
 
-NAME = "synthetic_prototype:PROTOTYPE"
-OPENER = "synthetic_prototype:open_device"
+NAME = "support.synthetic_prototype:PROTOTYPE"
+OPENER = "support.synthetic_prototype:open_device"
 PROTOTYPE = Prototype(NAME, points, run, conclude, kernel_hash)
