@@ -11,8 +11,8 @@ from attnproto.cli import app
 from attnproto.kernels.flash import FlashTile
 from attnproto.kernels.text import flatten, metal_root
 from support import mlx
+from support.msl import HEAD
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 OUT, AT = "device float* o [[buffer(0)]]", "uint i [[thread_position_in_grid]]"
 N = "constant int n [[function_constant(0)]];"
 

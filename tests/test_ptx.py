@@ -227,19 +227,7 @@ def test_right_operands_in_threadgroup_memory_are_read_by_matrices():
     assert count(code, "ld.global.v4.b32") >= 6
 
 
-ODD_ROOT = """#include <metal_stdlib>
-using namespace metal;
-kernel void odd(device const half* in [[buffer(0)]], device float* out [[buffer(1)]],
-                device const int* rows [[buffer(2)]], uint lane [[thread_index_in_simdgroup]]) {
-  simdgroup_half8x8 a, b;
-  simdgroup_float8x8 c(0.0f);
-  simdgroup_load(a, in);
-  b.thread_elements().x = in[rows[lane]];
-  b.thread_elements().y = in[rows[lane] + 1];
-  simdgroup_multiply_accumulate(c, a, b, c);
-  simdgroup_store(c, out);
-}
-"""
+ODD_ROOT = read_text("address_unknown.metal")
 
 
 def test_an_address_of_which_nothing_is_known_is_left_alone():
@@ -247,21 +235,7 @@ def test_an_address_of_which_nothing_is_known_is_left_alone():
     assert count(code, "movmatrix") == 1
 
 
-DIVERGED = """#include <metal_stdlib>
-using namespace metal;
-kernel void diverged(device const half* in [[buffer(0)]], device float* out [[buffer(1)]],
-                     device const int* steps [[buffer(2)]],
-                     uint lane [[thread_index_in_simdgroup]]) {
-  simdgroup_half8x8 a, b;
-  simdgroup_float8x8 c(0.0f);
-  simdgroup_load(a, in);
-  device const half* at = in;
-  for (int i = 0; i < steps[lane]; i++) at += 64;  // each lane ends elsewhere
-  simdgroup_load(b, at);
-  simdgroup_multiply_accumulate(c, a, b, c);
-  simdgroup_store(c, out);
-}
-"""
+DIVERGED = read_text("address_diverged.metal")
 
 
 def test_an_address_that_lanes_reach_on_ways_of_their_own_is_left_alone():

@@ -8,6 +8,7 @@ import pytest
 from attnproto.errors import DispatchError, ValidationError
 from support import mlx_checks
 from support import seeded_faults as seeded
+from support.msl import read_text
 
 GROUPS, THREADS = 2, 64
 N = GROUPS * THREADS
@@ -86,21 +87,7 @@ def test_an_instruction_that_makes_a_nan_is_found_on_request(memory, arithmetic,
     launch(memory, fault.name)
 
 
-TWO_LINES = """#include <metal_stdlib>
-using namespace metal;
-inline void put(threadgroup float* to, float x) {
-  *to = x;
-}
-kernel void reverse(device float* out [[buffer(0)]],
-                    uint t [[thread_position_in_threadgroup]],
-                    uint group [[threadgroup_position_in_grid]]) {
-  threadgroup float tile[64];
-  put(tile + t, group);
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (group == 1 && t == 40) put(tile + 3, 7);
-  if (group == 1 && t == 41) out[t] = tile[3];
-}
-"""
+TWO_LINES = read_text("race_of_two_lines.metal")
 
 
 def test_a_finding_names_kernel_line_threadgroup_threads_and_both_accesses(memory):
