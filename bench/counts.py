@@ -18,7 +18,7 @@ from attnproto import Dispatch
 from attnproto.device.device import Device
 from attnproto.kernels import flash
 from attnproto.measure import dynamic_counts
-from third_party import mlx
+from support import mlx
 
 ROWS, KEYS = 32, (256, 512)
 CASES = ((64, "float16"), (128, "float16"), (256, "float16"), (64, "float32"), (128, "float32"))

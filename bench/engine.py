@@ -33,7 +33,7 @@ from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.kernels import flash
 from attnproto.measure import stats
-from third_party import mlx
+from support import mlx
 
 N, ROUNDS, PAIRS = 1024, 12, 60
 GUARDS = ("-fno-finite-loops", "-fno-delete-null-pointer-checks")

@@ -23,7 +23,7 @@ import attnproto
 from attnproto import Buffer, Dispatch
 from attnproto.device.device import Device
 from attnproto.kernels import flash
-from third_party import mlx
+from support import mlx
 
 N, H = 4096, 16
 DTYPES = {"float16": "half", "float32": "float"}

@@ -19,7 +19,7 @@ from attnproto import _core
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.kernels import flash
-from third_party import mlx
+from support import mlx
 
 N, D, REPEATS = 512, 64, 5
 MARK = 30

@@ -8,6 +8,9 @@ import attnproto
 import pytest
 from attnproto.device.discovery import cpu_threads
 
+# Their assertions show what was compared, as those of a test file do.
+pytest.register_assert_rewrite("support")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # Compiled kernels of a test run stay in the checkout, where `make clean` finds them.

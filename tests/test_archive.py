@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from attnproto import ArchiveRefused, KernelCompileError, _core
 from attnproto.device import archive
+from support.archives import rewrite_head
 
 TEXT = """
 #include <metal_stdlib>
@@ -42,17 +43,6 @@ def doubled(device, pipeline):
     y = np.arange(32, dtype=np.float32)
     device.run(pipeline, threadgroups=1, threads=32, buffers={0: y})
     return (y == 2 * np.arange(32)).all()
-
-
-def rewrite(path, **changes):
-    """Change what the device was and write a digest that is right again."""
-    magic, _, body = path.read_bytes().split(b"\n", 2)
-    head, payload = body.split(b"\n\n", 1)
-    lines = [line.split(b"\t") for line in head.split(b"\n")]
-    for line in lines:
-        line[1] = changes.get(line[0].decode(), line[1].decode()).encode()
-    body = b"\n".join(map(b"\t".join, lines)) + b"\n\n" + payload
-    path.write_bytes(magic + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def test_an_archive_lists_what_it_holds_and_for_which_device(device, saved):
@@ -191,13 +181,13 @@ def test_one_wrong_bit_anywhere_is_found(device, saved):
     ],
 )
 def test_an_archive_of_another_device_system_or_compiler_is_refused(device, saved, what, value):
-    rewrite(saved.path, **{what: value})
+    rewrite_head(saved.path, **{what: value})
     with pytest.raises(ArchiveRefused, match=f"built for {what} '{value}', needs"):
         archive.load(saved.path, device)
 
 
 def test_a_length_that_does_not_fit_what_follows_is_refused(device, saved):
-    rewrite(saved.path, payload="99999999")
+    rewrite_head(saved.path, payload="99999999")
     with pytest.raises(ArchiveRefused, match="damaged"):
         archive.load(saved.path, device)
 

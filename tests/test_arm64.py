@@ -13,54 +13,13 @@ from attnproto import _core
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
-from random_kernels import HEAD, kernel
-from test_lockstep import PROJECT
-from third_party import mlx
+from support import mlx
+from support.msl import HEAD, read_text
+from support.project_kernels import PROJECT_KERNELS
+from support.random_kernels import kernel
 
 MAGIC = {"apple-macosx": b"\xcf\xfa\xed\xfe", "unknown-linux-gnu": b"\x7fELF"}
-TEXT = """#include <metal_stdlib>
-using namespace metal;
-typedef simdgroup_float8x8 M;
-kernel void once(device const half* in [[buffer(0)]], device float* out [[buffer(1)]]) {
-  simdgroup_half8x8 a, b;
-  M c(1.0f);
-  simdgroup_load(a, in);
-  simdgroup_load(b, in + 64);
-  simdgroup_multiply_accumulate(c, a, b, c);
-  simdgroup_multiply_accumulate(c, b, a, c);
-  simdgroup_store(c, out);
-}
-kernel void loop(device const float* in [[buffer(0)]], device float* out [[buffer(1)]],
-                 constant int& n [[buffer(2)]], uint lane [[thread_index_in_simdgroup]]) {
-  threadgroup float shared[32];
-  M a, sum(0.0f);
-  for (int i = 0; i < n; i++) {
-    simdgroup_load(a, in + 64 * i);
-    simdgroup_multiply_accumulate(sum, a, a, sum);
-    if (sum.thread_elements().x > 0) shared[lane] = simd_sum(sum.thread_elements().y);
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-  }
-  simdgroup_store(sum, out);
-  out[64 + lane] = shared[lane ^ 1];
-}
-kernel void functions(device const float* in [[buffer(0)]], device float* out [[buffer(1)]],
-                      device atomic_int* count [[buffer(2)]],
-                      threadgroup float* kept [[threadgroup(0)]],
-                      uint i [[thread_position_in_grid]], uint n [[threads_per_threadgroup]],
-                      uint t [[thread_position_in_threadgroup]]) {
-  float x = in[i];
-  kept[t] = x;
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  device float* o = out + 6 * i;
-  o[0] = exp(x);
-  o[1] = 1.0f / x;
-  o[2] = kept[(t + 37) % n];
-  o[3] = log2(abs(x)) + sin(x);
-  o[4] = x > 0 ? simd_prefix_inclusive_sum(x) : simd_max(x);
-  o[5] = float(half(x) * half(1.5)) + float(bfloat(x));
-  atomic_fetch_add_explicit(count, int(x > 0), memory_order_relaxed);
-}
-"""
+TEXT = read_text("arm64.metal")
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
@@ -94,9 +53,9 @@ ROUNDED = {"scores": 1, "way-stitched": 1}
 
 
 # The C ABI, through which arm64 is reached, binds no function tables.
-@pytest.mark.parametrize("name", [name for name in PROJECT if name != "way-table"])
+@pytest.mark.parametrize("name", [name for name in PROJECT_KERNELS if name != "way-table"])
 def test_the_kernels_of_the_project_give_the_same_bits_on_arm64(pair, name):
-    here, there = (PROJECT[name](device) for device in pair)
+    here, there = (PROJECT_KERNELS[name](device) for device in pair)
     assert pair[1].runs
     if name in ROUNDED:
         np.testing.assert_array_max_ulp(here, there, ROUNDED[name])

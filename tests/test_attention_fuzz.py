@@ -20,7 +20,11 @@ from attnproto.reference.linear import linear_attention_recurrent
 from attnproto.reference.softmax import softmax_attention
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_attention_limits import in_pages, same_with_nan, seen_apart
+from support.attention_limits import (
+    assert_same_with_nan,
+    attention_of_seen_keys,
+    divide_into_pages,
+)
 
 EXAMPLES = int(os.environ.get("ATTNPROTO_FUZZ_EXAMPLES", "20"))
 TYPES = (np.float16, np.float32, ml_dtypes.bfloat16)
@@ -88,14 +92,14 @@ def test_what_is_not_finite_stays_behind_the_mask(device, qkv, window, data):
         device=device, scale=0.01,
     )  # fmt: skip
     scaled = (q * np.float32(0.01 * q.shape[3] ** 0.5)).astype(np.float32)
-    same_with_nan(found, seen_apart(scaled, k, v, window=window))
+    assert_same_with_nan(found, attention_of_seen_keys(scaled, k, v, window=window))
 
 
 @fuzzed
 @given(tensors(), st.sampled_from((8, 16, 64)), st.booleans(), st.integers(1, 10))
 def test_paged_attention_agrees_with_fp64(device, qkv, page, causal, parts):
     q, k, v = qkv
-    (k_pages, table), (v_pages, _) = in_pages(k, page), in_pages(v, page)
+    (k_pages, table), (v_pages, _) = divide_into_pages(k, page), divide_into_pages(v, page)
     found = paged_attention(
         q, k_pages, v_pages, table, np.array([k.shape[2]], np.int32), causal=causal,
         partition=32 * parts, tile=FlashTile(8, 32, q.shape[3], q.dtype.name), device=device,

@@ -8,7 +8,6 @@ from pathlib import Path
 import attnproto
 import numpy as np
 import pytest
-import synthetic_prototype as synthetic
 from attnproto import cli
 from attnproto.commands.run import run_plan
 from attnproto.device import discovery
@@ -25,6 +24,7 @@ from attnproto.errors import (
 )
 from attnproto.sweep.plan import make_plan
 from attnproto.sweep.points import Sweep, SweepError, condition, parse_axis, parse_sweep, vary
+from support import synthetic_prototype as synthetic
 
 HALF = "\udcff"  # what Python makes of a byte that is not UTF-8
 KERNEL = "kernel void k(device int* x [[buffer(0)]]) { x[0] = 1; }"

@@ -13,7 +13,7 @@ from attnproto.device import archive
 from attnproto.device.export import export
 from attnproto.errors import DeviceUnavailable
 from attnproto.prototypes import rust_crates
-from test_archive import rewrite
+from support.archives import rewrite_head
 
 LIBRARY = rust_crates.library_path()
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(
     truncated, foreign = tmp_path / "truncated", tmp_path / "foreign"
     truncated.write_bytes(stored.read_bytes()[:-1])
     foreign.write_bytes(stored.read_bytes())
-    rewrite(foreign, os="Nothing 1")
+    rewrite_head(foreign, os="Nothing 1")
     program = tmp_path / "c_api_test"
     options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", HERE.parent / "cpp"]
     command = [compiler, *options, HERE / "c_api_test.c", "-o", program, "-ldl"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import attnproto
 import pytest
-import synthetic_prototype as synthetic
 from attnproto import cli
 from attnproto.commands import run
 from attnproto.commands.run import run_plan
@@ -17,7 +16,8 @@ from attnproto.results.findings import read_findings, write_findings
 from attnproto.results.store import Store, StoreError, latest_rows, read_rows
 from attnproto.sweep import plan as plans
 from attnproto.sweep.plan import make_plan
-from test_findings import made
+from support import synthetic_prototype as synthetic
+from support.findings import sample_finding
 
 BENCH = Path(__file__).parent.parent / "bench" / "run_all.py"
 
@@ -251,20 +251,20 @@ def test_progress_counts_the_plans_points_whatever_else_the_folder_holds(tmp_pat
 
 
 def test_knowledge_base_commands_go_there_and_back(tmp_path, capsys):
-    write_findings(tmp_path / "f.jsonl", [made()])
+    write_findings(tmp_path / "f.jsonl", [sample_finding()])
     words = ["kb", "import", str(tmp_path / "f.jsonl"), "--db", str(tmp_path / "kb.db")]
     assert cli.guarded(cli.app, words) == 0
     assert cli.guarded(cli.app, words) == 0
     assert "0 findings added, 1 were there" in capsys.readouterr().out
     words = ["kb", "export", str(tmp_path / "kb.db"), str(tmp_path / "g.jsonl")]
     assert cli.guarded(cli.app, words) == 0
-    assert read_findings(tmp_path / "g.jsonl") == [made()]
+    assert read_findings(tmp_path / "g.jsonl") == [sample_finding()]
 
 
 @pytest.mark.parametrize("other", ["kb.db", "link.db", "notes.txt", "points.jsonl", "."])
 def test_an_export_replaces_findings_and_nothing_else(tmp_path, monkeypatch, capsys, other):
     monkeypatch.chdir(tmp_path)
-    write_findings("f.jsonl", [made()])
+    write_findings("f.jsonl", [sample_finding()])
     assert cli.guarded(cli.app, ["kb", "import", "f.jsonl", "--db", "kb.db"]) == 0
     (tmp_path / "link.db").symlink_to("kb.db")
     Path("notes.txt").write_text("no line ends here")
@@ -275,7 +275,7 @@ def test_an_export_replaces_findings_and_nothing_else(tmp_path, monkeypatch, cap
     assert before is None or Path(other).read_bytes() == before
     for own in ("f.jsonl", "new.jsonl"):
         assert cli.guarded(cli.app, ["kb", "export", "kb.db", own]) == 0
-        assert read_findings(own) == [made()]
+        assert read_findings(own) == [sample_finding()]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ import subprocess
 
 import numpy as np
 import pytest
-import synthetic_prototype as synthetic
 from attnproto.commands.compare import (
     CompareError,
     _extract,
@@ -13,8 +12,8 @@ from attnproto.commands.compare import (
 )
 from attnproto.commands.run import run_plan
 from attnproto.sweep.plan import make_plan
-from test_published import flash_row
-from test_report import row
+from support import synthetic_prototype as synthetic
+from support.rows import flash_tile_row, published_problem_row
 
 in_a_checkout = pytest.mark.skipif(
     subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False).returncode != 0,
@@ -28,7 +27,9 @@ def samples(mean, noise=0.01, n=40):
 
 
 def pair(before, after, tier="measured", **options):
-    return compare_rows([row(0, tier, **before)], [row(0, tier, **after)], **options)
+    return compare_rows(
+        [flash_tile_row(0, tier, **before)], [flash_tile_row(0, tier, **after)], **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,8 @@ def test_noise_leaves_a_time_undecided():
 
 def test_many_equal_points_yield_few_false_alarms():
     # Without the correction about 2.5 % of 300 would be called slower.
-    old = [row(i, "measured", samples_us=samples(100.0, 0.05, 12)) for i in range(300)]
-    new = [row(i, "measured", samples_us=samples(100.0, 0.05, 12)) for i in range(300)]
+    old = [flash_tile_row(i, "measured", samples_us=samples(100.0, 0.05, 12)) for i in range(300)]
+    new = [flash_tile_row(i, "measured", samples_us=samples(100.0, 0.05, 12)) for i in range(300)]
     assert len(compare_rows(old, new, margin=0.0).regressions) <= 1
 
 
@@ -84,13 +85,13 @@ def test_exact_numbers_and_errors_are_compared_without_times(before, after, verd
 
 
 def test_a_point_that_got_wrong_is_a_regression_and_one_that_got_right_is_not():
-    right, wrong = row(0), row(0, status="wrong")
+    right, wrong = flash_tile_row(0), flash_tile_row(0, status="wrong")
     assert compare_rows([right], [wrong]).regressions
     assert not compare_rows([wrong], [right]).regressions
 
 
 def test_what_fails_on_both_sides_is_not_called_equal():
-    found = compare_rows([row(0, status="error")], [row(0, status="error")])
+    found = compare_rows([flash_tile_row(0, status="error")], [flash_tile_row(0, status="error")])
     assert (found.changes[0].verdict, found.regressions) == ("status", [])
     assert "error on both sides" in found.changes[0].detail
 
@@ -116,15 +117,15 @@ def test_intervals_that_rows_hold_are_compared(after, verdict):
 
 def test_sides_without_a_point_in_common_are_refused():
     with pytest.raises(CompareError, match="host and Apple M4"):
-        compare_rows([row(0)], [row(0, "measured")])
+        compare_rows([flash_tile_row(0)], [flash_tile_row(0, "measured")])
     with pytest.raises(CompareError, match="no row"):
-        compare_rows([], [row(0)])
+        compare_rows([], [flash_tile_row(0)])
 
 
 def timed_folder(tmp_path):
     plan = make_plan(
         mode="quick", device="metal", only=(synthetic.NAME,), out=tmp_path / "out",
-        point='{"n": 1, "does": "takes"}', opener="synthetic_prototype:open_measured",
+        point='{"n": 1, "does": "takes"}', opener="support.synthetic_prototype:open_measured",
     )  # fmt: skip
     run_plan(plan)
     return tmp_path / "out"
@@ -133,7 +134,7 @@ def timed_folder(tmp_path):
 @in_a_checkout
 @pytest.mark.parametrize(("revision", "verdict"), [("slower", "slower"), ("measured", "equal")])
 def test_a_revision_is_run_in_turns_with_the_kernels_here(tmp_path, revision, verdict):
-    openers = tuple(f"synthetic_prototype:open_{name}" for name in ("measured", revision))
+    openers = tuple(f"support.synthetic_prototype:open_{name}" for name in ("measured", revision))
     found = compare_with_revision(timed_folder(tmp_path), "HEAD", openers=openers)
     (change,) = found.changes
     assert change.verdict == verdict
@@ -145,21 +146,26 @@ def test_a_revision_is_run_in_turns_with_the_kernels_here(tmp_path, revision, ve
 def test_a_folder_of_other_kernels_is_compared_by_its_stored_samples(tmp_path, monkeypatch):
     folder = timed_folder(tmp_path)
     monkeypatch.setenv("SYNTHETIC_HASH", "text-2")
-    openers = ("synthetic_prototype:open_measured", "synthetic_prototype:open_slower")
+    openers = (
+        "support.synthetic_prototype:open_measured",
+        "support.synthetic_prototype:open_slower",
+    )
     (change,) = compare_with_revision(folder, "HEAD", openers=openers).changes
     assert change.verdict == "slower"
     assert "two runs" in change.detail
 
 
 def test_an_m4s_rates_stand_beside_the_published_ones():
-    m4 = flash_row(time_us=1e6)
+    m4 = published_problem_row(time_us=1e6)
     text = render(compare_rows([{**m4, "reason": ""}], [{**m4, "reason": ""}]))
     assert "2 TFLOP/s here, 0.61 of 3.27" in text
-    assert "the marks to reach" in render(compare_rows([row(0)], [row(0)]))
+    assert "the marks to reach" in render(compare_rows([flash_tile_row(0)], [flash_tile_row(0)]))
 
 
 def test_points_of_one_side_or_of_another_device_are_only_counted():
-    found = compare_rows([row(0), row(1)], [row(1), row(2, "measured")])
+    found = compare_rows(
+        [flash_tile_row(0), flash_tile_row(1)], [flash_tile_row(1), flash_tile_row(2, "measured")]
+    )
     assert (len(found.changes), found.unmatched) == (1, 2)
 
 
@@ -197,4 +203,4 @@ def test_turns_whose_clock_stands_still_leave_the_stored_samples(monkeypatch):
             pass
 
     monkeypatch.setattr("attnproto.commands.compare.Worker", Still)
-    assert _run_in_turns(row(0), "cpu", "quick", 0.02, ("a:b", "c:d")) is None
+    assert _run_in_turns(flash_tile_row(0), "cpu", "quick", 0.02, ("a:b", "c:d")) is None

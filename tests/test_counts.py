@@ -19,7 +19,7 @@ from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash, flash_cost_model
 from attnproto.kernels.flash import FlashTile, Variant
 from attnproto.measure import dynamic_counts
-from divergent_program import Divergent
+from support.divergent_program import Divergent
 
 HEAD = "#include <metal_stdlib>\n#include <metal_simdgroup_matrix>\nusing namespace metal;\n"
 ARGUMENTS = (

@@ -14,8 +14,8 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import KernelCompileError
+from support.msl import HEAD
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 DEEP = """
 int f(device int* x, int n) {
   int a[8];

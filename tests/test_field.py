@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import KernelCompileError
+from support.msl import HEAD, read_text
 
-MSL = Path(__file__).parent / "msl"
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 ONE = {"threadgroups": (1, 1, 1), "threads": (1, 1, 1)}
 
 
@@ -20,7 +17,7 @@ def device():
 
 
 def run(device, file, kernel, buffers, constants=None, threads=1):
-    pipeline = device.library((MSL / file).read_text()).pipeline(kernel, constants=constants or {})
+    pipeline = device.library(read_text(file)).pipeline(kernel, constants=constants or {})
     device.run(pipeline, threadgroups=(1, 1, 1), threads=(threads, 1, 1), buffers=buffers)
 
 

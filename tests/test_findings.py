@@ -10,33 +10,12 @@ from attnproto.results.findings import (
     Effect,
     Evidence,
     Finding,
-    make_finding,
     merge_findings,
     read_findings,
     write_findings,
 )
 from pydantic import ValidationError
-
-
-def made(**changes):
-    kind = changes.pop("kind", "count")
-    evidence = {"compared": "a with b", "regime": "all", "overturned_by": "c", "rows": ("r1",)}
-    evidence |= {
-        name: changes.pop(name) for name in ("effect", "cv", "n", "rows") if name in changes
-    }
-    parts = {
-        "domain": "msl-kernels",
-        "topic": "t",
-        "title": "A title",
-        "content": "A claim.",
-        "tags": ["one", "two"],
-        "tier": "derived",
-        "device": Device(kind="cpu", name="host"),
-        "proto": "flash",
-        "replay": "attnproto run",
-        "evidence": Evidence(kind=kind, **evidence),
-    }
-    return make_finding(**{**parts, **changes})
+from support.findings import sample_finding
 
 
 @pytest.mark.parametrize(
@@ -72,17 +51,17 @@ def test_an_emulated_time_supports_no_claim_about_speed(kind):
 @pytest.mark.parametrize("gate", [False, None])
 def test_a_failed_or_missing_correctness_gate_forbids_the_finding(gate):
     with pytest.raises(FindingForbidden, match="correctness"):
-        made(gate_passed=gate)
+        sample_finding(gate_passed=gate)
 
 
 def test_a_time_without_its_spread_supports_no_claim():
     with pytest.raises(FindingForbidden, match="CV"):
-        made(tier="measured", kind="performance", n=50)
+        sample_finding(tier="measured", kind="performance", n=50)
 
 
 def test_the_interval_of_the_effect_lowers_the_confidence():
     wide = Effect(name="rate", value=2.0, unit="TFLOP/s", low=1.5, high=2.5)  # half width 25 %
-    found = made(tier="measured", kind="performance", effect=wide, cv=0.01, n=50)
+    found = sample_finding(tier="measured", kind="performance", effect=wide, cv=0.01, n=50)
     assert found.confidence == 0.71  # 0.95 x 0.75 = 0.7125
 
 
@@ -102,26 +81,26 @@ def test_numbers_become_the_knowledge_bases_words(confidence, word):
 
 
 def test_the_six_known_keys_come_first_in_their_order():
-    keys = list(json.loads(made().model_dump_json()))
+    keys = list(json.loads(sample_finding().model_dump_json()))
     assert keys[:6] == ["domain", "title", "content", "tags", "confidence", "source"]
     assert {"id", "tier", "device", "proto", "evidence", "replay", "supersedes"} <= set(keys)
 
 
 def test_the_text_says_device_regime_and_what_would_overturn_it():
-    content = made().content
+    content = sample_finding().content
     for part in ("A claim.", "a with b", "all", "host", "derived", "Overturned by: c"):
         assert part in content
 
 
 def test_the_same_claim_has_the_same_id_and_another_claim_another():
-    assert made().id == made().id
-    assert made().id == made(rows=("r9",)).id
-    assert made().id != made(content="Another claim.").id
-    assert made().id != made(device=Device(kind="cuda", name="H200")).id
+    assert sample_finding().id == sample_finding().id
+    assert sample_finding().id == sample_finding(rows=("r9",)).id
+    assert sample_finding().id != sample_finding(content="Another claim.").id
+    assert sample_finding().id != sample_finding(device=Device(kind="cuda", name="H200")).id
 
 
 def test_a_record_whose_id_is_not_its_contents_is_refused():
-    record = made().model_dump()
+    record = sample_finding().model_dump()
     record["title"] = "Changed"
     with pytest.raises(ValidationError, match="not that of the content"):
         Finding.model_validate(record)
@@ -133,11 +112,11 @@ def test_a_record_whose_id_is_not_its_contents_is_refused():
 )
 def test_a_record_outside_the_rules_is_refused(change):
     with pytest.raises(ValidationError):
-        made(**change)
+        sample_finding(**change)
 
 
 def test_an_unknown_tier_is_refused():
-    record = {**made().model_dump(exclude={"id"}), "tier": "guessed"}
+    record = {**sample_finding().model_dump(exclude={"id"}), "tier": "guessed"}
     with pytest.raises(ValidationError, match="tier"):
         Finding.model_validate(record)
 
@@ -148,29 +127,34 @@ def test_there_are_eleven_skills():
 
 
 def test_emitting_twice_is_emitting_once():
-    assert merge_findings([made()], [made()]) == [made()]
+    assert merge_findings([sample_finding()], [sample_finding()]) == [sample_finding()]
 
 
 def test_a_changed_claim_supersedes_its_past():
-    old, new = made(), made(content="A better claim.")
+    old, new = sample_finding(), sample_finding(content="A better claim.")
     merged = merge_findings([old], [new])
     assert [finding.supersedes for finding in merged] == [None, old.id]
     assert merge_findings(merged, [new]) == merged
 
 
 def test_another_topic_or_device_supersedes_nothing():
-    others = [made(topic="u", title="U"), made(device=Device(kind="metal", name="Apple M4"))]
-    assert all(finding.supersedes is None for finding in merge_findings([made()], others))
+    others = [
+        sample_finding(topic="u", title="U"),
+        sample_finding(device=Device(kind="metal", name="Apple M4")),
+    ]
+    assert all(finding.supersedes is None for finding in merge_findings([sample_finding()], others))
 
 
 def test_findings_survive_a_file(tmp_path):
-    written = [made(content="Quotes \" and ' and\nnewlines and Ünïcode ✓.")]
+    written = [sample_finding(content="Quotes \" and ' and\nnewlines and Ünïcode ✓.")]
     write_findings(tmp_path / "f.jsonl", written)
     assert read_findings(tmp_path / "f.jsonl") == written
 
 
 def test_a_line_that_is_no_finding_is_named(tmp_path):
-    (tmp_path / "f.jsonl").write_text(made().model_dump_json() + '\n{"domain": "msl-kernels"}\n')
+    (tmp_path / "f.jsonl").write_text(
+        sample_finding().model_dump_json() + '\n{"domain": "msl-kernels"}\n'
+    )
     with pytest.raises(AttnprotoError, match="line 2"):
         read_findings(tmp_path / "f.jsonl")
 

@@ -12,62 +12,23 @@ from attnproto.kernels.flash import flash_attention, launch
 from attnproto.kernels.flash_tile import FlashTile, default_tile
 from attnproto.kernels.flash_variant import Variant
 from attnproto.kernels.text import metal_root
-
-TYPES = {"f16": np.float16, "f32": np.float32, "bf16": ml_dtypes.bfloat16}
-# (atol, rtol). A bfloat16 weight and a bfloat16 output are each off by up to 2^-9 of themselves;
-# with values to about 4 that is 8e-3 before any sum, and 2e-2 leaves room for the worst of 10^4.
-TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4), "bfloat16": (2e-2, 2e-2)}
-FRONT, BACK = 64, 512
+from support.attention import (
+    TYPES,
+    attention_fp64,
+    check_flash,
+    check_nan_reaches_its_rows,
+    check_one_large_score,
+    check_scores_far_below_zero,
+    check_scores_of_ten_thousand,
+    flash_in_nan_field,
+    random_qkv,
+    worst_ratio,
+)
 
 
 @pytest.fixture(scope="module")
 def device():
     return attnproto.open_device("auto")
-
-
-def truth(q, k, v, *, causal=False, scale=None):
-    """softmax(scale Q K^T + mask) V in FP64; a row that sees no key is 0."""
-    group = q.shape[1] // k.shape[1]
-    q, k, v = (x.astype(np.float64) for x in (q, k, v))
-    k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
-    scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if causal:
-        nq, nkv = scores.shape[-2:]
-        seen = np.arange(nkv)[None, :] <= np.arange(nq)[:, None] + nkv - nq
-        scores = np.where(seen, scores, -np.inf)
-    largest = scores.max(axis=-1, keepdims=True)
-    weights = np.exp(scores - np.where(np.isneginf(largest), 0.0, largest))
-    total = weights.sum(axis=-1, keepdims=True)
-    return weights @ v / np.where(total == 0.0, 1.0, total)
-
-
-def tensors(dtype, nq, nkv, d, *, b=1, hq=1, hkv=1, seed=0, spread=1.0):
-    rng = np.random.default_rng(seed)
-    shapes = [(b, hq, nq, d), (b, hkv, nkv, d), (b, hkv, nkv, d)]
-    q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
-    return (q * dtype(spread)).astype(dtype), k, v
-
-
-def run(device, q, k, v, *, scale=None, tile=None, **variant):
-    """Launch into the middle of a field of NaN and check that nothing around it was touched."""
-    field = np.full(FRONT + q.size + BACK, np.nan, q.dtype)
-    chosen = Variant(**variant)
-    launch(q, k, v, field[FRONT:], device=device, scale=scale, tile=tile, variant=chosen)
-    around = np.concatenate([field[:FRONT], field[FRONT + q.size :]])
-    assert np.isnan(around.astype(np.float32)).all(), "written outside the output"
-    return field[FRONT : FRONT + q.size].reshape(q.shape)
-
-
-def worst_ratio(found, expected):
-    """Largest error over its tolerance: at most 1 passes; a NaN gives NaN, which does not."""
-    atol, rtol = TOLERANCE[found.dtype.name]
-    error = np.abs(found.astype(np.float64) - expected)
-    return float((error / (atol + rtol * np.abs(expected))).max())
-
-
-def check(device, q, k, v, *, causal=False, scale=None, tile=None):
-    found = run(device, q, k, v, causal=causal, scale=scale, tile=tile)
-    assert worst_ratio(found, truth(q, k, v, causal=causal, scale=scale)) <= 1.0
 
 
 def short(dtype):
@@ -82,7 +43,7 @@ SIZES = [(1, 1), (1, 1000), (63, 63), (100, 100), (63, 100), (1000, 1000), (1024
 @pytest.mark.parametrize(("nq", "nkv"), SIZES, ids=[f"Nq{a}-Nkv{b}" for a, b in SIZES])
 def test_every_length_agrees_with_fp64(device, nq, nkv, causal, dtype):
     tile = FlashTile(32, 64, 64, np.dtype(dtype).name)
-    check(device, *tensors(dtype, nq, nkv, 64), causal=causal, tile=tile)
+    check_flash(device, *random_qkv(dtype, nq, nkv, 64), causal=causal, tile=tile)
 
 
 GEOMETRIES = list(product((16, 32, 64), (64, 80, 128), (64, 128, 256)))
@@ -96,19 +57,19 @@ def test_every_geometry_agrees_with_fp64(device, br, bc, d, dtype):
     tile = FlashTile(br, bc, d, np.dtype(dtype).name)
     assert tile.threadgroup_bytes <= 32768
     # Ragged on both sides, grouped heads, and a diagonal that no tile is aligned with.
-    q, k, v = tensors(dtype, 77, 131, d, hq=2, hkv=1, seed=br + bc + d)
-    check(device, q, k, v, causal=True, tile=tile)
+    q, k, v = random_qkv(dtype, 77, 131, d, hq=2, hkv=1, seed=br + bc + d)
+    check_flash(device, q, k, v, causal=True, tile=tile)
 
 
 @pytest.mark.parametrize("d", [64, 128, 256])
 def test_a_full_mask_at_each_head_dimension_agrees_with_fp64(device, d):
-    check(device, *tensors(np.float32, 40, 131, d), tile=FlashTile(16, 64, d, "float32"))
+    check_flash(device, *random_qkv(np.float32, 40, 131, d), tile=FlashTile(16, 64, d, "float32"))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32], ids=short)
 @pytest.mark.parametrize("d", [8, 40, 72, 80, 96, 192])
 def test_head_dimensions_that_are_not_whole_groups_agree_with_fp64(device, d, dtype):
-    check(device, *tensors(dtype, 19, 77, d, hq=2), causal=True)
+    check_flash(device, *random_qkv(dtype, 19, 77, d, hq=2), causal=True)
 
 
 AXES = [
@@ -130,41 +91,36 @@ AXES = [
 @pytest.mark.parametrize("axes", AXES, ids=["-".join(map(str, a.values())) for a in AXES])
 @pytest.mark.parametrize("d", [64, 72])
 def test_every_axis_agrees_with_fp64(device, axes, d):
-    q, k, v = tensors(np.float32, 77, 131, d, hq=2, seed=5)
-    check(device, q, k, v, causal=True, tile=FlashTile(32, 64, d, "float32", **axes))
+    q, k, v = random_qkv(np.float32, 77, 131, d, hq=2, seed=5)
+    check_flash(device, q, k, v, causal=True, tile=FlashTile(32, 64, d, "float32", **axes))
 
 
 @pytest.mark.parametrize("hkv", [1, 2, 6])
 def test_query_heads_read_the_kv_head_of_their_group(device, hkv):
-    check(device, *tensors(np.float16, 33, 70, 64, b=3, hq=6, hkv=hkv))
+    check_flash(device, *random_qkv(np.float16, 33, 70, 64, b=3, hq=6, hkv=hkv))
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 def test_bfloat16_agrees_with_fp64(device, causal):
-    q, k, v = tensors(ml_dtypes.bfloat16, 77, 131, 128, hq=4, hkv=2)
-    check(device, q, k, v, causal=causal)
+    q, k, v = random_qkv(ml_dtypes.bfloat16, 77, 131, 128, hq=4, hkv=2)
+    check_flash(device, q, k, v, causal=causal)
 
 
 def test_a_scale_of_the_caller_is_used(device):
-    check(device, *tensors(np.float32, 20, 70, 64), scale=0.5)
+    check_flash(device, *random_qkv(np.float32, 20, 70, 64), scale=0.5)
 
 
 def test_scores_of_ten_thousand_keep_their_digits(device):
-    # Multiples of 1/64 about 10^4: every product and FP32 sum is exact, so only the softmax errs.
-    # Scaling before the subtraction would lose 1e-3 of an exponent, ten times the tolerance.
-    rng = np.random.default_rng(3)
-    q = (rng.integers(-4, 5, (1, 1, 32, 64)) / 8).astype(np.float32)
-    k = (rng.integers(-4, 5, (1, 1, 200, 64)) / 8).astype(np.float32)
-    q[..., 0], k[..., 0] = 1.0, 1e4
-    _, _, v = tensors(np.float32, 1, 200, 64)
-    check(device, q, k, v, scale=1.0)
+    check_scores_of_ten_thousand(device)
 
 
 @pytest.mark.parametrize("rescale", ["always", "grown", "threshold"])
 def test_scores_of_ten_thousand_stay_finite_in_half(device, rescale):
-    q, k, v = tensors(np.float16, 40, 100, 64)
+    q, k, v = random_qkv(np.float16, 40, 100, 64)
     q[...], k[...] = q * np.float16(40.0), k * np.float16(40.0)
-    found = run(device, q, k, v, scale=1.0, tile=FlashTile(16, 64, 64, "float16", rescale=rescale))
+    found = flash_in_nan_field(
+        device, q, k, v, scale=1.0, tile=FlashTile(16, 64, 64, "float16", rescale=rescale)
+    )
     assert np.isfinite(found.astype(np.float32)).all()
 
 
@@ -174,61 +130,44 @@ def test_a_maximum_that_grows_with_every_step_is_followed(device):
     q[..., 0] = 1.0
     k = np.zeros((1, 1, 300, 64), np.float32)
     k[..., 0] = np.arange(300)
-    _, _, v = tensors(np.float32, 1, 300, 64)
+    _, _, v = random_qkv(np.float32, 1, 300, 64)
     for rescale in ("always", "grown", "threshold"):
         tile = FlashTile(16, 64, 64, "float32", rescale=rescale)
-        check(device, q, k, v, scale=1.0, tile=tile)
+        check_flash(device, q, k, v, scale=1.0, tile=tile)
 
 
 @pytest.mark.parametrize("place", range(0, 9))
 def test_one_large_score_anywhere_in_a_step_is_the_maximum(device, place):
-    # 300 above the others: taken for no maximum, its exponential is infinite.
-    q, k = np.zeros((1, 1, 16, 64), np.float32), np.zeros((1, 1, 64, 64), np.float32)
-    q[..., 0] = 1.0
-    k[..., 32 + place, 0] = 300.0
-    v = tensors(np.float32, 1, 64, 64)[2]
-    check(device, q, k, v, scale=1.0, tile=FlashTile(16, 32, 64, "float32"))
+    check_one_large_score(device, place)
 
 
 @pytest.mark.parametrize("nkv", [64, 77])
 def test_scores_far_below_zero_are_weighed_against_each_other(device, nkv):
-    # The exponential of any of them alone is zero. Multiples of 1/64, so that sums are exact.
-    rng = np.random.default_rng(4)
-    q = (rng.integers(-4, 5, (1, 1, 16, 64)) / 8).astype(np.float32)
-    k = (rng.integers(-4, 5, (1, 1, nkv, 64)) / 8).astype(np.float32)
-    q[..., 0], k[..., 0] = 1.0, -400.0
-    v = tensors(np.float32, 1, nkv, 64)[2]
-    check(device, q, k, v, scale=1.0, tile=FlashTile(16, 32, 64, "float32"))
+    check_scores_far_below_zero(device, nkv)
 
 
 @pytest.mark.parametrize("keys", ["lane", "matrix", "staged16"])
 def test_rows_that_see_no_key_are_zero(device, keys):
-    q, k, v = tensors(np.float32, 131, 77, 64, hq=2)
+    q, k, v = random_qkv(np.float32, 131, 77, 64, hq=2)
     tile = FlashTile(32, 64, 64, "float32", keys=keys)
-    found = run(device, q, k, v, causal=True, tile=tile)
+    found = flash_in_nan_field(device, q, k, v, causal=True, tile=tile)
     assert (found[:, :, : 131 - 77] == 0.0).all()
-    assert worst_ratio(found, truth(q, k, v, causal=True)) <= 1.0
+    assert worst_ratio(found, attention_fp64(q, k, v, Variant(causal=True))) <= 1.0
 
 
 @pytest.mark.parametrize("place", ["q", "k", "v"])
 def test_nan_reaches_the_rows_it_should_and_no_other(device, place):
-    q, k, v = tensors(np.float32, 40, 100, 64, hq=2, hkv=2)
-    spoiled = {"q": q, "k": k, "v": v}[place]
-    spoiled[0, 1, 7, 3] = np.nan
-    found = run(device, q, k, v)
-    expected = truth(q, k, v)
-    assert np.isnan(expected).any()
-    assert (np.isnan(found) == np.isnan(expected)).all()
+    check_nan_reaches_its_rows(device, place)
 
 
 def test_tensors_that_are_not_contiguous_are_copied(device):
-    q, k, v = (np.asfortranarray(x) for x in tensors(np.float32, 20, 70, 64, hq=2))
-    expected = truth(q, k, v)
+    q, k, v = (np.asfortranarray(x) for x in random_qkv(np.float32, 20, 70, 64, hq=2))
+    expected = attention_fp64(q, k, v)
     assert worst_ratio(flash_attention(q, k, v, device=device), expected) <= 1.0
 
 
 def test_inputs_are_left_unchanged(device):
-    q, k, v = tensors(np.float32, 20, 70, 64)
+    q, k, v = random_qkv(np.float32, 20, 70, 64)
     before = [x.copy() for x in (q, k, v)]
     flash_attention(q, k, v, device=device)
     assert all((x == y).all() for x, y in zip((q, k, v), before, strict=True))
@@ -237,15 +176,15 @@ def test_inputs_are_left_unchanged(device):
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 @pytest.mark.parametrize("budget", [1e6, 4e6])
 def test_long_work_goes_out_in_pieces_that_change_no_bit(device, causal, budget, monkeypatch):
-    q, k, v = tensors(np.float32, 131, 131, 64, b=2, hq=2, hkv=1)
+    q, k, v = random_qkv(np.float32, 131, 131, 64, b=2, hq=2, hkv=1)
     options = {"causal": causal, "tile": FlashTile(16, 64, 64, "float32")}
-    whole = run(device, q, k, v, **options)
+    whole = flash_in_nan_field(device, q, k, v, **options)
     monkeypatch.setattr(flash, "DISPATCH_FLOPS", budget)
     problem = flash.problem_of(q, k, v)
     pieces = flash.in_pieces(flash.plan(problem, options["tile"]), problem)
     # 4 x 2 x 2 x 131 x 131 x 64 = 17.6 MFLOP over 9 tiles is 1.95 a tile.
     assert [p.threadgroups[0] for p in pieces] == ([1] * 9 if budget < 4e6 else [2, 2, 2, 2, 1])
-    np.testing.assert_array_equal(run(device, q, k, v, **options), whole)
+    np.testing.assert_array_equal(flash_in_nan_field(device, q, k, v, **options), whole)
 
 
 def test_no_dispatch_is_estimated_above_its_budget():
@@ -259,7 +198,7 @@ def test_no_dispatch_is_estimated_above_its_budget():
 
 
 def test_launch_returns_a_timing(device):
-    q, k, v = tensors(np.float32, 20, 70, 64)
+    q, k, v = random_qkv(np.float32, 20, 70, 64)
     assert launch(q, k, v, np.empty_like(q), device=device).gpu_us >= 0.0
 
 
@@ -298,7 +237,7 @@ def test_the_default_tile_exists_for_every_problem(nq, d, dtype):
     assert tile.threadgroup_bytes <= 16384
 
 
-Q, K, V = tensors(np.float32, 5, 7, 16, hq=4, hkv=2)
+Q, K, V = random_qkv(np.float32, 5, 7, 16, hq=4, hkv=2)
 BAD_TENSORS = {
     "a query of rank 3": ((Q[0], K, V), r"found q of shape \(4, 5, 16\), needs .* rank 4"),
     "a list": (([1.0], K, V), "found q of type list"),
@@ -317,7 +256,7 @@ BAD_TENSORS = {
         "found D=12, needs a multiple of 8; pass D=8",
     ),
     "D=4": ((Q[..., :4], K[..., :4], V[..., :4]), "found D=4, needs a multiple of 8; pass D=8"),
-    "D=520": (tensors(np.float32, 2, 2, 520), "found D=520, needs at most 512"),
+    "D=520": (random_qkv(np.float32, 2, 2, 520), "found D=520, needs at most 512"),
     "three query heads": ((Q[:, :3], K, V), "found Hq=3 and Hkv=2, needs .* pass Hq=4"),
     "fewer query heads": ((Q[:, :1], K, V), "found Hq=1 and Hkv=2"),
     "no query": ((Q[:, :, :0], K, V), "needs no empty dimension"),

@@ -13,7 +13,7 @@ from attnproto.prototypes.registry import load
 from attnproto.results.confidence import confidence_word
 from attnproto.results.row import DeviceRecord, Task, make_row
 from attnproto.sweep.points import parse_sweep
-from prototype_rows import check_declared
+from support.prototype_rows import check_declared
 
 SMALL = {"B": 1, "Hq": 2, "Hkv": 1, "causal": False, "input": "normal", "Br": 16, "Bc": 64}
 POINT = {"kind": "tile", **SMALL, "D": 64, "dtype": "f16", "Nq": 9, "Nkv": 70}

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import synthetic_prototype as synthetic
 from attnproto.commands.run import run_plan
 from attnproto.errors import DeviceUnavailable
 from attnproto.results.row import Task
 from attnproto.results.store import read_records
 from attnproto.sweep.fleet import run_fleet
 from attnproto.sweep.plan import make_plan
+from support import synthetic_prototype as synthetic
 
 HERE = str(Path(__file__).parent)
 

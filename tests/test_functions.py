@@ -6,54 +6,24 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from function_table import BINARY, ROUNDED, UNARY, Function, special_values, ulps
+from support.function_table import BINARY, ROUNDED, UNARY, Function, special_values, ulps
+from support.msl import (
+    HEAD_WITH_SAME,
+    LANES,
+    launch_over,
+    read_text,
+    repeat_to_threadgroups,
+    text_of_functions,
+)
 
-HERE = Path(__file__).parent / "msl"
-HEAD = """#include <metal_stdlib>
-using namespace metal;
-template <typename T> bool same(T a, T b) { return a == b || (a != a && b != b); }
-"""
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 DTYPES = {"float": np.float32, "half": np.float16, "bfloat": ml_dtypes.bfloat16}
 NARROW = [name for name in DTYPES if name != "float"]
-
-
-def text(table: dict[str, Function], file: str) -> str:
-    """One kernel for each function of a table, from the file's."""
-    body, parts = (HERE / file).read_text(), [HEAD]
-    for name, function in table.items():
-        inside = function.in_accuracies
-        defined = {
-            "FUNCTION": name, "KERNEL": f"kernel_{name.replace('::', '_')}", "NAME": f'"{name}"',
-            "FAST": "fast" if inside else "metal", "PRECISE": "precise" if inside else "metal",
-        }  # fmt: skip
-        parts += [f"#define {macro} {value}\n" for macro, value in defined.items()]
-        parts += [body, *(f"#undef {macro}\n" for macro in defined)]
-    return "".join(parts)
-
-
-LANES = 256
-
-
-def launch(device, library, kernel: str, *arrays: np.ndarray) -> None:
-    """Run a kernel over the first array's numbers."""
-    device.run(
-        library.pipeline(kernel),
-        threadgroups=(len(arrays[0]) // LANES, 1, 1),
-        threads=(LANES, 1, 1),
-        buffers=dict(enumerate(arrays)),
-    )
-
-
-def whole(x: np.ndarray) -> np.ndarray:
-    """Repeated to fill threadgroups."""
-    return np.resize(x, -(-x.size // LANES) * LANES)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +33,12 @@ def device():
 
 @pytest.fixture(scope="module")
 def unary(device):
-    return device.library(text(UNARY, "unary.metal"))
+    return device.library(text_of_functions(UNARY, "unary.metal"))
 
 
 @pytest.fixture(scope="module")
 def binary(device):
-    return device.library(text(BINARY, "binary.metal"))
+    return device.library(text_of_functions(BINARY, "binary.metal"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +58,7 @@ def values(name: str) -> np.ndarray:
     rng = np.random.default_rng(5)
     anything = rng.integers(0, 2**32, 4096, np.uint32).view(np.float32)
     usual = (rng.standard_normal(4096) * 10).astype(np.float32)
-    return whole(np.concatenate([special_values(dtype), anything, usual]))
+    return repeat_to_threadgroups(np.concatenate([special_values(dtype), anything, usual]))
 
 
 def pairs(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +72,10 @@ def pairs(name: str) -> tuple[np.ndarray, np.ndarray]:
     usual = rng.standard_normal((2, 2048)) * 4
     x, y = (np.concatenate([bits[k::2].view(dtype), usual[k].astype(dtype)]) for k in range(2))
     grid = np.meshgrid(special, special)
-    return tuple(whole(np.concatenate([g.ravel(), r])) for g, r in zip(grid, (x, y), strict=True))
+    return tuple(
+        repeat_to_threadgroups(np.concatenate([g.ravel(), r]))
+        for g, r in zip(grid, (x, y), strict=True)
+    )
 
 
 def judge(function: Function, name: str, found, exact, where) -> float:
@@ -123,7 +96,7 @@ def judge(function: Function, name: str, found, exact, where) -> float:
 def test_a_function_of_one_number_is_within_its_error(device, unary, table, which, name):
     function, x = UNARY[which], values(name)
     out, differ = np.full(x.shape, np.nan, x.dtype), np.ones(x.size, np.uint32)
-    launch(device, unary, f"{which}_{name}", x, out, differ)
+    launch_over(device, unary, f"{which}_{name}", x, out, differ)
     with np.errstate(all="ignore"):
         exact = np.asarray(function.exact(x.astype(np.float64)))
     if which == "fract":
@@ -140,7 +113,7 @@ def test_a_function_of_one_number_is_within_its_error(device, unary, table, whic
 def test_a_function_of_two_numbers_is_within_its_error(device, binary, table, which, name):
     function, (x, y) = BINARY[which], pairs(name)
     out, differ = np.full(x.shape, np.nan, x.dtype), np.ones(x.size, np.uint32)
-    launch(device, binary, f"{which}_{name}", x, y, out, differ)
+    launch_over(device, binary, f"{which}_{name}", x, y, out, differ)
     with np.errstate(all="ignore"):
         wide = x.astype(np.float64), y.astype(np.float64)
         exact = np.asarray(function.exact(*wide))
@@ -153,8 +126,10 @@ def test_a_function_of_two_numbers_is_within_its_error(device, binary, table, wh
 def test_the_next_number_is_the_next(device, table, name):
     x, y = pairs(name)
     out, differ = np.full(x.shape, np.nan, x.dtype), np.ones(x.size, np.uint32)
-    library = device.library(text({"nextafter": Function(np.nextafter, 0)}, "binary.metal"))
-    launch(device, library, f"nextafter_{name}", x, y, out, differ)
+    library = device.library(
+        text_of_functions({"nextafter": Function(np.nextafter, 0)}, "binary.metal")
+    )
+    launch_over(device, library, f"nextafter_{name}", x, y, out, differ)
     with np.errstate(all="ignore"):
         expected = np.nextafter(x, y)
     expected[x == y] = y[x == y]  # of two zeros the second one's sign
@@ -190,8 +165,8 @@ def test_parts_of_numbers_and_fused_sums_are_exact(device, table, name):
     k = rng.integers(-40, 40, x.size, np.int32)
     out, ints = np.full((x.size, 6), np.nan, dtype), np.zeros((x.size, 2), np.int32)
     differ = np.ones(x.size, np.uint32)
-    library = device.library(HEAD + (HERE / "parts.metal").read_text())
-    launch(device, library, f"parts_{name}", x, y, k, out, ints, differ)
+    library = device.library(HEAD_WITH_SAME + read_text("parts.metal"))
+    launch_over(device, library, f"parts_{name}", x, y, k, out, ints, differ)
     np.testing.assert_array_equal(differ, 0)
     with np.errstate(all="ignore"):
         wide = x.astype(np.float64)
@@ -219,7 +194,7 @@ def test_parts_of_numbers_and_fused_sums_are_exact(device, table, name):
 
 def test_a_half_fused_near_a_tie_is_rounded_once(device):
     """1 + 3 2^-11 lies between two halves; 2^-27 less, which float loses, decides for the lower."""
-    library = device.library(HEAD + (HERE / "parts.metal").read_text())
+    library = device.library(HEAD_WITH_SAME + read_text("parts.metal"))
     x, y = np.ones(LANES, np.float16), np.ones(LANES, np.float16)
     # in[i / 3] is the addend: of the fourth lane the second number.
     x[1], x[3], y[3] = 1 + 2.0**-10, 2.0**-11 * (1 + 2.0**-8), 1 - 2.0**-8
@@ -227,7 +202,7 @@ def test_a_half_fused_near_a_tie_is_rounded_once(device):
     assert exact == 1 + 3 * Fraction(2) ** -11 - Fraction(2) ** -27
     out, ints = np.zeros((LANES, 6), np.float16), np.zeros((LANES, 2), np.int32)
     differ = np.ones(LANES, np.uint32)
-    launch(device, library, "parts_half", x, y, np.zeros(LANES, np.int32), out, ints, differ)
+    launch_over(device, library, "parts_half", x, y, np.zeros(LANES, np.int32), out, ints, differ)
     assert out[3, 5] == 1 + 2.0**-10
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
-from test_functions import HEAD, HERE, launch, whole
+from support.msl import HEAD_WITH_SAME, launch_over, read_text, repeat_to_threadgroups
 
 DTYPES = {
     "char": np.int8, "uchar": np.uint8, "short": np.int16, "ushort": np.uint16,
@@ -21,7 +21,9 @@ def numbers(dtype) -> tuple[np.ndarray, np.ndarray]:
     x, y = (g.ravel() for g in np.meshgrid(*[np.array(corners, dtype)] * 2))
     rng = np.random.default_rng(4)
     random = rng.integers(info.min, info.max, (2, 512), dtype, endpoint=True)
-    return whole(np.concatenate([x, random[0]])), whole(np.concatenate([y, random[1]]))
+    return repeat_to_threadgroups(np.concatenate([x, random[0]])), repeat_to_threadgroups(
+        np.concatenate([y, random[1]])
+    )
 
 
 def rows(info, x: int, y: int, z: int, i: int):
@@ -74,7 +76,7 @@ def device():
 
 @pytest.fixture(scope="module")
 def library(device):
-    return device.library(HEAD + (HERE / "integers.metal").read_text())
+    return device.library(HEAD_WITH_SAME + read_text("integers.metal"))
 
 
 @pytest.mark.parametrize("name", DTYPES)
@@ -82,7 +84,7 @@ def test_a_function_of_integers_is_exact(device, library, name):
     info = np.iinfo(DTYPES[name])
     x, y = numbers(DTYPES[name])
     out, differ = np.zeros((x.size, 24), x.dtype), np.ones(x.size, np.uint32)
-    launch(device, library, f"integers_{name}", x, y, out, differ)
+    launch_over(device, library, f"integers_{name}", x, y, out, differ)
     values = zip(x.tolist(), y.tolist(), x[np.arange(x.size) // 2].tolist(), strict=True)
     expected = np.array([list(rows(info, *v, i)) for i, v in enumerate(values)], x.dtype)
     for k in range(expected.shape[1]):

@@ -8,16 +8,16 @@ import pytest
 from attnproto.errors import AttnprotoError
 from attnproto.results import kb
 from attnproto.results.findings import SKILLS, write_findings
-from test_findings import made
+from support.findings import sample_finding
 
 NASTY = 'It\'s "quoted"; DROP TABLE findings; --\nnew line\ttab, Ünïcode ✓ 漢字 \\ %s'
 
 
 def several():
     return [
-        made(),
-        made(title="Nasty", content=NASTY, tags=["it's", 'q"uote', "ünï"]),
-        made(title="Third", domain="gpu-perf"),
+        sample_finding(),
+        sample_finding(title="Nasty", content=NASTY, tags=["it's", 'q"uote', "ünï"]),
+        sample_finding(title="Third", domain="gpu-perf"),
     ]
 
 
@@ -96,7 +96,7 @@ def test_a_short_write_is_an_error_and_leaves_nothing(tmp_path):
 
 
 def test_an_informal_source_is_never_verified(tmp_path):
-    kb.import_into_database([made(tier="modelled")], tmp_path / "kb.db")
+    kb.import_into_database([sample_finding(tier="modelled")], tmp_path / "kb.db")
     assert rows_of(tmp_path / "kb.db")[0]["confidence"] == "low"
     connection = sqlite3.connect(tmp_path / "kb.db")
     with pytest.raises(sqlite3.IntegrityError, match="informal"):
@@ -113,8 +113,8 @@ def test_a_later_databases_generation_column_is_filled_only_for_m4(tmp_path):
     connection.close()
     from attnproto.results.findings import Device
 
-    m4 = made(title="On M4", device=Device(kind="metal", name="Apple M4"))
-    kb.import_into_database([made(), m4], database)
+    m4 = sample_finding(title="On M4", device=Device(kind="metal", name="Apple M4"))
+    kb.import_into_database([sample_finding(), m4], database)
     assert [row["gpu_generation"] for row in rows_of(database)] == [None, "m4"]
 
 
@@ -152,8 +152,8 @@ def test_a_bad_findings_file_is_refused_as_a_whole(tmp_path, bad):
 
 
 def test_a_finding_listed_twice_in_a_file_is_one(tmp_path):
-    write_findings(tmp_path / "f.jsonl", [made(), made()])
-    assert kb.load(tmp_path / "f.jsonl") == [made()]
+    write_findings(tmp_path / "f.jsonl", [sample_finding(), sample_finding()])
+    assert kb.load(tmp_path / "f.jsonl") == [sample_finding()]
 
 
 def fake_command(folder, body):
@@ -212,8 +212,8 @@ def test_the_kb_command_takes_findings_with_their_quotes_and_only_once(tmp_path)
 
 def test_the_kb_command_takes_a_superseded_finding_beside_the_later_one(tmp_path):
     database = tmp_path / "kb.db"
-    old = made(title="Old claim")
-    new = made(title="New claim").model_copy(update={"supersedes": old.id})
+    old = sample_finding(title="Old claim")
+    new = sample_finding(title="New claim").model_copy(update={"supersedes": old.id})
     # The later one's record names the earlier, which is not in the base yet.
     kb.import_into_database([new], database)
     command = fake_command(tmp_path, KB_COMMAND.format(database=str(database)))

@@ -6,9 +6,7 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import DispatchError, KernelCompileError
-
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
-I = "uint i [[thread_position_in_grid]]"  # noqa: E741
+from support.msl import launch_threadgroup, read_text
 
 SIZES = {
     "bool": (1, 1), "char": (1, 1), "uchar": (1, 1), "short": (2, 2), "ushort": (2, 2),
@@ -24,228 +22,9 @@ SIZES = {
     "packed_uchar4": (4, 1),
 }  # fmt: skip
 
-VALUES = "device const float* in [[buffer(0)]], device float* out [[buffer(1)]]"
-
-TEXT = HEAD + "kernel void sizes(device int2* out [[buffer(0)]]) {\n"
+TEXT = read_text("language.metal") + "kernel void sizes(device int2* out [[buffer(0)]]) {\n"
 TEXT += "".join(f"  out[{k}] = int2(sizeof({t}), alignof({t}));\n" for k, t in enumerate(SIZES))
 TEXT += "}\n"
-TEXT += f"""
-kernel void swizzles(device const float4* in [[buffer(0)]], device float4* out [[buffer(1)]]) {{
-  float4 v = in[0];
-  out[0] = v.wzyx;
-  out[1] = float4(v.xy, v.rg);
-  out[2] = v;
-  out[2].zx = v.xy;
-  float4 w = v;
-  w.yz = w.zy;
-  w.a += 10.0f;
-  out[3] = w;
-  float3 t = v.xyz;
-  t.x *= 2.0f;
-  t[2] = 7.0f;
-  out[4] = float4(t, dot(t, t));
-  out[5] = float4(float2(1, 2), 3, v.w);
-  out[6] = float4(v.x > 1.0f ? v.xx : v.yy, float2(0.5f)).xzyw;
-  out[7] = select(v, -v, v > 2.5f);
-  out[8] = float4(bool4(v > 2.5f));
-  out[9] = float4();
-  out[10] = vec<float, 4>(vec<half, 4>(v)) + (float4)(1.0f);
-  out[11] = float4(int4(v * 1.7f));
-  out[12] = float4(any(v > 3.5f), all(v > 0.5f), all(v > 1.5f), any(v.xy > v.zw));
-  out[13] = float4(uchar4(250, 251, 252, 253) + uchar4(5));
-}}
-
-struct Params {{
-  int n;
-  float scale;
-  float3 offset;
-  half2 pair;
-  ulong wide;
-  uchar flag;
-  packed_float3 tight;
-  short list[3];
-}};
-kernel void by_reference(constant Params& p [[buffer(0)]], device float* out [[buffer(1)]],
-                         constant float* table [[buffer(2)]],
-                         const device Params* again [[buffer(3)]]) {{
-  out[0] = p.n; out[1] = p.scale; out[2] = p.offset.z; out[3] = p.pair.y; out[4] = p.wide >> 32;
-  out[5] = p.flag; out[6] = p.tight.z; out[7] = p.list[2]; out[8] = table[p.n];
-  Params copy = p;
-  copy.scale *= 2;
-  out[9] = copy.scale + again->offset.y + again[0].tight[1];
-  out[10] = sizeof(Params);
-}}
-
-struct Complex {{
-  float re, im;
-  Complex() = default;
-  Complex(float r, float i = 0) : re(r), im(i) {{}}
-  Complex operator*(Complex o) const {{ return {{re * o.re - im * o.im, re * o.im + im * o.re}}; }}
-  thread Complex& operator+=(Complex o) {{ re += o.re; im += o.im; return *this; }}
-  bool operator==(const thread Complex& o) const {{ return re == o.re && im == o.im; }}
-  float norm() const {{ return re * re + im * im; }}
-  static Complex unit() {{ return Complex(0, 1); }}
-  float operator()(float x) const {{ return re * x + im; }}
-  explicit operator float() const {{ return re; }}
-}};
-Complex operator-(Complex a, Complex b) {{ return Complex(a.re - b.re, a.im - b.im); }}
-template <typename T, int N>
-struct Stack {{
-  T items[N];
-  int count = 0;
-  void push(T item) thread {{ items[count++] = item; }}
-  thread T& top() {{ return items[count - 1]; }}
-  template <typename F> T fold(F f, T start) const {{
-    for (int k = 0; k < count; k++) start = f(start, items[k]);
-    return start;
-  }}
-}};
-struct Add {{ template <typename T> T operator()(T a, T b) const {{ return a + b; }} }};
-struct Greater {{
-  static constexpr constant int kind = 3;
-  float operator()(float a, float b) {{ return max(a, b); }}
-}};
-template <typename Op> float twice(float x) {{ return Op()(x, x) + Op{{}}(x, 1.0f); }}
-template <int N> struct Power {{ static float of(float x) {{ return x * Power<N - 1>::of(x); }} }};
-template <> struct Power<0> {{ static float of(float x) {{ return 1.0f; }} }};
-template <typename T, typename U = float> U sum_of(const device T* p, int n) {{
-  U total = 0;
-  for (int k = 0; k < n; ++k) total += U(p[k]);
-  return total;
-}}
-template <typename T> T pointed(const thread T* p) {{ return *p + 1; }}
-template <typename T> T pointed(const device T* p) {{ return *p + 2; }}
-template <typename T> T pointed(const constant T* p) {{ return *p + 3; }}
-template <typename... Ts> int how_many(Ts... values) {{ return sizeof...(values); }}
-enum class Mode : uint {{ none, one = 4, two }};
-namespace outer {{ namespace inner {{
-constant float table[4] = {{1.0f, 10.0f, 100.0f, 1000.0f}};
-}} }}
-constant int3 corners[2] = {{int3(1, 2, 3), int3(4, 5, 6)}};
-constexpr constant float kThird = 1.0f / 3.0f;
-typedef vec<float, 4> Four;
-template <typename T> using Two = vec<T, 2>;
-kernel void contracted(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {{
-  out[0] = in[0] * in[1] + in[2];
-}}
-kernel void rounded(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {{
-#pragma METAL fp contract(off)
-  out[0] = in[0] * in[1] + in[2];
-}}
-struct Held {{
-  float4 v;
-  Complex c;
-  Held(float x) : v(x, x + 1.0f, 0, 1), c(x, 2) {{}}
-}};
-struct Mixed {{ packed_float3 tight; float last; }};
-kernel void members(device Mixed* m [[buffer(0)]], constant packed_float3* given [[buffer(1)]]) {{
-  threadgroup packed_float3 shared[2];
-  float3 v = m[0].tight;
-  m[1].tight = v * 2.0f;
-  m[1].tight[1] = 9;
-  m[2].tight = m[1].tight;
-  m[2].tight.z += given[1].y;
-  shared[1] = float3(given[1]) + v;
-  packed_float3 here = shared[1];
-  m[3].tight = here;
-  m[3].last = dot(float3(here), float3(1, 10, 100));
-  Held held(3);
-  m[0].last = held.v.y * 10 + held.c.im + held.c.re * 100 + held.v.w * 1000;
-  bool3 greater = v > float3(1.5f);
-  m[1].last = float3(greater).x + 10 * float3(greater).y + 100 * any(greater) + 1000 * all(greater);
-  m[2].last = select(v, -v, greater).z;
-}}
-kernel void objects({VALUES}) {{
-  Complex a(in[0], in[1]), b = Complex::unit();
-  Complex c = a * b;
-  c += a - Complex(1);
-  out[0] = c.re; out[1] = c.im; out[2] = (a * a).norm(); out[3] = a(2.0f) + Complex(5, 6)(1.0f);
-  out[4] = (a == a) + 2 * (a == b) + float(Complex(7)) + (float)a;
-  Stack<float, 8> stack;
-  for (int k = 0; k < 5; k++) stack.push(in[k]);
-  stack.top() *= 3.0f;
-  out[5] = stack.fold(Add(), 0.5f); out[6] = stack.fold(Greater{{}}, -1.0f);
-  out[7] = twice<Add>(in[2]) + Greater::kind;
-  out[8] = Power<3>::of(in[3]);
-  float local = in[0];
-  out[9] = sum_of(in, 4) + sum_of<float, int>(in, 4);
-  out[10] = pointed(&local) + pointed(in) + pointed(&outer::inner::table[0]);
-  out[11] = how_many(1, 2.0f, a) + int(Mode::two) + how_many();
-  out[12] = outer::inner::table[int(in[1])] + corners[1].y + kThird;
-  Four f = Four(in[0]);
-  f.xy = Two<float>(in[1], in[2]);
-  out[13] = f.x + 10 * f.y + 100 * f.w;
-  metal::array<int, 4> list = {{1, 2, 3, 4}};
-  list[2] += 10;
-  int total = 0;
-  for (ushort k = 0; k < list.size(); k++) total += list[k];
-  out[14] = total;
-  auto lowest = numeric_limits<float>::lowest();
-  half biggest = numeric_limits<half>::max();
-  out[15] = float(lowest == -FLT_MAX) + float(biggest) + numeric_limits<int>::max() / 1073741824
-            + numeric_limits<uchar>::max() + numeric_limits<short>::min();
-  out[16] = metal::is_same_v<decltype(half(1) + half(1)), half> + 2 * is_floating_point_v<bfloat>
-            + 4 * is_integral<uint>::value
-            + 8 * is_same<conditional_t<true, int, float>, int>::value
-            + 16 * is_unsigned_v<ushort> + 32 * is_same_v<remove_cv_t<const volatile int>, int>
-            + 64 * is_same_v<make_unsigned_t<short>, ushort>
-            + 128 * is_same_v<decltype(1.0), float>;
-  out[17] = 1'000.5 + 1.5h + 0x10 + 0b101 + 1e2f + 010 + 'a';
-  out[18] = numeric_limits<float>::infinity() > FLT_MAX
-            && isnan(numeric_limits<float>::quiet_NaN());
-}}
-
-int collatz(int n) {{
-  int steps = 0;
-  while (true) {{
-    if (n == 1) return steps;
-    n = n & 1 ? 3 * n + 1 : n >> 1;
-    ++steps;
-  }}
-}}
-kernel void control(device int* out [[buffer(0)]], {I}) {{
-  int table[16];
-  for (int k = 0; k < 16; k++) table[k] = k * k;
-  int x = int(i), y = 0;
-  switch (x % 5) {{
-    case 0: y = 1; break;
-    case 1:
-    case 2: y = 2;
-    case 3: y += 10; break;
-    default: {{ int t = x; y = t * 100; }}
-  }}
-  out[i] = y;
-  out[64 + i] = collatz(x + 1);
-  do {{ y -= 3; if (y < -5) break; if (y % 2) continue; y -= 1; }} while (y > 0);
-  out[128 + i] = y;
-  out[192 + i] = table[(x * 7) % 16] + (table + 3)[x % 4];
-  if (x > 40) return;
-  int k = 0;
-  for (int a = 0, b = x; a < b; a += 2, b--) k += a ^ b;
-  out[256 + i] = x ? k : -1;
-}}
-
-constant bool flag [[function_constant(0)]];
-constant int whole [[function_constant(1)]];
-constant uint natural [[function_constant(2)]];
-constant float real [[function_constant(3)]];
-constant half small [[function_constant(4)]];
-constant short shorter [[function_constant(5)]];
-constant uchar byte [[function_constant(6)]];
-constant int optional [[function_constant(7)]];
-constant long longest [[function_constant(8)]];
-constant bool both = flag && whole > 3;
-constant int chosen = is_function_constant_defined(optional) ? optional : -77;
-kernel void constants(device float* out [[buffer(0)]],
-                      device const float* extra [[buffer(1), function_constant(flag)]],
-                      device const float* never [[buffer(2), function_constant(both)]]) {{
-  out[0] = flag; out[1] = whole; out[2] = natural; out[3] = real; out[4] = small;
-  out[5] = shorter; out[6] = byte; out[7] = chosen; out[8] = both; out[9] = longest;
-  out[10] = is_function_constant_defined(optional);
-  if (flag) out[11] = extra[0];
-  if (both) out[12] = never[0];
-}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -258,24 +37,15 @@ def library(device):
     return device.library(TEXT)
 
 
-def launch(device, library, name, *buffers, threads=1, constants=None):
-    device.run(
-        library.pipeline(name, constants),
-        threadgroups=1,
-        threads=threads,
-        buffers={k: b for k, b in enumerate(buffers) if b is not None},
-    )
-
-
 def test_types_have_the_sizes_and_alignments_of_metal(device, library):
     out = np.zeros((len(SIZES), 2), np.int32)
-    launch(device, library, "sizes", out)
+    launch_threadgroup(device, library, "sizes", out)
     assert {t: tuple(row) for t, row in zip(SIZES, out.tolist(), strict=True)} == SIZES
 
 
 def test_swizzles_and_constructors_of_vectors(device, library):
     out = np.zeros((14, 4), np.float32)
-    launch(device, library, "swizzles", np.array([1, 2, 3, 4], np.float32), out)
+    launch_threadgroup(device, library, "swizzles", np.array([1, 2, 3, 4], np.float32), out)
     expected = [
         [4, 3, 2, 1], [1, 2, 1, 2], [2, 2, 1, 4], [1, 3, 2, 14], [2, 2, 7, 57], [1, 2, 3, 4],
         [2, 0.5, 2, 0.5], [1, 2, -3, -4], [0, 0, 1, 1], [0, 0, 0, 0], [2, 3, 4, 5], [1, 3, 5, 6],
@@ -297,13 +67,13 @@ def test_a_structure_by_reference_has_the_layout_of_the_host(device, library):
     p["n"], p["scale"], p["offset"], p["pair"] = 2, 1.5, [1, 2, 3], [4, 5]
     p["wide"], p["flag"], p["tight"], p["list"] = 9 << 32, 200, [6, 7, 8], [-1, -2, -3]
     table, out = np.array([0, 0, 42, 0], np.float32), np.zeros(11, np.float32)
-    launch(device, library, "by_reference", p, out, table, p.reshape(1))
+    launch_threadgroup(device, library, "by_reference", p, out, table, p.reshape(1))
     assert out.tolist() == [2, 1.5, 3, 5, 9, 200, 8, -3, 42, 3 + 2 + 7, 80]
 
 
 def test_classes_templates_and_tables(device, library):
     x, out = np.array([1.5, 2, 3, -2, 4], np.float32), np.zeros(19, np.float32)
-    launch(device, library, "objects", x, out)
+    launch_threadgroup(device, library, "objects", x, out)
     a = complex(1.5, 2)
     c = a * 1j + a - 1
     expected = [
@@ -320,7 +90,7 @@ def test_packed_vectors_leave_no_gap_and_members_are_initialised(device, library
     out = np.zeros(4, fields)
     out[0]["tight"] = [1, 2, 3]
     given = np.array([[0, 0, 0], [4, 5, 6]], np.float32)
-    launch(device, library, "members", out, given)
+    launch_threadgroup(device, library, "members", out, given)
     assert out["tight"].tolist() == [[1, 2, 3], [2, 9, 6], [2, 9, 11], [5, 7, 9]]
     assert out["last"].tolist() == [1342, 110, -3, 975]
 
@@ -329,15 +99,15 @@ def test_a_pragma_keeps_a_product_and_a_sum_apart(device, library):
     # (1 + 2^-12)^2 - 1 - 2^-11 is 2^-24, which rounding the product to float loses.
     x = np.array([1 + 2**-12, 1 + 2**-12, -1 - 2**-11], np.float32)
     out = np.full(1, np.nan, np.float32)
-    launch(device, library, "contracted", x, out)
+    launch_threadgroup(device, library, "contracted", x, out)
     assert out[0] in (0, np.float32(2**-24))  # either is allowed
-    launch(device, library, "rounded", x, out)
+    launch_threadgroup(device, library, "rounded", x, out)
     assert out[0] == 0
 
 
 def test_control_flow_follows_c(device, library):
     out = np.full((5, 64), -9, np.int32)
-    launch(device, library, "control", out, threads=64)
+    launch_threadgroup(device, library, "control", out, threads=64)
     for i in range(64):
         y = {0: 1, 1: 12, 2: 12, 3: 10, 4: i * 100}[i % 5]
         n, steps = i + 1, 0
@@ -365,22 +135,22 @@ CONSTANTS = {0: True, 1: -5, 2: 4000000000, 3: 0.1, 4: 0.1, 5: -300, "byte": 200
 
 def test_function_constants_of_each_type_reach_the_kernel(device, library):
     out, extra = np.full(13, -1, np.float32), np.array([3.5], np.float32)
-    launch(device, library, "constants", out, extra, constants=CONSTANTS)
+    launch_threadgroup(device, library, "constants", out, extra, constants=CONSTANTS)
     expected = [1, -5, 4e9, 0.1, np.float16(0.1), -300, 200, -77, 0, 2.0**40, 0, 3.5, -1]
     np.testing.assert_array_equal(out, np.array(expected, np.float32))
     more = CONSTANTS | {1: 4, "optional": 12}
-    launch(device, library, "constants", out, extra, extra * 2, constants=more)
+    launch_threadgroup(device, library, "constants", out, extra, extra * 2, constants=more)
     assert out[[1, 7, 8, 10, 12]].tolist() == [4, 12, 1, 1, 7]
-    launch(device, library, "constants", out, constants=CONSTANTS | {0: False})
+    launch_threadgroup(device, library, "constants", out, constants=CONSTANTS | {0: False})
     assert out[0] == 0
 
 
 def test_a_conditional_argument_must_be_bound_where_its_condition_holds(device, library):
     out, extra = np.zeros(13, np.float32), np.zeros(1, np.float32)
     with pytest.raises(DispatchError, match=r"buffer 1 \(extra\)"):
-        launch(device, library, "constants", out, constants=CONSTANTS)
+        launch_threadgroup(device, library, "constants", out, constants=CONSTANTS)
     with pytest.raises(DispatchError, match=r"buffer 2 \(never\)"):
-        launch(device, library, "constants", out, extra, constants=CONSTANTS | {1: 4})
+        launch_threadgroup(device, library, "constants", out, extra, constants=CONSTANTS | {1: 4})
 
 
 @pytest.mark.parametrize(

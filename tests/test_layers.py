@@ -1,4 +1,7 @@
-"""Imports point one way: from the command line down to the tables that all share."""
+"""Imports point one way: from the command line down to the tables that all share.
+
+And tests stand alone: what several of them need is in tests/support.
+"""
 
 from __future__ import annotations
 
@@ -131,3 +134,33 @@ def test_modules_import_each_other_in_no_circle():
 
     for name in MODULES:
         visit(name, ())
+
+
+TESTS = Path(__file__).parent
+BENCH = TESTS.parent / "bench"
+
+
+def names_in_imports(path: Path) -> set[str]:
+    """Each part of the names of modules that a file imports, and the names it takes from them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            found.update(part for a in node.names for part in f"{module}.{a.name}".split("."))
+    return found
+
+
+def test_no_test_planted_bug_or_benchmark_imports_a_test_module():
+    files = [*TESTS.rglob("*.py"), *BENCH.rglob("*.py")]
+    assert len(files) > 100
+    wrong = {
+        f"{path.relative_to(TESTS.parent)} imports {name}"
+        for path in files
+        for name in names_in_imports(path)
+        if name.startswith("test_")
+    }
+    assert wrong == set()
+
+
+def test_beside_the_tests_lie_no_modules_that_they_share():
+    assert {p.name for p in TESTS.glob("*.py") if not p.name.startswith("test_")} == {"conftest.py"}

@@ -15,10 +15,9 @@ from attnproto.compiler.frontend.literals import single
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.errors import KernelCompileError
-from test_functions import HERE
+from support.msl import HEAD, read_text
 
 BFLOAT = ml_dtypes.bfloat16
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 CONSTANTS = [
     math.e, 1 / math.log(2), 1 / math.log(10), math.log(2), math.log(10), math.pi, math.pi / 2,
     math.pi / 4, 1 / math.pi, 2 / math.pi, 2 / math.sqrt(math.pi), math.sqrt(2), math.sqrt(0.5),
@@ -31,7 +30,7 @@ def device(request):
 
 
 def run(device, file, kernel, *arrays, threads=1):
-    library = device.library((HERE / file).read_text())
+    library = device.library(read_text(file))
     device.run(
         library.pipeline(kernel), threadgroups=1, threads=threads, buffers=dict(enumerate(arrays))
     )

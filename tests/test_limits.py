@@ -16,8 +16,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto.errors import AttnprotoError, DispatchError, ValidationError
+from support.msl import HEAD
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 TEXT = f"""{HEAD}
 struct P {{ float a; int b; }};
 kernel void add(device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {{ x[i] += 1; }}

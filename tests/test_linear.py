@@ -10,10 +10,14 @@ from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash, linear
 from attnproto.kernels.linear import LinearProblem, launch_linear, linear_attention
 from attnproto.kernels.text import metal_root
+from support.linear import (
+    assert_within_tolerance,
+    check_decay_that_forgets_at_once,
+    check_linear,
+    random_inputs,
+    recurrence_fp64,
+)
 
-# The specification's tolerance for FP32. For half and bfloat16 only the inputs and the output are
-# rounded: by 2^-11 and 2^-9 of themselves.
-TOLERANCE = {"float32": (1e-4, 1e-3), "float16": (1e-3, 2e-3), "bfloat16": (4e-3, 8e-3)}
 DECAYS = ("none", "head", "token", "key")
 
 
@@ -22,102 +26,57 @@ def device():
     return attnproto.open_device("auto")
 
 
-def by_token(q, k, v, *, decay=None, normalize=False, initial_state=None):
-    """The recurrence itself, one token after another, in FP64."""
-    q, k, v = (x.astype(np.float64) for x in (q, k, v))
-    b, h, n, d = q.shape
-    decay = np.zeros(1) if decay is None else decay.astype(np.float64)
-    decay = decay[None, :, None] if decay.ndim == 1 else decay
-    factor = np.exp(np.broadcast_to(decay[..., None] if decay.ndim == 3 else decay, q.shape))
-    state = np.zeros((b, h, d, d)) if initial_state is None else initial_state.astype(np.float64)
-    total, output = np.zeros((b, h, d)), np.zeros(q.shape)
-    for t in range(n):
-        key = k[:, :, t]
-        state = factor[:, :, t, :, None] * state + key[..., None] * v[:, :, t, None, :]
-        total = factor[:, :, t] * total + key
-        output[:, :, t] = np.einsum("bhd,bhde->bhe", q[:, :, t], state) * d**-0.5
-        if normalize:
-            output[:, :, t] *= d**0.5 / np.sum(q[:, :, t] * total, axis=-1, keepdims=True)
-    return output, state
-
-
-def tensors(n, d=64, *, b=2, h=2, dtype=np.float32, decay="none", positive=False, seed=0):
-    rng = np.random.default_rng(seed)
-    q, k, v = (rng.standard_normal((b, h, n, d)) for _ in range(3))
-    if positive:
-        q, k = np.abs(q), np.abs(k)
-    shape = {"none": None, "head": (h,), "token": (b, h, n), "key": (b, h, n, d)}[decay]
-    logs = None if shape is None else -rng.exponential(0.3, shape)
-    return q.astype(dtype), k.astype(dtype), v.astype(dtype), logs
-
-
-def close(found, expected):
-    atol, rtol = TOLERANCE[found.dtype.name]
-    np.testing.assert_allclose(found.astype(np.float64), expected, rtol, atol)
-
-
-def check(device, q, k, v, decay, **options):
-    found, state = linear_attention(
-        q, k, v, decay=decay, return_state=True, device=device, **options
-    )
-    options.pop("chunk", None)
-    expected, final = by_token(q, k, v, decay=decay, **options)
-    close(found, expected)
-    close(state, final)
-
-
 @pytest.mark.parametrize("chunk", [32, 64, 128, 256])
 @pytest.mark.parametrize("n", [1, 63, 100, 300])
 def test_every_chunk_and_length_agrees_with_the_recurrence(device, chunk, n):
-    check(device, *tensors(n), chunk=chunk)
+    check_linear(device, *random_inputs(n), chunk=chunk)
 
 
 @pytest.mark.parametrize("normalize", [False, True], ids=["scaled", "normalized"])
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("d", [64, 128])
 def test_every_decay_agrees_with_the_recurrence(device, d, decay, normalize):
-    check(device, *tensors(150, d, decay=decay, positive=normalize), normalize=normalize)
+    check_linear(
+        device, *random_inputs(150, d, decay=decay, positive=normalize), normalize=normalize
+    )
 
 
 @pytest.mark.parametrize("d", [32, 96])
 def test_other_head_dimensions_agree_with_the_recurrence(device, d):
-    check(device, *tensors(77, d, decay="key"))
+    check_linear(device, *random_inputs(77, d, decay="key"))
 
 
 @pytest.mark.parametrize("decay", DECAYS)
 def test_an_initial_state_is_carried_through(device, decay):
-    q, k, v, logs = tensors(100, decay=decay)
+    q, k, v, logs = random_inputs(100, decay=decay)
     state = np.random.default_rng(1).standard_normal((2, 2, 64, 64)).astype(np.float32)
-    check(device, q, k, v, logs, initial_state=state)
+    check_linear(device, q, k, v, logs, initial_state=state)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_sixteen_bit_types_agree_with_the_recurrence(device, dtype):
-    q, k, v, decay = tensors(100, decay="token", dtype=dtype)
+    q, k, v, decay = random_inputs(100, decay="token", dtype=dtype)
     found = linear_attention(q, k, v, decay=decay, device=device)
-    close(found, by_token(q, k, v, decay=decay)[0])
+    assert_within_tolerance(found, recurrence_fp64(q, k, v, decay=decay)[0])
 
 
 @pytest.mark.parametrize("decay", ["token", "key"])
 def test_decay_that_forgets_at_once_stays_finite(device, decay):
-    # Factors of e^-60 a token: 2^-80 apart, and 2^-2700 across a chunk.
-    q, k, v, logs = tensors(70, decay=decay)
-    logs = np.full_like(logs, -60.0)
-    check(device, q, k, v, logs, chunk=32)
+    check_decay_that_forgets_at_once(device, decay)
 
 
 def test_a_factor_of_zero_may_be_written_as_a_large_number(device):
-    q, k, v, _ = tensors(40)
+    q, k, v, _ = random_inputs(40)
     decay = np.zeros((2, 2, 40))
     decay[:, :, 20] = -1e4
-    check(device, q, k, v, decay, chunk=32)
+    check_linear(device, q, k, v, decay, chunk=32)
 
 
 # The first and the last token of a chunk, and one inside a block of 8.
 @pytest.mark.parametrize(("chunk", "cut"), [(32, 64), (64, 127), (64, 53), (256, 150)])
 @pytest.mark.parametrize("decay", DECAYS)
 def test_no_token_sees_a_later_one(device, decay, chunk, cut):
-    q, k, v, logs = tensors(200, decay=decay, positive=True)
+    q, k, v, logs = random_inputs(200, decay=decay, positive=True)
     options = dict(chunk=chunk, normalize=True, device=device)
     before = linear_attention(q, k, v, decay=logs, **options)
     for tensor, value in ((q, 3.0), (k, 7.0), (v, -9.0)):
@@ -130,7 +89,7 @@ def test_no_token_sees_a_later_one(device, decay, chunk, cut):
 
 
 def test_halves_of_a_sequence_joined_by_their_state_are_the_whole(device):
-    q, k, v, decay = tensors(128, decay="token")
+    q, k, v, decay = random_inputs(128, decay="token")
     whole, last = linear_attention(q, k, v, decay=decay, return_state=True, device=device)
     state, parts = None, []
     for half in (slice(0, 64), slice(64, 128)):
@@ -148,7 +107,7 @@ def test_halves_of_a_sequence_joined_by_their_state_are_the_whole(device):
 
 @pytest.mark.parametrize("decay", ["none", "key"])
 def test_states_made_a_few_chunks_at_a_time_change_no_bit(device, decay, monkeypatch):
-    q, k, v, logs = tensors(300, decay=decay, positive=True)
+    q, k, v, logs = random_inputs(300, decay=decay, positive=True)
     options = dict(decay=logs, normalize=True, chunk=32, return_state=True, device=device)
     whole = linear_attention(q, k, v, **options)
     monkeypatch.setattr(linear, "STATES_BYTES", 3 * 4 * 2 * 2 * 64 * 64)
@@ -159,7 +118,7 @@ def test_states_made_a_few_chunks_at_a_time_change_no_bit(device, decay, monkeyp
 
 
 def test_long_work_goes_out_in_submissions_that_change_no_bit(device, monkeypatch):
-    q, k, v, logs = tensors(300, decay="token")
+    q, k, v, logs = random_inputs(300, decay="token")
     options = dict(decay=logs, chunk=32, return_state=True)
     one, more = Watched(device), Watched(device)
     whole = linear_attention(q, k, v, device=one, **options)
@@ -182,7 +141,7 @@ def test_no_dispatch_is_estimated_above_half_a_second_on_the_target():
 
 
 def test_more_heads_than_one_dispatch_can_take_are_refused(monkeypatch):
-    q, k, v, _ = tensors(40)
+    q, k, v, _ = random_inputs(40)
     monkeypatch.setattr(flash, "DISPATCH_FLOPS", 3 * 64 * (2 * 64**2 + 2 * 64 * 72))
     with pytest.raises(UnsupportedProblem, match=r"found 4 heads in all.*needs at most 3"):
         linear_attention(q, k, v)
@@ -209,23 +168,23 @@ def by_chunk(q, k, v, decay, size=512):
     [(64, 32, 0.0), (64, 256, 0.0), (128, 128, 0.0), (64, 128, -1e-3)],
 )
 def test_65536_tokens_keep_their_tolerance(device, d, chunk, decay):
-    q, k, v, _ = tensors(65536, d, b=1, h=1, seed=4)
+    q, k, v, _ = random_inputs(65536, d, b=1, h=1, seed=4)
     logs = np.array([decay]) if decay else None
     found = linear_attention(q, k, v, chunk=chunk, decay=logs, device=device)
-    close(found[0, 0], by_chunk(q[0, 0], k[0, 0], v[0, 0], decay))
+    assert_within_tolerance(found[0, 0], by_chunk(q[0, 0], k[0, 0], v[0, 0], decay))
 
 
 def test_nothing_is_written_outside_the_output(device):
-    q, k, v, _ = tensors(77)
+    q, k, v, _ = random_inputs(77)
     field = np.full(64 + q.size + 512, np.nan, np.float32)
     launch_linear(q, k, v, field[64:], np.zeros((2, 2, 64, 64), np.float32), device=device)
     assert np.isnan(field[:64]).all()
     assert np.isnan(field[64 + q.size :]).all()
-    close(field[64 : 64 + q.size].reshape(q.shape), by_token(q, k, v)[0])
+    assert_within_tolerance(field[64 : 64 + q.size].reshape(q.shape), recurrence_fp64(q, k, v)[0])
 
 
 def test_inputs_and_the_initial_state_are_left_unchanged(device):
-    q, k, v, decay = tensors(40, decay="token")
+    q, k, v, decay = random_inputs(40, decay="token")
     state = np.ones((2, 2, 64, 64), np.float32)
     before = [x.copy() for x in (q, k, v, decay, state)]
     linear_attention(q, k, v, decay=decay, initial_state=state, device=device)
@@ -241,7 +200,7 @@ def test_params_are_packed_as_the_kernel_declares_them():
     assert len(fields) * 4 == linear.PARAMS_BYTES
 
 
-Q, K, V, _ = tensors(5)
+Q, K, V, _ = random_inputs(5)
 REFUSED = {
     "rank 3": (dict(q=Q[0]), "found q of shape (2, 5, 64)"),
     "no token": (dict(q=Q[:, :, :0], k=K[:, :, :0], v=V[:, :, :0]), "no empty dimension"),

@@ -2,7 +2,7 @@ import attnproto
 import pytest
 from attnproto.prototypes.linear import prototype
 from attnproto.prototypes.registry import Outcome, load
-from prototype_rows import M4, check_honest, check_spoilt, clocked, row_of, rows_of
+from support.prototype_rows import M4, check_honest, check_spoilt, clocked, row_of, rows_of
 
 
 @pytest.fixture(scope="module")

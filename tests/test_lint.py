@@ -10,9 +10,9 @@ import pytest
 from attnproto.cli import app
 from attnproto.kernels.flash import FlashTile
 from attnproto.kernels.text import flatten, metal_root
-from third_party import mlx
+from support import mlx
+from support.msl import HEAD
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 OUT, AT = "device float* o [[buffer(0)]]", "uint i [[thread_position_in_grid]]"
 N = "constant int n [[function_constant(0)]];"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 
 import attnproto
-import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
@@ -13,9 +12,10 @@ from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.errors import DeviceUnavailable
-from attnproto.kernels import flash, gqa, linear, paged, rope, score_dispatch, score_mod
-from attnproto.kernels.flash_variant import Rope, Variant
-from random_kernels import HEAD, kernel
+from attnproto.kernels import flash
+from support.msl import HEAD
+from support.project_kernels import PROJECT_KERNELS, normal
+from support.random_kernels import kernel
 
 SEEDS = range(16)
 
@@ -45,60 +45,9 @@ def test_random_kernels_give_the_same_bits_on_both_engines(engines, seed):
         assert np.any(out[0] != np.float32(np.nan).view(np.uint32))
 
 
-def normal(*shape, dtype=np.float32):
-    return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
-
-
-def attention(device, dtype=np.float32, nq=37, nkv=70, d=64, **variant):
-    q, k, v = (normal(1, heads, n, d, dtype=dtype) for heads, n in ((2, nq), (1, nkv), (1, nkv)))
-    out = np.empty_like(q)
-    flash.launch(q, k, v, out, device=device, variant=Variant(**variant))
-    return out
-
-
-def pages(device, nq):
-    k, v = normal(5, 1, 32, 64), normal(5, 1, 32, 64) + 1
-    table = np.array([[3, 0, 4], [1, 2, 2]], np.int32)
-    lengths = np.array([70, 41], np.int32)
-    return paged.paged_attention(
-        normal(2, 2, nq, 64), k, v, table, lengths, partition=64, device=device
-    )
-
-
-def way(device, name):
-    q, k, v = normal(1, 2, 37, 40), normal(1, 1, 70, 40), normal(1, 1, 70, 40)
-    ready = score_dispatch.prepare(
-        device,
-        flash.problem_of(q, k, v),
-        flash.FlashTile(16, 32, 40, "float32"),
-        name,
-        score_dispatch.Modification(score_dispatch.MODIFICATIONS[1]),
-    )
-    return score_dispatch.run(device, ready, q, k, v)[0]
-
-
-PROJECT = {
-    "flash-f32": attention,
-    "flash-f16-causal": lambda d: attention(d, np.float16, causal=True),
-    "flash-bf16": lambda d: attention(d, ml_dtypes.bfloat16, nq=32, nkv=64),
-    "flash-window-alibi": lambda d: attention(d, causal=True, window=20, alibi=True),
-    "flash-softcap-rope": lambda d: attention(d, softcap=20.0, rope=Rope()),
-    "flash-D40": lambda d: attention(d, np.float16, d=40),
-    "paged-decode": lambda d: pages(d, 1),
-    "paged-prefill": lambda d: pages(d, 9),
-    "linear": lambda d: linear.linear_attention(*(normal(1, 2, 100, 64),) * 3, device=d),
-    "rope": lambda d: rope.apply_rope(normal(1, 2, 9, 64), Rope(), device=d),
-    "gqa": lambda d: gqa.expand_heads(normal(1, 2, 9, 64), 6, device=d),
-    "scores": lambda d: score_mod.shape_scores(
-        normal(1, 2, 9, 33), Variant(causal=True, softcap=5.0), device=d
-    ),
-    **{f"way-{name}": lambda d, name=name: way(d, name) for name in score_dispatch.WAYS},
-}
-
-
-@pytest.mark.parametrize("name", PROJECT)
+@pytest.mark.parametrize("name", PROJECT_KERNELS)
 def test_the_kernels_of_the_project_give_the_same_bits_on_both_engines(engines, name):
-    fibers, lockstep = (PROJECT[name](device) for device in engines)
+    fibers, lockstep = (PROJECT_KERNELS[name](device) for device in engines)
     values = fibers.astype(np.float32)
     # A masked score is -inf; nothing else is.
     assert (np.isfinite(values) | ((name == "scores") & (values == -np.inf))).all()
@@ -112,7 +61,7 @@ def test_code_for_avx2_gives_the_same_bits(engines, name):
     front_end = NativeFrontEnd(target=target)
     here, there = engines[1], Device(_core.open_cpu(front_end, 2))
     np.testing.assert_array_equal(
-        PROJECT[name](here).view(np.uint8), PROJECT[name](there).view(np.uint8)
+        PROJECT_KERNELS[name](here).view(np.uint8), PROJECT_KERNELS[name](there).view(np.uint8)
     )
     assert {built.engine for built, _ in front_end._loaded.values()} == {"lockstep"}
 

@@ -9,112 +9,10 @@ import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
-from test_language import launch
+from support.msl import launch_threadgroup, read_text
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 BFLOAT = ml_dtypes.bfloat16
-I = "uint i [[thread_position_in_grid]]"  # noqa: E741
-
-VALUES = "device const float* in [[buffer(0)]], device float* out [[buffer(1)]]"
-PAIRS = (
-    "device const T* a [[buffer(0)]], device const T* b [[buffer(1)]], device T* out [[buffer(2)]]"
-)
-
-TEXT = (
-    HEAD
-    + f"""
-template <typename T>
-kernel void arithmetic({PAIRS}, {I}) {{
-  T x = a[i], y = b[i];
-  out[i] = x + y;
-  out[64 + i] = x - y;
-  out[128 + i] = x * y;
-  out[192 + i] = x / y;
-  T sum = x + y;
-  out[256 + i] = sum * sum;
-  out[320 + i] = (x + y) * (x - y);
-  T z = x;
-  z += y; z *= y; z -= x;
-  out[384 + i] = z;
-  out[448 + i] = x < y ? -x : y;
-  vec<T, 4> v(x, y, x, y);
-  v = v * v.yxwz + v;
-  out[512 + i] = v.y;
-}}
-template [[host_name("arithmetic_half")]] kernel decltype(arithmetic<half>) arithmetic<half>;
-template [[host_name("arithmetic_bfloat")]] kernel decltype(arithmetic<bfloat>) arithmetic<bfloat>;
-
-kernel void conversions(device const float* in [[buffer(0)]], device int* ints [[buffer(1)]],
-                        device half* halves [[buffer(2)]], device bfloat* bfloats [[buffer(3)]],
-                        device uint* bits [[buffer(4)]], {I}) {{
-  float x = in[i];
-  ints[i] = int(x);
-  ints[64 + i] = int(char(int(x)));
-  ints[128 + i] = int(uchar(int(x)));
-  ints[192 + i] = int(short(int(x) * 1000));
-  ints[256 + i] = int(bool(x > 3));
-  ints[320 + i] = static_cast<int>(half(x));
-  halves[i] = half(x);
-  halves[64 + i] = half(int(x) * 100);
-  bfloats[i] = bfloat(x);
-  bfloats[64 + i] = static_cast<bfloat>(float(half(x)));
-  bits[i] = as_type<uint>(x);
-  bits[64 + i] = as_type<ushort>(half(x));
-  bits[128 + i] = as_type<uint>(half2(half(x), 1.0h));
-  bits[192 + i] = as_type<ushort2>(x).y;
-  bits[256 + i] = as_type<uint>(as_type<float>(bits[i]) + 0.0f);
-  float4 wide = float4(x, 2, 3, 4);
-  bits[320 + i] = as_type<uint4>(wide).x + as_type<uint>(wide[2]);
-}}
-
-kernel void special(device const float* in [[buffer(0)]], device float* out [[buffer(1)]],
-                    device int* is [[buffer(2)]], {I}) {{
-  float x = in[i], y = in[(i + 1) % 8];
-  out[i] = min(x, y);
-  out[8 + i] = max(x, y);
-  out[16 + i] = fmin(x, y);
-  out[24 + i] = clamp(x, -1.0f, 2.0f);
-  out[32 + i] = max(x, max(y, 0.25f));
-  out[40 + i] = select(x, y, isnan(x));
-  out[48 + i] = x * INFINITY;
-  out[56 + i] = exp(x);
-  is[i] = isnan(x) + 2 * isinf(x) + 4 * isfinite(x) + 8 * signbit(x) + 16 * isnormal(x);
-  is[8 + i] = (x < y) + 2 * (x == y) + 4 * (x != y) + 8 * (x >= y) + 16 * !(x > y);
-  is[16 + i] = isnan(half(x)) + 2 * isinf(half(x));
-  is[24 + i] = isnan(float2(0, x)).y + 2 * isinf(float4(x)).w;
-}}
-
-kernel void shapes({VALUES}) {{
-  float3 a(in[0], in[1], in[2]), b = float3(1, -2, 3);
-  out[0] = dot(a, b);
-  out[1] = length(a);
-  out[2] = distance(a, b);
-  out[3] = normalize(a).y;
-  out[4] = cross(a, b).z;
-  out[5] = length_squared(a);
-  out[6] = mix(a, b, 0.25f).x;
-  out[7] = smoothstep(0.0f, 4.0f, in[0]);
-  out[8] = fma(in[0], in[1], in[2]);
-  out[9] = fma(a, b, float3(1.0f)).z;
-  out[10] = ldexp(in[0], 5);
-  int e;
-  out[11] = frexp(in[1], e);
-  out[12] = e;
-  float whole;
-  out[13] = modf(in[2], whole);
-  out[14] = whole;
-  float c;
-  out[15] = sincos(in[0], c);
-  out[16] = c;
-  out[17] = min3(in[0], in[1], in[2]) + 10 * max3(in[0], in[1], in[2])
-            + 100 * median3(in[0], in[1], in[2]);
-  out[18] = dot(half4(1, 2, 3, 4), half4(2.0h));
-  out[19] = max(in[0], 5.0f) + max(3, 4) + min(2u, 7u) + abs(-3) + clamp(in[2], 0.0f, 1.0f);
-  out[20] = reflect(a, float3(0, 1, 0)).y;
-  out[21] = ilogb(in[1]);
-}}
-"""
-)
+TEXT = read_text("math.metal")
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +30,7 @@ def test_every_operation_of_a_narrow_type_rounds(device, library, name, dtype):
     rng = np.random.default_rng(3)
     a, b = (rng.uniform(0.5, 8, 64).astype(dtype) for _ in range(2))
     out = np.zeros((9, 64), dtype)
-    launch(device, library, f"arithmetic_{name}", a, b, out, threads=64)
+    launch_threadgroup(device, library, f"arithmetic_{name}", a, b, out, threads=64)
     for row, expected in enumerate([a + b, a - b, a * b, a / b, (a + b) * (a + b)]):
         np.testing.assert_array_equal(out[row], expected)
     np.testing.assert_array_equal(out[5], (a + b) * (a - b))
@@ -151,7 +49,7 @@ def test_conversions_round_wrap_and_keep_bits(device, library):
     x = np.linspace(-300, 300, 64, dtype=np.float32) * np.float32(1.001)
     ints, halves = np.zeros((6, 64), np.int32), np.zeros((2, 64), np.float16)
     bfloats, bits = np.zeros((2, 64), BFLOAT), np.zeros((6, 64), np.uint32)
-    launch(device, library, "conversions", x, ints, halves, bfloats, bits, threads=64)
+    launch_threadgroup(device, library, "conversions", x, ints, halves, bfloats, bits, threads=64)
     whole = x.astype(np.int32)
     half = x.astype(np.float16)
     expected = [whole, whole.astype(np.int8), whole.astype(np.uint8)]
@@ -169,7 +67,7 @@ def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):
     nan, inf = np.nan, np.inf
     x = np.array([nan, 1, -inf, inf, -0.0, 1e-40, nan, -2], np.float32)
     out, found = np.zeros((8, 8), np.float32), np.zeros((4, 8), np.int32)
-    launch(device, library, "special", x, out, found, threads=8)
+    launch_threadgroup(device, library, "special", x, out, found, threads=8)
     y = np.roll(x, -1)
     low, high = np.fmin(x, y), np.fmax(x, y)
     clamped = np.fmin(np.fmax(x, np.float32(-1)), np.float32(2))
@@ -193,7 +91,7 @@ def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):
 
 def test_geometry_and_parts_of_numbers(device, library):
     x, out = np.array([0.5, -3.0, 2.25], np.float32), np.zeros(22, np.float32)
-    launch(device, library, "shapes", x, out)
+    launch_threadgroup(device, library, "shapes", x, out)
     a, b = x.astype(np.float64), np.array([1.0, -2.0, 3.0])
     t = 0.5 / 4
     expected = [

@@ -1,10 +1,10 @@
 """Faults of the Metal device inside a sweep: each costs its row, and the sweep goes on."""
 
-import metal_prototype
 import pytest
 from attnproto import _core
 from attnproto.results.row import Task
 from attnproto.sweep.worker import run_tasks
+from support import metal_prototype
 
 pytestmark = pytest.mark.skipif(
     not hasattr(_core, "metal_double"), reason="only the software double can be told to fail"

@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-import synthetic_prototype as synthetic
 from attnproto.commands.compare import compare_rows, render
 from attnproto.kernels.score_dispatch import WAYS
 from attnproto.measure.dynamic_counts import NAMES
@@ -11,7 +10,8 @@ from attnproto.results import metrics
 from attnproto.results.metrics import EXACT, HIGHER, LOWER, METRICS, ROUNDING, TRUTH, Metric
 from attnproto.results.row_diff import changes_of
 from attnproto.results.row_schema import mistake
-from test_report import row
+from support import synthetic_prototype as synthetic
+from support.rows import flash_tile_row
 
 COMMITTED = Path(__file__).parent.parent / "results" / "h200" / "points.jsonl"
 
@@ -67,14 +67,14 @@ def test_the_eight_share_one_declaration():
     ],
 )
 def test_a_number_that_is_none_keeps_a_record_from_being_a_row(proto, result, said):
-    wrong = mistake({**row(0, "emulated"), "proto": proto, "result": result})
+    wrong = mistake({**flash_tile_row(0, "emulated"), "proto": proto, "result": result})
     assert wrong.startswith(said)
     assert bool(wrong) is bool(said)
 
 
 def test_what_a_prototype_of_ones_own_calls_by_a_known_name_is_compared_as_it_is():
     def own(threads):
-        return {**row(0, "emulated", threads=threads), "proto": synthetic.NAME}
+        return {**flash_tile_row(0, "emulated", threads=threads), "proto": synthetic.NAME}
 
     metrics = {"threads": Metric("threads", "threads", better=LOWER)}
     (change,) = changes_of("p", own([1]), own([2]), 0.02, metrics=metrics)
@@ -82,7 +82,7 @@ def test_what_a_prototype_of_ones_own_calls_by_a_known_name_is_compared_as_it_is
 
 
 def own(n, rate):
-    return {**row(0, "emulated", n=n, rate=rate), "proto": synthetic.NAME}
+    return {**flash_tile_row(0, "emulated", n=n, rate=rate), "proto": synthetic.NAME}
 
 
 def test_a_result_that_nobody_declares_is_named_and_not_compared():
@@ -107,5 +107,7 @@ def test_a_prototype_of_ones_own_declares_what_is_worse(monkeypatch, better, noi
 
 
 def test_a_prototype_that_is_not_here_is_compared_by_what_all_share():
-    sides = [{**row(0, threadgroup_bytes=n), "proto": "nowhere_at_all:IT"} for n in (1, 2)]
+    sides = [
+        {**flash_tile_row(0, threadgroup_bytes=n), "proto": "nowhere_at_all:IT"} for n in (1, 2)
+    ]
     assert compare_rows(sides[:1], sides[1:]).regressions

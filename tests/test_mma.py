@@ -1,4 +1,4 @@
-"""Products as they are written for the tensor core, run on the host (warp.py)."""
+"""Products as they are written for the tensor core, run on the host (support/warp.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto.compiler.tensor_core.emit_mma import Product, Writer
-from warp import PAIR, ROW, Warp
+from support.warp import PAIR, ROW, Warp
 
 _ZEROS = ("0.000000e+00", "0.000000e+00")
 TYPES = {"half": np.float16, "bfloat": ml_dtypes.bfloat16, "float": np.float32}

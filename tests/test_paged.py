@@ -8,69 +8,12 @@ from attnproto.kernels import flash, paged
 from attnproto.kernels.flash import flash_attention
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.paged import KeyCache, attend_source, launch_paged, paged_attention
-
-TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4)}
+from support.paged import Sequences, check_largest_score_in_the_last_partition
 
 
 @pytest.fixture(scope="module")
 def device():
     return attnproto.open_device("auto")
-
-
-def truth(q, k, v, context, *, causal=True):
-    """Attention of one sequence's last Nq tokens over its first `context` keys, in FP64."""
-    group = q.shape[0] // k.shape[0]
-    q, k, v = (x.astype(np.float64) for x in (q, k[:, :context], v[:, :context]))
-    k, v = np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)
-    scores = q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5
-    if causal:
-        place = np.arange(q.shape[1])[:, None] + context - q.shape[1]
-        scores = np.where(np.arange(context) <= place, scores, -np.inf)
-    largest = scores.max(axis=-1, keepdims=True, initial=-1e30)
-    weights = np.exp(scores - largest)
-    total = weights.sum(axis=-1, keepdims=True)
-    return weights @ v / np.where(total == 0.0, 1.0, total)
-
-
-class Sequences:
-    """Tokens of several sequences, contiguous and in scattered pages whose unused slots are NaN."""
-
-    def __init__(self, contexts, *, nq=1, page=16, d=64, hq=2, hkv=1, dtype=np.float32, seed=0):
-        rng = np.random.default_rng(seed)
-        b, capacity = len(contexts), max(1, max(contexts))
-        self.contexts = np.array(contexts, np.int32)
-        self.q = rng.standard_normal((b, hq, nq, d)).astype(dtype)
-        self.k = rng.standard_normal((b, hkv, capacity, d)).astype(dtype)
-        self.v = rng.standard_normal((b, hkv, capacity, d)).astype(dtype)
-        each = -(-capacity // page)
-        self.table = rng.permutation(b * each + 3)[: b * each].reshape(b, each).astype(np.int32)
-        self.k_pages = np.full((b * each + 3, hkv, page, d), np.nan, dtype)
-        self.v_pages = self.k_pages.copy()
-        for s, context in enumerate(contexts):
-            for first in range(0, context, page):
-                slots = slice(first, min(first + page, context))
-                to = (self.table[s, first // page], slice(None), slice(0, slots.stop - first))
-                self.k_pages[to], self.v_pages[to] = self.k[s, :, slots], self.v[s, :, slots]
-            self.table[s, -(-context // page) :] = -1
-
-    def paged(self, device, **options):
-        cache = KeyCache(self.k_pages, self.v_pages, self.contexts, self.table)
-        return self.launched(device, cache, **options)
-
-    def contiguous(self, device, **options):
-        return self.launched(device, KeyCache(self.k, self.v, self.contexts), **options)
-
-    def launched(self, device, cache, **options):
-        field = np.full(self.q.size + 512, np.nan, self.q.dtype)
-        launch_paged(self.q, cache, field, device=device, **options)
-        assert np.isnan(field[self.q.size :]).all(), "written outside the output"
-        return field[: self.q.size].reshape(self.q.shape)
-
-    def check(self, found, *, causal=True):
-        atol, rtol = TOLERANCE[found.dtype.name]
-        for s, context in enumerate(self.contexts):
-            expected = truth(self.q[s], self.k[s], self.v[s], context, causal=causal)
-            np.testing.assert_allclose(found[s].astype(np.float64), expected, rtol, atol)
 
 
 @pytest.mark.parametrize("page", [8, 16, 32, 64, 128])
@@ -122,11 +65,7 @@ def test_any_number_of_partitions_joins_to_the_same_result(device, partitions):
 
 
 def test_the_largest_score_may_lie_in_the_last_of_many_partitions(device):
-    # 200 above the others: taken for no maximum, its exponential is infinite.
-    sequences = Sequences([64 * 33 - 7])
-    sequences.q[...], sequences.k[..., 0] = 0.0, 0.0
-    sequences.q[..., 0], sequences.k[..., -1, 0] = 16.0, 100.0
-    sequences.check(sequences.contiguous(device, partition=64))
+    check_largest_score_in_the_last_partition(device)
 
 
 @pytest.mark.parametrize("bc", [64, 80, 128])

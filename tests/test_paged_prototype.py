@@ -5,7 +5,7 @@ from attnproto.kernels.paged import PAGE_SIZES
 from attnproto.prototypes.paged import prototype
 from attnproto.prototypes.paged.cache import context_lens, draw
 from attnproto.prototypes.registry import Outcome, load
-from prototype_rows import M4, check_honest, check_spoilt, clocked, row_of, rows_of
+from support.prototype_rows import M4, check_honest, check_spoilt, clocked, row_of, rows_of
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import dataclasses
 import threading
 
 import pytest
-import synthetic_prototype as synthetic
 from attnproto.commands.run import run_plan
 from attnproto.device import discovery
 from attnproto.prototypes import registry
@@ -14,6 +13,7 @@ from attnproto.results.store import POINTS, read_records
 from attnproto.sweep import plan as plans
 from attnproto.sweep import preparation
 from attnproto.sweep.plan import make_plan
+from support import synthetic_prototype as synthetic
 
 BURN, REST = "burn", "variants"
 

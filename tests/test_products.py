@@ -5,10 +5,9 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
-from product_program import Program
-from test_matrix import blank, close, launch, matrices
-
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+from support.matrices import assert_matrices_close, nan_matrices, random_matrices
+from support.msl import HEAD, launch_threadgroup, read_text
+from support.product_program import Program
 
 
 @pytest.fixture(scope="module")
@@ -16,130 +15,7 @@ def device():
     return attnproto.open_device("auto")
 
 
-TEXT = (
-    HEAD
-    + """
-typedef simdgroup_float8x8 M;
-
-kernel void aliased(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {
-  M a, b, c;
-  simdgroup_load(a, in);
-  simdgroup_load(b, in + 64);
-  simdgroup_load(c, in + 128);
-  simdgroup_multiply_accumulate(c, a, b, c);
-  simdgroup_store(c, out);
-  simdgroup_multiply_accumulate(a, a, b, c);  // d is a
-  simdgroup_store(a, out + 64);
-  simdgroup_multiply(b, a, b);  // d is b
-  simdgroup_store(b, out + 128);
-  simdgroup_multiply_accumulate(a, a, a, a);
-  simdgroup_store(a, out + 192);
-  const M constant_operand = b;
-  M d;
-  simdgroup_multiply_accumulate(d, constant_operand, M(2.0f), M(1.0f));
-  simdgroup_store(d, out + 256);
-  simdgroup_store(c * d, out + 320);
-}
-
-kernel void chain(device const float* a [[buffer(0)]], device const float* b [[buffer(1)]],
-                  device float* out [[buffer(2)]], constant int& turns [[buffer(3)]]) {
-  M sum(0.0f), left, right;
-  for (int i = 0; i < turns; i++) {
-    simdgroup_load(left, a + 64 * i);
-    simdgroup_load(right, b + 64 * i);
-    simdgroup_multiply_accumulate(sum, left, right, sum);
-  }
-  simdgroup_store(sum, out);
-}
-
-// 8 row blocks, 8 column blocks, 4 steps: 256 products in a block, 64 accumulators.
-kernel void tile(device const float* a [[buffer(0)]], device const float* b [[buffer(1)]],
-                 device float* out [[buffer(2)]]) {
-  M sums[8][8], left[8][4], right[4][8];
-  for (int i = 0; i < 8; i++)
-    for (int k = 0; k < 4; k++) {
-      simdgroup_load(left[i][k], a, 32, ulong2(8 * k, 8 * i));
-      simdgroup_load(right[k][i], b, 64, ulong2(8 * i, 8 * k));
-    }
-  for (int i = 0; i < 8; i++)
-    for (int j = 0; j < 8; j++) sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-  for (int k = 0; k < 4; k++)
-    for (int i = 0; i < 8; i++)
-      for (int j = 0; j < 8; j++)
-        simdgroup_multiply_accumulate(sums[i][j], left[i][k], right[k][j], sums[i][j]);
-  for (int i = 0; i < 8; i++)
-    for (int j = 0; j < 8; j++) simdgroup_store(sums[i][j], out, 64, ulong2(8 * j, 8 * i));
-}
-
-// 144 accumulators, all continued after all were begun: more than there are slots.
-kernel void wide(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {
-  M left[12], right[12], sums[12][12];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 12; i++) {
-    simdgroup_load(left[i], in + 64 * i);
-    simdgroup_load(right[i], in + 64 * (12 + i));
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 12; i++)
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 12; j++) sums[i][j] = left[i] * right[j];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 12; i++)
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 12; j++)
-      simdgroup_multiply_accumulate(sums[i][j], left[j], right[i], sums[i][j]);
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 12; i++)
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 12; j++) simdgroup_store(sums[i][j], out + 64 * (12 * i + j));
-}
-
-// One accumulator, read after each of 150 products and then continued.
-kernel void read_each(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {
-  M left, right, sum(0.0f);
-  simdgroup_load(left, in);
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 150; i++) {
-    simdgroup_load(right, in + 64 + 8 * (i % 9));
-    simdgroup_multiply_accumulate(sum, left, right, sum);
-    simdgroup_store(sum, out + 64 * i);
-  }
-}
-
-// Two products continue the same accumulator, and a third begins from it twice removed.
-kernel void forked(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {
-  M a, b, c, first, second, third;
-  simdgroup_load(a, in);
-  simdgroup_load(b, in + 64);
-  simdgroup_load(c, in + 128);
-  simdgroup_multiply_accumulate(first, a, b, c);
-  simdgroup_multiply_accumulate(second, b, a, first);
-  simdgroup_multiply_accumulate(third, c, a, first);
-  simdgroup_multiply_accumulate(first, a, a, first);
-  simdgroup_store(first, out);
-  simdgroup_store(second, out + 64);
-  simdgroup_store(third, out + 128);
-  simdgroup_multiply_accumulate(a, b, b, c);
-  simdgroup_store(a, out + 192);
-}
-
-kernel void branch(device const float* in [[buffer(0)]], device float* out [[buffer(1)]],
-                   constant int& which [[buffer(2)]],
-                   uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  M a, b, sum(1.0f);
-  simdgroup_load(a, in);
-  simdgroup_load(b, in + 64);
-  if (simdgroup == uint(which)) {
-    simdgroup_multiply_accumulate(sum, a, b, sum);
-    if (which > 0) simdgroup_multiply_accumulate(sum, b, a, sum);
-  } else {
-    simdgroup_multiply(sum, b, b);
-  }
-  simdgroup_multiply(sum, sum, a);
-  simdgroup_store(sum, out + 64 * simdgroup);
-}
-"""
-)
+TEXT = read_text("products.metal")
 
 
 @pytest.fixture(scope="module")
@@ -148,22 +24,24 @@ def library(device):
 
 
 def test_the_result_may_be_any_of_the_operands(device, library):
-    given, out = matrices(3), blank(6)
-    launch(device, library, "aliased", [given, out])
+    given, out = random_matrices(3), nan_matrices(6)
+    launch_threadgroup(device, library, "aliased", given, out, threads=32)
     a, b, c = given.astype(np.float64)
     c = a @ b + c
     a2 = a @ b + c
     b2 = a2 @ b
     a3 = a2 @ a2 + a2
     d = 2 * b2 + np.eye(8)
-    close(out, [c, a2, b2, a3, d, c @ d], 1e-4)
+    assert_matrices_close(out, [c, a2, b2, a3, d, c @ d], 1e-4)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 7, 200])
 def test_an_accumulator_is_carried_through_a_loop(device, library, turns):
-    a, b, out = matrices(200, 1), matrices(200, 2), blank(1)
-    launch(device, library, "chain", [a, b, out, np.int32(turns)])
-    close(out[0], np.einsum("nij,njk->ik", *(x[:turns].astype(np.float64) for x in (a, b))), 1e-4)
+    a, b, out = random_matrices(200, 1), random_matrices(200, 2), nan_matrices(1)
+    launch_threadgroup(device, library, "chain", a, b, out, np.int32(turns), threads=32)
+    assert_matrices_close(
+        out[0], np.einsum("nij,njk->ik", *(x[:turns].astype(np.float64) for x in (a, b))), 1e-4
+    )
 
 
 def test_a_block_may_hold_more_products_than_a_batch(device, library):
@@ -171,45 +49,45 @@ def test_a_block_may_hold_more_products_than_a_batch(device, library):
     a = rng.standard_normal((64, 32)).astype(np.float32)
     b = rng.standard_normal((32, 64)).astype(np.float32)
     out = np.full((64, 64), np.nan, np.float32)
-    launch(device, library, "tile", [a, b, out])
-    close(out, a.astype(np.float64) @ b)
+    launch_threadgroup(device, library, "tile", a, b, out, threads=32)
+    assert_matrices_close(out, a.astype(np.float64) @ b)
 
 
 def test_a_block_may_hold_more_accumulators_than_slots(device, library):
-    given, out = matrices(24), blank(144)
-    launch(device, library, "wide", [given, out])
+    given, out = random_matrices(24), nan_matrices(144)
+    launch_threadgroup(device, library, "wide", given, out, threads=32)
     left, right = given[:12].astype(np.float64), given[12:].astype(np.float64)
     expected = [left[i] @ right[j] + left[j] @ right[i] for i in range(12) for j in range(12)]
-    close(out, expected)
+    assert_matrices_close(out, expected)
 
 
 def test_an_accumulator_read_after_every_product_keeps_every_value(device, library):
-    given, out = matrices(3), blank(150)
-    launch(device, library, "read_each", [given, out])
+    given, out = random_matrices(3), nan_matrices(150)
+    launch_threadgroup(device, library, "read_each", given, out, threads=32)
     flat = given.astype(np.float64).ravel()
     total, expected = np.zeros((8, 8)), []
     for i in range(150):
         right = flat[64 + 8 * (i % 9) :][:64].reshape(8, 8)
         total = total + given[0].astype(np.float64) @ right
         expected.append(total)
-    close(out, expected, 1e-4)
+    assert_matrices_close(out, expected, 1e-4)
 
 
 def test_several_products_may_continue_one_accumulator(device, library):
-    given, out = matrices(3), blank(4)
-    launch(device, library, "forked", [given, out])
+    given, out = random_matrices(3), nan_matrices(4)
+    launch_threadgroup(device, library, "forked", given, out, threads=32)
     a, b, c = given.astype(np.float64)
     first = a @ b + c
-    close(out, [first + a @ a, first + b @ a, first + c @ a, b @ b + c])
+    assert_matrices_close(out, [first + a @ a, first + b @ a, first + c @ a, b @ b + c])
 
 
 @pytest.mark.parametrize("which", [0, 1, 5])
 def test_simdgroups_may_take_different_branches_with_products(device, library, which):
-    given, out = matrices(2), blank(3)
-    launch(device, library, "branch", [given, out, np.int32(which)], threads=96)
+    given, out = random_matrices(2), nan_matrices(3)
+    launch_threadgroup(device, library, "branch", given, out, np.int32(which), threads=96)
     a, b = given.astype(np.float64)
     taken = (a @ b + np.eye(8) + (b @ a if which else 0)) @ a
-    close(out, [taken if which == i else b @ b @ a for i in range(3)], 1e-4)
+    assert_matrices_close(out, [taken if which == i else b @ b @ a for i in range(3)], 1e-4)
 
 
 PROGRAMS = {seed: Program(seed) for seed in range(20)}
@@ -225,8 +103,8 @@ def programs(device):
 @pytest.mark.parametrize("seed", PROGRAMS)
 def test_a_random_program_of_products_agrees_with_numpy(device, programs, seed):
     program = PROGRAMS[seed]
-    given = (matrices(8, seed + 1) * np.float32(8**-0.5)).astype(np.float32)
-    out = blank(program.registers)
-    launch(device, programs, program.name, [given, out, np.int32(2)])
+    given = (random_matrices(8, seed + 1) * np.float32(8**-0.5)).astype(np.float32)
+    out = nan_matrices(program.registers)
+    launch_threadgroup(device, programs, program.name, given, out, np.int32(2), threads=32)
     expected, size = program.run(given)
     assert (np.abs(out - expected) <= 1e-4 * size).all()

@@ -12,7 +12,7 @@ from attnproto.errors import KernelCompileError
 from attnproto.prototypes.constants import cold_compile, prototype
 from attnproto.prototypes.registry import load
 from attnproto.results.row import DeviceRecord, Task, make_row
-from prototype_rows import check_declared
+from support.prototype_rows import check_declared
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from attnproto.kernels import score_dispatch
 from attnproto.prototypes.registry import load
 from attnproto.prototypes.stitch import findings, prototype
 from attnproto.results.row import DeviceRecord, Task, make_row
-from prototype_rows import check_declared, clocked
+from support.prototype_rows import check_declared, clocked
 
 SMALL = {"Nq": 11, "Nkv": 38, "D": 24, "Br": 8, "Bc": 32}
 EQUAL = {"kind": "equal", "modification": "alibi", "contract": False, **SMALL}

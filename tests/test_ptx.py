@@ -20,10 +20,9 @@ from attnproto.kernels.flash_variant import Rope
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
 from attnproto.measure import static_counts
-from function_table import BINARY, UNARY
-from test_functions import HEAD, HERE
-from test_functions import text as functions_text
-from third_party import mlx
+from support import mlx
+from support.function_table import BINARY, UNARY
+from support.msl import HEAD_WITH_SAME, read_text, text_of_functions
 
 SM = "sm_90"
 TABLE = """
@@ -228,19 +227,7 @@ def test_right_operands_in_threadgroup_memory_are_read_by_matrices():
     assert count(code, "ld.global.v4.b32") >= 6
 
 
-ODD_ROOT = """#include <metal_stdlib>
-using namespace metal;
-kernel void odd(device const half* in [[buffer(0)]], device float* out [[buffer(1)]],
-                device const int* rows [[buffer(2)]], uint lane [[thread_index_in_simdgroup]]) {
-  simdgroup_half8x8 a, b;
-  simdgroup_float8x8 c(0.0f);
-  simdgroup_load(a, in);
-  b.thread_elements().x = in[rows[lane]];
-  b.thread_elements().y = in[rows[lane] + 1];
-  simdgroup_multiply_accumulate(c, a, b, c);
-  simdgroup_store(c, out);
-}
-"""
+ODD_ROOT = read_text("address_unknown.metal")
 
 
 def test_an_address_of_which_nothing_is_known_is_left_alone():
@@ -248,21 +235,7 @@ def test_an_address_of_which_nothing_is_known_is_left_alone():
     assert count(code, "movmatrix") == 1
 
 
-DIVERGED = """#include <metal_stdlib>
-using namespace metal;
-kernel void diverged(device const half* in [[buffer(0)]], device float* out [[buffer(1)]],
-                     device const int* steps [[buffer(2)]],
-                     uint lane [[thread_index_in_simdgroup]]) {
-  simdgroup_half8x8 a, b;
-  simdgroup_float8x8 c(0.0f);
-  simdgroup_load(a, in);
-  device const half* at = in;
-  for (int i = 0; i < steps[lane]; i++) at += 64;  // each lane ends elsewhere
-  simdgroup_load(b, at);
-  simdgroup_multiply_accumulate(c, a, b, c);
-  simdgroup_store(c, out);
-}
-"""
+DIVERGED = read_text("address_diverged.metal")
 
 
 def test_an_address_that_lanes_reach_on_ways_of_their_own_is_left_alone():
@@ -308,8 +281,8 @@ FILES = ("constants", "conversions", "integers", "matrices", "names", "pack", "p
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_library_s_names_assemble(device, ptxas, file, tmp_path):
-    text = (HERE / f"{file}.metal").read_text()
-    text = text if "#include" in text else HEAD + text
+    text = read_text(f"{file}.metal")
+    text = text if "#include" in text else HEAD_WITH_SAME + text
     library = device.library(text)
     kernels = library.functions()
     for kernel in kernels:
@@ -322,7 +295,7 @@ def test_the_library_s_names_assemble(device, ptxas, file, tmp_path):
 @pytest.mark.parametrize("table", ["unary", "binary"])
 def test_every_function_of_numbers_assembles(device, ptxas, table, tmp_path):
     functions = {"unary": UNARY, "binary": BINARY}[table]
-    library = device.library(functions_text(functions, f"{table}.metal"))
+    library = device.library(text_of_functions(functions, f"{table}.metal"))
     for name in functions:
         library.pipeline(f"{name}_float")
     assert len(device.front_end.codes) == len(functions)

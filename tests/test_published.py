@@ -1,5 +1,6 @@
 import pytest
 from attnproto.results.published import mark_to_reach, published_marks, reached
+from support.rows import published_problem_row
 
 
 def test_every_mark_names_its_source_and_chip():
@@ -31,21 +32,15 @@ def test_a_problem_nobody_published_has_no_mark():
     assert mark_to_reach("bf16", 64, 4096) is None
 
 
-def flash_row(name="Apple M4", kind="metal", tier="measured", status="ok", time_us=1e6, **point):
-    whole = {"B": 1, "Hq": 1, "causal": False, "Nq": 4096, "Nkv": 4096, "D": 64, "dtype": "f16"}
-    return {
-        "key": f"{time_us:g}",
-        "proto": "flash",
-        "status": status,
-        "point": {**whole, **point},
-        "device": {"kind": kind, "name": name, "tier": tier},
-        "result": {"flops": 2e12, "time_us": time_us},
-    }
-
-
 def test_an_m4s_fastest_tile_is_compared_with_the_published_rate():
     # 2e12 FLOP in 0.8 s are 2.5 TFLOP/s, of 3.266 published 0.765.
-    (found,) = reached([flash_row(), flash_row(time_us=0.8e6), flash_row(time_us=0.9e6)])
+    (found,) = reached(
+        [
+            published_problem_row(),
+            published_problem_row(time_us=0.8e6),
+            published_problem_row(time_us=0.9e6),
+        ]
+    )
     assert (found.row, found.tflops) == ("800000", 2.5)
     assert found.ratio == pytest.approx(0.765, abs=1e-3)
 
@@ -64,4 +59,4 @@ def test_an_m4s_fastest_tile_is_compared_with_the_published_rate():
     ],
 )
 def test_no_other_device_or_problem_is_compared(other):
-    assert reached([flash_row(**other)]) == []
+    assert reached([published_problem_row(**other)]) == []

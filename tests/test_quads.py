@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -12,8 +11,9 @@ from attnproto import _core
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
+from support.msl import read_text
 
-TEXT = (Path(__file__).parent / "msl" / "quads.metal").read_text()
+TEXT = read_text("quads.metal")
 TYPES = {
     "float": np.float32, "half": np.float16, "bfloat": ml_dtypes.bfloat16, "int": np.int32,
     "uint": np.uint32, "short": np.int16, "ushort": np.uint16, "float2": np.float32,

@@ -5,14 +5,14 @@ import random
 import shlex
 
 import pytest
-import synthetic_prototype as synthetic
 from attnproto.commands.conclude import draw_findings
 from attnproto.commands.run import run_plan
 from attnproto.prototypes.registry import load
 from attnproto.results.store import latest_rows
 from attnproto.sweep.plan import make_plan
 from attnproto.sweep.replay import replay_of
-from test_report import row
+from support import synthetic_prototype as synthetic
+from support.rows import flash_tile_row
 
 
 def said(text):
@@ -38,7 +38,7 @@ def points_of(tasks):
 
 
 def rows_of(points, proto="flash", mode="quick"):
-    return [{**row(0), "proto": proto, "mode": mode, "point": point} for point in points]
+    return [{**flash_tile_row(0), "proto": proto, "mode": mode, "point": point} for point in points]
 
 
 def replayed(points, **about):

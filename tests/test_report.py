@@ -8,31 +8,14 @@ from attnproto.report import charts, markdown, plotting, report
 from attnproto.results.findings import Effect
 from attnproto.results.tables import SideBySide
 from markdown_it import MarkdownIt
-from test_findings import made
+from support.findings import sample_finding
+from support.rows import flash_tile_row
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
 
 
-def row(i, tier="emulated", status="ok", **result):
-    kind = {"emulated": ("cpu", "host"), "measured": ("metal", "Apple M4")}[tier]
-    return {
-        "key": f"key{i:06d}",
-        "proto": "flash",
-        "point": {"kind": "tile", "Br": 32, "Bc": 64, "D": 64, "dtype": "f16", "Nkv": 64 * (i + 1)},
-        "mode": "quick",
-        "status": status,
-        "reason": "" if status == "ok" else "a <reason>",
-        "device": {"kind": kind[0], "name": kind[1], "tier": tier},
-        "result": result,
-        "environment": {"system": "Linux"},
-        "replay": "attnproto run",
-        "started_utc": "2026-01-01T00:00:00+00:00",
-        "elapsed_s": 0.1,
-    }
-
-
 def timed(i):
-    return row(
+    return flash_tile_row(
         i, "measured", time_us=100.0 + i, time_low_us=99.0, time_high_us=103.0, flops=1e9,
         bytes=1e6, max_row_ulp=0.9, threadgroup_bytes=4096, cv=0.01, samples_us=[100.0] * 9,
         peaks={"flops_per_s": 3e12, "bytes_per_s": 1e11, "empty_us": 2.0},
@@ -41,7 +24,7 @@ def timed(i):
 
 def pair_row():
     result = {"ratio": 0.9, "ratio_low": 0.88, "ratio_high": 0.92, "verdict": "faster"}
-    return {**row(0, "measured", **result), "key": "pair"}
+    return {**flash_tile_row(0, "measured", **result), "key": "pair"}
 
 
 def crossover_row():
@@ -50,7 +33,7 @@ def crossover_row():
         for n in (256, 512, 2048)
     ]
     found = {"status": "bracketed", "crossover_low": 512, "crossover_high": 2048, "probes": probes}
-    return {**row(0, "measured"), "result": found, "key": "crossover"}
+    return {**flash_tile_row(0, "measured"), "result": found, "key": "crossover"}
 
 
 class Balanced(HTMLParser):
@@ -73,7 +56,7 @@ HOSTILE = "<img src=x onerror=alert(1)> [a](javascript:b) | `c`\n# d\r\n```\n&lt
 def test_markup_in_results_is_shown_and_obeyed_nowhere():
     """Every text of a row and a finding may come from another's file or a compiler."""
     bad = {
-        **row(0, status="error", refused=HOSTILE),
+        **flash_tile_row(0, status="error", refused=HOSTILE),
         "key": HOSTILE,
         "point": {"kind": HOSTILE, HOSTILE: HOSTILE},
         "reason": HOSTILE,
@@ -81,7 +64,7 @@ def test_markup_in_results_is_shown_and_obeyed_nowhere():
         "device": {"kind": HOSTILE, "name": HOSTILE, "tier": "emulated"},
         "environment": {HOSTILE: HOSTILE},
     }
-    finding = made(title=HOSTILE, content=HOSTILE, rows=(HOSTILE,))
+    finding = sample_finding(title=HOSTILE, content=HOSTILE, rows=(HOSTILE,))
     finding = finding.model_copy(update={"replay": HOSTILE})
     html, text = report.render([bad], [finding])
     assert "<img" not in html
@@ -125,7 +108,7 @@ def test_code_is_fenced_by_more_than_it_holds():
 
 
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere():
-    html, _ = report.render([timed(i) for i in range(4)], [made()])
+    html, _ = report.render([timed(i) for i in range(4)], [sample_finding()])
     parser = Balanced()
     parser.feed(html)
     assert parser.errors == []
@@ -136,8 +119,8 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere():
 
 
 def test_every_link_of_a_finding_leads_to_a_row_on_the_page():
-    rows = [row(i) for i in range(1500)]
-    cited = made(rows=("key001499", "key000003"))
+    rows = [flash_tile_row(i) for i in range(1500)]
+    cited = sample_finding(rows=("key001499", "key000003"))
     html, _ = report.render(rows, [cited])
     for target in re.findall(r'href="#([^"]+)"', html):
         assert f'id="{target}"' in html
@@ -146,8 +129,8 @@ def test_every_link_of_a_finding_leads_to_a_row_on_the_page():
 
 
 def test_a_finding_links_to_all_of_its_rows_on_the_page():
-    rows = [row(i) for i in range(60)]
-    html, markdown = report.render(rows, [made(rows=tuple(r["key"] for r in rows[:54]))])
+    rows = [flash_tile_row(i) for i in range(60)]
+    html, markdown = report.render(rows, [sample_finding(rows=tuple(r["key"] for r in rows[:54]))])
     for r in rows[:54]:
         assert f'href="#r-{r["key"]}"' in html
     assert "48 more rows" in html
@@ -167,7 +150,7 @@ def test_every_mark_of_every_chart_links_to_its_row():
 
 
 def test_tiers_are_named_and_explained():
-    html, markdown = report.render([row(0)], [made()])
+    html, markdown = report.render([flash_tile_row(0)], [sample_finding()])
     for tier in report.TIERS:
         assert f'class="chip {tier}"' in html
     assert "`derived`" in markdown
@@ -179,19 +162,21 @@ def test_tiers_are_named_and_explained():
      ("2026-01-04T01:00:00+00:00", "2026-01-01 00:00 UTC to 2026-01-04<")],
 )  # fmt: skip
 def test_a_page_says_from_when_to_when_its_rows_are(last, said):
-    html, _ = report.render([row(0, "measured"), {**row(1, "measured"), "started_utc": last}], [])
+    html, _ = report.render(
+        [flash_tile_row(0, "measured"), {**flash_tile_row(1, "measured"), "started_utc": last}], []
+    )
     assert said in html
 
 
 def test_a_page_without_an_m4_says_so_first():
-    html, markdown = report.render([row(0)], [])
+    html, markdown = report.render([flash_tile_row(0)], [])
     assert "No time on this page was measured on an Apple M4" in html
     assert "No time on this page was measured on an Apple M4" in markdown
     assert "No time on this page" not in report.render([timed(0)], [])[0]
 
 
 def test_an_emulated_time_appears_nowhere():
-    emulated = row(0, time_us=77777.0, emulated_us=88888.0, max_row_ulp=0.9, flops=1e9)
+    emulated = flash_tile_row(0, time_us=77777.0, emulated_us=88888.0, max_row_ulp=0.9, flops=1e9)
     html, markdown = report.render([emulated], [])
     for text in (html, markdown):
         assert "77,777" not in text
@@ -201,13 +186,15 @@ def test_an_emulated_time_appears_nowhere():
 
 
 def test_text_from_results_cannot_break_the_page():
-    html, _ = report.render([row(0, status="error")], [made(title="<b>bold</b> & so on")])
+    html, _ = report.render(
+        [flash_tile_row(0, status="error")], [sample_finding(title="<b>bold</b> & so on")]
+    )
     assert "a &lt;reason&gt;" in html
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; so on" in html
 
 
 def test_published_marks_stand_as_their_own_tier_with_sources():
-    html, markdown = report.render([row(0)], [])
+    html, markdown = report.render([flash_tile_row(0)], [])
     assert "MFA@8671cdd xlsx" in html
     assert "arXiv 2502.05317v2" in markdown
     assert "Not measured by this program" in html
@@ -234,7 +221,7 @@ def test_a_pair_shows_its_sides_and_verdict():
     assert "#009e73" in svg
     svg = charts.pairs([{**pair_row(), "point": {"a": "cmma", "b": "hand8", "D": 64, "N": 128}}])
     assert "cmma / hand8, D 64 N 128" in svg
-    assert charts.draw_charts([{**pair_row(), "device": row(0)["device"]}]) == []
+    assert charts.draw_charts([{**pair_row(), "device": flash_tile_row(0)["device"]}]) == []
 
 
 def test_of_many_pairs_those_that_differ_most_are_shown_and_counted():
@@ -258,7 +245,7 @@ def test_of_many_pairs_those_that_differ_most_are_shown_and_counted():
 
 
 def test_series_are_told_apart_by_name_colour_and_marker():
-    here, there = row(0), row(0, "measured")
+    here, there = flash_tile_row(0), flash_tile_row(0, "measured")
     other = {**here, "point": {**here["point"], "dtype": "f32"}}
     paged = {**here, "proto": "paged"}
 
@@ -296,7 +283,7 @@ def test_an_m4_stands_beside_the_published_marks_with_its_ratio():
 
 
 def test_charts_without_anything_to_show_are_left_out():
-    assert charts.draw_charts([row(0)]) == []
+    assert charts.draw_charts([flash_tile_row(0)]) == []
     titles = [chart["title"] for chart in charts.draw_charts([timed(0)])]
     assert titles == [
         "Threadgroup memory",
@@ -314,13 +301,19 @@ def test_counted_work_stands_on_flop_a_byte(monkeypatch):
         matrix_operations=128, float_operations=512, unique_load_bytes=256, unique_store_bytes=256,
         device_load_bytes=1792, device_store_bytes=256,
     )  # fmt: skip
-    assert "unique device byte" in charts.counted_work([row(0, counts=counts)])
-    assert charts.counted_work([row(0)]) is None
+    assert "unique device byte" in charts.counted_work([flash_tile_row(0, counts=counts)])
+    assert charts.counted_work([flash_tile_row(0)]) is None
     seen = []
     monkeypatch.setattr(
         charts, "scatter", lambda rows, x, y, *rest: seen.extend((x(r), y(r)) for r in rows)
     )
-    charts.counted_work([row(0, counts=counts), row(1, paged_counts=counts), row(2)])
+    charts.counted_work(
+        [
+            flash_tile_row(0, counts=counts),
+            flash_tile_row(1, paged_counts=counts),
+            flash_tile_row(2),
+        ]
+    )
     assert seen == [(9.0, 2.25), (9.0, 2.25)]
 
 
@@ -329,8 +322,8 @@ def test_the_threadgroup_map_shows_kib():
 
 
 def test_infinite_errors_do_not_stop_the_page():
-    assert charts.error_by_length([row(0, max_row_ulp="inf")]) is None
-    report.render([row(0, status="wrong", max_row_ulp="inf", worst_ratio="nan")], [])
+    assert charts.error_by_length([flash_tile_row(0, max_row_ulp="inf")]) is None
+    report.render([flash_tile_row(0, status="wrong", max_row_ulp="inf", worst_ratio="nan")], [])
 
 
 def test_outliers_and_throttling_stand_beside_the_time():
@@ -345,15 +338,17 @@ def test_outliers_and_throttling_stand_beside_the_time():
 
 
 def test_superseded_findings_are_counted_and_not_shown():
-    old, new = made(title="Old claim"), made(title="New claim")
-    html, _ = report.render([row(0)], [old, new.model_copy(update={"supersedes": old.id})])
+    old, new = sample_finding(title="Old claim"), sample_finding(title="New claim")
+    html, _ = report.render(
+        [flash_tile_row(0)], [old, new.model_copy(update={"supersedes": old.id})]
+    )
     assert "Old claim" not in html
     assert "1 earlier findings" in html
 
 
 def test_an_effect_is_shown_with_its_interval():
     effect = Effect(name="rate", value=2.5, unit="TFLOP/s", low=2.25, high=2.75)
-    html, markdown = report.render([row(0)], [made(effect=effect)])
+    html, markdown = report.render([flash_tile_row(0)], [sample_finding(effect=effect)])
     assert "2.25 to 2.75" in html
     assert "2.5 TFLOP/s" in markdown
 

@@ -1,14 +1,14 @@
 import json
 
 import pytest
-import synthetic_prototype as synthetic
 from attnproto import cli
 from attnproto.commands.reverify import _compare, reverify
 from attnproto.commands.run import run_plan
 from attnproto.results.findings import Effect, Finding, write_findings
 from attnproto.results.store import read_records
 from attnproto.sweep.plan import make_plan
-from test_findings import made
+from support import synthetic_prototype as synthetic
+from support.findings import sample_finding
 
 
 def ran(tmp_path):
@@ -77,7 +77,7 @@ def test_a_measured_effect_may_move_by_its_interval_or_ten_percent(old, new, sta
     def claim(value, low, high):
         effect = Effect(name="rate", value=value, unit="", low=low, high=high)
         parts = {"tier": "measured", "kind": "performance", "cv": 0.01, "n": 50}
-        return made(title=f"{value:g}", effect=effect, **parts)
+        return sample_finding(title=f"{value:g}", effect=effect, **parts)
 
     assert _compare(claim(*old), claim(*new))[0] == state
 

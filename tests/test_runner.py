@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-import synthetic_prototype as synthetic
 from attnproto.errors import DeviceUnavailable
 from attnproto.results.row import DeviceRecord, Task, replay_command, row_key
 from attnproto.results.store import read_records
 from attnproto.sweep.worker import Worker, run_tasks
+from support import synthetic_prototype as synthetic
 
 
 def tasks(*points, limit_s=20.0):
@@ -158,7 +158,7 @@ def test_a_replay_command_survives_the_shell():
 RUN = """
 import sys
 sys.path.insert(0, {tests!r})
-import synthetic_prototype as synthetic
+from support import synthetic_prototype as synthetic
 from attnproto.commands.run import run_plan
 from attnproto.sweep.plan import make_plan
 from pathlib import Path

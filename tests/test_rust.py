@@ -25,7 +25,7 @@ from attnproto.prototypes.rows import Case
 from attnproto.report import report
 from attnproto.results.row import DeviceRecord, Task, make_row
 from attnproto.sweep.plan import make_plan
-from prototype_rows import check_declared
+from support.prototype_rows import check_declared
 
 DEVICE = DeviceRecord("cpu", "host", "emulated")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
+from support.msl import HEAD
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 LANE = np.arange(32)
 LANES = "uint lane [[thread_index_in_simdgroup]]"
 SCALARS = {

@@ -18,7 +18,7 @@ from attnproto.results.store import (
     read_rows,
     write_atomically,
 )
-from test_report import row
+from support.rows import flash_tile_row
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path):
@@ -138,17 +138,17 @@ def test_plain_values_can_all_be_written_as_json():
 
 
 def written(tmp_path, change):
-    record = row(0)
+    record = flash_tile_row(0)
     change(record)
     path = tmp_path / POINTS
-    path.write_text(json.dumps(row(1)) + "\n" + json.dumps(record) + "\n")
+    path.write_text(json.dumps(flash_tile_row(1)) + "\n" + json.dumps(record) + "\n")
     return path
 
 
 def test_rows_are_read_as_they_were_written(tmp_path):
     path = written(tmp_path, lambda record: None)
-    assert list(read_rows(path)) == [row(1), row(0)]
-    assert latest_rows(tmp_path) == [row(1), row(0)]
+    assert list(read_rows(path)) == [flash_tile_row(1), flash_tile_row(0)]
+    assert latest_rows(tmp_path) == [flash_tile_row(1), flash_tile_row(0)]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import attnproto
 import numpy as np
 import pytest
-import seeded_faults as seeded
 from attnproto.errors import DispatchError, ValidationError
+from support import mlx_checks
+from support import seeded_faults as seeded
+from support.msl import read_text
 
 GROUPS, THREADS = 2, 64
 N = GROUPS * THREADS
@@ -87,21 +87,7 @@ def test_an_instruction_that_makes_a_nan_is_found_on_request(memory, arithmetic,
     launch(memory, fault.name)
 
 
-TWO_LINES = """#include <metal_stdlib>
-using namespace metal;
-inline void put(threadgroup float* to, float x) {
-  *to = x;
-}
-kernel void reverse(device float* out [[buffer(0)]],
-                    uint t [[thread_position_in_threadgroup]],
-                    uint group [[threadgroup_position_in_grid]]) {
-  threadgroup float tile[64];
-  put(tile + t, group);
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (group == 1 && t == 40) put(tile + 3, 7);
-  if (group == 1 && t == 41) out[t] = tile[3];
-}
-"""
+TWO_LINES = read_text("race_of_two_lines.metal")
 
 
 def test_a_finding_names_kernel_line_threadgroup_threads_and_both_accesses(memory):
@@ -294,32 +280,23 @@ def test_variables_that_nothing_was_assigned_to_hold_nans(memory):
 
 @pytest.fixture
 def published(memory):
-    """A validating device, and MLX's kernels (test_third_party.py)."""
-    import test_third_party
-
-    try:
-        test_third_party.mlx.wheel()
-    except test_third_party.mlx.FetchError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"MLX's kernels could not be fetched: {error}")
-    return memory[0], test_third_party
+    """A validating device, where MLX's kernels can be had."""
+    mlx_checks.need_wheel()
+    return memory[0]
 
 
 def test_published_kernels_pass(published):
-    device, kernels = published
-    kernels.test_steel_attention_agrees_with_fp64(device, "float", 64, 77, 77, True)
-    kernels.test_steel_attention_agrees_with_fp64(device, "half", 64, 100, 131, False)
-    kernels.test_sdpa_vector_agrees_with_fp64(device, "float", 64, True)
-    kernels.test_softmax_agrees_with_fp64(device, "half")
-    kernels.test_logsumexp_agrees_with_fp64(device, "float")
-    kernels.gemv(device, "float", 1)
+    mlx_checks.check_steel_attention(published, "float", 64, 77, 77, True)
+    mlx_checks.check_steel_attention(published, "half", 64, 100, 131, False)
+    mlx_checks.check_sdpa_vector(published, "float", 64, True)
+    mlx_checks.check_softmax(published, "half")
+    mlx_checks.check_logsumexp(published, "float")
+    mlx_checks.check_gemv(published, "float", 1)
 
 
 def test_a_barrier_of_mlx_that_one_lane_in_32_comes_by_is_found(published):
     # gemv.h, where simdgroups share a row: the barrier stands inside `if (thrN == 0)`.
-    device, kernels = published
     with pytest.raises(ValidationError) as raised:
-        kernels.gemv(device, "float", 4)
+        mlx_checks.check_gemv(published, "float", 4)
     assert raised.value.kind == "divergent-barrier"
     assert raised.value.parties[0].source == "threadgroup_barrier(mem_flags::mem_none);"

@@ -11,73 +11,18 @@ from attnproto.kernels.flash_variant import Rope, Variant, alibi_slopes
 from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
 from attnproto.kernels.score_mod import shape_scores
-
-TOLERANCE = {"float16": (5e-3, 1e-2), "float32": (1e-5, 1e-4)}
+from support.attention import (
+    assert_within_tolerance,
+    check_fused,
+    check_separate_scores,
+    random_qkv,
+    rotate_fp64,
+)
 
 
 @pytest.fixture(scope="module")
 def device():
     return attnproto.open_device("auto")
-
-
-def turned(x, rope, position=0):
-    """Rotation by complex numbers: another road than the kernel's."""
-    d = x.shape[-1]
-    x = x.astype(np.float64)
-    pairs = x[..., 0::2] + 1j * x[..., 1::2]
-    if not rope.interleaved:
-        pairs = x[..., : d // 2] + 1j * x[..., d // 2 :]
-    places = np.arange(x.shape[-2]) + position + rope.offset
-    pairs = pairs * np.exp(1j * places[:, None] * rope.theta ** (-2.0 * np.arange(d // 2) / d))
-    if not rope.interleaved:
-        return np.concatenate([pairs.real, pairs.imag], axis=-1)
-    return np.stack([pairs.real, pairs.imag], axis=-1).reshape(x.shape)
-
-
-def shaped(scores, variant):
-    """Cap, bias and masks, as sentences of the definition."""
-    heads, nq, nkv = scores.shape[-3:]
-    place = np.arange(nq)[:, None] + nkv - nq
-    key = np.arange(nkv)[None, :]
-    if variant.softcap is not None:
-        scores = variant.softcap * np.tanh(scores / variant.softcap)
-    if variant.alibi:
-        scores = scores + alibi_slopes(heads)[:, None, None] * (key - place)
-    if variant.causal:
-        scores = np.where(key <= place, scores, -np.inf)
-    if variant.window is not None:
-        scores = np.where(key > place - variant.window, scores, -np.inf)
-    return scores
-
-
-def truth(q, k, v, variant):
-    group = q.shape[1] // k.shape[1]
-    q, k, v = (x.astype(np.float64) for x in (q, k, v))
-    if variant.rope is not None:
-        q = turned(q, variant.rope, k.shape[2] - q.shape[2])
-        k = turned(k, variant.rope)
-    k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
-    scores = shaped(q @ k.swapaxes(-1, -2) * q.shape[-1] ** -0.5, variant)
-    largest = scores.max(axis=-1, keepdims=True)
-    weights = np.exp(scores - np.where(np.isneginf(largest), 0.0, largest))
-    total = weights.sum(axis=-1, keepdims=True)
-    return weights @ v / np.where(total == 0.0, 1.0, total)
-
-
-def close(found, expected):
-    atol, rtol = TOLERANCE[found.dtype.name]
-    np.testing.assert_allclose(found.astype(np.float64), expected, rtol, atol)
-
-
-def tensors(nq, nkv, d, *, hq=2, hkv=1, dtype=np.float32, seed=0):
-    rng = np.random.default_rng(seed)
-    shapes = [(2, hq, nq, d), (2, hkv, nkv, d), (2, hkv, nkv, d)]
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-
-
-def check_fused(device, q, k, v, tile=None, **switches):
-    found = flash_attention(q, k, v, device=device, tile=tile, **switches)
-    close(found, truth(q, k, v, Variant(**switches)))
 
 
 FUSED = {
@@ -104,7 +49,7 @@ FUSED = {
     ("nq", "nkv"), [(77, 131), (131, 77), (1, 100)], ids=["short", "long", "decode"]
 )
 def test_a_fused_variant_agrees_with_fp64(device, name, nq, nkv):
-    check_fused(device, *tensors(nq, nkv, 64, hq=6, hkv=2), **FUSED[name])
+    check_fused(device, *random_qkv(np.float32, nq, nkv, 64, b=2, hq=6, hkv=2), **FUSED[name])
 
 
 @pytest.mark.parametrize(
@@ -122,22 +67,24 @@ def test_a_fused_variant_agrees_with_fp64(device, name, nq, nkv):
 def test_all_variants_at_once_agree_on_every_axis(device, axes, interleaved):
     switches = FUSED["all at once"] | dict(rope=Rope(interleaved=interleaved))
     tile = FlashTile(32, 64, 72, "float32", **axes)
-    check_fused(device, *tensors(77, 131, 72), tile=tile, **switches)
+    check_fused(device, *random_qkv(np.float32, 77, 131, 72, b=2, hq=2), tile=tile, **switches)
 
 
 @pytest.mark.parametrize("d", [8, 40, 96])
 @pytest.mark.parametrize("interleaved", [True, False], ids=["interleaved", "half-split"])
 def test_fused_rope_covers_dimensions_that_are_not_whole_groups(device, d, interleaved):
-    check_fused(device, *tensors(20, 77, d), rope=Rope(interleaved=interleaved))
+    check_fused(
+        device, *random_qkv(np.float32, 20, 77, d, b=2, hq=2), rope=Rope(interleaved=interleaved)
+    )
 
 
 def test_all_variants_at_once_agree_in_half(device):
-    q, k, v = tensors(77, 131, 128, hq=4, hkv=1, dtype=np.float16)
+    q, k, v = random_qkv(np.float16, 77, 131, 128, b=2, hq=4)
     check_fused(device, q, k, v, **FUSED["all at once"])
 
 
 def test_fused_and_separate_rope_agree(device):
-    q, k, v = tensors(77, 131, 64)
+    q, k, v = random_qkv(np.float32, 77, 131, 64, b=2, hq=2)
     rope = Rope(interleaved=False)
     separate = flash_attention(
         apply_rope(q, rope, position=131 - 77, device=device),
@@ -153,7 +100,7 @@ def test_fused_and_separate_rope_agree(device):
 
 
 def test_grouped_and_expanded_heads_agree_to_the_bit(device):
-    q, k, v = tensors(77, 131, 64, hq=6, hkv=2)
+    q, k, v = random_qkv(np.float32, 77, 131, 64, b=2, hq=6, hkv=2)
     wide = [expand_heads(x, 6, device=device) for x in (k, v)]
     np.testing.assert_array_equal(
         flash_attention(q, k, v, device=device), flash_attention(q, *wide, device=device)
@@ -172,7 +119,8 @@ def test_expanded_heads_are_copies(device, hkv, hq, dtype):
 def test_separate_rope_agrees_with_fp64(device, n, interleaved):
     x = np.random.default_rng(n).standard_normal((2, 3, n, 40)).astype(np.float32)
     rope = Rope(interleaved=interleaved, offset=100000)
-    close(apply_rope(x, rope, position=5, device=device), turned(x, rope, 5))
+    found = apply_rope(x, rope, position=5, device=device)
+    assert_within_tolerance(found, rotate_fp64(x, rope, 5))
 
 
 def test_rope_leaves_lengths_and_depends_on_distance_only(device):
@@ -211,12 +159,7 @@ def test_the_kernel_computes_the_same_slopes(device, heads):
     ids=["causal", "softcap", "all"],
 )
 def test_separate_scores_agree_with_fp64(device, variant, nkv):
-    scores = np.random.default_rng(nkv).standard_normal((2, 3, 77, nkv)).astype(np.float32) * 4
-    expected = shaped(scores.astype(np.float64), variant)
-    found = shape_scores(scores, variant, device=device)
-    seen = ~np.isneginf(expected)
-    np.testing.assert_array_equal(found[~seen], -np.inf)
-    np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-5, atol=1e-5)
+    check_separate_scores(device, variant, nkv)
 
 
 REFUSED = {

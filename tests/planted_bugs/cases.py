@@ -1,4 +1,4 @@
-"""Checks of kernels on small shapes: those of the tests, and the usual one of one input."""
+"""Checks of kernels on small shapes: those that tests run too, and the usual one of one input."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from collections.abc import Callable
 
 import attnproto
 import numpy as np
-import test_attention_limits
-import test_flash
-import test_linear
-import test_paged
-import test_variants
 from attnproto.kernels import flash, score_dispatch
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.flash_variant import Rope, Variant
@@ -19,6 +14,29 @@ from attnproto.kernels.linear import linear_attention
 from attnproto.kernels.rope import apply_rope
 from attnproto.kernels.score_mod import shape_scores
 from attnproto.kernels.text import TemplateArgument, instantiate
+from support import attention_limits, linear
+from support.attention import (
+    TOLERANCE,
+    assert_within_tolerance,
+    attention_fp64,
+    check_flash,
+    check_fused,
+    check_nan_reaches_its_rows,
+    check_one_large_score,
+    check_scores_far_below_zero,
+    check_scores_of_ten_thousand,
+    check_separate_scores,
+    flash_in_nan_field,
+    random_qkv,
+    rotate_fp64,
+    shape_scores_fp64,
+    worst_ratio,
+)
+from support.paged import (
+    Sequences,
+    check_largest_score_in_the_last_partition,
+    paged_attention_fp64,
+)
 
 Case = Callable[[attnproto.Device], None]
 
@@ -33,13 +51,13 @@ def tile(d: int = 64, dtype: str = "float32", br: int = 16, bc: int = 32, **axes
 
 
 def attention(nq, nkv, d=64, *, b=1, hq=1, hkv=1, dtype=np.float32, spread=1.0, **options) -> Case:
-    """test_flash's check of one shape."""
+    """Flash attention of one shape against FP64."""
     axes = options.pop("axes", {})
 
     def case(device):
-        tensors = test_flash.tensors(dtype, nq, nkv, d, b=b, hq=hq, hkv=hkv, spread=spread)
+        tensors = random_qkv(dtype, nq, nkv, d, b=b, hq=hq, hkv=hkv, spread=spread)
         chosen = tile(d, np.dtype(dtype).name, **axes)
-        test_flash.check(device, *tensors, tile=chosen, **options)
+        check_flash(device, *tensors, tile=chosen, **options)
 
     return case
 
@@ -53,71 +71,71 @@ def one_attention(*, nkv=64, hq=2, hkv=2, dtype=np.float32, axes=(), **variant) 
         q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
         chosen = tile(64, np.dtype(dtype).name, **dict(axes))
         found = flash.flash_attention(q, k, v, device=device, tile=chosen, **variant)
-        usual(found, test_variants.truth(q, k, v, Variant(**variant)))
+        usual(found, attention_fp64(q, k, v, Variant(**variant)))
 
     return friendly
 
 
 def varied(nq, nkv, d=64, *, hq=2, hkv=1, axes=(), **variant) -> Case:
-    """test_variants' check of one shape."""
+    """A fused variant of one shape against FP64."""
 
     def case(device):
-        tensors = test_variants.tensors(nq, nkv, d, hq=hq, hkv=hkv)
-        test_variants.check_fused(device, *tensors, tile=tile(d, **dict(axes)), **variant)
+        tensors = random_qkv(np.float32, nq, nkv, d, b=2, hq=hq, hkv=hkv)
+        check_fused(device, *tensors, tile=tile(d, **dict(axes)), **variant)
 
     return case
 
 
 def growing(rescale: str, step: float = 1.0) -> Case:
-    """test_flash's keys that raise the maximum with every step, and then fall again."""
+    """Keys that raise the maximum with every step, and then fall again."""
 
     def case(device):
         q = np.zeros((1, 1, 16, 64), np.float32)
         q[..., 0] = 1.0
         k = np.zeros((1, 1, 300, 64), np.float32)
         k[..., 0] = step * np.minimum(np.arange(300), 290 - np.arange(300) // 2)
-        v = test_flash.tensors(np.float32, 1, 300, 64)[2]
-        test_flash.check(device, q, k, v, scale=1.0, tile=tile(rescale=rescale))
+        v = random_qkv(np.float32, 1, 300, 64)[2]
+        check_flash(device, q, k, v, scale=1.0, tile=tile(rescale=rescale))
 
     return case
 
 
 def exact_scores(device):
-    test_flash.test_scores_of_ten_thousand_keep_their_digits(device)
+    check_scores_of_ten_thousand(device)
 
 
 def nan_stays(place: str) -> Case:
-    return lambda device: test_flash.test_nan_reaches_the_rows_it_should_and_no_other(device, place)
+    return lambda device: check_nan_reaches_its_rows(device, place)
 
 
 def keyless_rows(device):
-    q, k, v = test_flash.tensors(np.float32, 75, 40, 64, hq=2)
-    found = test_flash.run(device, q, k, v, causal=True, tile=tile())
+    q, k, v = random_qkv(np.float32, 75, 40, 64, hq=2)
+    found = flash_in_nan_field(device, q, k, v, causal=True, tile=tile())
     assert (found[:, :, : 75 - 40] == 0.0).all()
-    assert test_flash.worst_ratio(found, test_flash.truth(q, k, v, causal=True)) <= 1.0
+    assert worst_ratio(found, attention_fp64(q, k, v, Variant(causal=True))) <= 1.0
 
 
 def large_score(device):
     for place in (33, 36):
-        test_flash.test_one_large_score_anywhere_in_a_step_is_the_maximum(device, place - 32)
+        check_one_large_score(device, place - 32)
 
 
 def small_scores(device):
-    test_flash.test_scores_far_below_zero_are_weighed_against_each_other(device, 77)
+    check_scores_far_below_zero(device, 77)
 
 
 def in_pieces(device):
-    q, k, v = test_flash.tensors(np.float32, 70, 70, 64, hq=2)
+    q, k, v = random_qkv(np.float32, 70, 70, 64, hq=2)
     budget, flash.DISPATCH_FLOPS = flash.DISPATCH_FLOPS, 1e6
     try:
-        test_flash.check(device, q, k, v, causal=True, tile=tile())
+        check_flash(device, q, k, v, causal=True, tile=tile())
     finally:
         flash.DISPATCH_FLOPS = budget
 
 
 def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, bc=32, **options) -> Case:
     def case(device):
-        sequences = test_paged.Sequences(contexts, nq=nq, page=page, d=d, hq=hq, hkv=hkv)
+        sequences = Sequences(contexts, nq=nq, page=page, d=d, hq=hq, hkv=hkv)
         chosen = tile(d, bc=bc)
         found = sequences.paged(device, tile=chosen, **options)
         sequences.check(found, causal=options.get("causal", True))
@@ -128,14 +146,14 @@ def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, bc=32, **options) -> Ca
 
 
 def late_maximum(device):
-    test_paged.test_the_largest_score_may_lie_in_the_last_of_many_partitions(device)
+    check_largest_score_in_the_last_partition(device)
 
 
 def one_paged(*, nq=1, partition=512, hq=2, hkv=2) -> Case:
     def friendly(device):
-        sequences = test_paged.Sequences([128], nq=nq, page=16, hq=hq, hkv=hkv)
+        sequences = Sequences([128], nq=nq, page=16, hq=hq, hkv=hkv)
         found = sequences.paged(device, tile=tile(), partition=partition)
-        expected = test_paged.truth(sequences.q[0], sequences.k[0], sequences.v[0], 128)
+        expected = paged_attention_fp64(sequences.q[0], sequences.k[0], sequences.v[0], 128)
         usual(found[0], expected)
 
     return friendly
@@ -143,25 +161,25 @@ def one_paged(*, nq=1, partition=512, hq=2, hkv=2) -> Case:
 
 def recurrent(n, d=64, *, decay="none", chunk=64, normalize=False, initial=False) -> Case:
     def case(device):
-        q, k, v, logs = test_linear.tensors(n, d, decay=decay, positive=normalize)
+        q, k, v, logs = linear.random_inputs(n, d, decay=decay, positive=normalize)
         options = {"chunk": chunk, "normalize": normalize}
         if initial:
             rng = np.random.default_rng(1)
             options["initial_state"] = rng.standard_normal((2, 2, d, d)).astype(np.float32)
-        test_linear.check(device, q, k, v, logs, **options)
+        linear.check_linear(device, q, k, v, logs, **options)
 
     return case
 
 
 def forgetting(decay: str) -> Case:
-    return lambda device: test_linear.test_decay_that_forgets_at_once_stays_finite(device, decay)
+    return lambda device: linear.check_decay_that_forgets_at_once(device, decay)
 
 
 def one_recurrent(*, decay="none", normalize=False) -> Case:
     def friendly(device):
-        q, k, v, logs = test_linear.tensors(64, 32, b=1, decay=decay, positive=normalize)
+        q, k, v, logs = linear.random_inputs(64, 32, b=1, decay=decay, positive=normalize)
         found = linear_attention(q, k, v, decay=logs, chunk=64, normalize=normalize, device=device)
-        usual(found, test_linear.by_token(q, k, v, decay=logs, normalize=normalize)[0])
+        usual(found, linear.recurrence_fp64(q, k, v, decay=logs, normalize=normalize)[0])
 
     return friendly
 
@@ -171,7 +189,7 @@ def rotated(n, d, *, interleaved, position=5) -> Case:
         x = np.random.default_rng(n).standard_normal((2, 3, n, d)).astype(np.float32)
         rope = Rope(interleaved=interleaved, offset=100)
         found = apply_rope(x, rope, position=position, device=device)
-        test_variants.close(found, test_variants.turned(x, rope, position))
+        assert_within_tolerance(found, rotate_fp64(x, rope, position))
 
     return case
 
@@ -180,7 +198,7 @@ def one_rotated(interleaved: bool) -> Case:
     def friendly(device):
         x = np.random.default_rng(0).standard_normal((1, 1, 64, 64)).astype(np.float32)
         rope = Rope(interleaved=interleaved)
-        usual(apply_rope(x, rope, device=device), test_variants.turned(x, rope))
+        usual(apply_rope(x, rope, device=device), rotate_fp64(x, rope))
 
     return friendly
 
@@ -195,15 +213,13 @@ def expanded(hkv, hq, dtype=np.float16, b=2, n=7, d=24) -> Case:
 
 
 def scored(nkv, heads=3, nq=77, **variant) -> Case:
-    return lambda device: test_variants.test_separate_scores_agree_with_fp64(
-        device, Variant(**variant), nkv
-    )
+    return lambda device: check_separate_scores(device, Variant(**variant), nkv)
 
 
 def one_scored(**variant) -> Case:
     def friendly(device):
         scores = np.random.default_rng(0).standard_normal((1, 4, 64, 64)).astype(np.float32)
-        expected = test_variants.shaped(scores.astype(np.float64), Variant(**variant))
+        expected = shape_scores_fp64(scores.astype(np.float64), Variant(**variant))
         found = shape_scores(scores, Variant(**variant), device=device)
         usual(
             np.where(np.isneginf(expected), 0, found), np.where(np.isneginf(expected), 0, expected)
@@ -213,7 +229,7 @@ def one_scored(**variant) -> Case:
 
 
 def way(name: str, modification: str, nq=37, nkv=70, hq=2, hkv=1, close=(1e-5, 1e-4)) -> Case:
-    """test_score_ways' check of one modification, by one way of choosing it."""
+    """One modification of scores against FP64, by one way of choosing it."""
 
     def case(device):
         random = np.random.default_rng(6)
@@ -231,47 +247,43 @@ def way(name: str, modification: str, nq=37, nkv=70, hq=2, hkv=1, close=(1e-5, 1
 
 
 def hidden(by: str, place: int) -> Case:
-    """test_attention_limits' NaN and infinity behind a causal mask."""
-    check = test_attention_limits.test_every_type_and_source_of_keys_keeps_nan_behind_the_mask
-    return lambda device: check(device, place, "f32", test_attention_limits.KERNELS[by])
+    """NaN and infinity behind a causal mask."""
+    check = attention_limits.check_nan_behind_the_mask
+    return lambda device: check(device, place, "f32", attention_limits.KERNELS[by])
 
 
 def windowed_nan(device):
-    test_attention_limits.test_nan_and_infinity_stay_behind_the_mask(
+    attention_limits.check_nan_and_infinity_behind_the_mask(
         device, 77, 77, {"window": 20}, 64, dict(br=8, bc=32)
     )
 
 
 def wide_window(device):
     for window in (2**31 - 1, 2**31):
-        test_attention_limits.test_a_window_of_any_size_sees_what_there_is(device, 4, 1, window)
+        attention_limits.check_window_of_any_size(device, 4, 1, window)
 
 
 def small_weights(device):
-    test_attention_limits.test_many_small_weights_add_up(
-        lambda *tensors, **options: test_attention_limits.by_flash(device, *tensors, **options),
+    attention_limits.check_many_small_weights(
+        lambda *tensors, **options: attention_limits.by_flash(device, *tensors, **options),
         "f16", 17.5, 0,
     )  # fmt: skip
     for rescale in ("grown", "threshold"):
-        test_attention_limits.test_every_policy_keeps_small_weights_and_large_sums(device, rescale)
+        attention_limits.check_rescaling_keeps_small_weights(device, rescale)
 
 
 def rounded_weights(device):
-    test_attention_limits.test_the_sum_is_of_what_was_rounded(device, "bf16")
+    attention_limits.check_sum_of_rounded_weights(device, "bf16")
 
 
 def reset_gates(device):
     for size in (-1e3, -float(np.finfo(np.float32).max)):
-        test_attention_limits.test_small_gates_beside_a_reset_keep_their_digits(
-            device, "token", size, 256, 16
-        )
+        attention_limits.check_small_gates_beside_a_reset(device, "token", size, 256, 16)
 
 
 def later_nan(device):
     for place in (5, 39):
-        test_attention_limits.test_no_token_of_linear_attention_is_spoiled_by_a_later_one(
-            device, "v", place, "none"
-        )
+        attention_limits.check_no_token_spoiled_by_a_later_one(device, "v", place, "none")
 
 
 def products(n: int, d: int, columns: int, name: str = "float") -> Case:
@@ -295,7 +307,7 @@ def products(n: int, d: int, columns: int, name: str = "float") -> Case:
         )
         assert np.isnan(field[n * n :]).all()
         expected = q.astype(np.float64) @ k.astype(np.float64).T
-        atol, rtol = test_flash.TOLERANCE[np.dtype(dtype).name]
+        atol, rtol = TOLERANCE[np.dtype(dtype).name]
         np.testing.assert_allclose(field[: n * n].reshape(n, n), expected, rtol, atol)
 
     return case

@@ -17,7 +17,7 @@ class Divergent:
     a branch for either part of it, a loop until none of its lanes are left.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed: int):
         self.rng = np.random.default_rng(seed)
         self.name = f"divergent_{seed}"
         self.loops = 0
@@ -47,7 +47,9 @@ class Divergent:
             return kind, self.condition()
         return (kind, int(self.rng.integers(1, 1000)))
 
-    def text(self):
+    def text(self) -> str:
+        """The kernel, as MSL."""
+
         def condition(c):
             return f"(lane * {c[2]} + uint(x) + {c[1]}) % {c[0]} == 0"
 
@@ -81,7 +83,7 @@ class Divergent:
             "out[lane] = x; out[32 + lane] = simd_sum(1u); }\n"
         )
 
-    def run(self, n):
+    def run(self, n: int) -> np.ndarray:
         """What each lane holds at the end; `executed` counts lanes by kind of statement."""
         self.executed = Counter()
         x = LANE.astype(np.uint32) * np.uint32(77) + np.uint32(5)

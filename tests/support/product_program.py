@@ -10,7 +10,7 @@ import numpy as np
 class Program:
     """A random kernel of matrix products and element accesses, and the same in numpy."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int):
         self.rng = np.random.default_rng(seed)
         self.name = f"random_{seed}"
         # In some, most products begin or continue one of many accumulators, in turns: more of
@@ -22,7 +22,7 @@ class Program:
         # The steps from here on are run twice, in a loop the compiler cannot unroll.
         self.loop = int(self.rng.integers(0, 2 * length))
 
-    def _step(self, number):
+    def _step(self, number: int) -> tuple[str, int, int, int, int]:
         d, a, b, c = (int(n) for n in self.rng.integers(0, self.registers, 4))
         kinds = ["mma", "accumulate", "multiply", "scale", "negate", "mix", "swap", "turn", "load"]
         kind = str(self.rng.choice(kinds, p=[0.3, 0.4, 0.06, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04]))
@@ -44,7 +44,8 @@ class Program:
         "load": "simdgroup_load(r[{d}], in + 64 * {a8});",
     }
 
-    def text(self):
+    def text(self) -> str:
+        """The kernel, as MSL."""
         lines = []
         for number, (kind, d, a, b, c) in enumerate(self.steps):
             if number == self.loop:
@@ -70,7 +71,7 @@ kernel void {self.name}(device const float* in [[buffer(0)]], device float* out 
 }}
 """
 
-    def run(self, given):
+    def run(self, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The values in FP64, and a bound of what rounding can move them by."""
         x = given.astype(np.float64)
         r = [x[i % 8].copy() for i in range(self.registers)]

@@ -1,17 +1,28 @@
 """Rows as a run stores them, for tests of what prototypes conclude."""
 
-from datetime import datetime, timezone
+from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from types import ModuleType
+from typing import Any
+
+import pytest
 from attnproto.device import device as devices
 from attnproto.measure import peaks, protocol
+from attnproto.prototypes.registry import Outcome
+from attnproto.results.findings import Finding
 from attnproto.results.metrics import METRICS
 from attnproto.results.row import DeviceRecord, Task, make_row
 
 M4 = DeviceRecord("metal", "Apple M4", "measured")
+Row = dict[str, Any]
 
 
-def row_of(proto, point, device, outcome):
-    """The row of an outcome; ``device`` is a Device or a DeviceRecord."""
+def row_of(
+    proto: str, point: dict[str, Any], device: devices.Device | DeviceRecord, outcome: Outcome
+) -> Row:
+    """The row of an outcome."""
     record = DeviceRecord(device.kind, device.name, device.tier)
     check_declared(outcome.result)
     answer = (outcome.status, (outcome.reason, dict(outcome.result)))
@@ -19,12 +30,15 @@ def row_of(proto, point, device, outcome):
     return make_row(Task(proto, point, 60), "quick", record, {}, answer, now, 0.1)
 
 
-def check_declared(result):
+def check_declared(result: Mapping[str, Any]) -> None:
     """What the eight put into a result stands in results.metrics."""
     assert result.keys() - METRICS.keys() == set()
 
 
-def rows_of(proto, module, points, device):
+def rows_of(
+    proto: str, module: ModuleType, points: Sequence[dict[str, Any]], device: devices.Device
+) -> list[Row]:
+    """The rows of a prototype's points, run here."""
     return [row_of(proto, p, device, module.run(p, device, "quick")) for p in points]
 
 
@@ -34,7 +48,8 @@ class Clocked(devices.Device):
     tier = "measured"
 
 
-def clocked(device, monkeypatch):
+def clocked(device: devices.Device, monkeypatch: pytest.MonkeyPatch) -> Clocked:
+    """The device as a Clocked one, with a protocol of three samples and peaks out of reach."""
     brief = protocol.Protocol("brief", 1, 0.0, 1.0, protocol.SampleCount(3), largest_cv=99.0)
     monkeypatch.setattr(protocol, "QUICK", brief)
     monkeypatch.setattr(peaks, "probe", lambda device: protocol.Peaks(1e18, 1e18, 1e-9))
@@ -42,8 +57,8 @@ def clocked(device, monkeypatch):
     return Clocked(device._core)
 
 
-def check_honest(found, rows, least):
-    """What every finding from the cpu device must be."""
+def check_honest(found: Sequence[Finding], rows: Sequence[Row], least: int) -> None:
+    """What every finding from the cpu device must be, and that there are at least so many."""
     assert len(found) >= least
     assert len({f.topic for f in found}) == len(found)
     for finding in found:
@@ -55,8 +70,8 @@ def check_honest(found, rows, least):
         assert set(finding.evidence.rows) <= {row["key"] for row in rows}
 
 
-def check_spoilt(module, rows, kind):
-    """One wrong row takes away every finding that rests on it."""
+def check_spoilt(module: ModuleType, rows: Sequence[Row], kind: str) -> None:
+    """One wrong row, of a point of ``kind``, takes away every finding that rests on it."""
     before = module.conclude(rows)
     spoilt = [dict(row) for row in rows]
     victim = next(row for row in spoilt if row["point"]["kind"] == kind)

@@ -1,8 +1,11 @@
 """A prototype on the Metal device, and the software double opened inside a runner's worker."""
 
+from typing import Any
+
 import numpy as np
 from attnproto import _core
 from attnproto.device import discovery
+from attnproto.device.device import Device
 from attnproto.prototypes.registry import Outcome, Prototype
 
 TEXT = """
@@ -14,7 +17,7 @@ kernel void add_one(device float* y [[buffer(0)]], uint i [[thread_position_in_g
 """
 
 
-def open_device(kind):
+def open_device(kind: str) -> Device:
     """Open the device; a worker is a fresh process, so the double is given its executor here."""
     from attnproto.compiler.targets.host import NativeFrontEnd
 
@@ -22,7 +25,8 @@ def open_device(kind):
     return discovery.open_device(kind)
 
 
-def run(point, device, mode):
+def run(point: dict[str, Any], device: Device, mode: str) -> Outcome:
+    """Add one to 32 zeros, after injecting the point's fault or delay."""
     behaviour = _core.metal_double.behaviour()
     if "fault" in point:
         behaviour.fail_next = point["fault"]
@@ -33,6 +37,6 @@ def run(point, device, mode):
     return Outcome("ok" if (y == 1).all() else "wrong", "", {"sum": float(y.sum())})
 
 
-NAME = "metal_prototype:PROTOTYPE"
-OPENER = "metal_prototype:open_device"
+NAME = "support.metal_prototype:PROTOTYPE"
+OPENER = "support.metal_prototype:open_device"
 PROTOTYPE = Prototype(NAME, lambda mode: [], run, lambda rows: [], lambda point: "text")

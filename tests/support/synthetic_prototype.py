@@ -3,14 +3,16 @@
 import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attnproto.device.lock import alone
 from attnproto.errors import UnsupportedProblem
 from attnproto.prototypes.registry import Outcome, Prototype
-from attnproto.results.findings import Device, Effect, Evidence, make_finding
+from attnproto.results.findings import Device, Effect, Evidence, Finding, make_finding
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,18 @@ class SyntheticDevice:
     time_us: float = 100.0
 
 
-def open_measured(kind):
+def open_measured(kind: str) -> SyntheticDevice:
+    """A device whose times count as measured."""
     return SyntheticDevice("metal", "synthetic", "measured")
 
 
-def open_slower(kind):
+def open_slower(kind: str) -> SyntheticDevice:
+    """The same, a tenth slower."""
     return SyntheticDevice("metal", "synthetic", "measured", 110.0)
 
 
-def open_device(kind):
+def open_device(kind: str) -> SyntheticDevice:
+    """A device whose times are emulated; "absent" is unavailable."""
     if kind == "absent":
         from attnproto.errors import DeviceUnavailable
 
@@ -37,11 +42,13 @@ def open_device(kind):
     return SyntheticDevice()
 
 
-def points(mode):
+def points(mode: str) -> list[dict[str, Any]]:
+    """Six points that work, or forty in full mode."""
     return [{"n": n, "does": "works"} for n in range(6 if mode == "quick" else 40)]
 
 
-def run(point, device, mode):
+def run(point: dict[str, Any], device: SyntheticDevice, mode: str) -> Outcome:
+    """What ``point["does"]`` asks for."""
     match point["does"]:
         case "hangs":
             time.sleep(600)
@@ -79,11 +86,13 @@ def run(point, device, mode):
     return Outcome(result={"n": point["n"], "kernel_hash": kernel_hash(point)})
 
 
-def kernel_hash(point):
+def kernel_hash(point: Mapping[str, Any]) -> str:
+    """The environment's, so that a text can seem to have changed."""
     return os.environ.get("SYNTHETIC_HASH", "text-1")
 
 
-def conclude(rows):
+def conclude(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """One finding: the sum of n over what is ok."""
     right = [row for row in rows if row["status"] == "ok"]
     if not right:
         return []
@@ -112,6 +121,6 @@ def conclude(rows):
     ]
 
 
-NAME = "synthetic_prototype:PROTOTYPE"
-OPENER = "synthetic_prototype:open_device"
+NAME = "support.synthetic_prototype:PROTOTYPE"
+OPENER = "support.synthetic_prototype:open_device"
 PROTOTYPE = Prototype(NAME, points, run, conclude, kernel_hash)

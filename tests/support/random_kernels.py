@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 
-HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
 FLOATS, WHOLES = ("f0", "f1", "f2"), ("i0", "i1", "i2")
 
 
