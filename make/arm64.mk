@@ -31,4 +31,4 @@ $(ARM64)/run_kernel: tests/arm64/run_kernel.c $(ARM64)/libattnproto.so
 	$(ARM64_ZIG) cc $(ARM64_TARGET) -std=c11 -Wall -Wextra -Icpp $^ -Wl,-rpath,'$$ORIGIN' -o $@
 
 arm64-test: arm64-packages $(ARM64)/run_kernel
-	ATTNPROTO_ARM64=$(abspath $(ARM64)) $(BIN)/python -m pytest tests/test_arm64.py $(ARGS)
+	ATTNPROTO_ARM64=$(abspath $(ARM64)) $(BIN)/python -m pytest -n auto --dist worksteal tests/test_arm64.py $(ARGS)
