@@ -58,11 +58,14 @@ metal-test: $(METAL_CPP)/ready
 	rm -rf $(METAL_DOUBLE)/python && mkdir -p $(METAL_DOUBLE)/python
 	cp -rs $(CURDIR)/python/attnproto $(METAL_DOUBLE)/python/attnproto
 	ln -sf $(CURDIR)/$(METAL_DOUBLE)/_core.*.so $(METAL_DOUBLE)/python/attnproto/
+	@# A worker's own output is lost with it, so the sanitizer writes to files.
 	runtime=$$(clang++-19 -print-file-name=libclang_rt.asan-$$(uname -m).so); \
-	export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=4:handle_segv=0:allocator_may_return_null=1 LD_LIBRARY_PATH=$$(dirname $$runtime) && \
+	report=$(CURDIR)/$(METAL_DOUBLE)/asan; rm -f $$report.*; \
+	export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:quarantine_size_mb=4:handle_segv=0:allocator_may_return_null=1:log_path=$$report LD_LIBRARY_PATH=$$(dirname $$runtime) && \
 	$(METAL_DOUBLE)/metal_rules_test && $(METAL_DOUBLE)/metal_device_test && \
 	LD_PRELOAD=$$runtime PYTHONPATH=$(CURDIR)/$(METAL_DOUBLE)/python:$(CURDIR)/tests \
-	$(METAL_BIN)/python -m pytest -p metal_double.plugin $(ARGS)
+	$(METAL_BIN)/python -m pytest -p metal_double.plugin $(ARGS) || \
+	  { grep -hA24 "ERROR: AddressSanitizer" $$report.*; exit 1; }
 
 # The same tests of device and double under the thread sanitizer.
 metal-tsan: $(METAL_CPP)/ready

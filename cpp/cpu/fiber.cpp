@@ -6,6 +6,17 @@
 #include <cstring>
 #include <new>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define ATTN_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ATTN_ADDRESS_SANITIZER 1
+#endif
+#endif
+#if defined(ATTN_ADDRESS_SANITIZER)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "faults.h"
 #include "runtime.h"
 #include "validation.h"
@@ -247,11 +258,20 @@ void Threadgroup::check_stacks() {
           "the kernel's local variables need more than 65536 bytes a thread; use smaller arrays";
 }
 
+void Threadgroup::forget_frames() {
+#if defined(ATTN_ADDRESS_SANITIZER)
+  for (uint32_t i = 0; i < simdgroup_count; i++)
+    if (simdgroups[i].alive)
+      __asan_unpoison_memory_region(stack_of(i * kLanes), kLanes * kStackStride);
+#endif
+}
+
 void Threadgroup::run() {
   place_lanes();
   current = fibers_;
   attn_switch(&caller_stack_pointer, fibers_[0].stack_pointer);
   held = 0;
+  forget_frames();
   if (!left.signal) check_stacks();
 }
 

@@ -103,6 +103,9 @@ struct Threadgroup {
  private:
   void place_lanes();
   void check_stacks();
+  // Tells the address sanitizer, where there is one, that frames which lanes never returned from
+  // are gone: it would take what it noted between their variables for that of later frames.
+  void forget_frames();
 
   Fiber* fibers_ = nullptr;
   unsigned char* arena_ = nullptr;
