@@ -9,6 +9,7 @@ from __future__ import annotations
 from attnproto import _core
 from attnproto.compiler.ir.cfg import Flow
 from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.runtime_calls import runtime_call
 from attnproto.compiler.ir.types import Unsupported, size_of
 
 from .divergence import INDEX, LANE, POSITION, Divergence
@@ -34,6 +35,12 @@ _COLUMNS = tuple((lane // 4 & 2) * 2 + lane % 2 * 2 for lane in range(LANES))
 MATRIX_STEPS = tuple(
     32 * row + 4 * column for row, column in zip(_ROWS, _COLUMNS, strict=True)
 )  # bytes
+# By what the table of runtime calls says of their results.
+_OF_CALLS = {
+    "": None,
+    "index": Offset(tuple(range(LANES)), pure=True),
+    "fragment": Offset(MATRIX_STEPS),
+}
 
 
 class Offsets:
@@ -106,9 +113,8 @@ class Offsets:
                 return Offset(tuple(range(LANES)))
             return Offset(tuple(range(LANES)), pure=True) if at == LANE else None
         if made.op == "call":
-            if made.callee == "@attn_lane_index":
-                return Offset(tuple(range(LANES)), pure=True)
-            return Offset(MATRIX_STEPS) if made.callee == "@attn_matrix_slots" else None
+            known = runtime_call(made.callee)
+            return _OF_CALLS[known.steps] if known else None
         if made.op == "alloca":
             size = private_bytes(made)
             return Offset(tuple(size * k for k in range(LANES)))

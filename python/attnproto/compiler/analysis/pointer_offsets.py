@@ -16,22 +16,13 @@ from dataclasses import dataclass
 from attnproto import _core
 from attnproto.compiler.ir.function import Block, Function, address, step_of
 from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.intrinsics import intrinsic
 from attnproto.compiler.ir.runtime_calls import runtime_call
 
 LANES = 32
 _SHORT = 3  # instructions of a block that only leaves
 _HUGE = 1 << 62  # a multiple of every power of two that matters
 
-_UNIFORM_CALLS = (
-    "@llvm.nvvm.read.ptx.sreg.ctaid", "@llvm.nvvm.read.ptx.sreg.nctaid",
-    "@llvm.nvvm.read.ptx.sreg.tid.y", "@llvm.nvvm.read.ptx.sreg.tid.z",
-    "@llvm.nvvm.read.ptx.sreg.ntid", "@llvm.nvvm.vote.",
-)  # fmt: skip
-_THREAD = "@llvm.nvvm.read.ptx.sreg.tid.x"
-# Uniform where their operands are.
-_PURE_CALLS = tuple(f"@llvm.{name}." for name in (
-    "umin", "umax", "smin", "smax", "abs", "ctlz", "cttz", "ctpop", "fshl", "fshr",
-))  # fmt: skip
 _CONVERSIONS = ("zext", "sext", "trunc", "inttoptr", "ptrtoint", "bitcast", "freeze")
 _COMPUTING = frozenset((
     "icmp", "fcmp", "select", "extractvalue", "shufflevector", "fneg", "fadd", "fsub", "fmul",
@@ -198,14 +189,14 @@ class LaneAnalysis:
 
     def _other(self, made: Instruction) -> Lanes | object | None:
         if made.op == "call":
-            if made.callee == _THREAD:
+            known = runtime_call(made.callee) or intrinsic(made.callee)
+            if known is None:
+                return None
+            if known.steps == "index":
                 return Lanes(tuple(range(LANES)), LANES)
-            if made.callee.startswith(_UNIFORM_CALLS):
-                return Lanes((0,) * LANES, 1)
-            known = runtime_call(made.callee)
-            if known and known.is_address and known.result == "uniform":
-                return Lanes((0,) * LANES, 16)
-            if not made.callee.startswith(_PURE_CALLS):
+            if known.result == "uniform":
+                return Lanes((0,) * LANES, known.alignment)
+            if known.result != "operands":
                 return None
         elif made.op == "load" and "atomic" not in made.flags:
             return self._load(made)

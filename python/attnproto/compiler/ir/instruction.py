@@ -119,6 +119,14 @@ class Instruction:
         name = self.name if result is None else result
         return f"{name} = {body}" if name else body
 
+    def with_operands(self, values: dict[int, str]) -> str:
+        """The line with some other operands, by position; all else, metadata too, as it was."""
+        own = [value for _, value in self.operands]
+        line, begin = self.text, self.text.index(self.pieces[0])
+        end = begin + len("".join([self.pieces[0], *own, *self.pieces[1:]]))
+        body = self.render([values.get(k, value) for k, value in enumerate(own)], "")
+        return line[:begin] + body + line[end:]
+
 
 def take_value(text: str, at: int) -> int:
     """End of the operand that begins at ``at``: a comma, bracket or blank outside brackets."""

@@ -13,11 +13,7 @@ import re
 from collections.abc import Iterator
 
 from attnproto.compiler.ir import module as ir
-from attnproto.compiler.ir.runtime_calls import is_entry
-
-# Of a text that reports them: a call that validation.py gives its line.
-BAD_DIVISION = "@attn_bad_division"
-CHECK_DEPTH = "@attn_check_depth"
+from attnproto.compiler.ir.runtime_calls import BAD_DIVISION, CHECK_DEPTH, declaration, is_entry
 
 _DIVISION = re.compile(
     r"^  (?P<name>%\S+) = (?P<signed>[su])(?P<op>div|rem) (?:exact )?"
@@ -48,7 +44,7 @@ def divisions(text: str, *, report: bool = False) -> str:
 
     text = _DIVISION.sub(defined, text)
     if report and count:
-        text += f"\ndeclare void {BAD_DIVISION}(i1) nounwind\n"
+        text += f"\n{declaration(BAD_DIVISION)}\n"
         text += "".join(
             f"declare i1 @llvm.vector.reduce.or.v{n}i1(<{n} x i1>)\n" for n in sorted(vectors)
         )
@@ -120,7 +116,7 @@ def depths(text: str) -> str:
         debug = _DEBUG.search(body)
         lines.insert(at, f"  call void {CHECK_DEPTH}(){debug[0] if debug else ''}")
         module.functions[symbol] = "\n".join([head, *lines])
-    return f"{module.text()}declare void {CHECK_DEPTH}() nounwind\n"
+    return f"{module.text()}{declaration(CHECK_DEPTH)}\n"
 
 
 def _reaches(called: dict[str, set[str]], begin: str, wanted: str) -> bool:
