@@ -111,6 +111,12 @@ class Instruction:
         names = NAMES.findall(self.text)
         return names[1:] if self.name else names
 
+    @property
+    def metadata(self) -> str:
+        """What stands behind it: the line it comes from, what it aliases; with its comma."""
+        at = self.text.find(", !")
+        return self.text[at:] if at >= 0 else ""
+
     def render(self, values: list[str], result: str | None = None) -> str:
         """The instruction with other operands and another name."""
         body = self.pieces[0]
