@@ -66,7 +66,7 @@ def _shuffle(w: Writer, call: Instruction, mask: str | None) -> None:
         at = w.let(f"and i32 {w.one('i32', source)}, 31")
         _keep_one(w, call, w.let(f"extractelement {vector(kind)} {values}, i32 {at}"))
         return
-    if offset and offset.pure:
+    if offset and offset.exact:
         order = constants("i32", [n % 32 for n in offset.steps])
         moved = w.let(
             f"shufflevector {vector(kind)} {values}, {vector(kind)} poison, {vector('i32')} {order}"

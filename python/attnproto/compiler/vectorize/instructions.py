@@ -56,7 +56,7 @@ def one(w: Writer, made: Instruction) -> None:
 
 def _base(w: Writer, made: Instruction) -> None:
     """The base of a value with an offset."""
-    if w.offsets.of(made.name).pure:
+    if w.offsets.of(made.name).exact:
         return
     if made.op in ("zext", "sext"):
         kind, value = made.operands[0]
