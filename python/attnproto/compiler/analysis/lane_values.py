@@ -106,38 +106,33 @@ def _quotient(a: int, b: int) -> int:
 def _computed(op: str, a: int, b: int, bits: int) -> int:
     """What an operation on two numbers of so many bits gives; 0 where it is not defined."""
     full = (1 << bits) - 1
-    ua, ub = a & full, b & full
-    if op in ("udiv", "urem", "sdiv", "srem") and b == 0:
+    if op in _UNSIGNED:
+        a, b = a & full, b & full
+    if (op in _DIVISIONS and b == 0) or (op in _SHIFTS and b & full >= bits):
         return 0
-    if op in ("shl", "lshr", "ashr") and ub >= bits:
-        return 0
-    table: dict[str, Callable[[], int]] = {
-        "add": lambda: a + b,
-        "sub": lambda: a - b,
-        "mul": lambda: a * b,
-        "and": lambda: a & b,
-        "or": lambda: a | b,
-        "xor": lambda: a ^ b,
-        "shl": lambda: a << ub,
-        "lshr": lambda: ua >> ub,
-        "ashr": lambda: a >> ub,
-        "udiv": lambda: ua // ub,
-        "urem": lambda: ua % ub,
-        "sdiv": lambda: _quotient(a, b),
-        "srem": lambda: a - _quotient(a, b) * b,
-    }
-    return wrap(table[op](), bits)
+    return wrap(_OPERATIONS[op](a, b), bits)
+
+
+_SHIFTS, _DIVISIONS = ("shl", "lshr", "ashr"), ("udiv", "urem", "sdiv", "srem")
+_UNSIGNED = ("lshr", "udiv", "urem")
+_OPERATIONS: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "and": operator.and_,
+    "or": operator.or_, "xor": operator.xor, "shl": operator.lshift, "lshr": operator.rshift,
+    "ashr": operator.rshift, "udiv": operator.floordiv, "urem": operator.mod, "sdiv": _quotient,
+    "srem": lambda a, b: a - _quotient(a, b) * b,
+}  # fmt: skip
+_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
+    "gt": operator.gt, "ge": operator.ge,
+}  # fmt: skip
 
 
 def _holds(predicate: str, a: int, b: int, bits: int) -> int:
     """1 if the comparison holds, else 0."""
-    full = (1 << bits) - 1
     if predicate[0] == "u":
-        a, b, predicate = a & full, b & full, predicate[1:]
-    elif predicate[0] == "s":
-        predicate = predicate[1:]
-    table = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}
-    return int(table[predicate])
+        full = (1 << bits) - 1
+        a, b = a & full, b & full
+    return int(_COMPARISONS[predicate.removeprefix("u").removeprefix("s")](a, b))
 
 
 def _wrapped(steps: Steps, bits: int) -> Steps:

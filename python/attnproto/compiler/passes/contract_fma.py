@@ -41,9 +41,8 @@ def contract(text: str, fused: bool) -> str:
         for instruction in function.instructions:
             instruction.output = instruction.text.replace(_FLAG, " ")
         if fused:
-            uses = Counter(name for i in function.instructions for name in i.used)
             for block in function.blocks.values():
-                kinds.update(_fuse(block, uses))
+                kinds.update(_fuse(block, function.mentions))
         return function.lines()
 
     text = map_functions(text, contracted)
@@ -51,7 +50,7 @@ def contract(text: str, fused: bool) -> str:
     return "\n".join([text, *(d for d in declared if d.split("(")[0] not in text)]) + "\n"
 
 
-def _fuse(block: Block, uses: Counter[str]) -> Iterator[str]:
+def _fuse(block: Block, mentions: Counter[str]) -> Iterator[str]:
     """Fuse the products of a block, and tell their types."""
     products: dict[str, Instruction] = {}
     for instruction in block.body:
@@ -60,7 +59,7 @@ def _fuse(block: Block, uses: Counter[str]) -> Iterator[str]:
         if element_of(instruction.type) not in _SUFFIXES or "contract" not in instruction.flags:
             continue
         if instruction.op == "fmul":
-            if uses[instruction.name] == 1:
+            if mentions[instruction.name] == 2:  # where it is defined, and once more
                 products[instruction.name] = instruction
             continue
         (_, a), (_, b) = instruction.operands

@@ -20,7 +20,7 @@ from attnproto.compiler.ir.runtime_calls import BAD_DIVISION, CHECK_DEPTH, decla
 from attnproto.compiler.ir.types import elements_of
 
 _DIVISIONS = ("udiv", "sdiv", "urem", "srem")
-_MAY_DIVIDE = re.compile("(?:div|rem) ")
+_MAY_DIVIDE = re.compile("[us](?:div|rem) ")
 _PLAIN = re.compile(r"[1-9]\d*$")
 _DEBUG = re.compile(r", !dbg !\d+")
 

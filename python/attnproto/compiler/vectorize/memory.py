@@ -70,6 +70,8 @@ class _Run:
 
 def _groups(offset: LaneValue) -> tuple[list[int], list[int]]:
     """The group of each lane, whose addresses differ by known steps; a lane of each group."""
+    if not offset.terms:
+        return [0] * LANES, [0]
     keys: dict[tuple, int] = {}
     of_lane, lane_of = [], []
     for lane in range(LANES):
@@ -83,16 +85,19 @@ def _groups(offset: LaneValue) -> tuple[list[int], list[int]]:
 
 def _runs(cells: Iterable[tuple[int, int]], width: int) -> tuple[list[_Run], dict]:
     """Runs of (group, byte) cells, and the number of each cell."""
-    runs: list[_Run] = []
-    numbers: dict[tuple[int, int], int] = {}
-    for number, cell in enumerate(sorted(set(cells))):
-        numbers[cell] = number
-        group, byte = cell
-        last = runs[-1] if runs else None
-        if last and last.group == group and byte == last.begin + last.count * width:
-            runs[-1] = _Run(group, last.begin, last.count + 1, last.first)
-        else:
-            runs.append(_Run(group, byte, 1, number))
+    ordered = sorted(set(cells))
+    numbers = {cell: number for number, cell in enumerate(ordered)}
+    befores = [(-1, 0), *ordered]
+    starts = [
+        (number, (group, byte))
+        for number, (group, byte) in enumerate(ordered)
+        if befores[number] != (group, byte - width)
+    ]
+    ends = [number for number, _ in starts[1:]] + [len(numbers)]
+    runs = [
+        _Run(group, byte, end - number, number)
+        for (number, (group, byte)), end in zip(starts, ends, strict=True)
+    ]
     return runs, numbers
 
 
