@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
+from attnproto.compiler.ir.types import Unreadable
 from attnproto.compiler.passes import lower_bfloat
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
@@ -82,3 +83,17 @@ def test_an_intrinsic_is_computed_in_float():
     assert "bfloat>" not in lowered
     assert "declare <2 x float> @llvm.fabs.v2f32(<2 x float>)" in lowered
     assert "ret <2 x i16> %2" in lowered
+
+
+@pytest.mark.parametrize(
+    ("operation", "sentence"),
+    [
+        ("%y = call i1 @llvm.is.fpclass.bf16(bfloat %x, i32 3)", "a function of bfloat"),
+        ("%y = atomicrmw fadd ptr %p, bfloat %x monotonic", "an operation on bfloat"),
+        ("%y = call bfloat @llvm.ldexp.bf16.i32(bfloat %x, i32 3)", "a function of bfloat"),
+    ],
+)
+def test_an_operation_that_has_no_form_in_float_is_an_error(operation, sentence):
+    text = f"define void @f(bfloat %x, ptr %p) {{\n  {operation}\n  ret void\n}}\n"
+    with pytest.raises(Unreadable, match=sentence):
+        lower_bfloat.lower(text)

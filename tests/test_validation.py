@@ -87,6 +87,42 @@ def test_an_instruction_that_makes_a_nan_is_found_on_request(memory, arithmetic,
     launch(memory, fault.name)
 
 
+DIVISION = """kernel void divide(device int* x [[buffer(0)]]) { x[2] = x[0] / x[1]; }"""
+
+
+@pytest.mark.parametrize("fault", seeded.ALWAYS, ids=lambda f: f.name)
+def test_a_fault_is_found_where_lanes_never_returned_from_another(memory, fault):
+    device, _ = memory
+    divide = device.library(DIVISION).pipeline("divide")
+    with pytest.raises(ValidationError, match="division"):
+        device.run(divide, threadgroups=1, threads=1, buffers={0: np.zeros(3, np.int32)})
+    with pytest.raises(ValidationError) as raised:
+        launch(memory, fault.name)
+    assert raised.value.kind == fault.kind
+
+
+VECTOR_OF_ONES = """#include <metal_stdlib>
+using namespace metal;
+kernel void vector_of_ones(device float4* out [[buffer(0)]], device const float4* in [[buffer(1)]],
+                           uint t [[thread_position_in_grid]]) {
+  float4 x = float4(1) + in[t];
+  out[t] = x - x * in[t];
+}
+"""
+
+
+def test_vectors_are_judged_beside_constants_and_name_the_line(arithmetic):
+    device, _ = arithmetic
+    pipeline = device.library(VECTOR_OF_ONES).pipeline("vector_of_ones")
+    out, x = np.zeros((32, 4), np.float32), np.ones((32, 4), np.float32)
+    device.run(pipeline, threadgroups=1, threads=32, buffers={0: out, 1: x})
+    assert (out == 0).all()
+    x[3, 2] = np.inf
+    with pytest.raises(ValidationError) as raised:
+        device.run(pipeline, threadgroups=1, threads=32, buffers={0: out, 1: x})
+    assert (raised.value.kind, raised.value.parties[0].line) == ("nan", 6)
+
+
 TWO_LINES = read_text("race_of_two_lines.metal")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from attnproto.compiler.ir.instruction import Instruction
 
 from .divergence import INDEX, POSITION, SIMDGROUP, Divergence
-from .lane_values import LANES, Offset, bits_of, is_whole, literal
+from .lane_values import LANES, LaneValue, bits_of, is_whole, literal
 
 _MAX_SIMDGROUPS = 32
 
@@ -17,17 +17,17 @@ class Ranges:
 
     Args:
         divergence: which loads read the lane's place.
-        made: instructions by the value that each defines.
+        definitions: instructions by the value that each defines.
         offset: a value's offset, as far as it is known.
     """
 
     def __init__(
         self,
         divergence: Divergence,
-        made: Mapping[str, Instruction],
-        offset: Callable[[str], Offset | None],
+        definitions: Mapping[str, Instruction],
+        offset: Callable[[str], LaneValue | None],
     ):
-        self._fields, self._made, self._offset = divergence.fields, made, offset
+        self._fields, self._definitions, self._offset = divergence.fields, definitions, offset
         self._ranges: dict[str, tuple[int, int]] = {}
 
     def base_zeros(self, value: str) -> int:
@@ -35,25 +35,25 @@ class Ranges:
         number = literal(value)
         if number is not None:
             return 64 if number == 0 else (number & -number).bit_length() - 1
-        found = self._offset(value)
-        if found and found.pure:
+        known = self._offset(value)
+        if known and known.exact:
             return 64
-        made = self._made.get(value)
-        if made is None:
+        instruction = self._definitions.get(value)
+        if instruction is None:
             return 0
-        if made.op == "load" and self._fields.get(made.operands[0][1]) in (
+        if instruction.op == "load" and self._fields.get(instruction.operands[0][1]) in (
             POSITION,
             INDEX,
         ):
             return 5
-        if made.op in ("add", "sub", "or", "xor"):
-            return min(self.base_zeros(v) for _, v in made.operands)
-        if made.op in ("zext", "sext", "trunc", "freeze"):
-            return self.base_zeros(made.operands[0][1])
-        if made.op == "mul":
-            return sum(self.base_zeros(v) for _, v in made.operands)
-        if made.op == "shl" and (number := literal(made.operands[1][1])) is not None:
-            return self.base_zeros(made.operands[0][1]) + number
+        if instruction.op in ("add", "sub", "or", "xor"):
+            return min(self.base_zeros(v) for _, v in instruction.operands)
+        if instruction.op in ("zext", "sext", "trunc", "freeze"):
+            return self.base_zeros(instruction.operands[0][1])
+        if instruction.op == "mul":
+            return sum(self.base_zeros(v) for _, v in instruction.operands)
+        if instruction.op == "shl" and (number := literal(instruction.operands[1][1])) is not None:
+            return self.base_zeros(instruction.operands[0][1]) + number
         return 0
 
     def of(self, value: str, kind: str) -> tuple[int, int]:
@@ -61,60 +61,60 @@ class Ranges:
         if not is_whole(kind):
             return -(1 << 63), (1 << 63) - 1
         bits = bits_of(kind)
-        whole = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        limits = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         number = literal(value)
         if number is not None:
             return (number, number)
-        found = self._offset(value)
-        if found and found.pure:
-            return min(found.steps), max(found.steps)
+        known = self._offset(value)
+        if known and known.exact:
+            return min(known.steps), max(known.steps)
         if value not in self._ranges:
-            self._ranges[value] = whole
-            low, high = self._range(value, whole)
-            if low < whole[0] or high > whole[1]:
-                low, high = whole
+            self._ranges[value] = limits
+            low, high = self._range(value, limits)
+            if low < limits[0] or high > limits[1]:
+                low, high = limits
             self._ranges[value] = (low, high)
         return self._ranges[value]
 
-    def _range(self, value: str, whole: tuple[int, int]) -> tuple[int, int]:
-        made = self._made.get(value)
-        if made is None or made.op == "phi" or made.op in ("icmp", "fcmp"):
-            return whole
-        if made.op == "load":
-            at = self._fields.get(made.operands[0][1])
+    def _range(self, value: str, limits: tuple[int, int]) -> tuple[int, int]:
+        instruction = self._definitions.get(value)
+        if instruction is None or instruction.op == "phi" or instruction.op in ("icmp", "fcmp"):
+            return limits
+        if instruction.op == "load":
+            at = self._fields.get(instruction.operands[0][1])
             last = _MAX_SIMDGROUPS * LANES - 1
             ends = {SIMDGROUP: _MAX_SIMDGROUPS - 1, INDEX: last}
             ends |= {POSITION + 4 * axis: last for axis in range(3)}
-            return (0, ends[at]) if at in ends else whole
-        if not made.operands or not all(is_whole(k) for k, _ in made.operands):
-            return whole
-        ranges = [self.of(v, k) for k, v in made.operands]
+            return (0, ends[at]) if at in ends else limits
+        if not instruction.operands or not all(is_whole(k) for k, _ in instruction.operands):
+            return limits
+        ranges = [self.of(v, k) for k, v in instruction.operands]
         a = ranges[0]
         b = ranges[-1]
-        number = literal(made.operands[-1][1])
-        if made.op in ("sext", "freeze", "trunc"):
+        number = literal(instruction.operands[-1][1])
+        if instruction.op in ("sext", "freeze", "trunc"):
             return a
-        if made.op == "zext":
-            return a if a[0] >= 0 or "nneg" in made.flags else whole
-        if made.op == "add" or (made.op == "or" and "disjoint" in made.flags):
+        if instruction.op == "zext":
+            return a if a[0] >= 0 or "nneg" in instruction.flags else limits
+        if instruction.op == "add" or (instruction.op == "or" and "disjoint" in instruction.flags):
             return a[0] + b[0], a[1] + b[1]
-        if made.op == "sub":
+        if instruction.op == "sub":
             return a[0] - b[1], a[1] - b[0]
-        if made.op == "mul":
+        if instruction.op == "mul":
             products = [x * y for x in a for y in b]
             return min(products), max(products)
         if number is None or number < 0:
-            return whole
-        if made.op == "shl":
+            return limits
+        if instruction.op == "shl":
             return a[0] << number, a[1] << number
-        if made.op == "and":
+        if instruction.op == "and":
             return 0, number
         if a[0] < 0 or number == 0:
-            return whole
-        if made.op in ("lshr", "ashr"):
+            return limits
+        if instruction.op in ("lshr", "ashr"):
             return a[0] >> number, a[1] >> number
-        if made.op in ("udiv", "sdiv"):
+        if instruction.op in ("udiv", "sdiv"):
             return a[0] // number, a[1] // number
-        if made.op in ("urem", "srem"):
+        if instruction.op in ("urem", "srem"):
             return 0, number - 1
-        return whole
+        return limits

@@ -7,28 +7,10 @@ from collections.abc import Collection
 
 from .function import Function
 from .instruction import BINARY, CASTS, Instruction
+from .intrinsics import intrinsic
 from .runtime_calls import ANY_MEMORY, runtime_call
 from .types import space_of
 
-# Intrinsics that compute, and that exist for vectors, by their names without types.
-COMPUTING = frozenset((
-    "fma", "fmuladd", "sqrt", "exp", "exp2", "exp10", "log", "log2", "log10", "sin", "cos", "tan",
-    "asin", "acos", "atan", "sinh", "cosh", "tanh", "pow", "atan2", "fabs", "floor", "ceil",
-    "trunc", "rint", "round", "nearbyint", "roundeven", "copysign", "minnum", "maxnum", "minimum",
-    "maximum", "minimumnum", "maximumnum", "umin", "umax", "smin", "smax", "ctpop", "bswap",
-    "bitreverse", "fshl", "fshr", "uadd.sat", "sadd.sat", "usub.sat", "ssub.sat", "canonicalize",
-    "abs", "ctlz", "cttz", "is.fpclass",
-))  # fmt: skip
-_QUIET_INTRINSICS = (
-    *(f"@llvm.{name}." for name in sorted(COMPUTING)),
-    "@llvm.lifetime.start", "@llvm.lifetime.end", "@llvm.experimental.noalias.scope.decl",
-    "@llvm.powi.", "@llvm.ldexp.", "@llvm.frexp.", "@llvm.modf.", "@llvm.fptosi.sat.",
-    "@llvm.fptoui.sat.", "@llvm.vector.reduce.", "@llvm.umul.with.overflow.",
-    "@llvm.smul.with.overflow.", "@llvm.uadd.with.overflow.", "@llvm.sadd.with.overflow.",
-    "@llvm.usub.with.overflow.", "@llvm.ssub.with.overflow.", "@llvm.nvvm.ex2.",
-    "@llvm.nvvm.shfl.", "@llvm.nvvm.vote.", "@llvm.nvvm.read.", "@llvm.nvvm.prmt",
-)  # fmt: skip
-_ORDERING = ("@llvm.nvvm.barrier", "@llvm.nvvm.bar.", "@llvm.nvvm.membar", "@llvm.assume")
 # What leaves memory as it is. A load that is volatile or atomic is not among them.
 _QUIET = BINARY | CASTS | frozenset((
     "fneg", "freeze", "icmp", "fcmp", "select", "phi", "getelementptr", "alloca", "load",
@@ -38,23 +20,23 @@ _QUIET = BINARY | CASTS | frozenset((
 _ANY, _NONE = frozenset((ANY_MEMORY,)), frozenset[int]()
 
 
-def written(made: Instruction) -> frozenset[int]:
+def written(instruction: Instruction) -> frozenset[int]:
     """Address spaces that an instruction itself may write; ``ANY_MEMORY`` stands for all."""
-    if made.op == "store":
-        space = space_of(made.operands[1][0])
+    if instruction.op == "store":
+        space = space_of(instruction.operands[1][0])
         return frozenset((space,)) if space else _ANY
-    if made.op == "call":
-        return _NONE if _orders(made) or _is_quiet(made) else _ANY
-    return _NONE if made.op in _QUIET or made.op == "fence" else _ANY
+    if instruction.op == "call":
+        return _NONE if _orders(instruction) or _is_quiet(instruction) else _ANY
+    return _NONE if instruction.op in _QUIET or instruction.op == "fence" else _ANY
 
 
-def may_change_memory(made: Instruction) -> bool:
+def may_change_memory(instruction: Instruction) -> bool:
     """Whether what is read after an instruction may be other than before: it writes, or orders."""
-    if made.op == "call":
-        return not _is_quiet(made)
-    if made.op == "load":
-        return is_special(made)
-    return made.op not in _QUIET
+    if instruction.op == "call":
+        return not _is_quiet(instruction)
+    if instruction.op == "load":
+        return is_special(instruction)
+    return instruction.op not in _QUIET
 
 
 class Changes:
@@ -67,9 +49,9 @@ class Changes:
 
     def __init__(self, function: Function, besides: int | None = None):
         self._places = [
-            made.place
-            for made in function.instructions
-            if may_change_memory(made) and written(made) != {besides}
+            instruction.place
+            for instruction in function.instructions
+            if may_change_memory(instruction) and written(instruction) != {besides}
         ]
 
     def between(self, places: Collection[int]) -> bool:
@@ -78,20 +60,21 @@ class Changes:
         return at < len(self._places) and self._places[at] < max(places)
 
 
-def is_special(made: Instruction) -> bool:
+def is_special(instruction: Instruction) -> bool:
     """Whether an access must stay one of its own: it is volatile or atomic."""
-    return " atomic " in made.text or " volatile " in made.text
+    return " atomic " in instruction.text or " volatile " in instruction.text
 
 
-def _is_quiet(made: Instruction) -> bool:
-    known = runtime_call(made.callee)
-    if known:
-        return known.pure
-    return made.callee.startswith(_QUIET_INTRINSICS) or "memory(none)" in made.pieces[-1]
+def _is_quiet(call: Instruction) -> bool:
+    engine, known = runtime_call(call.callee), intrinsic(call.callee)
+    if engine:
+        return engine.pure
+    return bool(known and known.pure) or "memory(none)" in call.pieces[-1]
 
 
-def _orders(made: Instruction) -> bool:
+def _orders(call: Instruction) -> bool:
     """Whether a call only decides when others' writes are seen."""
-    if made.callee.startswith("asm "):  # it can write where it is pointed at, or says so
-        return "~{memory}" not in made.callee and not any(k[:3] == "ptr" for k, _ in made.operands)
-    return made.callee.startswith(_ORDERING)
+    if call.callee.startswith("asm "):  # it can write where it is pointed at, or says so
+        return "~{memory}" not in call.callee and not any(k[:3] == "ptr" for k, _ in call.operands)
+    known = intrinsic(call.callee)
+    return bool(known and known.orders)

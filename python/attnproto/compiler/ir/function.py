@@ -7,11 +7,12 @@ This is the only reader of code inside functions. A pass changes what instructio
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .instruction import Instruction
+from .instruction import NAMES, Instruction
 from .types import NAME, Unreadable, Unsupported, size_of
 
 _LABEL = re.compile(r'("[^"]+"|[-\w.$]+):')
@@ -66,17 +67,18 @@ class Function:
             if line[:1] == " " and line.lstrip()[0] != ";":
                 if block.end:
                     raise Unreadable(f"code after a block's end: {line}")
-                if line.startswith("  switch "):
+                ends = line.startswith(_TERMINATORS)
+                if ends and line.startswith("  switch "):
                     while line.splitlines()[-1].lstrip()[:1] != "]":
                         line += f"\n{next(rest)}"
-                made = Instruction(line, len(self.instructions), block.name)
-                self.instructions.append(made)
-                if line.startswith(_TERMINATORS):
-                    block.end = made
-                elif " = phi " in line and not block.body:
-                    block.phis.append(made)
+                instruction = Instruction(line, len(self.instructions), block.name)
+                self.instructions.append(instruction)
+                if ends:
+                    block.end = instruction
+                elif not block.body and " = phi " in line:
+                    block.phis.append(instruction)
                 else:
-                    block.body.append(made)
+                    block.body.append(instruction)
             elif label := _LABEL.match(line):
                 if self.instructions:
                     self._close(block)
@@ -94,6 +96,11 @@ class Function:
     def definitions(self) -> dict[str, Instruction]:
         """What each name is defined as."""
         return {made.name: made for made in self.instructions if made.name}
+
+    @cached_property
+    def mentions(self) -> Counter[str]:
+        """How often each name stands in the code, where it is defined counted too."""
+        return Counter(NAMES.findall("\n".join(i.text for i in self.instructions)))
 
     @cached_property
     def parameters(self) -> set[str]:

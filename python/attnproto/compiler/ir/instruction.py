@@ -14,7 +14,7 @@ from .types import NAME, SIMPLE_TYPE, Unreadable, element_of, elements_of, membe
 _BEGIN = re.compile(rf"\s+(?:({NAME}) = )?(?:(?:tail|musttail|notail) )?(\w+)")
 _METADATA = re.compile(r", ![\w.]+ !\d+|, !\w+ !\{\}")
 NAMES = re.compile(NAME)
-_BLANK = re.compile("[ ,]*")
+_BLANK = (" ", ",")
 _ALIGN = re.compile(r", align (\d+)")
 _INCOMING = re.compile(rf"\[ (.*?), ({NAME}) \]")
 _TARGET = re.compile(rf"label ({NAME})")
@@ -63,12 +63,13 @@ class Instruction:
     ``type`` of the result, "" and void where it has none; ``op``; ``operands``; ``pieces``, the
     text around their values; ``flags``; ``predicate``; ``element``, what a getelementptr or alloca
     is of; ``callee``; ``indices`` of extractvalue and insertvalue, mask of shufflevector;
-    ``sources``, the blocks of a phi's operands; ``targets`` of a terminator; ``align``.
+    ``sources``, the blocks of a phi's operands; ``targets`` of a terminator; ``align``; ``used``,
+    names in it besides its own, among which those of blocks and types may be.
     """
 
     __slots__ = (
         "align", "block", "callee", "element", "flags", "indices", "name", "op", "operands",
-        "output", "pieces", "place", "predicate", "sources", "targets", "text", "type",
+        "output", "pieces", "place", "predicate", "sources", "targets", "text", "type", "used",
     )  # fmt: skip
     name: str
     op: str
@@ -83,6 +84,7 @@ class Instruction:
     sources: list[str]
     targets: list[str]
     align: int
+    used: list[str]
 
     def __init__(self, text: str, place: int = -1, block: str = ""):
         self.text = self.output = text
@@ -96,6 +98,9 @@ class Instruction:
             if not match:
                 raise Unreadable(f"a line that is no instruction: {self.text}")
             self.name, self.op = match[1] or "", match[2]
+        elif field == "used":
+            names = NAMES.findall(self.text)
+            self.used = names[1:] if self.name else names
         # Passes over control flow need no more than these two.
         elif field == "targets" and self.op in ("br", "switch"):
             self.targets = [name[1:] for name in _TARGET.findall(self.text)]
@@ -106,10 +111,10 @@ class Instruction:
         return getattr(self, field)
 
     @property
-    def used(self) -> list[str]:
-        """Names in it besides its own; those of blocks and types may be among them."""
-        names = NAMES.findall(self.text)
-        return names[1:] if self.name else names
+    def metadata(self) -> str:
+        """What stands behind it: the line it comes from, what it aliases; with its comma."""
+        at = self.text.find(", !")
+        return self.text[at:] if at >= 0 else ""
 
     def render(self, values: list[str], result: str | None = None) -> str:
         """The instruction with other operands and another name."""
@@ -118,6 +123,14 @@ class Instruction:
             body += value + piece
         name = self.name if result is None else result
         return f"{name} = {body}" if name else body
+
+    def with_operands(self, values: dict[int, str]) -> str:
+        """The line with some other operands, by position; all else, metadata too, as it was."""
+        own = [value for _, value in self.operands]
+        line, begin = self.text, self.text.index(self.pieces[0])
+        end = begin + len("".join([self.pieces[0], *own, *self.pieces[1:]]))
+        body = self.render([values.get(k, value) for k, value in enumerate(own)], "")
+        return line[:begin] + body + line[end:]
 
 
 def take_value(text: str, at: int) -> int:
@@ -166,7 +179,8 @@ class _Reader:
         return found
 
     def blank(self) -> None:
-        self.at = _BLANK.match(self.text, self.at).end()
+        while self.text[self.at : self.at + 1] in _BLANK:
+            self.at += 1
 
     def value(self, kind: str) -> None:
         self.take(kind, self.at, take_value(self.text, self.at))

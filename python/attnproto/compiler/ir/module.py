@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from attnproto.errors import KernelCompileError
 
-from .runtime_calls import FRAGMENT_MARK
+from .runtime_calls import FRAGMENT_MARK, runtime_call
 
 _SYMBOL = r'@(?:"[^"]+"|[-\w.$]+)'
 _SYMBOLS = re.compile(_SYMBOL)
@@ -132,8 +132,8 @@ def _noinline(module: Module) -> set[str]:
 
 def _can_stay_a_call(module: Module, symbol: str) -> bool:
     """Threadgroup variables and matrix operations get their places in the kernel itself."""
-    reached = reachable(module, symbol)
-    return not any("attn_threadgroup_variable" in s or "attn_matrix_" in s for s in reached)
+    reached = map(runtime_call, reachable(module, symbol))
+    return not any(known and known.in_kernel for known in reached)
 
 
 def symbol_of(module: Module, function: str) -> tuple[str | None, str | None]:

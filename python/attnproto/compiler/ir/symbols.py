@@ -15,13 +15,9 @@ from collections.abc import Iterator
 
 from attnproto.errors import KernelCompileError
 
-# C's functions of <math.h> on floats, and how a half is converted where the processor cannot.
-_LIBM = """
-    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1
-    fabs fdim floor fma fmax fmin fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p
-    log2 logb lrint lround modf nearbyint nextafter pow remainder remquo rint round roundeven
-    scalbln scalbn sin sincos sinh sqrt tan tanh tgamma trunc
-""".split()  # noqa: SIM905 - a table
+from .intrinsics import LIBM
+
+# Copies, and how a half is converted where the processor cannot.
 _OTHERS = ("memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_", "__truncsfhf2", "__extendhfsf2")
 
 _ELF, _MACH_O = b"\x7fELF", b"\xcf\xfa\xed\xfe"
@@ -35,7 +31,7 @@ def offered() -> frozenset[str]:
     from attnproto import _core
 
     engine = (name for name, _ in _core.runtime_symbols())
-    return frozenset([*engine, *_OTHERS, *(f"{name}f" for name in _LIBM)])
+    return frozenset([*engine, *_OTHERS, *(f"{name}f" for name in LIBM)])
 
 
 def undefined(object_file: bytes) -> list[str]:

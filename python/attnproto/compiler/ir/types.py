@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from attnproto.dtypes import LLVM_FLOATS
@@ -37,6 +38,7 @@ def take_type(text: str, at: int) -> int:
     raise Unreadable(f"a type that is not known: {text[at : at + 30]}")
 
 
+@functools.cache
 def elements_of(kind: str) -> tuple[int, str]:
     """How many elements a vector or an array has, and their type; of others one, itself."""
     match = _MANY.fullmatch(kind)
@@ -64,6 +66,7 @@ def member_of(kind: str, index: int) -> str:
     return elements_of(kind)[1] if kind[0] == "[" else "void"
 
 
+@functools.cache
 def size_of(kind: str) -> int:
     """Bytes from one value in memory to the next; of scalars, vectors and arrays.
 

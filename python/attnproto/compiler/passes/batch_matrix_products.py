@@ -18,8 +18,9 @@ from attnproto import _core
 from attnproto.compiler.ir.effects import is_special, may_change_memory
 from attnproto.compiler.ir.function import Block, Function, map_functions, named
 from attnproto.compiler.ir.instruction import NAMES, Instruction
+from attnproto.compiler.ir.intrinsics import intrinsic
 from attnproto.compiler.ir.module import without_declarations
-from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, runtime_call
+from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, declarations, runtime_call
 
 MAX_SLOTS = _core.MATRIX_SLOTS
 OPERAND_SLOTS = 72
@@ -116,7 +117,8 @@ def _ordered(made: Instruction) -> bool:
     if made.op != "call":
         return False
     known = runtime_call(made.callee)  # an address stays before what uses it
-    return made.callee.startswith("@llvm.lifetime.") or bool(known and known.is_address)
+    hint = intrinsic(made.callee)  # and where a variable's lifetime begins, there it begins
+    return bool(known and known.is_address) or bool(hint and hint.hint)
 
 
 @dataclass
@@ -286,11 +288,8 @@ def batch_matrix_operations(text: str) -> str:
     text = map_functions(
         without_declarations(text, MATRIX_MULTIPLY), lambda lines: _rewritten(lines, emitter)
     )
-    declarations = [
-        "declare ptr @attn_matrix_slots() nounwind memory(none)",
-        "declare void @attn_matrix_batch(ptr) nounwind convergent",
-    ]
-    return "\n".join([text, *emitter.tables, *declarations]) + "\n"
+    declared = declarations("matrix_slots", "matrix_batch")
+    return "\n".join([text, *emitter.tables, *declared]) + "\n"
 
 
 def _rewritten(lines: list[str], emitter: _Emitter) -> list[str]:

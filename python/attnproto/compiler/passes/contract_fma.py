@@ -7,21 +7,22 @@ code around them. Here it is done once, on optimised IR, before the engines part
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from collections.abc import Iterator
 
-_NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-VALUE = r"(?:<[^>]*>|splat \([^)]*\)|[^ ,]+)"
-_TYPE = r"float|double|<\d+ x (?:float|double)>"
-FLAGS = r"(?:(?:contract|reassoc|nnan|ninf|nsz|arcp|afn|fast) )*"
-_OPERATION = re.compile(rf"^  ({_NAME}) = (fmul|fadd|fsub) ({FLAGS})({_TYPE}) ({VALUE}), ({VALUE})")
-_LABEL = re.compile(r'^(?:"[^"]+"|[-\w.$]+):')
-_USED = re.compile(_NAME)
+from attnproto.compiler.ir.function import Block, Function, map_functions
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import element_of, elements_of
+from attnproto.dtypes import BY_NAME
+
+_SUFFIXES = {BY_NAME["f32"].llvm: "f32", "double": "f64"}  # what is fused
+_FLAG = " contract "
 
 
-def _suffix(kind: str) -> str:
-    match = re.fullmatch(r"<(\d+) x (\w+)>", kind)
-    bits = {"float": "f32", "double": "f64"}
-    return f"v{match[1]}{bits[match[2]]}" if match else bits[kind]
+def _fma(kind: str) -> str:
+    count, element = elements_of(kind)
+    vector = f"v{count}" if element != kind else ""
+    return f"@llvm.fma.{vector}{_SUFFIXES[element]}"
 
 
 def contract(text: str, fused: bool) -> str:
@@ -31,55 +32,55 @@ def contract(text: str, fused: bool) -> str:
         text: an optimised module.
         fused: whether the processor has the operation; without it, nothing is fused.
     """
-    out: list[str] = []
     kinds: set[str] = set()
-    uses: dict[str, int] = {}
-    products: dict[str, tuple[str, str, str]] = {}
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if line.startswith("define "):
-            uses = {}
-            for other in lines[number:]:
-                if other == "}":
-                    break
-                for name in _USED.findall(other):
-                    uses[name] = uses.get(name, 0) + 1
-        if line.startswith("define ") or _LABEL.match(line):
-            products = {}
-        match = _OPERATION.match(line) if "contract" in line and fused else None
-        if match:
-            line = _fused(line, match, products, uses, kinds)
-        out.append(line if line.startswith("attributes") else line.replace(" contract ", " "))
-    declared = [f"declare {k} @llvm.fma.{_suffix(k)}({k}, {k}, {k})" for k in sorted(kinds)]
-    return "\n".join([*out, *(d for d in declared if d.split("(")[0] not in text)]) + "\n"
+
+    def contracted(lines: list[str]) -> list[str]:
+        if not any(_FLAG in line for line in lines):
+            return lines
+        function = Function(lines)
+        for instruction in function.instructions:
+            instruction.output = instruction.text.replace(_FLAG, " ")
+        if fused:
+            for block in function.blocks.values():
+                kinds.update(_fuse(block, function.mentions))
+        return function.lines()
+
+    text = map_functions(text, contracted)
+    declared = [f"declare {k} {_fma(k)}({k}, {k}, {k})" for k in sorted(kinds)]
+    return "\n".join([text, *(d for d in declared if d.split("(")[0] not in text)]) + "\n"
 
 
-def _fused(
-    line: str,
-    match: re.Match,
-    products: dict[str, tuple[str, str, str]],
-    uses: dict[str, int],
-    kinds: set[str],
-) -> str:
-    name, op, flags, kind, a, b = match.groups()
-    if "contract" not in flags:
-        return line
-    if op == "fmul":
-        if uses[name] == 2:  # where it is defined, and once more
-            products[name] = (kind, a, b)
-        return line
-    for product, other, first in ((a, b, True), (b, a, False)):
-        if product not in products or product == other:
+def _fuse(block: Block, mentions: Counter[str]) -> Iterator[str]:
+    """Fuse the products of a block, and tell their types."""
+    products: dict[str, Instruction] = {}
+    for instruction in block.body:
+        if _FLAG not in instruction.text or instruction.op not in ("fmul", "fadd", "fsub"):
             continue
-        _, x, y = products.pop(product)
-        kinds.add(kind)
-        call = f"call {kind} @llvm.fma.{_suffix(kind)}"
-        if op == "fadd":
-            return f"  {name} = {call}({kind} {x}, {kind} {y}, {kind} {other})"
-        minus = f'%"minus {name[1:].strip(chr(34))}"'
-        if first:
-            head = f"  {minus} = fneg {kind} {other}"
-            return f"{head}\n  {name} = {call}({kind} {x}, {kind} {y}, {kind} {minus})"
-        head = f"  {minus} = fneg {kind} {x}"
-        return f"{head}\n  {name} = {call}({kind} {minus}, {kind} {y}, {kind} {other})"
-    return line
+        if element_of(instruction.type) not in _SUFFIXES or "contract" not in instruction.flags:
+            continue
+        if instruction.op == "fmul":
+            if mentions[instruction.name] == 2:  # where it is defined, and once more
+                products[instruction.name] = instruction
+            continue
+        (_, a), (_, b) = instruction.operands
+        if a != b and (a in products or b in products):
+            product = products.pop(a if a in products else b)
+            instruction.output = _fused(instruction, product)
+            yield instruction.type
+
+
+def _fused(total: Instruction, product: Instruction) -> str:
+    """A sum, or a difference, with one of its operands worked out on the way."""
+    name, kind = total.name, total.type
+    (_, first), (_, second) = total.operands
+    (_, x), (_, y) = product.operands
+    addend = second if first == product.name else first
+    call = f"  {name} = call {kind} {_fma(kind)}"
+    if total.op == "fadd":
+        return f"{call}({kind} {x}, {kind} {y}, {kind} {addend})"
+    minus = f'%"minus {name[1:].strip(chr(34))}"'
+    if first == product.name:
+        negated = f"  {minus} = fneg {kind} {addend}"
+        return f"{negated}\n{call}({kind} {x}, {kind} {y}, {kind} {minus})"
+    negated = f"  {minus} = fneg {kind} {x}"
+    return f"{negated}\n{call}({kind} {minus}, {kind} {y}, {kind} {addend})"

@@ -12,18 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from attnproto.compiler.analysis.lane_values import bits_of
 from attnproto.compiler.ir import module as ir
-from attnproto.compiler.ir.runtime_calls import is_entry
+from attnproto.compiler.ir.function import Function, map_functions
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.runtime_calls import BAD_DIVISION, CHECK_DEPTH, declaration, is_entry
+from attnproto.compiler.ir.types import elements_of
 
-# Of a text that reports them: a call that validation.py gives its line.
-BAD_DIVISION = "@attn_bad_division"
-CHECK_DEPTH = "@attn_check_depth"
-
-_DIVISION = re.compile(
-    r"^  (?P<name>%\S+) = (?P<signed>[su])(?P<op>div|rem) (?:exact )?"
-    r"(?P<type><\d+ x i\d+>|i\d+) (?P<operands>.*?)(?P<tail>(?:, ![a-z.]+ !\d+)*)$",
-    re.M,
-)
+_DIVISIONS = ("udiv", "sdiv", "urem", "srem")
+_MAY_DIVIDE = re.compile("[us](?:div|rem) ")
 _PLAIN = re.compile(r"[1-9]\d*$")
 _DEBUG = re.compile(r", !dbg !\d+")
 
@@ -38,29 +35,34 @@ def divisions(text: str, *, report: bool = False) -> str:
     vectors: set[int] = set()
     count = 0
 
-    def defined(match: re.Match) -> str:
+    def defined(lines: list[str]) -> list[str]:
         nonlocal count
-        a, b = _two(match["operands"])
-        if _PLAIN.match(b):
-            return match[0]
-        count += 1
-        return "\n".join(_defined(match, a, b, f"%attn.d.{count}", report, vectors))
+        if not _MAY_DIVIDE.search("\n".join(lines)):
+            return lines
+        function = Function(lines)
+        for division in function.instructions:
+            if not _MAY_DIVIDE.search(division.text) or division.op not in _DIVISIONS:
+                continue
+            if not _PLAIN.match(division.operands[1][1]):
+                count += 1
+                division.output = "\n".join(_defined(division, f"%attn.d.{count}", report, vectors))
+        return function.lines()
 
-    text = _DIVISION.sub(defined, text)
+    text = map_functions(text, defined)
     if report and count:
-        text += f"\ndeclare void {BAD_DIVISION}(i1) nounwind\n"
+        text += f"\n{declaration(BAD_DIVISION)}\n"
         text += "".join(
             f"declare i1 @llvm.vector.reduce.or.v{n}i1(<{n} x i1>)\n" for n in sorted(vectors)
         )
     return text
 
 
-def _defined(
-    match: re.Match, a: str, b: str, fresh: str, report: bool, vectors: set[int]
-) -> Iterator[str]:
-    kind, tail = match["type"], match["tail"]
-    lanes = int(kind[1:].split()[0]) if kind[0] == "<" else 0
-    width = int(kind.rstrip(">").rsplit("i", 1)[1])
+def _defined(division: Instruction, fresh: str, report: bool, vectors: set[int]) -> Iterator[str]:
+    kind, tail = division.type, division.metadata
+    (_, a), (_, b) = division.operands
+    count, element = elements_of(kind)
+    lanes = count if element != kind else 0
+    width = bits_of(element)
     bit = f"<{lanes} x i1>" if lanes else "i1"
 
     def constant(n: int) -> str:
@@ -71,7 +73,7 @@ def _defined(
     yield f"  {fresh}.b = freeze {kind} {b}{tail}"
     yield f"  {fresh}.zero = icmp eq {kind} {fresh}.b, {constant(0)}{tail}"
     bad = f"{fresh}.zero"
-    if match["signed"] == "s":
+    if division.op[0] == "s":
         least = constant(-(2 ** (width - 1)))
         yield f"  {fresh}.least = icmp eq {kind} {fresh}.a, {least}{tail}"
         yield f"  {fresh}.minus = icmp eq {kind} {fresh}.b, {constant(-1)}{tail}"
@@ -79,28 +81,18 @@ def _defined(
         yield f"  {fresh}.bad = or {bit} {fresh}.zero, {fresh}.over{tail}"
         bad = f"{fresh}.bad"
     if report:
-        told = bad
+        judged = bad
         if lanes:
             vectors.add(lanes)
-            told = f"{fresh}.some"
-            yield f"  {told} = call i1 @llvm.vector.reduce.or.v{lanes}i1({bit} {bad}){tail}"
-        yield f"  call void {BAD_DIVISION}(i1 {told}){tail}"
+            judged = f"{fresh}.some"
+            yield f"  {judged} = call i1 @llvm.vector.reduce.or.v{lanes}i1({bit} {bad}){tail}"
+        yield f"  call void {BAD_DIVISION}(i1 {judged}){tail}"
     yield f"  {fresh}.by = select {bit} {bad}, {kind} {constant(1)}, {kind} {fresh}.b{tail}"
-    operation = f"{match['signed']}{match['op']} {kind} {fresh}.a, {fresh}.by"
+    operation = f"{division.op} {kind} {fresh}.a, {fresh}.by"
     yield f"  {fresh}.found = {operation}{tail}"
-    instead = constant(0) if match["op"] == "div" else f"{fresh}.a"
+    instead = constant(0) if division.op.endswith("div") else f"{fresh}.a"
     chosen = f"select {bit} {fresh}.zero, {kind} {instead}, {kind} {fresh}.found"
-    yield f"  {match['name']} = {chosen}{tail}"
-
-
-def _two(operands: str) -> tuple[str, str]:
-    """The operands, which may be constants with commas of their own."""
-    depth = 0
-    for i, c in enumerate(operands):
-        depth += (c in "<([{") - (c in ">)]}")
-        if c == "," and not depth:
-            return operands[:i], operands[i + 2 :]
-    raise ValueError(operands)
+    yield f"  {division.name} = {chosen}{tail}"
 
 
 def depths(text: str) -> str:
@@ -115,12 +107,11 @@ def depths(text: str) -> str:
     for symbol, body in module.functions.items():
         if is_entry(symbol[1:]):
             continue
-        head, *lines = body.split("\n")
-        at = next(i for i, line in enumerate(lines) if line.startswith("  "))
-        debug = _DEBUG.search(body)
-        lines.insert(at, f"  call void {CHECK_DEPTH}(){debug[0] if debug else ''}")
-        module.functions[symbol] = "\n".join([head, *lines])
-    return f"{module.text()}declare void {CHECK_DEPTH}() nounwind\n"
+        function = Function(body.split("\n"))
+        first, debug = function.instructions[0], _DEBUG.search(body)
+        first.output = f"  call void {CHECK_DEPTH}(){debug[0] if debug else ''}\n{first.text}"
+        module.functions[symbol] = "\n".join(function.lines())
+    return f"{module.text()}{declaration(CHECK_DEPTH)}\n"
 
 
 def _reaches(called: dict[str, set[str]], begin: str, wanted: str) -> bool:

@@ -11,28 +11,21 @@ from __future__ import annotations
 
 import re
 
-from .contract_fma import FLAGS, VALUE
+from attnproto.compiler.ir.function import Function, map_functions
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import Unreadable, element_of
 
-_KIND = r"(?P<kind>bfloat|<\d+ x bfloat>)"
-_FLAGS = rf"(?P<flags>{FLAGS})"
-_NAME = r"^  (?P<name>\S+) = "
-_WIDEN = re.compile(rf"{_NAME}fpext {_FLAGS}{_KIND} (?P<value>{VALUE}) to (?P<to>[^,]*)")
-_ROUND = re.compile(
-    rf"{_NAME}(?P<op>fptrunc|sitofp|uitofp) (?P<flags>(?:\w+ )*?)"
-    rf"(?P<source><\d+ x \w+>|\w+) (?P<value>{VALUE}) to {_KIND}"
-)
-_WHOLE = re.compile(rf"{_NAME}(?P<op>fptosi|fptoui) {_KIND} (?P<value>{VALUE}) to (?P<to>[^,]*)")
-_COMPUTE = re.compile(
-    rf"{_NAME}(?P<op>fneg|fadd|fsub|fmul|fdiv|frem|fcmp) {_FLAGS}(?P<predicate>\w+ )??{_KIND} "
-    rf"(?P<values>{VALUE}(?:, {VALUE})?)"
-)
-_CALL = re.compile(
-    rf"{_NAME}(?:tail )?call {_FLAGS}(?:noundef )?{_KIND} @llvm\.(?P<op>\w+)\.(?P<lanes>v\d+)?bf16"
-    r"\((?P<values>.*?)\)"
-)
+_NUMBER = "bfloat"
+_FUNCTION = re.compile(r"@llvm\.(\w+)\.(v\d+)?bf16")
+# What moves numbers and looks at none; functions of the module take and return them.
+_MOVES = frozenset((
+    "load", "store", "alloca", "getelementptr", "phi", "select", "freeze", "bitcast", "ret",
+    "extractelement", "insertelement", "shufflevector", "extractvalue", "insertvalue",
+))  # fmt: skip
 _TYPE = re.compile(r"(?<![\w.$@%-])bfloat(?![\w.$-])")
 _STRING = re.compile(r'^@\S+ = .*\] c"')  # a line of the text, say, which may name the type
 _CONSTANT = re.compile(r"\b0xR([0-9A-Fa-f]{4})\b")
+_COMPUTE = ("fneg", "fadd", "fsub", "fmul", "fdiv", "frem", "fcmp")
 # Lines that widen %x, and that round %x, to %result.
 _WIDENING = """\
   %wide = zext {i16} %x to {i32}
@@ -63,7 +56,11 @@ def lower(text: str) -> str:
     if "bfloat" not in text or not _TYPE.search(text):
         return text
     writer = _Writer()
-    lines = [out for line in text.split("\n") for out in writer.line(line)]
+    lines = [
+        line
+        for line in map_functions(text, writer.function).split("\n")
+        if not (line.startswith("declare ") and "bf16(" in line)
+    ]
     return "\n".join([*map(_as_integers, lines), *writer.declarations(text)]) + "\n"
 
 
@@ -75,68 +72,81 @@ def _as_integers(line: str) -> str:
 
 
 class _Writer:
-    """Rewrites line by line, and keeps what it then needs."""
+    """Rewrites instructions, and keeps what it then needs."""
 
     def __init__(self) -> None:
         self.serial = 0
         self.called: dict[str, str] = {}  # intrinsics by name, as they are declared
 
-    def line(self, line: str) -> list[str]:
-        if "bfloat" not in line:
-            return [line]
-        if line.startswith("declare ") and "bf16(" in line:
-            return []
-        for pattern, write in (
-            (_WIDEN, self._widen), (_ROUND, self._round), (_WHOLE, self._whole),
-            (_COMPUTE, self._compute), (_CALL, self._call),
-        ):  # fmt: skip
-            match = pattern.match(line)
-            if match:
-                return write(match, match["name"], match["kind"], _like(match["kind"], "float"))
-        return [line]
+    def function(self, lines: list[str]) -> list[str]:
+        """A function's lines without arithmetic on the type."""
+        if not any(_NUMBER in line for line in lines):
+            return lines
+        function = Function(lines)
+        for instruction in function.instructions:
+            if _NUMBER in instruction.text:
+                instruction.output = "\n".join(self._instruction(instruction))
+        return function.lines()
 
-    def _widen(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
-        if match["to"] == wide:
-            return self._inline(_WIDENING, kind, match["value"], name)
+    def _instruction(self, instruction: Instruction) -> list[str]:
+        op, kind = instruction.op, instruction.operands[0][0] if instruction.operands else ""
+        if op in ("fpext", "fptosi", "fptoui") and element_of(kind) == _NUMBER:
+            return self._from(instruction, kind)
+        if op in ("fptrunc", "sitofp", "uitofp") and element_of(instruction.type) == _NUMBER:
+            return self._to(instruction)
+        if op in _COMPUTE and element_of(kind) == _NUMBER:
+            return self._compute(instruction, kind)
+        if op == "call" and instruction.callee.startswith("@llvm."):
+            return self._call(instruction)
+        if op in _MOVES or op == "call":
+            return [instruction.text]
+        raise Unreadable(f"an operation on bfloat that has no other form: {instruction.text}")
+
+    def _from(self, cast: Instruction, kind: str) -> list[str]:
+        value, wide = cast.operands[0][1], _like(kind, "float")
+        if cast.op == "fpext" and cast.type == wide:
+            return self._inline(_WIDENING, kind, value, cast.name)
         own = self._fresh()
-        lines = self._inline(_WIDENING, kind, match["value"], own)
-        return [*lines, f"  {name} = fpext {wide} {own} to {match['to']}"]
+        lines = self._inline(_WIDENING, kind, value, own)
+        return [*lines, f"  {cast.name} = {cast.op} {wide} {own} to {cast.type}"]
 
-    def _round(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
-        if match["op"] == "fptrunc" and match["source"] == wide:
-            return self._inline(_ROUNDING, kind, match["value"], name)
-        made = f"{match['op']} {match['flags']}{match['source']} {match['value']} to {wide}"
-        return self._rounded(kind, made, name)
+    def _to(self, cast: Instruction) -> list[str]:
+        source, value = cast.operands[0]
+        wide = _like(cast.type, "float")
+        if cast.op == "fptrunc" and source == wide:
+            return self._inline(_ROUNDING, cast.type, value, cast.name)
+        rounded = f"{cast.op} {_flags(cast)}{source} {value} to {wide}"
+        return self._rounded(cast.type, rounded, cast.name)
 
-    def _whole(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
-        own = self._fresh()
-        lines = self._inline(_WIDENING, kind, match["value"], own)
-        return [*lines, f"  {name} = {match['op']} {wide} {own} to {match['to']}"]
+    def _compute(self, operation: Instruction, kind: str) -> list[str]:
+        lines, values = self._widened(kind, [value for _, value in operation.operands])
+        predicate = operation.predicate and f"{operation.predicate} "
+        wide = f"{_flags(operation)}{predicate}{_like(kind, 'float')}"
+        computed = f"{operation.op} {wide} {', '.join(values)}"
+        if operation.op == "fcmp":
+            return [*lines, f"  {operation.name} = {computed}"]
+        return [*lines, *self._rounded(kind, computed, operation.name)]
 
-    def _compute(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
-        lines, values = self._widened(kind, re.findall(VALUE, match["values"]))
-        made = f"{match['op']} {match['flags']}{match['predicate'] or ''}{wide} {', '.join(values)}"
-        if match["op"] == "fcmp":
-            return [*lines, f"  {name} = {made}"]
-        return [*lines, *self._rounded(kind, made, name)]
-
-    def _call(self, match: re.Match, name: str, kind: str, wide: str) -> list[str]:
-        given = [one.split()[-1] for one in match["values"].split(", ")]
-        lines, values = self._widened(kind, given)
-        function = f"llvm.{match['op']}.{match['lanes'] or ''}f32"
-        self.called[function] = f"declare {wide} @{function}({', '.join([wide] * len(given))})"
+    def _call(self, call: Instruction) -> list[str]:
+        kind, match = call.type, _FUNCTION.fullmatch(call.callee)
+        if not match or any(operand != kind for operand, _ in call.operands):
+            raise Unreadable(f"a function of bfloat that has no other form: {call.text}")
+        wide = _like(kind, "float")
+        lines, values = self._widened(kind, [value for _, value in call.operands])
+        function = f"llvm.{match[1]}.{match[2] or ''}f32"
+        self.called[function] = f"declare {wide} @{function}({', '.join([wide] * len(values))})"
         arguments = ", ".join(f"{wide} {value}" for value in values)
-        made = f"call {match['flags']}{wide} @{function}({arguments})"
-        return [*lines, *self._rounded(kind, made, name)]
+        computed = f"call {_flags(call)}{wide} @{function}({arguments})"
+        return [*lines, *self._rounded(kind, computed, call.name)]
 
     def _widened(self, kind: str, given: list[str]) -> tuple[list[str], list[str]]:
         names = [self._fresh() for _ in given]
         pairs = zip(given, names, strict=True)
         return [line for x, to in pairs for line in self._inline(_WIDENING, kind, x, to)], names
 
-    def _rounded(self, kind: str, made: str, name: str) -> list[str]:
+    def _rounded(self, kind: str, computed: str, name: str) -> list[str]:
         own = self._fresh()
-        return [f"  {own} = {made}", *self._inline(_ROUNDING, kind, own, name)]
+        return [f"  {own} = {computed}", *self._inline(_ROUNDING, kind, own, name)]
 
     def _fresh(self) -> str:
         self.serial += 1
@@ -163,6 +173,11 @@ class _Writer:
             for name, declared in sorted(self.called.items())
             if not re.search(rf"^declare .*@{re.escape(name)}\(", text, re.M)
         ]
+
+
+def _flags(instruction: Instruction) -> str:
+    """What an instruction may take for granted; of a call also how it is made, which goes."""
+    return "".join(f"{flag} " for flag in instruction.flags if flag != "tail")
 
 
 def _like(kind: str, scalar: str) -> str:

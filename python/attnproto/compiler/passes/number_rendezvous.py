@@ -19,19 +19,29 @@ from dataclasses import dataclass, field
 
 from attnproto.compiler.ir.function import Block, Function, map_functions
 from attnproto.compiler.ir.instruction import Instruction
-from attnproto.compiler.ir.runtime_calls import calls, runtime_call
+from attnproto.compiler.ir.runtime_calls import PREFIX, declaration, runtime_call
 
-_PLACE = re.compile(rf"(?P<call>@(?:{calls(lambda c: c.convergent)})\()(?P<empty>\)?)")
-_DECLARED = re.compile(rf"^(?P<head>declare .*){_PLACE.pattern}", re.M)
-_MEET = "@attn_simdgroup_barrier("
+_SYMBOL = re.compile(rf"{PREFIX}\w+(?=\()")
+_DECLARED = re.compile(rf"^declare .*?({_SYMBOL.pattern})", re.M)
+_MEET = f"{PREFIX}simdgroup_barrier"
 
 
-def _meets(made: Instruction) -> bool:
-    """Whether lanes meet at an instruction."""
-    if "@attn_" not in made.text or made.op != "call":
-        return False
-    known = runtime_call(made.callee)
+def _convergent(symbol: str) -> bool:
+    known = runtime_call(symbol)
     return known is not None and known.convergent
+
+
+def _meets(instruction: Instruction) -> bool:
+    """Whether lanes meet at an instruction."""
+    is_ours = PREFIX in instruction.text and instruction.op == "call"
+    return is_ours and _convergent(instruction.callee)
+
+
+def _with_first(text: str, symbol: str, argument: str) -> str:
+    """A call or declaration of a function with one more argument, before the others."""
+    begin = text.index(f"{symbol}(") + len(symbol) + 1
+    separator = "" if text[begin] == ")" else ", "
+    return f"{text[:begin]}{argument}{separator}{text[begin:]}"
 
 
 def _components(nodes: list[str], edges: dict[str, list[str]]) -> list[list[str]]:
@@ -40,7 +50,7 @@ def _components(nodes: list[str], edges: dict[str, list[str]]) -> list[list[str]
     low: dict[str, int] = {}
     stack: list[str] = []
     open_: set[str] = set()
-    found: list[list[str]] = []
+    components: list[list[str]] = []
     for root in nodes:
         work = [] if root in index else [(root, iter(edges[root]))]
         while work:
@@ -61,10 +71,10 @@ def _components(nodes: list[str], edges: dict[str, list[str]]) -> list[list[str]
                     low[work[-1][0]] = min(low[work[-1][0]], low[node])
                 if low[node] == index[node]:
                     at = stack.index(node)
-                    found.append(stack[at:])
+                    components.append(stack[at:])
                     open_.difference_update(stack[at:])
                     del stack[at:]
-    return found[::-1]
+    return components[::-1]
 
 
 def _head(inside: list[str], nodes: list[str], edges: dict[str, list[str]]) -> str:
@@ -146,7 +156,7 @@ class _Numbering:
         ordered = self.order(inside, turn)
         if not self._in_step(ordered, head, turn, ends):
             for end in ends:
-                place = Instruction(f"  call void {_MEET}i32 {self.next})")
+                place = Instruction(f"  call void {_MEET}(i32 {self.next})")
                 self.blocks[end].body.append(place)
                 self.meets.add(end)
             self.next += 1
@@ -165,20 +175,20 @@ class _Numbering:
 
     def _number(self, block: Block) -> None:
         if block.name in self.meets:
-            for made in filter(_meets, block.body):
-                made.output = _PLACE.sub(self._place, made.text, count=1)
+            for call in filter(_meets, block.body):
+                call.output = _with_first(call.text, call.callee, f"i32 {self.next}")
                 self.next += 1
-
-    def _place(self, match: re.Match) -> str:
-        return f"{match['call']}i32 {self.next}{match['empty'] or ', '}"
 
 
 def number_places(text: str) -> str:
     """Pass its place to every call of an optimised module that lanes meet at."""
-    if not _PLACE.search(text):
+    if not any(map(_convergent, set(_SYMBOL.findall(text)))):
         return text
-    text = map_functions(text, _Numbering().function)
-    text = _DECLARED.sub(lambda m: f"{m['head']}{m['call']}i32{m['empty'] or ', '}", text)
-    if not re.search(rf"^declare .*{re.escape(_MEET)}", text, re.M):
-        text += f"\ndeclare void {_MEET}i32) nounwind convergent"
-    return text + "\n"
+    lines = map_functions(text, _Numbering().function).split("\n")
+    for number, line in enumerate(lines):
+        declared = _DECLARED.match(line)
+        if declared and _convergent(declared[1]):
+            lines[number] = _with_first(line, declared[1], "i32")
+    if not any(_DECLARED.match(line) and f"{_MEET}(" in line for line in lines):
+        lines.append(declaration(_MEET))
+    return "\n".join(lines) + "\n"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from attnproto.compiler.ir.runtime_calls import THREADGROUP_VARIABLE
+from attnproto.compiler.ir.runtime_calls import THREADGROUP_VARIABLE, declaration
 
 _SHARED_VARIABLE = re.compile(rf"@({THREADGROUP_VARIABLE})\(")
 _DYNAMIC = "@attn_dynamic"
+_MEMORY = "@attn_threadgroup_memory"
 
 _VARIABLE = re.compile(rf"call [^\n]*?@({THREADGROUP_VARIABLE})\(")
 
@@ -38,7 +39,7 @@ def place_threadgroup_variables(
         definitions.append(
             f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{\n"
             + (
-                "  %base = call ptr addrspace(3) @attn_threadgroup_memory()\n"
+                f"  %base = call ptr addrspace(3) {_MEMORY}()\n"
                 f"  %at = getelementptr i8, ptr addrspace(3) %base, i64 {offset}\n"
                 if declared is None
                 else "  %at = call ptr addrspace(3) @attn_threadgroup_array("
@@ -51,9 +52,9 @@ def place_threadgroup_variables(
     if (
         definitions
         and declared is None
-        and not re.search(r"^declare [^\n]*@attn_threadgroup_memory\(", text, re.M)
+        and not re.search(rf"^declare [^\n]*{_MEMORY}\(", text, re.M)
     ):
-        definitions.append("declare ptr addrspace(3) @attn_threadgroup_memory() memory(none)")
+        definitions.append(declaration(_MEMORY))
     return text + "\n" + "\n".join(definitions) + "\n", offset
 
 
@@ -77,11 +78,11 @@ def place_in_shared_memory(text: str) -> tuple[str, int]:
             f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{ "
             f"ret ptr addrspace(3) {array} }}"
         )
-    if "@attn_threadgroup_memory(" in text:
-        text = re.sub(r"^declare [^\n]*@attn_threadgroup_memory\([^\n]*$", "", text, flags=re.M)
+    if f"{_MEMORY}(" in text:
+        text = re.sub(rf"^declare [^\n]*{_MEMORY}\([^\n]*$", "", text, flags=re.M)
         lines.append(f"{_DYNAMIC} = external addrspace(3) global [0 x i8], align 16")
         lines.append(
-            "define internal ptr addrspace(3) @attn_threadgroup_memory() alwaysinline { "
+            f"define internal ptr addrspace(3) {_MEMORY}() alwaysinline {{ "
             f"ret ptr addrspace(3) {_DYNAMIC} }}"
         )
     return text + "\n".join(lines) + "\n", sum(sizes.values())

@@ -4,7 +4,7 @@ The optimised IR of a kernel is instrumented: a load or store of device, constan
 threadgroup memory first hands its pointer to the engine, which judges the access and
 returns the address (cpp/cpu/validation.h says how). Barriers and collectives say which
 line they are of. A table of sites, in the module, holds what the engine needs to know of
-each place: its line, the line's text, size and alignment of the access.
+each place: its line, the line's text, size and alignment of the access (site_table.py).
 """
 
 from __future__ import annotations
@@ -12,69 +12,52 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from attnproto import _core
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
-from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, THREADGROUP_VARIABLE, calls
-from attnproto.compiler.ir.structs import struct, table
-from attnproto.compiler.ir.types import Unsupported, access_bytes
+from attnproto.compiler.ir.function import Function, map_functions
+from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.intrinsics import intrinsic
+from attnproto.compiler.ir.runtime_calls import (
+    CALLS,
+    declarations,
+    runtime_call,
+)
+from attnproto.compiler.ir.types import (
+    Unsupported,
+    access_bytes,
+    element_of,
+    elements_of,
+    space_of,
+    take_type,
+)
 from attnproto.compiler.target import Target
-from attnproto.dtypes import ANY_LLVM
+from attnproto.dtypes import LLVM_FLOATS
 
-from .define_arithmetic import BAD_DIVISION, CHECK_DEPTH
+from .site_table import LOCAL_SPACE, READ, WRITE, Site, SiteTable
 
-_READ, _WRITE = _core.SITE_READ, _core.SITE_WRITE
 _BARRIERS = {
     "threadgroup": _core.SITE_THREADGROUP_BARRIER,
     "simdgroup": _core.SITE_SIMDGROUP_BARRIER,
 }
-_LOCAL_SPACE = "0"
-_SHOWN = 100  # characters of a line
-
-_NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_POINTER = rf"ptr addrspace\((?P<space>[1-4])\) (?P<pointer>{_NAME}|null)"
-_LOAD = re.compile(
-    rf"^  {_NAME} = load (?P<atomic>atomic )?(?:volatile )?(?P<type>.+?), {_POINTER}(?=,| )"
-)
-_STORE = re.compile(rf"^  store (?P<atomic>atomic )?(?:volatile )?(?P<value>.+), {_POINTER}(?=,| )")
-_UPDATE = re.compile(
-    rf"^  {_NAME} = (?:atomicrmw|cmpxchg) (?:weak )?(?:volatile )?(?:\w+ )?{_POINTER}, "
-    rf"(?P<type>\w+)"
-)
-_BLOCK = re.compile(r"call void @llvm\.(?P<what>memcpy|memmove|memset)[\w.]*\((?P<arguments>.*)\)")
-_ARGUMENT = re.compile(rf"ptr addrspace\((?P<space>[1-4])\) (?:[^,%]* )?(?P<pointer>{_NAME})$")
-_ALIGN = re.compile(r", align (\d+)")
-_OFFSET = re.compile(
-    rf"^  (?P<name>{_NAME}) = getelementptr .*?, ptr addrspace\(2\) (?P<base>{_NAME}|@[-\w.$]+),"
-)
-_LOCAL = re.compile(rf"^  (?P<name>{_NAME}) = alloca (?P<type>[^,]+), align")
-_MOVED = re.compile(
-    rf"^  (?P<name>{_NAME}) = (?:getelementptr .*?, ptr|addrspacecast ptr) (?P<base>{_NAME})[, ]"
-)
-_LOCAL_ACCESS = re.compile(
-    rf"^  (?:{_NAME} = load (?:volatile )?(?P<loaded>[^,]+?)|store (?:volatile )?(?P<stored>.+)), "
-    rf"ptr(?: addrspace\(4\))? (?P<pointer>{_NAME})(?=,| |$)"
-)
+_ACCESSES = {  # which operand is the pointer, and what the access does
+    "load": (0, READ),
+    "store": (1, WRITE),
+    "atomicrmw": (0, READ | WRITE | _core.SITE_ATOMIC),
+    "cmpxchg": (0, READ | WRITE | _core.SITE_ATOMIC),
+}
+_ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv", "frem")
+_ALIGN = re.compile(r"align (\d+)")
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
-_ARRIVE = re.compile(r"call void @attn_arrive_(threadgroup|simdgroup)\(i32 (?:noundef )?(\S+)\)")
-# A lane reads what another one may not be there to give.
-_FROM_LANE = re.compile(rf"@(?:{calls(lambda c: c.result == 'source')})\(")
-_BAD_DIVISION = re.compile(rf"call void {BAD_DIVISION}\(i1 (?:noundef )?([^)]+)\)")
-_VARIABLE = re.compile(rf"call [^@]*@({THREADGROUP_VARIABLE})\(")
-_TYPE = re.compile(r'(?:ptr addrspace\(\d\)|<[^>]*>|%"[^"]*"|%[-\w.$]+|\w+)')
-
-_ARITHMETIC = re.compile(
-    rf"^  (?P<result>{_NAME}) = (?:fadd|fsub|fmul|fdiv|frem) (?:\w+ )*?"
-    rf"(?P<type><\d+ x \w+>|{ANY_LLVM}) (?P<operands>.*?)(?:, !.*)?$"
-)
-_FUNCTION = re.compile(
-    rf"^  (?P<result>{_NAME}) = (?:tail )?call (?:\w+ )*?(?P<type><\d+ x \w+>|float|half) "
-    r"@(?:llvm\.(?:sqrt|exp2?|exp10|log2?|log10|pow|sin|cos|fma|fmuladd)\.[\w.]+|\w+f)"
-    r"\((?P<operands>.*?)\)"
-)
+_TYPE_DEFINITION = re.compile(r"^%.* = type .*$", re.M)
+# What is called instead of the calls that the headers and define_arithmetic put in.
+_PUT_IN = (
+    "arrive", "about_to_multiply", "made_nan", "judge_division", "judge_depth", "trapped",
+    "check_constant", "check_local", "threadgroup_array", "access", "access_range",
+)  # fmt: skip
 
 
 def target_with_lines(host: Target) -> Target:
@@ -92,290 +75,226 @@ def without_promises(text: str) -> str:
     return re.sub(r" dereferenceable(?:_or_null)?\(\d+\)", "", text)
 
 
-@dataclass(frozen=True)
-class _Site:
-    place: Place
-    nbytes: int
-    alignment: int
-    kind: int
-    space: str  # 3 threadgroup, 4 generic: any, 0 local; others are device memory
-
-
 @dataclass
 class _Instrumenter:
     lines: LineTable
-    texts: list[list[str]]
+    sites: SiteTable
     nan: bool
-    named: str  # the module's type definitions
-    tables: dict[str, int]  # sizes of constant tables by symbol
-    sites: dict[_Site, int] = field(default_factory=dict)
+    types: str  # the module's type definitions
+    tables: dict[str, int] = field(default_factory=dict)  # sizes of constant tables by symbol
     declared: dict[str, str] = field(default_factory=dict)  # sites of threadgroup variables
     serial: int = 0
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
     bases: dict[str, str] = field(default_factory=dict)  # what a pointer was computed from
     locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
 
-    def function(self, body: list[str]) -> Iterator[str]:
-        """The lines of a function, with what they ask the engine."""
-        made = [m for line in body for m in (_OFFSET.match(line), _MOVED.match(line)) if m]
-        self.bases = {m["name"]: m["base"] for m in made}
-        found = [m for m in map(_LOCAL.match, body) if m]
-        self.locals = {m["name"]: self._bytes(m["type"]) for m in found}
+    def function(self, lines: list[str]) -> list[str]:
+        """A function's lines, with what they ask the engine."""
+        function = Function(lines)
+        self.bases = dict(filter(None, map(_base, function.instructions)))
+        self.locals = {
+            instruction.name: self.bytes(instruction.element)
+            for instruction in function.instructions
+            if instruction.op == "alloca"
+        }
         self.place = Place()
-        for line in body:
-            place = self.lines.place(line)
+        for instruction in function.instructions:
+            place = self.lines.place(instruction.text)
             if place.line:
                 self.place = place
-            yield from [line] if place.entry else self._instruction(line)
+            if not place.entry:
+                instruction.output = "\n".join(self._instruction(instruction))
+        return function.lines()
 
-    def _instruction(self, line: str) -> Iterator[str]:
-        match = _LOAD.match(line) or _STORE.match(line) or _UPDATE.match(line)
-        local = _LOCAL_ACCESS.match(line)
-        if local and self._root(local["pointer"]) in self.locals:
-            if local["pointer"] in self.bases:  # not the variable as a whole
-                yield from self._local(local)
-            yield line
-        elif match:
-            yield from self._access(line, match)
-        elif block := _BLOCK.search(line):
-            yield from self._block(line, block["what"], block["arguments"])
-        elif arrive := _ARRIVE.search(line):
-            kind = _BARRIERS[arrive[1]]
-            yield f"  call void @attn_arrive(i32 {arrive[2]}, ptr {self._site(kind)})"
-        elif _FROM_LANE.search(line):
-            yield f"  call void @attn_arrive(i32 0, ptr {self._site(0)})"
-            yield line
-        elif division := _BAD_DIVISION.search(line):
-            if division[1] != "false":
-                wide = self._fresh()
-                yield f"  {wide} = zext i1 {division[1]} to i32"
-                yield f"  call void @attn_judge_division(i32 {wide}, ptr {self._site(0)})"
-        elif f"call void {CHECK_DEPTH}()" in line:
-            yield f"  call void @attn_judge_depth(ptr {self._site(0)})"
-        elif "call void @llvm.trap()" in line:
-            yield f"  call void @attn_trapped(ptr {self._site(0)})"
-            yield line
-        elif MATRIX_MULTIPLY in line:
-            yield f"  call void @attn_about_to_multiply(ptr {self._site(0)})"
-            yield line
-        else:
-            if variable := _VARIABLE.search(line):
-                self.declared.setdefault(variable[1], self._site(0))
-            yield line
-            if self.nan:
-                yield from self._nan(line)
+    def _instruction(self, instruction: Instruction) -> Iterator[str]:
+        if instruction.op == "call":
+            known = runtime_call(instruction.callee) or intrinsic(instruction.callee)
+            judge = _JUDGES.get(known.judged) if known else None
+            if judge:
+                yield from judge(self, instruction)
+                return
+        at, does = _ACCESSES.get(instruction.op, (None, 0))
+        if at is not None:
+            kind, pointer = instruction.operands[at]
+            if does in (READ, WRITE) and self._root(pointer) in self.locals:
+                if pointer in self.bases:  # not the variable as a whole
+                    yield from self._local(instruction, at, does)
+            elif space_of(kind) and (pointer[0] == "%" or pointer == "null"):
+                yield from self._access(instruction, at, does)
+                return
+        yield instruction.text
+        if self.nan:
+            yield from self._nan(instruction)
 
-    def _site(self, kind: int, nbytes: int = 0, alignment: int = 1, space: str = "3") -> str:
-        site = _Site(self.place, nbytes, alignment, kind, space)
-        number = self.sites.setdefault(site, len(self.sites))
-        return f"getelementptr (i8, ptr @attn.sites, i64 {number * _core.SITE_BYTES})"
+    def _site(self, *how: int | str) -> str:
+        return self.sites.reference(Site(self.place, *how))
 
     def _fresh(self) -> str:
         self.serial += 1
         return f"%attn.v.{self.serial}"
 
-    def _access(self, line: str, match: re.Match) -> Iterator[str]:
-        stores, updates = match.re is _STORE, match.re is _UPDATE
-        kind = _READ | _WRITE if updates else _WRITE if stores else _READ
-        if updates or match["atomic"]:
-            kind |= _core.SITE_ATOMIC
-        kind_of_value = _first_type(match["value"]) if stores else match["type"]
-        nbytes = self._bytes(kind_of_value)
-        aligned = _ALIGN.search(line, match.end())
-        alignment = int(aligned[1]) if aligned else 1
-        space, pointer = match["space"], match["pointer"]
-        site = self._site(kind, nbytes, alignment, space)
-        table = self._table_of(pointer) if space == "2" else None
-        if table:
-            yield from self._check_table(table, pointer, site)
-            yield line
+    def _access(self, access: Instruction, at: int, does: int) -> Iterator[str]:
+        kind, pointer = access.operands[at]
+        if "atomic" in access.flags:
+            does |= _core.SITE_ATOMIC
+        site = self._site(does, self.bytes(_accessed(access)), access.align, str(space_of(kind)))
+        root = self._root(pointer)
+        if space_of(kind) == 2 and root in self.tables:
+            ends = f"{kind} {pointer}", f"{kind} {root}"
+            yield from self._check_offset("constant", *ends, self.tables[root], site)
+            yield access.text
             return
         address = self._fresh()
-        typed = f"ptr addrspace({space})"
-        yield f"  {address} = call {typed} @attn_access_{space}({typed} {pointer}, ptr {site})"
-        at = match.start("pointer")
-        yield line[:at] + address + line[match.end("pointer") :]
+        judged = f"@attn_access_{space_of(kind)}({kind} {pointer}, ptr {site})"
+        yield f"  {address} = call {kind} {judged}"
+        yield access.with_operands({at: address})
 
     def _root(self, pointer: str) -> str:
         while pointer in self.bases:
             pointer = self.bases[pointer]
         return pointer
 
-    def _table_of(self, pointer: str) -> str | None:
-        root = self._root(pointer)
-        return root if root in self.tables else None
-
-    def _check_table(self, table: str, pointer: str, site: str) -> Iterator[str]:
-        pointers = f"ptr addrspace(2) {pointer}", f"ptr addrspace(2) {table}"
-        yield from self._check_offset("constant", *pointers, self.tables[table], site)
-
-    def _local(self, match: re.Match) -> Iterator[str]:
+    def _local(self, access: Instruction, at: int, does: int) -> Iterator[str]:
         """An access of a local array, which has no address that the engine could judge."""
-        pointer, root = match["pointer"], self._root(match["pointer"])
-        kind = match["loaded"] or _first_type(match["stored"])
-        reads = _READ if match["loaded"] else _WRITE
-        site = self._site(reads, self._bytes(kind), space=_LOCAL_SPACE)
-        space = match[0].rsplit("ptr", 1)[1].rsplit("%", 1)[0].strip()
-        typed = f"ptr {space} {pointer}" if space else f"ptr {pointer}"
-        yield from self._check_offset("local", typed, f"ptr {root}", self.locals[root], site)
+        kind, pointer = access.operands[at]
+        root = self._root(pointer)
+        site = self._site(does, self.bytes(_accessed(access)), 1, LOCAL_SPACE)
+        ends = f"{kind} {pointer}", f"ptr {root}"
+        yield from self._check_offset("local", *ends, self.locals[root], site)
 
     def _check_offset(
-        self, what: str, pointer: str, whole: str, size: int, site: str
+        self, what: str, pointer: str, variable: str, size: int, site: str
     ) -> Iterator[str]:
         at, base, offset = self._fresh(), self._fresh(), self._fresh()
         yield f"  {at} = ptrtoint {pointer} to i64"
-        yield f"  {base} = ptrtoint {whole} to i64"
+        yield f"  {base} = ptrtoint {variable} to i64"
         yield f"  {offset} = sub i64 {at}, {base}"
         yield f"  call void @attn_check_{what}(i64 {offset}, i64 {size}, ptr {site})"
 
-    def _block(self, line: str, what: str, arguments: str) -> Iterator[str]:
+    def _block(self, call: Instruction, pointers: int) -> Iterator[str]:
         """A copy or a fill: of one of our own sizes, or as long as a register says."""
-        parts = arguments.split(", ")
-        length = parts[2].split()[-1]
-        for position in (0, 1) if what != "memset" else (0,):
-            match = _ARGUMENT.match(parts[position])
-            if not match:
+        length = call.operands[2][1]
+        addresses = {}
+        for position, (kind, pointer) in enumerate(call.operands[:pointers]):
+            if not space_of(kind) or pointer[0] != "%" or length == "0":
                 continue
-            nbytes = 0 if length.startswith("%") else int(length)
-            if length == "0":
-                continue
-            aligned = re.search(r"align (\d+)", parts[position])
-            alignment = int(aligned[1]) if aligned else 1
-            space, address = match["space"], self._fresh()
-            kind = _WRITE if position == 0 else _READ
-            site = self._site(kind, nbytes, alignment, space)
-            typed = f"ptr addrspace({space})"
-            yield (
-                f"  {address} = call {typed} @attn_access_range_{space}({typed} "
-                f"{match['pointer']}, i64 {length}, ptr {site})"
+            aligned = _ALIGN.search(call.pieces[position])
+            site = self._site(
+                WRITE if position == 0 else READ,
+                0 if length.startswith("%") else int(length),
+                int(aligned[1]) if aligned else 1,
+                str(space_of(kind)),
             )
-            at = match.start("pointer")
-            parts[position] = parts[position][:at] + address
-        yield line.replace(arguments, ", ".join(parts))
+            addresses[position] = self._fresh()
+            yield (
+                f"  {addresses[position]} = call {kind} @attn_access_range_{space_of(kind)}({kind} "
+                f"{pointer}, i64 {length}, ptr {site})"
+            )
+        yield call.with_operands(addresses)
 
-    def _nan(self, line: str) -> Iterator[str]:
-        match = _ARITHMETIC.match(line) or _FUNCTION.match(line)
-        if not match:
+    def _copy(self, call: Instruction) -> Iterator[str]:
+        return self._block(call, 2)
+
+    def _fill(self, call: Instruction) -> Iterator[str]:
+        return self._block(call, 1)
+
+    def _barrier(self, call: Instruction) -> Iterator[str]:
+        site = self._site(_BARRIERS[runtime_call(call.callee).judged])
+        yield f"  call void @attn_arrive(i32 {call.operands[0][1]}, ptr {site})"
+
+    def _source(self, call: Instruction) -> Iterator[str]:
+        """A lane reads what another one may not be there to give."""
+        yield f"  call void @attn_arrive(i32 0, ptr {self._site()})"
+        yield call.text
+
+    def _division(self, call: Instruction) -> Iterator[str]:
+        truth = call.operands[0][1]
+        if truth != "false":
+            number = self._fresh()
+            yield f"  {number} = zext i1 {truth} to i32"
+            yield f"  call void @attn_judge_division(i32 {number}, ptr {self._site()})"
+
+    def _depth(self, call: Instruction) -> Iterator[str]:
+        yield f"  call void @attn_judge_depth(ptr {self._site()})"
+
+    def _trap(self, call: Instruction) -> Iterator[str]:
+        yield f"  call void @attn_trapped(ptr {self._site()})"
+        yield call.text
+
+    def _multiply(self, call: Instruction) -> Iterator[str]:
+        yield f"  call void @attn_about_to_multiply(ptr {self._site()})"
+        yield call.text
+
+    def _variable(self, call: Instruction) -> Iterator[str]:
+        self.declared.setdefault(call.callee[1:], self._site())
+        yield call.text
+
+    def _nan(self, instruction: Instruction) -> Iterator[str]:
+        if not _may_make_nan(instruction):
             return
-        kind, lanes = match["type"], match["type"].startswith("<")
-        bits = f"<{kind[1:].split()[0]} x i1>" if lanes else "i1"
-        operands = [part.split()[-1] for part in _split(match["operands"])]
-        if any(not operand.startswith(("%", "0", "1", "-")) for operand in operands):
-            operands = [o for o in operands if o.startswith("%")]
+        kind = instruction.type
+        lanes, element = elements_of(kind)
+        bits = f"<{lanes} x i1>" if element != kind else "i1"
+        operands = [value for operand, value in instruction.operands if operand == kind]
+        if any(not value.startswith(("%", "0", "1", "-")) for value in operands):
+            operands = [value for value in operands if value.startswith("%")]
         bad = self._fresh()
-        yield f"  {bad} = fcmp uno {kind} {match['result']}, {match['result']}"
+        yield f"  {bad} = fcmp uno {kind} {instruction.name}, {instruction.name}"
         for operand in operands:
             fine, both = self._fresh(), self._fresh()
             yield f"  {fine} = fcmp ord {kind} {operand}, {operand}"
             yield f"  {both} = and {bits} {bad}, {fine}"
             bad = both
-        if lanes:
-            whole, some = self._fresh(), self._fresh()
-            number = f"i{bits[1:].split()[0]}"
-            yield f"  {whole} = bitcast {bits} {bad} to {number}"
-            yield f"  {some} = icmp ne {number} {whole}, 0"
+        if element != kind:
+            word, some = self._fresh(), self._fresh()
+            yield f"  {word} = bitcast {bits} {bad} to i{lanes}"
+            yield f"  {some} = icmp ne i{lanes} {word}, 0"
             bad = some
-        wide = self._fresh()
-        yield f"  {wide} = zext i1 {bad} to i32"
-        yield f"  call void @attn_made_nan(i32 {wide}, ptr {self._site(0)})"
+        number = self._fresh()
+        yield f"  {number} = zext i1 {bad} to i32"
+        yield f"  call void @attn_made_nan(i32 {number}, ptr {self._site()})"
 
-    def _bytes(self, kind: str) -> int:
+    def bytes(self, kind: str) -> int:
         """What an access of a type touches: a vector of three is three elements."""
         with contextlib.suppress(Unsupported):
             return access_bytes(kind)
-        return llvm.frame_bytes(f"{self.named}\n  %x = alloca {kind}, align 1")
-
-    def table(self) -> str:
-        """The module's table of sites, and the lines' texts."""
-        shifts = _granules(self.sites)
-        out, rows, texts = [], [], {}
-        for number, site in enumerate(self.sites):
-            source = self._source(site.place)
-            if source not in texts:
-                texts[source] = f"@attn.line.{len(texts)}"
-                raw = source.encode() + b"\0"
-                shown = "".join(
-                    chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in raw
-                )
-                out.append(f'{texts[source]} = private constant [{len(raw)} x i8] c"{shown}"')
-            rows.append(struct(
-                _core.SITE, source=texts[source], line=site.place.line, index=number,
-                bytes=site.nbytes, alignment=site.alignment, kind=site.kind,
-                shift=shifts[site.space],
-            ))  # fmt: skip
-        out.append(table("@attn.sites", rows, "internal"))
-        return "\n".join(out)
-
-    def _source(self, place: Place) -> str:
-        text = self.texts[place.text] if place.text < len(self.texts) else []
-        shown = text[place.line - 1].strip() if 0 < place.line <= len(text) else ""
-        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
-        return "\n".join([shown, *map(str, place.callers)])
+        return llvm.frame_bytes(f"{self.types}\n  %x = alloca {kind}, align 1")
 
 
-_DECLARATIONS = [
-    "declare void @attn_arrive(i32, ptr) nounwind",
-    "declare void @attn_about_to_multiply(ptr) nounwind",
-    "declare void @attn_made_nan(i32, ptr) nounwind",
-    "declare void @attn_judge_division(i32, ptr) nounwind",
-    "declare void @attn_judge_depth(ptr) nounwind",
-    "declare void @attn_trapped(ptr) nounwind",
-    "declare void @attn_check_constant(i64, i64, ptr) nounwind",
-    "declare void @attn_check_local(i64, i64, ptr) nounwind",
-    "declare ptr addrspace(3) @attn_threadgroup_array(i32, i32, i32, ptr) nounwind memory(none)",
-    *(
-        f"declare ptr addrspace({n}) @attn_access_{n}(ptr addrspace({n}), ptr) nounwind\n"
-        f"declare ptr addrspace({n}) @attn_access_range_{n}(ptr addrspace({n}), i64, ptr) nounwind"
-        for n in range(1, 5)
-    ),
-]
+_Judge = Callable[[_Instrumenter, Instruction], Iterator[str]]
+# By what the tables say of a call.
+_JUDGES: dict[str, _Judge] = {
+    "copy": _Instrumenter._copy, "fill": _Instrumenter._fill,
+    "threadgroup": _Instrumenter._barrier, "simdgroup": _Instrumenter._barrier,
+    "source": _Instrumenter._source, "division": _Instrumenter._division,
+    "depth": _Instrumenter._depth, "trap": _Instrumenter._trap,
+    "multiply": _Instrumenter._multiply, "variable": _Instrumenter._variable,
+}  # fmt: skip
 
 
-def _granules(sites: dict[_Site, int]) -> dict[str, int]:
-    """By space, log2 of the unit that memory's history is kept for.
-
-    A generic pointer may be one to either memory, which then have one unit.
-    """
-    accesses = [site for site in sites if site.kind & (_READ | _WRITE)]
-    spaces = ("3", "124", _LOCAL_SPACE)
-    if any(site.space == "4" for site in accesses):
-        spaces = ("1234", _LOCAL_SPACE)
-    return {
-        space: _granule([site for site in accesses if site.space in together])
-        for together in spaces
-        for space in together
-    }
+def _base(instruction: Instruction) -> tuple[str, str] | None:
+    """A pointer to a local variable or a constant table, by what it was computed from."""
+    if instruction.op not in ("getelementptr", "addrspacecast"):
+        return None
+    kind, pointer = instruction.operands[0]
+    moves = instruction.op == "getelementptr" and kind == "ptr addrspace(2)"
+    follows = pointer[0] == "%" and (moves or kind == "ptr")
+    return (instruction.name, pointer) if follows or (moves and pointer[0] == "@") else None
 
 
-def _granule(accesses: list[_Site]) -> int:
-    """log2 of the largest unit, up to a word, that every access is a multiple of."""
-    shift = 2
-    for site in accesses:
-        while shift and (not site.nbytes or (site.nbytes | site.alignment) & ((1 << shift) - 1)):
-            shift -= 1
-    return shift
+def _accessed(access: Instruction) -> str:
+    """The type of what an access moves."""
+    if access.op in ("load", "store"):
+        return access.type if access.op == "load" else access.operands[0][0]
+    return access.operands[1][0]
 
 
-def _first_type(typed_value: str) -> str:
-    """The type that begins a typed value."""
-    if typed_value[0] in "[{":
-        depth = 0
-        for i, c in enumerate(typed_value):
-            depth += (c in "[{") - (c in "]}")
-            if not depth:
-                return typed_value[: i + 1]
-    return _TYPE.match(typed_value).group()
-
-
-def _split(arguments: str) -> list[str]:
-    """Arguments at the commas outside brackets."""
-    parts, depth, begin = [], 0, 0
-    for i, c in enumerate(arguments):
-        depth += (c in "<([{") - (c in ">)]}")
-        if c == "," and not depth:
-            parts.append(arguments[begin:i])
-            begin = i + 1
-    return [*parts, arguments[begin:]]
+def _may_make_nan(instruction: Instruction) -> bool:
+    """Whether a result may be a NaN though no operand is."""
+    if instruction.op == "call":
+        known = intrinsic(instruction.callee)
+        return bool(known and known.makes_nan) and element_of(instruction.type) in LLVM_FLOATS
+    return instruction.op in _ARITHMETIC
 
 
 def instrument(text: str, sources: Sequence[str], *, nan: bool) -> tuple[str, dict[str, str]]:
@@ -389,23 +308,19 @@ def instrument(text: str, sources: Sequence[str], *, nan: bool) -> tuple[str, di
     Returns:
         The IR, without its line tables, and the site of each threadgroup variable.
     """
-    named = "\n".join(re.findall(r"^%.* = type .*$", text, re.M))
-    work = _Instrumenter(LineTable(text), [s.split("\n") for s in sources], nan, named, {})
+    sites = SiteTable([source.split("\n") for source in sources])
+    types = "\n".join(_TYPE_DEFINITION.findall(text))
+    work = _Instrumenter(LineTable(text), sites, nan, types)
     for match in _TABLE.finditer(text):
-        work.tables[match["name"]] = work._bytes(_first_type(match["rest"]))
-    out: list[str] = []
-    lines = text.split("\n")
-    i = 0
-    while i < len(lines):
-        if lines[i].startswith("define "):
-            end = lines.index("}", i)
-            out += [lines[i], *work.function(lines[i + 1 : end]), "}"]
-            i = end + 1
-            continue
-        if not lines[i].startswith("declare ") or "@attn_arrive_" not in lines[i]:
-            out.append(lines[i])
-        i += 1
-    if not work.sites:
-        work._site(0)
-    module = without_lines("\n".join(out))
-    return "\n".join([module, work.table(), *_DECLARATIONS]) + "\n", work.declared
+        kind = match["rest"][: take_type(match["rest"], 0)]
+        work.tables[match["name"]] = work.bytes(kind)
+    text = map_functions(text, work.function)
+    if not sites.sites:
+        sites.reference(Site(work.place))
+    arrivals = tuple(f"{call.pattern}(" for call in CALLS.values() if call.judged in _BARRIERS)
+    lines = [
+        line
+        for line in without_lines(text).split("\n")
+        if not (line.startswith("declare ") and any(symbol in line for symbol in arrivals))
+    ]
+    return "\n".join([*lines, sites.text(), *declarations(*_PUT_IN)]) + "\n", work.declared

@@ -9,7 +9,7 @@ from attnproto.compiler.frontend.program import LibraryText
 from attnproto.compiler.frontend.request import Private, Request, Values
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir import module as ir
-from attnproto.compiler.ir.runtime_calls import entry_name
+from attnproto.compiler.ir.runtime_calls import CALLS, entry_name, runtime_call
 from attnproto.errors import KernelCompileError
 
 from . import fix_function_constants
@@ -85,7 +85,8 @@ def _private(library: LibraryText, one: Private) -> ir.Module:
             f"one marked [[visible]]; it has {', '.join(library.head.visible) or 'none'}"
         )
     module = ir.cut(library.module, symbol)
-    if any("attn_threadgroup_variable" in name for name in ir.reachable(module, symbol)):
+    reached = map(runtime_call, ir.reachable(module, symbol))
+    if CALLS["threadgroup_variable"] in reached:
         raise KernelCompileError(
             f"[msl.link] found threadgroup variables in '{one.function}', needs them in the "
             "kernel; pass a pointer"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import itertools
 
-from attnproto.compiler.analysis.pointer_offsets import LANES, LaneAnalysis
+from attnproto.compiler.analysis.lane_values import LANES
+from attnproto.compiler.analysis.pointer_offsets import LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
 from attnproto.compiler.ir.effects import Changes, written
 from attnproto.compiler.ir.function import Function
@@ -78,7 +79,7 @@ class Reader:
     def _table(self, element: Element) -> tuple[int, ...] | None:
         """The lanes' places from the uniform part of the element's origin."""
         value = self._lanes.of(element.pointer)
-        return None if value is None else tuple(t - element.base for t in value.table)
+        return None if value is None else tuple(t - element.base for t in value.steps)
 
     def _read_group(
         self, group: dict[tuple[str, str], Fragment], found: dict[tuple[str, str], list[str]]

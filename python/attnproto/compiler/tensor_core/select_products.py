@@ -12,7 +12,7 @@ How an instruction is written, and how floats go through it: compiler/tensor_cor
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterable
 
 from attnproto.compiler.analysis.pointer_offsets import LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
@@ -43,7 +43,6 @@ class _Kernel:
 
     def __init__(self, lines: list[str], buffer_alignment: int):
         self._function = _results_apart(Function(named(lines)))
-        self._uses = Counter(name for made in self._function.instructions for name in made.used)
         self._products = self._find()
         self._lanes = LaneAnalysis(self._function, buffer_alignment)
 
@@ -117,7 +116,7 @@ class _Kernel:
             before = by_results.get(product.addend)
             if before is None or before.then or before.absorbed:
                 continue
-            only_use = all(self._uses[r] == 1 for r in before.results)
+            only_use = self._used_once(before.results)
             alike = (product.kind, product.right_kind) == (before.kind, before.right_kind)
             both_deepen = before.deepens and product.deepens
             if only_use and alike and both_deepen and self._same_block(before, product):
@@ -131,7 +130,7 @@ class _Kernel:
         by_results = {tuple(p.last.results): p for p in pairs}
         for product in pairs:
             before = by_results.get(product.addend)
-            only_use = all(self._uses[r] == 1 for r in product.addend)
+            only_use = self._used_once(product.addend)
             if before and only_use and self._same_block(before, product):
                 before.next = product
 
@@ -155,6 +154,9 @@ class _Kernel:
                 above.place = product.place
             above.below, product.absorbed = product, True
             product.place = above.place
+
+    def _used_once(self, names: Iterable[str]) -> bool:
+        return all(self._function.mentions[name] == 2 for name in names)  # one is its definition
 
     def _same_block(self, a: Product, b: Product) -> bool:
         instructions = self._function.instructions

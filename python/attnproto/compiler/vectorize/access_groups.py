@@ -54,7 +54,7 @@ def _touches(made: Instruction) -> set[int]:
 def _root(w: Writer, value: str) -> tuple[str, int]:
     """A pointer as another one and a distance in bytes."""
     distance = 0
-    while (made := w.offsets.made.get(value)) and made.op == "getelementptr":
+    while (made := w.offsets.definitions.get(value)) and made.op == "getelementptr":
         steps = [literal(v) for _, v in made.operands[1:]]
         if None in steps:
             break

@@ -9,26 +9,26 @@ from __future__ import annotations
 import re
 
 from attnproto.compiler.analysis.divergence import each_calls
-from attnproto.compiler.analysis.lane_values import literal
-from attnproto.compiler.ir.effects import COMPUTING
+from attnproto.compiler.analysis.lane_values import LANES, literal
 from attnproto.compiler.ir.instruction import BINARY, CASTS, Instruction
+from attnproto.compiler.ir.intrinsics import intrinsic, vector_name
+from attnproto.compiler.ir.runtime_calls import PREFIX
 from attnproto.compiler.ir.types import Unsupported, element_of
 
 from . import collectives, lane_loop, memory
 from .value_map import Writer, joined, keep_lanes, parted, parts_of, vector
 
 _NO_WRAP = ("nuw", "nsw", "disjoint", "exact", "nneg", "samesign", "inbounds", "nusw")
-_LAST_IS_CONSTANT = frozenset(("abs", "ctlz", "cttz", "is.fpclass"))
-_NOTHING = ("@llvm.lifetime.", "@llvm.assume", "@llvm.experimental.noalias", "@llvm.dbg.")
 
 
 def emit(w: Writer, made: Instruction, mask: str | None) -> None:
     """Write one instruction; ``mask`` says which lanes run, None that all do."""
-    if made.op == "call" and made.callee.startswith(_NOTHING):
+    known = intrinsic(made.callee) if made.op == "call" else None
+    if known and known.hint:
         return
     if made.op == "fence":
         w.say(made.render([]))
-    elif made.op == "call" and made.callee.startswith("@attn_"):
+    elif made.op == "call" and made.callee.startswith(PREFIX):
         collectives.emit(w, made, mask)
     elif made.op in ("load", "store", "cmpxchg", "atomicrmw", "alloca"):
         memory.emit(w, made, mask)
@@ -56,7 +56,7 @@ def one(w: Writer, made: Instruction) -> None:
 
 def _base(w: Writer, made: Instruction) -> None:
     """The base of a value with an offset."""
-    if w.offsets.of(made.name).pure:
+    if w.offsets.of(made.name).exact:
         return
     if made.op in ("zext", "sext"):
         kind, value = made.operands[0]
@@ -223,13 +223,13 @@ def _chosen(w: Writer, kind: str, parts: list[str], index: str, index_kind: str)
 
 def _call(w: Writer, made: Instruction, mask: str | None) -> None:
     """A call whose arguments vary."""
-    match = re.fullmatch(r"@llvm\.([a-z0-9.]+?)\.(?:v\d+)?([fi]\d+|bf16)", made.callee)
-    if not match or match[1] not in COMPUTING:
+    known = intrinsic(made.callee)
+    if not known or not known.lanewise:
         lane_loop.one_by_one(w, made, mask)
         return
-    function = f"@llvm.{match[1]}.v32{match[2]}"
+    function = vector_name(made.callee, LANES)
     kind = vector(element_of(made.type))
-    fixed = match[1] in _LAST_IS_CONSTANT
+    fixed = known.constant_last
     operands = made.operands[:-1] if fixed else made.operands
     columns = [w.lanes(k, v) for k, v in operands]
     kinds = [vector(element_of(k)) for k, _ in operands]

@@ -6,6 +6,7 @@ two such vectors, and badly with one wide shuffle of many.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from attnproto.compiler.analysis.lane_values import LANES
@@ -22,9 +23,14 @@ def chunk(kind: str) -> int:
 
 
 def _shuffle(w: Writer, kind: str, size: int, a: str, b: str, order: Sequence[int]) -> str:
+    vector = f"<{size} x {kind}>"
+    return w.let(f"shufflevector {vector} {a}, {vector} {b}, {_mask(tuple(order))}")
+
+
+@functools.cache  # a kernel's accesses go by few orders
+def _mask(order: tuple[int, ...]) -> str:
     places = ", ".join(f"i32 {i}" if i >= 0 else "i32 poison" for i in order)
-    whole = f"<{size} x {kind}>"
-    return w.let(f"shufflevector {whole} {a}, {whole} {b}, <{len(order)} x i32> <{places}>")
+    return f"<{len(order)} x i32> <{places}>"
 
 
 def pack(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attnproto.compiler.analysis.lane_offsets import private_bytes
-from attnproto.compiler.analysis.lane_values import LANES, Offset
+from attnproto.compiler.analysis.lane_values import LANES, LaneValue
 from attnproto.compiler.ir.effects import is_special
 from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.types import element_of, size_of
@@ -32,7 +32,7 @@ def emit(w: Writer, made: Instruction, mask: str | None, together: Plan | None =
         w.keep(made.name, "one", made.type, w.let(made.render([w.base(kind, pointer)], "")))
     elif made.op == "load" and w.offsets.of(made.name) is not None:
         offset = w.offsets.of(made.name)
-        if not offset.pure:  # the first lane's index
+        if not offset.exact:  # the first lane's index
             found = w.let(f"load {made.type}, {kind} {w.base(kind, pointer)}, align 4")
             w.keep(made.name, "base", made.type, found)
     elif made.op == "store" and not any(v in w.varying for _, v in made.operands):
@@ -68,8 +68,10 @@ class _Run:
     first: int  # number of its first element among all runs'
 
 
-def _groups(offset: Offset) -> tuple[list[int], list[int]]:
+def _groups(offset: LaneValue) -> tuple[list[int], list[int]]:
     """The group of each lane, whose addresses differ by known steps; a lane of each group."""
+    if not offset.terms:
+        return [0] * LANES, [0]
     keys: dict[tuple, int] = {}
     of_lane, lane_of = [], []
     for lane in range(LANES):
@@ -83,20 +85,25 @@ def _groups(offset: Offset) -> tuple[list[int], list[int]]:
 
 def _runs(cells: Iterable[tuple[int, int]], width: int) -> tuple[list[_Run], dict]:
     """Runs of (group, byte) cells, and the number of each cell."""
-    runs: list[_Run] = []
-    numbers: dict[tuple[int, int], int] = {}
-    for number, cell in enumerate(sorted(set(cells))):
-        numbers[cell] = number
-        group, byte = cell
-        last = runs[-1] if runs else None
-        if last and last.group == group and byte == last.begin + last.count * width:
-            runs[-1] = _Run(group, last.begin, last.count + 1, last.first)
-        else:
-            runs.append(_Run(group, byte, 1, number))
+    ordered = sorted(set(cells))
+    numbers = {cell: number for number, cell in enumerate(ordered)}
+    befores = [(-1, 0), *ordered]
+    starts = [
+        (number, (group, byte))
+        for number, (group, byte) in enumerate(ordered)
+        if befores[number] != (group, byte - width)
+    ]
+    ends = [number for number, _ in starts[1:]] + [len(numbers)]
+    runs = [
+        _Run(group, byte, end - number, number)
+        for (number, (group, byte)), end in zip(starts, ends, strict=True)
+    ]
     return runs, numbers
 
 
-def _addresses(w: Writer, kind: str, pointer: str, offset: Offset, lanes: list[int]) -> list[str]:
+def _addresses(
+    w: Writer, kind: str, pointer: str, offset: LaneValue, lanes: list[int]
+) -> list[str]:
     """The address of each group."""
     found = []
     base = w.base(kind, pointer)
@@ -110,7 +117,9 @@ def _addresses(w: Writer, kind: str, pointer: str, offset: Offset, lanes: list[i
     return found
 
 
-def _cells(group: list[Access], offset: Offset, of_lane: list[int], width: int, parts: int) -> dict:
+def _cells(
+    group: list[Access], offset: LaneValue, of_lane: list[int], width: int, parts: int
+) -> dict:
     """(group, byte) of each (access, part, lane)."""
     first = _first(group)
     return {

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from attnproto.compiler.analysis.lane_offsets import Offsets
-from attnproto.compiler.analysis.lane_values import LANES, Offset, bits_of, literal
+from attnproto.compiler.analysis.lane_values import LANES, LaneValue, bits_of, literal
 from attnproto.compiler.ir.instruction import Instruction, take_value
 from attnproto.compiler.ir.types import elements_of, take_type
 
@@ -156,16 +156,16 @@ class Writer:
     def one(self, kind: str, value: str) -> str:
         """A value that does not vary."""
         assert value not in self.varying, f"{value} varies"
-        return self.recall(value, "one", kind) if value in self.offsets.made else value
+        return self.recall(value, "one", kind) if value in self.offsets.definitions else value
 
     def base(self, kind: str, value: str) -> str:
         """What a value with an offset has in common in all lanes."""
         if value not in self.varying:
             return self.one(kind, value)
         offset = self.offsets.of(value)
-        if offset.pure:
+        if offset.exact:
             return "null" if kind.startswith("ptr") else "0"
-        if value not in self.offsets.made:
+        if value not in self.offsets.definitions:
             return value  # the argument
         return self.recall(value, "base", kind)
 
@@ -174,7 +174,7 @@ class Writer:
         key = f"factor {expression}"
         if key not in self.known:
             if isinstance(expression, str):
-                made = self.offsets.made.get(expression)
+                made = self.offsets.definitions.get(expression)
                 self.known[key] = self.one(made.type, expression) if made else expression
             else:
                 cast, to, kind, inner = expression
@@ -193,12 +193,12 @@ class Writer:
             if number is None:
                 return self.let(f"{cast} {kind} {self.one(kind, value)} to {to}")
             return str(number & ((1 << bits_of(kind)) - 1) if cast == "zext" else number)
-        if offset.pure:
+        if offset.exact:
             return "0"
         way = self.offsets.way(cast, kind, value, nonnegative)
         if way == "narrow":
             return self.let(f"sext {kind} {self.base(kind, value)} to {to}")
-        made, cast = self.offsets.made[value], way
+        made, cast = self.offsets.definitions[value], way
         inner_kind, inner = made.operands[0]
         if made.op in ("sext", "zext"):
             return self.wide(made.op, inner_kind, inner, to, "nneg" in made.flags)
@@ -223,7 +223,7 @@ class Writer:
             if offset is not None:
                 return [self.spread(kind, value, offset)]
             return [self.recall(value, f"lanes{i}", vector(p)) for i, p in enumerate(parts)]
-        if value not in self.offsets.made:
+        if value not in self.offsets.definitions:
             return _literals(kind, value, parts)
         if parts == [kind]:
             return [self.splat(kind, self.one(kind, value))]
@@ -256,10 +256,10 @@ class Writer:
             )
         return self.known[key]
 
-    def spread(self, kind: str, value: str, offset: Offset) -> str:
+    def spread(self, kind: str, value: str, offset: LaneValue) -> str:
         """A value with an offset as a vector."""
         whole = "i64" if kind.startswith("ptr") else kind
-        if offset.pure and whole == kind:
+        if offset.exact and whole == kind:
             return constants(kind, offset.steps)
         key = f"spread {value}"
         if key in self.known:

@@ -16,6 +16,7 @@ from attnproto.compiler.analysis.lane_offsets import Offsets
 from attnproto.compiler.ir import cfg
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.function import Function
+from attnproto.compiler.ir.runtime_calls import PREFIX
 from attnproto.compiler.ir.types import Unsupported
 
 from .masked_control_flow import Control
@@ -49,7 +50,7 @@ def vectorise(text: str, entry: str) -> str:
     module = ir.split(text)
     kernel = f"@{entry}"
     for other, body in module.functions.items():
-        if other != kernel and "@attn_" in body:
+        if other != kernel and PREFIX in body:
             raise Unsupported("a function that is called and meets other lanes")
     source = module.functions.pop(kernel)
     types = dict(_TYPE.findall("\n".join(module.other)))
