@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from types import SimpleNamespace
 
 import attnproto
@@ -10,7 +12,7 @@ import pytest
 from attnproto.compiler.codegen import object_archive
 from attnproto.compiler.ir.types import Unsupported
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text
-from attnproto.compiler.targets import host
+from attnproto.compiler.targets import driver, host
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.compiler.targets.nvptx import PtxFrontEnd, constants_in_device_memory
 from attnproto.device.library import describe
@@ -148,6 +150,22 @@ def test_an_archive_that_must_have_the_code_must_have_that_of_a_lane_too(tmp_pat
                 image.lane_entry()
         else:
             assert image.lane_entry() > 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_kernel_that_compiles_for_long_is_named_while_it_does(seconds, monkeypatch, caplog):
+    class Slow(NativeFrontEnd):
+        def build(self, request, passes):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and not caplog.messages:
+                time.sleep(0.001)
+            return super().build(request, passes)
+
+    monkeypatch.setattr(driver, "SLOW_S", 30 if seconds == 0 else 0.01)
+    front_end = Slow(engine="fibers")
+    front_end.make(front_end.request(f"// {uuid.uuid4()}\n{TEXT}", describe("scale", {0: 2.0})))
+    said = [one for one in caplog.messages if one.startswith("[compile scale] found a kernel that")]
+    assert len(said) == (seconds > 0)
 
 
 def test_constant_memory_moves_but_no_name_and_no_string_does():

@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .dominators import Dominators
 from .function import Block
 from .types import Unsupported
-
-
-def _dominators(nodes: list[str], entry: str, before: dict[str, list[str]]) -> dict[str, set[str]]:
-    """Which nodes every path from the entry to a node passes."""
-    found = {n: set(nodes) for n in nodes}
-    found[entry] = {entry}
-    changed = True
-    while changed:
-        changed = False
-        for n in nodes:
-            if n == entry:
-                continue
-            sets = [found[p] for p in before[n]]
-            new = set.intersection(*sets) | {n} if sets else {n}
-            if new != found[n]:
-                found[n] = new
-                changed = True
-    return found
 
 
 @dataclass
@@ -64,29 +47,25 @@ def analyse(blocks: dict[str, Block]) -> Flow:
     exits = [n for n in names if not after[n]]
     if len(exits) != 1:
         raise Unsupported("a function that does not end in one place")
-    above = _dominators(names, names[0], before)
-    below = _dominators(names, exits[0], after)
+    above = Dominators(names[0], after, before)
+    below = Dominators(exits[0], before, after)
+    if len(below.nearest) != len(names):
+        raise Unsupported("a loop that never ends")
     loops = _loops(names, after, before, above)
     order = _order(names, after, before, above, loops)
-    meets = {n: _nearest(below[n] - {n}, below) for n in names}
-    return Flow(blocks, after, before, loops, order, meets)
-
-
-def _nearest(candidates: set[str], below: dict[str, set[str]]) -> str | None:
-    """The one that all the others follow."""
-    return next((c for c in candidates if candidates <= below[c]), None)
+    return Flow(blocks, after, before, loops, order, below.nearest)
 
 
 def _loops(
     names: list[str],
     after: dict[str, list[str]],
     before: dict[str, list[str]],
-    above: dict[str, set[str]],
+    above: Dominators,
 ) -> dict[str, set[str]]:
     loops: dict[str, set[str]] = {}
     for n in names:
         for head in after[n]:
-            if head not in above[n]:
+            if not above.dominates(head, n):
                 continue
             inside = loops.setdefault(head, {head})
             todo = [n]
@@ -102,12 +81,12 @@ def _order(
     names: list[str],
     after: dict[str, list[str]],
     before: dict[str, list[str]],
-    above: dict[str, set[str]],
+    above: Dominators,
     loops: dict[str, set[str]],
 ) -> list[str]:
     """A topological order that finishes an inner loop before it leaves it."""
     around = {n: {h for h in loops if n in loops[h]} for n in names}
-    left = {n: sum(n not in above[p] for p in before[n]) for n in names}
+    left = {n: sum(not above.dominates(n, p) for p in before[n]) for n in names}
     ready, order = [names[0]], []
     open_: set[str] = set()
     while ready:
@@ -116,7 +95,7 @@ def _order(
         order.append(n)
         open_ = around[n]
         for s in after[n]:
-            if s in above[n]:
+            if above.dominates(s, n):
                 continue
             left[s] -= 1
             if left[s] == 0:

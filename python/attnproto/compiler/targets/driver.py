@@ -6,8 +6,11 @@ kernel (``build``), how that becomes an image, and what an archive keeps of it.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +22,10 @@ from attnproto.compiler.frontend.request import Request, request_of
 from attnproto.compiler.pass_manager import Pass, PassManager
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
+
+# Of compilation, before it is said.
+SLOW_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,27 @@ class Code:
     def spent(self) -> tuple[float, float, bool]:
         """The last fields of an image: microseconds until now, of constants, and ``cached``."""
         return (time.perf_counter() - self.begin) * 1e6, self.function_us, self.cached
+
+
+@contextlib.contextmanager
+def _said_when_slow(function: str) -> Iterator[None]:
+    """Log a kernel's name where its compilation takes longer than a user waits in silence."""
+
+    def say() -> None:
+        _log.warning(
+            "[compile %s] found a kernel that has taken %g s so far, needs more; fewer or less "
+            "unrolled loops compile faster, and the cache keeps the code",
+            function,
+            SLOW_S,
+        )
+
+    timer = threading.Timer(SLOW_S, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Driver(_core.FrontEnd):
@@ -137,7 +165,8 @@ class Driver(_core.FrontEnd):
         with object_cache.making(request.key) as waited:
             content = object_cache.read(request.key) if waited else None
             if content is None:
-                content = self.build(request, passes or PassManager())
+                with _said_when_slow(request.function):
+                    content = self.build(request, passes or PassManager())
                 object_cache.write(request.key, content)
         return content
 
