@@ -97,3 +97,23 @@ def test_an_operation_that_has_no_form_in_float_is_an_error(operation, sentence)
     text = f"define void @f(bfloat %x, ptr %p) {{\n  {operation}\n  ret void\n}}\n"
     with pytest.raises(Unreadable, match=sentence):
         lower_bfloat.lower(text)
+
+
+def test_a_symbol_may_be_called_like_the_type():
+    text = """#include <metal_stdlib>
+using namespace metal;
+constant bfloat bfloat_s[4] = {1, 2, 3, 4};
+constant float bfloats[24] = {5, 6, 7, 8};
+kernel void named(device float* out [[buffer(0)]], device bfloat* bfloat_o [[buffer(1)]],
+                  uint i [[thread_position_in_grid]]) {
+  constant float* bfloat_p = i > 1 ? bfloats : bfloats + 1;
+  for (int k = 0; k < 24; k++) out[k] = bfloats[k];
+  bfloat_o[i] = bfloat_s[i] * bfloat(*bfloat_p);
+}
+"""
+    device = Device.open("cpu")
+    out, products = np.zeros(24, np.float32), np.zeros(4, ml_dtypes.bfloat16)
+    pipeline = device.library(text).pipeline("named")
+    device.run(pipeline, threadgroups=1, threads=4, buffers={0: out, 1: products})
+    assert out.tolist() == [5, 6, 7, 8, *[0] * 20]
+    assert products.tolist() == [6, 12, 15, 20]

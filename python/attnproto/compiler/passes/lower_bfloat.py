@@ -84,7 +84,7 @@ class _Writer:
             return lines
         function = Function(lines)
         for instruction in function.instructions:
-            if _NUMBER in instruction.text:
+            if _TYPE.search(instruction.text):  # a symbol may be called so, too
                 instruction.output = "\n".join(self._instruction(instruction))
         return function.lines()
 
