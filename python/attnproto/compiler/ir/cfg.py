@@ -10,20 +10,20 @@ from .types import Unsupported
 
 def _dominators(nodes: list[str], entry: str, before: dict[str, list[str]]) -> dict[str, set[str]]:
     """Which nodes every path from the entry to a node passes."""
-    found = {n: set(nodes) for n in nodes}
-    found[entry] = {entry}
+    dominators = {n: set(nodes) for n in nodes}
+    dominators[entry] = {entry}
     changed = True
     while changed:
         changed = False
         for n in nodes:
             if n == entry:
                 continue
-            sets = [found[p] for p in before[n]]
+            sets = [dominators[p] for p in before[n]]
             new = set.intersection(*sets) | {n} if sets else {n}
-            if new != found[n]:
-                found[n] = new
+            if new != dominators[n]:
+                dominators[n] = new
                 changed = True
-    return found
+    return dominators
 
 
 @dataclass
