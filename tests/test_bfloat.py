@@ -111,7 +111,7 @@ kernel void named(device float* out [[buffer(0)]], device bfloat* bfloat_o [[buf
   bfloat_o[i] = bfloat_s[i] * bfloat(*bfloat_p);
 }
 """
-    device = Device.open("cpu")
+    device = Device(_core.open_cpu(NativeFrontEnd(), 1))
     out, products = np.zeros(24, np.float32), np.zeros(4, ml_dtypes.bfloat16)
     pipeline = device.library(text).pipeline("named")
     device.run(pipeline, threadgroups=1, threads=4, buffers={0: out, 1: products})

@@ -258,11 +258,11 @@ def lint(file: Path) -> int:
     """
     from .compiler.lint.lint import lint as check
 
-    found = check(_read(file), folder=file.resolve().parent)
-    for one in found:
+    lints = check(_read(file), folder=file.resolve().parent)
+    for one in lints:
         print(f"{one.file or file}:{one.line}: {one.severity}: {one.message} [{one.rule}]")
-    errors = sum(one.severity == "error" for one in found)
-    print(f"{errors} errors, {len(found) - errors} warnings")
+    errors = sum(one.severity == "error" for one in lints)
+    print(f"{errors} errors, {len(lints) - errors} warnings")
     return FAILED if errors else 0
 
 

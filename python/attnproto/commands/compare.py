@@ -174,10 +174,10 @@ def compare_with_revision(
                     environment=environment.describe(),
                     opener=openers[1],
                 )
-                found = {identity(row): row for row in fresh}
-                after += found.values()
+                by_identity = {identity(row): row for row in fresh}
+                after += by_identity.values()
                 for row in members:
-                    if _can_be_paired(row, found.get(identity(row))):
+                    if _can_be_paired(row, by_identity.get(identity(row))):
                         ratio = _run_in_turns(row, kind, mode, margin, openers)
                         paired |= {} if ratio is None else {identity(row): ratio}
         finally:

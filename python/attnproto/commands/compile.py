@@ -178,7 +178,7 @@ def _only_kernel(text: str, target: Target) -> str:
 
 
 def _constants(words: Sequence[str]) -> dict[int | str, bool | int | float]:
-    found: dict[int | str, bool | int | float] = {}
+    constants: dict[int | str, bool | int | float] = {}
     for word in words:
         key, equals, value = (part.strip() for part in word.partition("="))
         parsed = _value(value)
@@ -188,12 +188,12 @@ def _constants(words: Sequence[str]) -> dict[int | str, bool | int | float]:
                 "false or a number; pass --constant 0=64"
             )
         index = int(key) if key.isdecimal() else key
-        if index in found:
+        if index in constants:
             raise CompileError(
                 f"[compile] found two values for constant {key}, needs one; drop one of them"
             )
-        found[index] = parsed
-    return found
+        constants[index] = parsed
+    return constants
 
 
 def _value(word: str) -> bool | int | float | None:

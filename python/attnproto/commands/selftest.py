@@ -90,9 +90,11 @@ def _noise_checks(seed: int) -> Iterator[Check]:
 
     kernel = SyntheticKernel(2000.0, noise=0.005, spikes=10, seed=seed)
     taken = measure(kernel.run, gate=lambda: _RIGHT, protocol=_PROTOCOL)
-    found = taken.summary.outliers.count
-    detail = f"{found} outliers of 5 sown; {taken.summary.n} samples kept"
-    yield Check("outliers are reported, not dropped", found >= 5 and taken.summary.n == 50, detail)
+    outliers = taken.summary.outliers.count
+    detail = f"{outliers} outliers of 5 sown; {taken.summary.n} samples kept"
+    yield Check(
+        "outliers are reported, not dropped", outliers >= 5 and taken.summary.n == 50, detail
+    )
 
     kernel = SyntheticKernel(2000.0, noise=0.005, drift=0.002, seed=seed)
     drift = measure(kernel.run, gate=lambda: _RIGHT, protocol=_PROTOCOL).summary.drift
@@ -114,9 +116,9 @@ def _comparison_checks(seed: int) -> Iterator[Check]:
         b = SyntheticKernel(float(size), noise=0.01, seed=seed + 1)
         return stats.compare_paired(a.run, b.run)
 
-    found = find_crossover(pair, 256, 65536, step=64)
-    inside = found.status == "bracketed" and found.low <= 3000 <= found.high
-    detail = f"{found.low:g} to {found.high:g} for one at 3000"
+    crossover = find_crossover(pair, 256, 65536, step=64)
+    inside = crossover.status == "bracketed" and crossover.low <= 3000 <= crossover.high
+    detail = f"{crossover.low:g} to {crossover.high:g} for one at 3000"
     yield Check("a crossover is bracketed", inside, detail)
 
 

@@ -134,9 +134,9 @@ def _content(name: str, place: int) -> bytes:
     """What a regular file of the user's holds; nothing else is read, nor waited for."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with os.fdopen(os.open(name, flags, dir_fd=place), "rb") as file:
-        found = os.fstat(file.fileno())
-        fits = stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
-        return file.read() if fits and not found.st_mode & _OTHERS_WRITE else b""
+        status = os.fstat(file.fileno())
+        fits = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
+        return file.read() if fits and not status.st_mode & _OTHERS_WRITE else b""
 
 
 @contextmanager
@@ -161,37 +161,37 @@ def _opened() -> Iterator[tuple[Path, int]]:
         os.close(place)
 
 
-def _wrong(found: os.stat_result) -> str:
+def _wrong(status: os.stat_result) -> str:
     """Why what is in a folder may be somebody else's; nothing where it is the user's."""
-    if found.st_uid != os.getuid():
-        return f"of user {found.st_uid}"
-    return "that others may write to" if found.st_mode & _OTHERS_WRITE else ""
+    if status.st_uid != os.getuid():
+        return f"of user {status.st_uid}"
+    return "that others may write to" if status.st_mode & _OTHERS_WRITE else ""
 
 
 @functools.cache
-def _private(process: int, found: str) -> Path:
+def _private(process: int, refused: str) -> Path:
     """A folder of this process alone, which ends with it."""
-    made = _temporary(process)
+    directory = _temporary(process)
     warnings.warn(
-        f"[cache] found the folder {found}, needs one of your own that only you may write to; "
-        f"compiled kernels go to {made} until this process ends. Set ATTNPROTO_CACHE_DIR, or "
+        f"[cache] found the folder {refused}, needs one of your own that only you may write to; "
+        f"compiled kernels go to {directory} until this process ends. Set ATTNPROTO_CACHE_DIR, or "
         "chmod go-w",
         RuntimeWarning,
         stacklevel=2,
     )
-    return made
+    return directory
 
 
 @functools.cache
 def _temporary(process: int) -> Path:
-    made = Path(tempfile.mkdtemp(prefix="attnproto-"))
-    atexit.register(_remove, process, made)
-    return made
+    directory = Path(tempfile.mkdtemp(prefix="attnproto-"))
+    atexit.register(_remove, process, directory)
+    return directory
 
 
-def _remove(process: int, made: Path) -> None:
+def _remove(process: int, directory: Path) -> None:
     if os.getpid() == process:  # a child that was forked has it only lent
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _chosen() -> Path:

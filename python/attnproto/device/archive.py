@@ -242,8 +242,8 @@ def load_or_build(
     except ArchiveRefused as refused:
         builder = build(device)
         fill(builder)
-        made = builder.save(path)
-        return Archive(made.path, made.payload, made.manifest, str(refused))
+        saved = builder.save(path)
+        return Archive(saved.path, saved.payload, saved.manifest, str(refused))
 
 
 def use(archive: Archive | None, device: Device) -> None:

@@ -171,11 +171,11 @@ class Device:
             GpuOutOfMemory: there is no memory for it.
         """
         if isinstance(source, np.ndarray):
-            whole = source if source.flags.c_contiguous else source.copy(order="C")
-            contents = binding.raw(whole, "a buffer")
-            made = self.buffer(source.nbytes)
-            made.numpy()[:] = contents
-            return made
+            contiguous = source if source.flags.c_contiguous else source.copy(order="C")
+            contents = binding.raw(contiguous, "a buffer")
+            buffer = self.buffer(source.nbytes)
+            buffer.numpy()[:] = contents
+            return buffer
         number = isinstance(source, (int, np.integer)) and not isinstance(source, bool)
         if not number or not 0 <= source < 2**63:
             raise DispatchError(
@@ -274,8 +274,8 @@ def checked_limit(seconds: object, kind: str, where: str) -> float:
 
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
     axes = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,)
-    whole = all(isinstance(n, (int, np.integer)) and 0 <= n < 2**32 for n in axes)
-    if not whole or not 1 <= len(axes) <= 3:
+    valid = all(isinstance(n, (int, np.integer)) and 0 <= n < 2**32 for n in axes)
+    if not valid or not 1 <= len(axes) <= 3:
         raise DispatchError(
             f"[dispatch] found {what}={value!r}, needs one to three whole numbers, none negative "
             "and each below 2^32"

@@ -107,19 +107,19 @@ def _checks(kind: str, validate: bool | str | None) -> str:
     """What a device of a kind is to watch kernels for; the environment speaks to cpu only."""
     if validate is None and kind != "cpu":
         return ""
-    found = os.environ.get("ATTNPROTO_VALIDATE", "") if validate is None else validate
+    wanted = os.environ.get("ATTNPROTO_VALIDATE", "") if validate is None else validate
     known = {"": "", "0": "", "1": "memory", False: "", True: "memory", "nan": "nan"}
-    if found not in known:
+    if wanted not in known:
         raise DeviceUnavailable(
-            f"[device] found validate={found!r}, needs True, False or 'nan' (ATTNPROTO_VALIDATE: "
+            f"[device] found validate={wanted!r}, needs True, False or 'nan' (ATTNPROTO_VALIDATE: "
             "1, 0 or nan)"
         )
-    if known[found] and kind != "cpu":
+    if known[wanted] and kind != "cpu":
         raise DeviceUnavailable(
-            f"[device] found validate={found!r} for {kind}, needs the cpu device; open 'cpu', or "
+            f"[device] found validate={wanted!r} for {kind}, needs the cpu device; open 'cpu', or "
             "set MTL_SHADER_VALIDATION=1 before the process starts for Metal's own checks"
         )
-    return known[found]
+    return known[wanted]
 
 
 def _engine(kind: str, engine: str | None) -> str:
@@ -141,14 +141,14 @@ def _engine(kind: str, engine: str | None) -> str:
 def _time_limit(kind: str, seconds: float | None) -> float:
     """The longest time of a dispatch; the environment speaks to cpu only."""
     if seconds is None:
-        found = os.environ.get("ATTNPROTO_TIME_LIMIT_S", "") if kind == "cpu" else ""
+        given = os.environ.get("ATTNPROTO_TIME_LIMIT_S", "") if kind == "cpu" else ""
         try:
-            seconds = float(found or 0)
+            seconds = float(given or 0)
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds < math.inf:
             raise DeviceUnavailable(
-                f"[device] found ATTNPROTO_TIME_LIMIT_S={found!r}, needs seconds, such as 10"
+                f"[device] found ATTNPROTO_TIME_LIMIT_S={given!r}, needs seconds, such as 10"
             )
     try:
         return checked_limit(seconds, kind, "device")
@@ -215,14 +215,14 @@ def open_device(
 
 def devices() -> list[DeviceSummary]:
     """Every kind of device, and whether this machine has it."""
-    found = []
+    summaries = []
     for kind in KINDS:
         try:
             device = _opened(kind)
-            found.append(DeviceSummary(kind, device.name, device.tier, True))
+            summaries.append(DeviceSummary(kind, device.name, device.tier, True))
         except DeviceUnavailable as error:
-            found.append(DeviceSummary(kind, "", "", False, str(error)))
-    return found
+            summaries.append(DeviceSummary(kind, "", "", False, str(error)))
+    return summaries
 
 
 def opened(device: Device | str | None) -> Device:

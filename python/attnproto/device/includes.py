@@ -54,25 +54,25 @@ def _headers() -> list:
 
 
 def _placed(text: str, called: str, include: Mapping[str, str], within: tuple[str, ...]) -> str:
-    def place(found: re.Match[str]) -> str:
-        name = found["quoted"] or found["angled"]
+    def place(match: re.Match[str]) -> str:
+        name = match["quoted"] or match["angled"]
         if name not in include:
-            return found[0]
+            return match[0]
         if name in within:
             raise KernelCompileError(
                 f"[library] found {' that includes '.join((*within, name))}, needs texts that do "
                 "not include themselves; part them"
             )
         inner = _placed(include[name], name, include, (*within, name))
-        after = text.count("\n", 0, found.end()) + 2
+        after = text.count("\n", 0, match.end()) + 2
         return f'#line 1 "{name}"\n{inner}\n#line {after} "{called}"'
 
-    whole = _SCANNED.sub(place, text)
-    once = _ONCE.search(whole) if called in include else None
+    placed = _SCANNED.sub(place, text)
+    once = _ONCE.search(placed) if called in include else None
     if once is None:
-        return whole
+        return placed
     guard = "attn_once_" + "".join(
         c if c.isalnum() and c.isascii() else f"_{ord(c):x}_" for c in called
     )
-    body = whole[: once.start()] + whole[once.end() :]
+    body = placed[: once.start()] + placed[once.end() :]
     return f'#ifndef {guard}\n#define {guard}\n#line 1 "{called}"\n{body}\n#endif'

@@ -45,15 +45,15 @@ def pipeline(
         KernelCompileError: the device refuses the text or a constant.
     """
     constants = dict(constants or {})
-    made = _pipelines.setdefault(device, {})
+    of_device = _pipelines.setdefault(device, {})
     key = (source.name, source.digest, tuple(sorted(constants.items())))
-    if key not in made:
-        made[key] = device.library(source.text).pipeline(
+    if key not in of_device:
+        of_device[key] = device.library(source.text).pipeline(
             source.name, constants=constants, archive=_archives.get(device)
         )
     if device in _collectors:
         _collectors[device].setdefault(key, (source, constants))
-    return made[key]
+    return of_device[key]
 
 
 def look_in(device: Device, archive: os.PathLike[str] | None) -> None:

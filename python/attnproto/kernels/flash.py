@@ -316,11 +316,11 @@ def launch(
             f"{q.dtype.name}, {q.size} or more, contiguous and writable; pass numpy.empty(q.shape, "
             "q.dtype)"
         )
-    made = pipeline(device, todo.source, todo.constants)
+    pipe = pipeline(device, todo.source, todo.constants)
     inputs = [as_input(x) for x in (q, k, v)]
     timings = [
         device.run(
-            made,
+            pipe,
             threadgroups=piece.threadgroups,
             threads=piece.threads,
             buffers=piece.buffers(*inputs, output),

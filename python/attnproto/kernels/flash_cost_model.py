@@ -64,13 +64,13 @@ def steps(problem: FlashProblem, tile: FlashTile, first_row: int) -> tuple[int, 
         tile: geometry.
         first_row: the simdgroup's first query row.
     """
-    stop, whole = problem.nkv, problem.nkv // tile.bc * tile.bc
+    stop, full = problem.nkv, problem.nkv // tile.bc * tile.bc
     if problem.variant.causal:
         seen = first_row + tile.rows + problem.nkv - problem.nq
         stop = min(stop, seen)
-        whole = min(whole, max(0, -(-stop // tile.bc) * tile.bc))
-    rest = 0 if problem.nkv % tile.bc == 0 else max(0, -(-(stop - whole) // 8))
-    return whole // tile.bc, rest
+        full = min(full, max(0, -(-stop // tile.bc) * tile.bc))
+    rest = 0 if problem.nkv % tile.bc == 0 else max(0, -(-(stop - full) // 8))
+    return full // tile.bc, rest
 
 
 def values_read(problem: FlashProblem, first_row: int, rows: int) -> int:

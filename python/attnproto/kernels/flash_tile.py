@@ -106,7 +106,7 @@ class FlashTile:
     def __post_init__(self):
         object.__setattr__(self, "dtype", dtype_name(self.dtype))
         check_head_dimension(self.d)
-        for field, found, known in (
+        for field, value, known in (
             ("br", self.br, BLOCK_ROWS),
             ("bc", self.bc, BLOCK_KEYS),
             ("rows", self.rows, (8, 16)),
@@ -114,9 +114,9 @@ class FlashTile:
             ("query", self.query, (None, *QUERY_PLACES)),
             ("rescale", self.rescale, RESCALES),
         ):
-            if found not in known:
+            if value not in known:
                 raise UnsupportedProblem(
-                    f"[flash.tile] found {field}={found!r}, needs {_either(known)}; "
+                    f"[flash.tile] found {field}={value!r}, needs {_either(known)}; "
                     f"pass {field}={next(k for k in known if k is not None)!r}"
                 )
         if self.br % self.rows:

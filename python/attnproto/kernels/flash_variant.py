@@ -74,9 +74,9 @@ def alibi_slopes(heads: int) -> np.ndarray:
     Returns:
         [Hq] float64.
     """
-    whole = 1 << (heads.bit_length() - 1)
+    power = 1 << (heads.bit_length() - 1)
     head = np.arange(heads)
-    steps = np.where(head < whole, 8 * (head + 1) / whole, 4 * (2 * (head - whole) + 1) / whole)
+    steps = np.where(head < power, 8 * (head + 1) / power, 4 * (2 * (head - power) + 1) / power)
     return 2.0**-steps
 
 

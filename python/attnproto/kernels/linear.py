@@ -204,14 +204,14 @@ def launch_linear(
     """
     problem = linear_problem_of(q, k, v, chunk=chunk, decay=decay, normalize=normalize)
     b, h, n, d = q.shape
-    for label, found, dtype, size, exact in (
+    for label, array, dtype, size, exact in (
         ("output", output, q.dtype, q.size, False),
         ("state", state, np.dtype(np.float32), b * h * d * d, True),
     ):
-        whole = found.flags.c_contiguous and found.flags.writeable and found.dtype == dtype
-        if not whole or found.size < size or (exact and found.size != size):
+        fits = array.flags.c_contiguous and array.flags.writeable and array.dtype == dtype
+        if not fits or array.size < size or (exact and array.size != size):
             raise UnsupportedProblem(
-                f"[linear.launch] found {label} {found.dtype.name} of {found.size} elements, needs "
+                f"[linear.launch] found {label} {array.dtype.name} of {array.size} elements, needs "
                 f"{dtype.name}, {size}, contiguous and writable; pass such an array"
             )
     at_once = min(problem.chunks_a_dispatch, -(-n // problem.chunk))
@@ -339,9 +339,9 @@ def linear_attention(
     elif getattr(initial_state, "shape", None) == shape:
         state = np.array(initial_state, np.float32, order="C")
     else:
-        found = getattr(initial_state, "shape", type(initial_state).__name__)
+        given = getattr(initial_state, "shape", type(initial_state).__name__)
         raise UnsupportedProblem(
-            f"[linear.launch] found initial_state of shape {found}, needs {shape}; pass None for "
+            f"[linear.launch] found initial_state of shape {given}, needs {shape}; pass None for "
             "zeros"
         )
     output = np.empty(q.shape, q.dtype)

@@ -245,9 +245,9 @@ def reference(
     return weights @ v / weights.sum(axis=-1, keepdims=True)
 
 
-def _check(what: str, found: object, known: tuple[str, ...]) -> None:
-    if found not in known:
+def _check(what: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
         raise UnsupportedProblem(
-            f"[score_ways] found {what}={found!r}, needs one of {', '.join(known)}; pass "
+            f"[score_ways] found {what}={value!r}, needs one of {', '.join(known)}; pass "
             f"{what}={known[0]!r}"
         )

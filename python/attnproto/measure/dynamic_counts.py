@@ -154,29 +154,31 @@ def _counts(counted: Mapping[str, Any]) -> Counts:
     sums: Counter[str] = Counter()
     tables: dict[str, Counter[str]] = {name: Counter() for name in _TABLES}
     properties = dict.fromkeys(_PROPERTIES, 0)
-    for description, found in counted.items():
-        told = json.loads(description)
-        for n, (amounts, branches) in enumerate(told["segments"]):
+    for description, counts in counted.items():
+        described = json.loads(description)
+        for n, (amounts, branches) in enumerate(described["segments"]):
             for name, amount in amounts.items():
                 kind, _, which = name.partition(" ")
                 if which:
                     table = {"matrix": "matrix_types", "fragment": "fragments"}[kind]
-                    tables[table][which] += amount * found.lanes[n]
+                    tables[table][which] += amount * counts.lanes[n]
                 else:
-                    sums[name] += amount * found.lanes[n]
-            sums["issued_instructions"] += amounts.get("instructions", 0) * found.issued[n]
-            sums["divergent_branches"] += found.divergent[n] if branches else 0
-        for (segment, space, kind), uniform in zip(told["accesses"], found.uniform, strict=True):
+                    sums[name] += amount * counts.lanes[n]
+            sums["issued_instructions"] += amounts.get("instructions", 0) * counts.issued[n]
+            sums["divergent_branches"] += counts.divergent[n] if branches else 0
+        for (segment, space, kind), uniform in zip(
+            described["accesses"], counts.uniform, strict=True
+        ):
             name = f"{space}_{kind}s"
-            tables["issued"][name] += found.issued[segment]
+            tables["issued"][name] += counts.issued[segment]
             tables["uniform"][name] += uniform
         for name in ("threadgroups", "simdgroups", "threads"):
-            sums[name] += getattr(found, name)
-        sums["unique_load_bytes"] += found.loaded_bytes
-        sums["unique_store_bytes"] += found.stored_bytes
-        told["threadgroup_bytes"] = found.threadgroup_bytes
+            sums[name] += getattr(counts, name)
+        sums["unique_load_bytes"] += counts.loaded_bytes
+        sums["unique_store_bytes"] += counts.stored_bytes
+        described["threadgroup_bytes"] = counts.threadgroup_bytes
         for name in _PROPERTIES:
-            properties[name] = max(properties[name], told[name])
+            properties[name] = max(properties[name], described[name])
     plain = {name: dict(sorted(table.items())) for name, table in tables.items()}
     return Counts(**{name: sums[name] for name in _SUMS}, **plain, **properties)
 

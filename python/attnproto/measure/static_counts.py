@@ -45,15 +45,15 @@ def counts(text: str, function: str, constants: Constants | None = None) -> dict
     Raises:
         KernelCompileError: The text is not valid MSL.
     """
-    found = clang_counts(text, function, constants)
+    counted = clang_counts(text, function, constants)
     missing = []
     ways: tuple[Callable[..., Mapping[str, Any]], ...] = (nvidia_counts, air_counts, agx_counts)
     for way in ways:
         try:
-            found |= way(text, function, constants)
+            counted |= way(text, function, constants)
         except DeviceUnavailable as error:
             missing.append(str(error))
-    return found | {"not_counted": missing}
+    return counted | {"not_counted": missing}
 
 
 def clang_counts(text: str, function: str, constants: Constants | None = None) -> dict[str, int]:
@@ -180,17 +180,17 @@ def with_constants(text: str, constants: Constants | None) -> str:
 @functools.cache
 def nvidia_tool(name: str) -> str:
     """A tool on the path, or one of NVIDIA's packages for Python."""
-    found = shutil.which(name)
+    path = shutil.which(name)
     spec = importlib.util.find_spec("nvidia")
-    for place in spec.submodule_search_locations or () if spec and not found else ():
+    for place in spec.submodule_search_locations or () if spec and not path else ():
         for tool in Path(place).glob(f"*/bin/{name}"):
             tool.chmod(tool.stat().st_mode | 0o111)
-            found = str(tool)
-    if found is None:
+            path = str(tool)
+    if path is None:
         raise DeviceUnavailable(
             f"[static.nvidia] found no {name}, needs it; pip install 'attnproto[sass]'"
         )
-    return found
+    return path
 
 
 @functools.cache

@@ -112,15 +112,15 @@ def load(name: str) -> Prototype:
     if ":" in name:
         module, attribute = name.split(":", 1)
         try:
-            found = getattr(importlib.import_module(module), attribute)
-            if not isinstance(found, Prototype):
-                raise TypeError(f"it is a {type(found).__name__}")
+            prototype = getattr(importlib.import_module(module), attribute)
+            if not isinstance(prototype, Prototype):
+                raise TypeError(f"it is a {type(prototype).__name__}")
         except Exception as error:  # whatever a module of one's own does as it is imported
             raise UnknownPrototype(
                 f"[prototypes] found no prototype {name!r} ({error}), needs module:ATTRIBUTE; "
                 "check the name and PYTHONPATH"
             ) from error
-        return found
+        return prototype
     return importlib.import_module(f"{__package__}.{entry(name).name}.prototype").PROTOTYPE
 
 

@@ -33,11 +33,13 @@ class Case:
 
     def of(self, *kinds: str, **values: Any) -> list[Row]:
         """Return the rows whose points are of these kinds and hold these values."""
-        found = [placed for kind in dict.fromkeys(kinds) for placed in self._by_kind.get(kind, ())]
+        of_kinds = [
+            placed for kind in dict.fromkeys(kinds) for placed in self._by_kind.get(kind, ())
+        ]
         # In the run's order, whatever the order of the kinds.
         return [
             row
-            for _, row in sorted(found, key=itemgetter(0))
+            for _, row in sorted(of_kinds, key=itemgetter(0))
             if all(row["point"].get(name) == value for name, value in values.items())
         ]
 
@@ -75,7 +77,7 @@ class Case:
 
 
 def _in_full(text: str) -> str:
-    return _POWER_OF_TEN.sub(lambda found: f"{float(found[0]):,.0f}", text)
+    return _POWER_OF_TEN.sub(lambda match: f"{float(match[0]):,.0f}", text)
 
 
 def right(rows: Sequence[Row]) -> bool:

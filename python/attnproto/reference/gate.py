@@ -69,12 +69,12 @@ def attempt(
     Returns:
         The judgement, which also fails when a canary changed.
     """
-    whole = np.full(expected.size + 2 * CANARIES, CANARY, dtype=BY_NAME[dtype].dtype)
-    whole[CANARIES:-CANARIES] = np.nan
-    returned = launch(whole[CANARIES:])
-    output = whole[CANARIES:-CANARIES].reshape(expected.shape)
+    guarded = np.full(expected.size + 2 * CANARIES, CANARY, dtype=BY_NAME[dtype].dtype)
+    guarded[CANARIES:-CANARIES] = np.nan
+    returned = launch(guarded[CANARIES:])
+    output = guarded[CANARIES:-CANARIES].reshape(expected.shape)
     judged = judge(output, expected, dtype, allowed)
-    margins = np.concatenate([whole[:CANARIES], whole[-CANARIES:]]).astype(np.float32)
+    margins = np.concatenate([guarded[:CANARIES], guarded[-CANARIES:]]).astype(np.float32)
     if np.any(margins != np.float32(CANARY)):
         judged = replace(judged, passed=False, reason="it wrote outside its output")
     return Trial(judged, output, returned)

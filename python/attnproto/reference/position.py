@@ -75,12 +75,12 @@ def alibi_slopes(heads: int) -> np.ndarray:
         raise UnsupportedProblem(
             f"[reference.alibi_slopes] found {heads} heads, needs at least 1; pass heads=1"
         )
-    whole = 1 << (heads.bit_length() - 1)
-    slopes = 2.0 ** (-8.0 * np.arange(1, whole + 1) / whole)
-    if whole == heads:
+    power = 1 << (heads.bit_length() - 1)
+    slopes = 2.0 ** (-8.0 * np.arange(1, power + 1) / power)
+    if power == heads:
         return slopes
-    finer = 2.0 ** (-8.0 * np.arange(1, 2 * whole + 1) / (2 * whole))
-    return np.concatenate([slopes, finer[0::2][: heads - whole]])
+    finer = 2.0 ** (-8.0 * np.arange(1, 2 * power + 1) / (2 * power))
+    return np.concatenate([slopes, finer[0::2][: heads - power]])
 
 
 def alibi_bias(slopes: np.ndarray):

@@ -66,10 +66,10 @@ def threadgroup_map(rows: Sequence[Row]) -> str | None:
             axis.imshow(grid, cmap="Blues", vmin=0, vmax=40000, aspect="auto", origin="lower")
             for y, br in enumerate(lines):
                 for x, d in enumerate(columns):
-                    found = sorted(values.get((d, br), {}))
-                    text = "–".join(f"{v / 1024:g}" for v in (found[:1] + found[-1:])[: len(found)])
-                    colour = "white" if found and max(found) > 20000 else "#111111"
-                    at = link(values[d, br][found[-1]]) if found else None
+                    sizes = sorted(values.get((d, br), {}))
+                    text = "–".join(f"{v / 1024:g}" for v in (sizes[:1] + sizes[-1:])[: len(sizes)])
+                    colour = "white" if sizes and max(sizes) > 20000 else "#111111"
+                    at = link(values[d, br][sizes[-1]]) if sizes else None
                     axis.text(x, y, text, ha="center", va="center", color=colour, url=at)
             axis.set_xticks(range(len(columns)), [f"D {d}" for d in columns])
             axis.set_yticks(range(len(lines)), [f"Br {br}" for br in lines])
@@ -259,15 +259,15 @@ def crossover(rows: Sequence[Row]) -> str | None:
 
 def pairs(rows: Sequence[Row]) -> str | None:
     """Draw the paired ratios of two choices with their intervals, beside the margin of equal."""
-    found = [row for row in rows if number(row, "ratio")]
-    if not found:
+    paired = [row for row in rows if number(row, "ratio")]
+    if not paired:
         return None
     colours = {stats.FASTER: COLOURS[2], stats.SLOWER: COLOURS[1], stats.EQUAL: COLOURS[0]}
     # Where not all fit, those that differ most.
-    apart = sorted(found, key=lambda row: -abs(math.log(float(row["result"]["ratio"]))))
+    apart = sorted(paired, key=lambda row: -abs(math.log(float(row["result"]["ratio"]))))
     chosen = sorted(apart[:_MOST_PAIRS], key=lambda row: float(row["result"]["ratio"]))
-    few = len(chosen) < len(found)
-    shown = f"\nthe {len(chosen)} of {len(found)} that differ most" if few else ""
+    few = len(chosen) < len(paired)
+    shown = f"\nthe {len(chosen)} of {len(paired)} that differ most" if few else ""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.38 * len(chosen)))
         axis.axvspan(1.0 / (1.0 + _MARGIN), 1.0 + _MARGIN, color="#dddddd", lw=0)

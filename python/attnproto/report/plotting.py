@@ -106,12 +106,12 @@ def series_of(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     parts = [
         (row["proto"], row["device"]["name"], str(row["point"].get("dtype", ""))) for row in rows
     ]
-    told = [i for i in range(3) if len({part[i] for part in parts}) > 1] or [2]
+    differing = [i for i in range(3) if len({part[i] for part in parts}) > 1] or [2]
     dtypes = sorted({part[2] for part in parts})
     sources = sorted({part[:2] for part in parts})
     return [
         (
-            " ".join(part[i] for i in told).strip() or part[0],
+            " ".join(part[i] for i in differing).strip() or part[0],
             COLOURS[dtypes.index(part[2]) % len(COLOURS)],
             _MARKERS[sources.index(part[:2]) % len(_MARKERS)],
         )
@@ -164,11 +164,11 @@ def scatter(
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 3.6))
         for (named, colour, marker), members in sorted(series.items()):
-            found, xs, ys = zip(*members, strict=True)
+            plotted, xs, ys = zip(*members, strict=True)
             marks = axis.scatter(xs, ys, 26, colour, marker=marker, alpha=0.75, label=named, lw=0)
-            marks.set_urls([link(row) for row in found])
+            marks.set_urls([link(row) for row in plotted])
             if interval is not None:
-                low, high = zip(*(interval(row) for row in found), strict=True)
+                low, high = zip(*(interval(row) for row in plotted), strict=True)
                 axis.vlines(xs, low, high, colour, lw=1.2)
         axis.set_ylabel(labels[1])
         if decorate is not None:

@@ -57,9 +57,9 @@ def compute_confidence(
             performance claim without its CV.
     """
     if gate_passed is not True:
-        found = "a failed" if gate_passed is False else "no"
+        outcome = "a failed" if gate_passed is False else "no"
         raise FindingForbidden(
-            f"[findings] found {found} correctness check, needs a passed one; "
+            f"[findings] found {outcome} correctness check, needs a passed one; "
             "make the kernel right first"
         )
     timed = kind in ("performance", "cost")

@@ -232,7 +232,7 @@ def read_findings(path: Path | str) -> list[Finding]:
     """
     from pydantic import ValidationError
 
-    found = []
+    findings = []
     if _cut_off(Path(path)):
         raise AttnprotoError(
             f"[findings] found {path} cut off in its last line, needs a whole file; restore it, or "
@@ -240,13 +240,13 @@ def read_findings(path: Path | str) -> list[Finding]:
         )
     for number, record in enumerate(read_records(path), start=1):
         try:
-            found.append(Finding.model_validate(record))
+            findings.append(Finding.model_validate(record))
         except (ValidationError, KeyError) as error:
             raise AttnprotoError(
                 f"[findings] found line {number} of {path} is no finding ({_first(error)}), "
                 "needs every key with a valid value; correct or remove the line"
             ) from error
-    return found
+    return findings
 
 
 def _cut_off(path: Path) -> bool:

@@ -272,14 +272,14 @@ def import_by_command(findings: Sequence[Finding], command: str) -> Imported:
     call = shlex.split(command)
     # Among the tags only: the record of a later finding names the one it supersedes.
     fresh = [f for f in findings if not _run(call, "search", f"tags : {f.id}").strip()]
-    told = _run(call, "stats")
-    listed = {skill for skill in SKILLS if skill in told.split()}
+    stats = _run(call, "stats")
+    listed = {skill for skill in SKILLS if skill in stats.split()}
     if listed and (lacking := sorted({finding.domain for finding in fresh} - listed)):
         raise KbError(
             f"[kb.import] found the domain {lacking[0]!r}, needs one of the base's skills "
             f"({', '.join(sorted(listed))}); correct the finding"
         )
-    before = _total(told)
+    before = _total(stats)
     for number, finding in enumerate(fresh, start=1):
         row = to_row(finding)
         _run(

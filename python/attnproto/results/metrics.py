@@ -219,8 +219,8 @@ _OF_PROTOTYPES = (
 SHARED = {one.name: one for one in (*_SHARED, *COLUMNS)}
 METRICS = {one.name: one for one in _OF_PROTOTYPES} | SHARED
 _NUMBERS = {
-    whose: {name for name, one in found.items() if one.unit not in (TRUTH, TEXT, LIST, COUNTS)}
-    for whose, found in (("shared", SHARED), ("all", METRICS))
+    whose: {name for name, one in declared.items() if one.unit not in (TRUTH, TEXT, LIST, COUNTS)}
+    for whose, declared in (("shared", SHARED), ("all", METRICS))
 }
 _NOT_FINITE = ("nan", "inf", "-inf")  # as JSON says them (store.plain)
 

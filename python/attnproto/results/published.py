@@ -49,7 +49,7 @@ def published_marks() -> tuple[PublishedMark, ...]:
     """Read the marks that the package carries, in the file's order."""
     text = (resources.files("attnproto") / "data" / "m4_published.csv").read_text("utf-8")
 
-    def whole(value: str) -> int | None:
+    def integer(value: str) -> int | None:
         return int(value) if value else None
 
     return tuple(
@@ -58,9 +58,9 @@ def published_marks() -> tuple[PublishedMark, ...]:
             row["chip"],
             row["kernel"],
             row["dtype"],
-            whole(row["heads"]),
-            whole(row["N"]),
-            whole(row["D"]),
+            integer(row["heads"]),
+            integer(row["N"]),
+            integer(row["D"]),
             row["quantity"],
             float(row["value"]),
             row["unit"],

@@ -56,15 +56,15 @@ def changes_of(
     was, now = old["result"], new["result"]
     compared = [metrics[n] for n in was if n in now and n in metrics and metrics[n].is_compared]
     numbers = [m for m in compared if _is_number(was[m.name]) and _is_number(now[m.name])]
-    found = [*_exact(point, was, now, numbers), *_accuracy(point, was, now, numbers)]
-    found += _other(point, was, now, [m for m in compared if m not in numbers])
+    changes = [*_exact(point, was, now, numbers), *_accuracy(point, was, now, numbers)]
+    changes += _other(point, was, now, [m for m in compared if m not in numbers])
     if paired is not None:
-        found.append(_paired(point, paired))
+        changes.append(_paired(point, paired))
     elif "samples_us" in was and "samples_us" in now:
-        found.append(_time(point, was["samples_us"], now["samples_us"], margin))
-    found += _ratios(point, was, now)
-    if found:
-        return found
+        changes.append(_time(point, was["samples_us"], now["samples_us"], margin))
+    changes += _ratios(point, was, now)
+    if changes:
+        return changes
     if compared:
         return [Change(point, stats.EQUAL, "same result", False)]
     return [Change(point, NOTHING, "no result that can be compared", False)]

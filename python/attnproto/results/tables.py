@@ -68,8 +68,8 @@ def _lines(text: str) -> list[str]:
 
 def _act(line: str) -> str:
     # The innermost act: of a loop on one line, what it repeats.
-    found = _ACTS.findall(line)
-    return found[-1] if found else line.strip()
+    acts = _ACTS.findall(line)
+    return acts[-1] if acts else line.strip()
 
 
 def _padded(lines: Sequence[str], length: int) -> list[str]:

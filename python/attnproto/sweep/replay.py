@@ -60,10 +60,10 @@ def _ways(own: Sequence[Point], wanted: Sequence[Point]) -> Iterator[tuple[Axes,
 def _leads_to(own: Sequence[Point], axes: Axes, where: list[str], wanted: Sequence[Point]) -> bool:
     try:
         read = dict(parse_axis(_axis(name, values)) for name, values in axes.items())
-        found = keep(vary(own, read), where)
+        points = keep(vary(own, read), where)
     except SweepError:  # a name or a value that the command line can't say
         return False
-    return {_text(point) for point in found} == {_text(point) for point in wanted}
+    return {_text(point) for point in points} == {_text(point) for point in wanted}
 
 
 def _values(points: Sequence[Point], name: str) -> list[Any]:

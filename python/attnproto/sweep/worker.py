@@ -292,8 +292,8 @@ class _Crew:
 
     def __enter__(self) -> _Crew:
         if self._jobs > 1:
-            made = self._files.enter_context(tempfile.NamedTemporaryFile(prefix="attnproto-"))
-            self._shared = made.name
+            file = self._files.enter_context(tempfile.NamedTemporaryFile(prefix="attnproto-"))
+            self._shared = file.name
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -39,43 +39,46 @@ _ONE_FOR_ALL_FIELDS = (GROUP, POSITION + 4, POSITION + 8, SIMDGROUP)
 
 def lane_fields(flow: Flow, lanes: str) -> dict[str, int]:
     """Pointers into the lane's state: offsets by name."""
-    found = {lanes: 0}
+    fields = {lanes: 0}
     for name in flow.order:
-        for made in flow.blocks[name].body:
-            if made.op != "getelementptr" or made.operands[0][1] not in found:
+        for instruction in flow.blocks[name].body:
+            if instruction.op != "getelementptr" or instruction.operands[0][1] not in fields:
                 continue
-            steps = [v for _, v in made.operands[1:]]
+            steps = [v for _, v in instruction.operands[1:]]
             if len(steps) == 1 and steps[0].isdigit():
-                step = int(steps[0]) * size_of(made.element)
-                found[made.name] = found[made.operands[0][1]] + step
-    return found
+                step = int(steps[0]) * size_of(instruction.element)
+                fields[instruction.name] = fields[instruction.operands[0][1]] + step
+    return fields
 
 
-def each_calls(made: Instruction, defined: set[str]) -> bool:
+def each_calls(call: Instruction, defined: set[str]) -> bool:
     """Whether a call may do something, so that every lane must make it."""
-    return made.callee in defined or made.callee.startswith("%")
+    return call.callee in defined or call.callee.startswith("%")
 
 
-def _call_varies(made: Instruction, values: set[str], defined: set[str]) -> bool:
-    known = runtime_call(made.callee)
+def _call_varies(call: Instruction, values: set[str], defined: set[str]) -> bool:
+    known = runtime_call(call.callee)
     if known and known.result in ("uniform", "varying"):
         return known.result == "varying"
     if known and known.result == "source":
-        return made.operands[-1][1] in values
-    return each_calls(made, defined) or any(v in values for _, v in made.operands)
+        return call.operands[-1][1] in values
+    return each_calls(call, defined) or any(v in values for _, v in call.operands)
 
 
-def _varies(made: Instruction, found: Divergence) -> bool:
-    if made.op in ("alloca", "cmpxchg", "atomicrmw"):
+def _varies(instruction: Instruction, divergence: Divergence) -> bool:
+    if instruction.op in ("alloca", "cmpxchg", "atomicrmw"):
         return True
-    if made.op == "call":
-        return _call_varies(made, found.values, found.defined)
-    if made.op == "load" and found.fields.get(made.operands[0][1]) in _ONE_FOR_ALL_FIELDS:
+    if instruction.op == "call":
+        return _call_varies(instruction, divergence.values, divergence.defined)
+    if (
+        instruction.op == "load"
+        and divergence.fields.get(instruction.operands[0][1]) in _ONE_FOR_ALL_FIELDS
+    ):
         return False
-    return any(v in found.values for _, v in made.operands)
+    return any(v in divergence.values for _, v in instruction.operands)
 
 
-def _diverge(flow: Flow, found: Divergence, block: str) -> bool:
+def _diverge(flow: Flow, divergence: Divergence, block: str) -> bool:
     """Take note that lanes part at the end of ``block``; whether that was news."""
     meet = flow.meets[block]
     targets = flow.after[block]
@@ -87,18 +90,20 @@ def _diverge(flow: Flow, found: Divergence, block: str) -> bool:
         for head, loop in flow.loops.items()
         if block in loop and any(n not in loop for n in inside | {meet})
     }
-    news = not (inside <= found.masked and joins <= found.joins and left <= found.left)
-    found.masked |= inside
-    found.joins |= joins
-    found.left |= left
+    news = not (
+        inside <= divergence.masked and joins <= divergence.joins and left <= divergence.left
+    )
+    divergence.masked |= inside
+    divergence.joins |= joins
+    divergence.left |= left
     return news
 
 
-def _leaves(flow: Flow, found: Divergence, phi: Instruction, block: str) -> bool:
+def _leaves(flow: Flow, divergence: Divergence, phi: Instruction, block: str) -> bool:
     """Whether a phi brings a value out of a loop that lanes leave at different turns."""
     return any(
         source in flow.loops[head] and block not in flow.loops[head]
-        for head in found.left
+        for head in divergence.left
         for source in phi.sources
     )
 
@@ -109,35 +114,39 @@ def analyse(flow: Flow, lanes: str, defined: set[str]) -> Divergence:
     Raises:
         Unsupported: lanes that part would not meet again.
     """
-    found = Divergence(lane_fields(flow, lanes), defined, values={lanes})
+    divergence = Divergence(lane_fields(flow, lanes), defined, values={lanes})
     changed = True
     while changed:
         changed = False
         for name in flow.order:
             block = flow.blocks[name]
             for phi in block.phis:
-                if phi.name not in found.values and (
-                    name in found.joins
-                    or any(v in found.values for _, v in phi.operands)
-                    or _leaves(flow, found, phi, name)
+                if phi.name not in divergence.values and (
+                    name in divergence.joins
+                    or any(v in divergence.values for _, v in phi.operands)
+                    or _leaves(flow, divergence, phi, name)
                 ):
-                    found.values.add(phi.name)
+                    divergence.values.add(phi.name)
                     changed = True
-            for made in block.body:
-                if made.name and made.name not in found.values and _varies(made, found):
-                    found.values.add(made.name)
+            for instruction in block.body:
+                if (
+                    instruction.name
+                    and instruction.name not in divergence.values
+                    and _varies(instruction, divergence)
+                ):
+                    divergence.values.add(instruction.name)
                     changed = True
             end = block.end
-            if len(set(end.targets)) == 2 and end.operands[0][1] in found.values:
-                changed |= _diverge(flow, found, name)
-    for name in found.masked:
+            if len(set(end.targets)) == 2 and end.operands[0][1] in divergence.values:
+                changed |= _diverge(flow, divergence, name)
+    for name in divergence.masked:
         meet = flow.meets[name]
-        while meet in found.masked:
+        while meet in divergence.masked:
             meet = flow.meets[meet]
         if meet is None:
             raise Unsupported("a loop without an end")
-        found.meets[name] = meet
+        divergence.meets[name] = meet
     for head, loop in flow.loops.items():
-        if head in found.masked and not loop <= found.masked:
+        if head in divergence.masked and not loop <= divergence.masked:
             raise Unsupported("a loop whose lanes meet inside it")
-    return found
+    return divergence

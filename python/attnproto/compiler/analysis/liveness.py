@@ -40,19 +40,19 @@ def live_registers(text: str) -> int:
     return max(most)
 
 
-def _bits(made: Instruction) -> int:
+def _bits(instruction: Instruction) -> int:
     """Size of a result."""
     try:
-        return register_bits(made.type)
+        return register_bits(instruction.type)
     except Unsupported:  # a struct: a pair of floats, of which one is taken
-        return _WORD if made.op == "extractvalue" else _ADDRESS
+        return _WORD if instruction.op == "extractvalue" else _ADDRESS
 
 
-def _near(made: Instruction) -> str | None:
+def _near(instruction: Instruction) -> str | None:
     """The pointer that an address is a constant away from."""
-    if made.op != "getelementptr":
+    if instruction.op != "getelementptr":
         return None
-    (kind, pointer), *steps = made.operands
+    (kind, pointer), *steps = instruction.operands
     constant = all(value.lstrip("-").isdigit() for _, value in steps)
     return pointer if constant and pointer[0] == "%" and kind != "ptr" else None
 
@@ -60,11 +60,11 @@ def _near(made: Instruction) -> str | None:
 def _of_function(function: Function) -> int:
     bits: dict[str, int] = {}
     places: dict[str, str] = {}  # of addresses a constant away from another
-    for made in function.instructions:
-        if near := _near(made):
-            places[made.name] = places.get(near, near)
-        elif made.name:
-            bits[made.name] = _bits(made)
+    for instruction in function.instructions:
+        if near := _near(instruction):
+            places[instruction.name] = places.get(near, near)
+        elif instruction.name:
+            bits[instruction.name] = _bits(instruction)
     blocks: dict[str, list[_Instruction]] = {}
     phis: dict[str, dict[str, list[str]]] = {}  # by block, what each predecessor hands over
     for block in function.blocks.values():
@@ -75,10 +75,10 @@ def _of_function(function: Function) -> int:
                 )
         blocks[block.name] = [_Instruction(phi.name, []) for phi in block.phis] + [
             _Instruction(
-                made.name or None, [places.get(name, name) for name in made.used],
-                made.op in _MOVED, made.op == "load", may_change_memory(made),
+                instruction.name or None, [places.get(name, name) for name in instruction.used],
+                instruction.op in _MOVED, instruction.op == "load", may_change_memory(instruction),
             )
-            for made in (*block.body, block.end) if made.name not in places
+            for instruction in (*block.body, block.end) if instruction.name not in places
         ]  # fmt: skip
     ends = {block.name: block.successors for block in function.blocks.values()}
     return _most({label: _late(block) for label, block in blocks.items()}, ends, phis, bits)

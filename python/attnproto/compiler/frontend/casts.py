@@ -50,7 +50,7 @@ def is_cast(out: list[Token], opens: int, operand: list[Token]) -> bool:
 def is_truth(t: list[Token]) -> bool:
     """Whether an expression is a comparison or a logical one, as far as its operators say."""
     parts: list[list[Token]] = [[]]
-    found, i = False, 0
+    has_operator, i = False, 0
     while i < len(t):
         text, end = t[i].text, i
         if text in ("?", "=", ","):
@@ -60,7 +60,7 @@ def is_truth(t: list[Token]) -> bool:
         elif text in _CLOSED:
             end = close_of(t, i)
         elif text in _TRUTH:
-            found = True
+            has_operator = True
         elif text in ("&", "|", "^"):
             parts.append([])
         if text not in ("&", "|", "^"):
@@ -70,4 +70,4 @@ def is_truth(t: list[Token]) -> bool:
         return all(map(is_truth, parts))
     if t[:1] == ["("] and close_of(t, 0) == len(t) - 1:
         return is_truth(t[1:-1])
-    return found
+    return has_operator

@@ -93,12 +93,12 @@ def compiler() -> tuple[str, ...]:
         if zig.exists():
             return (str(zig), "clang")
     for version in range(_NEWEST, _OLDEST - 1, -1):
-        found = shutil.which(f"clang-{version}")
-        if found:
-            return (found,)
-    found = shutil.which("clang")
-    if found and _OLDEST <= _major((found,)) <= _NEWEST:
-        return (found,)
+        path = shutil.which(f"clang-{version}")
+        if path:
+            return (path,)
+    path = shutil.which("clang")
+    if path and _OLDEST <= _major((path,)) <= _NEWEST:
+        return (path,)
     raise DeviceUnavailable(
         "[msl] found no compiler for kernels, needs clang 19 to 22; run "
         "`pip install ziglang`, or set ATTNPROTO_CLANG to a clang"
@@ -163,17 +163,17 @@ def _completed(
 
 def _explain(stderr: str) -> str:
     """The first errors, by the user's lines and in MSL's words."""
-    found: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     for line in stderr.split("\n"):
         match, note = _MESSAGE.match(line), _NOTE.match(line)
         if match:
-            found.append((_place(match), _in_msl(match["text"])))
-        elif note and found and not found[-1][0]:  # an error of a header: who asked for it
-            found[-1] = (_place(note), found[-1][1])
+            errors.append((_place(match), _in_msl(match["text"])))
+        elif note and errors and not errors[-1][0]:  # an error of a header: who asked for it
+            errors[-1] = (_place(note), errors[-1][1])
     # What is the library's own is the consequence of what the user's text says.
     said = [
-        (place, text) for place, text in dict.fromkeys(found) if place or not _OWN.search(text)
-    ] or found
+        (place, text) for place, text in dict.fromkeys(errors) if place or not _OWN.search(text)
+    ] or errors
     message = "; ".join(place + text for place, text in said[:_MOST_SAID])
     return f"[msl] {message or stderr.strip()[-500:]}"
 
@@ -227,9 +227,11 @@ def messages(text: str, target: Target) -> str:
 def to_ir_warning(text: str, target: Target) -> tuple[str, list[tuple[str, int]]]:
     """As ``to_ir``, with file and line of every implicit conversion from float to bfloat."""
     done = _completed([*_to_ir(target), "-Wimplicit-float-conversion"], text)
-    found = _NARROWING.finditer(done.stderr)
+    conversions = _NARROWING.finditer(done.stderr)
     # Those of the headers are the headers' own.
-    own = [(m["file"], int(m["line"])) for m in found if not m["file"].startswith(str(HEADERS))]
+    own = [
+        (m["file"], int(m["line"])) for m in conversions if not m["file"].startswith(str(HEADERS))
+    ]
     return done.stdout, own
 
 

@@ -29,7 +29,7 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
     class_key = equals = False
     j = start
 
-    def found(kind: str, end: int, body: tuple[int, int] | None = None) -> Declaration:
+    def declaration(kind: str, end: int, body: tuple[int, int] | None = None) -> Declaration:
         return Declaration(kind, end, head, attributes, body, parameters, initialiser)
 
     while j < len(t):
@@ -59,20 +59,20 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
         elif token == ":" and parameters and not class_key and initialiser is None:
             initialiser = j
         elif token == ";":
-            return found("plain", j + 1)
+            return declaration("plain", j + 1)
         elif token == "{":
             end = close_of(t, j)
             words = {h.text for h in head}
             if "namespace" in words or _is_linkage(head):
-                return found("namespace", end + 1, (j, end))
+                return declaration("namespace", end + 1, (j, end))
             in_list = initialiser is not None and (t[j - 1].kind == "name" or t[j - 1] == ">")
             if class_key and parameters is None and not equals:
                 after = end + 1
                 while t[after] != ";":
                     after += 1
-                return found("class", after + 1, (j, end))
+                return declaration("class", after + 1, (j, end))
             if parameters and not equals and not in_list:
-                return found("function", end + 1, (j, end))
+                return declaration("function", end + 1, (j, end))
         elif token == "}":
             raise RewriteError(token.line, "'}' without its '{'")
         head += t[j : end + 1]

@@ -18,10 +18,10 @@ MOST_OVERLOADS = 2**_MOST - 1
 
 def forwarders(t: list[Token], inside: int) -> Iterator[tuple[int, str]]:
     """The overloads of the function with the token ``inside``, and where each is put."""
-    found = _function_at(t, inside)
-    if found is None:
+    enclosing = _function_at(t, inside)
+    if enclosing is None:
         return
-    start, d = found
+    start, d = enclosing
     begin, close = d.parameters
     parameters = split_commas(t[begin + 1 : close])
     bound = [k for k, parameter in enumerate(parameters) if _is_constant_reference(parameter)]

@@ -71,12 +71,12 @@ def outline(tokens: list[Token]) -> Outline:
     Raises:
         RewriteError: a bracket or a declaration never ends.
     """
-    found = Outline([token for token in tokens if token.kind != "directive"])
-    _scope(found.tokens, found, None)
-    return found
+    declared = Outline([token for token in tokens if token.kind != "directive"])
+    _scope(declared.tokens, declared, None)
+    return declared
 
 
-def _scope(t: list[Token], found: Outline, class_name: str | None) -> None:
+def _scope(t: list[Token], declared: Outline, class_name: str | None) -> None:
     i = 0
     while i < len(t):
         if t[i] == ";":
@@ -87,27 +87,27 @@ def _scope(t: list[Token], found: Outline, class_name: str | None) -> None:
             i = close_of(t, i + 1) + 2
         else:
             declaration = find_declaration(t, i)
-            _declared(t, i, declaration, found, class_name)
+            _declared(t, i, declaration, declared, class_name)
             i = declaration.end
 
 
 def _declared(
-    t: list[Token], start: int, d: Declaration, found: Outline, class_name: str | None
+    t: list[Token], start: int, d: Declaration, declared: Outline, class_name: str | None
 ) -> None:
     words = {token.text for token in d.head}
     if d.kind == "namespace":
-        _scope(t[d.body[0] + 1 : d.body[1]], found, class_name)
+        _scope(t[d.body[0] + 1 : d.body[1]], declared, class_name)
     elif d.kind == "class":
-        _class(t, d, found, "enum" in words)
+        _class(t, d, declared, "enum" in words)
     elif d.head[:1] == ["template"] and d.head[1:2] != ["<"]:
         return  # an instantiation
     elif d.kind == "function" or (d.parameters and not _is_initialised(d, class_name)):
         if d.kind == "function" or not words & {"typedef", "using", "decltype"}:
-            found.functions.append(_function(t, start, d, class_name))
+            declared.functions.append(_function(t, start, d, class_name))
     elif not words & {*_SKIPPED, "decltype", "template"} or "=" in words:
         variable = _variable(d, class_name)
         if variable is not None and not words & set(_SKIPPED):
-            found.variables.append(variable)
+            declared.variables.append(variable)
 
 
 def _is_initialised(d: Declaration, class_name: str | None) -> bool:
@@ -115,7 +115,7 @@ def _is_initialised(d: Declaration, class_name: str | None) -> bool:
     return class_name is None and "constant" in {t.text for t in d.head} and d.kind == "plain"
 
 
-def _class(t: list[Token], d: Declaration, found: Outline, is_enum: bool) -> None:
+def _class(t: list[Token], d: Declaration, declared: Outline, is_enum: bool) -> None:
     begin, end = d.body
     if is_enum:
         return
@@ -123,8 +123,8 @@ def _class(t: list[Token], d: Declaration, found: Outline, is_enum: bool) -> Non
     name = next((h for h in d.head[key + 1 :] if h.kind == "name"), d.head[key])
     colon = next((i for i, h in enumerate(d.head) if i > key and h == ":"), len(d.head))
     body = t[begin + 1 : end]
-    found.classes.append(Class(name, d.head[colon + 1 :], body))
-    _scope(body, found, name.text)
+    declared.classes.append(Class(name, d.head[colon + 1 :], body))
+    _scope(body, declared, name.text)
 
 
 def _function(t: list[Token], start: int, d: Declaration, class_name: str | None) -> Function:

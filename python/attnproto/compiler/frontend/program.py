@@ -77,8 +77,8 @@ class LibraryHead:
             parameters = tuple(Parameter(**p) for p in instance.pop("parameters"))
             instances[instance["name"]] = Instance(parameters=parameters, **instance)
         constants = {c["name"]: FunctionConstant(**c) for c in fields["constants"]}
-        found = (fields[name] for name in ("sizes", "elements", "visible", "declared"))
-        return cls(instances, constants, *found)
+        rest = (fields[name] for name in ("sizes", "elements", "visible", "declared"))
+        return cls(instances, constants, *rest)
 
     def instance(self, function: str) -> tuple[int, Instance]:
         """Return a kernel and its number in the text.
@@ -187,9 +187,9 @@ def library_text(text: str, target: Target) -> LibraryText:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
     rewritten, ir_text = compiled(clang.preprocess(text), clang.to_ir, target)
-    made = LibraryText(*_head(rewritten, ir_text))
-    object_cache.write(name, made.head.pack() + b"\n" + made.ir_text.encode())
-    return made
+    library = LibraryText(*_head(rewritten, ir_text))
+    object_cache.write(name, library.head.pack() + b"\n" + library.ir_text.encode())
+    return library
 
 
 def compiled(
@@ -200,9 +200,9 @@ def compiled(
     Raises:
         KernelCompileError: it is not valid MSL; the message names the line.
     """
-    rewritten, whole = translated(text)
+    rewritten, clang_text = translated(text)
     try:
-        return rewritten, compile_text(whole, target)
+        return rewritten, compile_text(clang_text, target)
     except KernelCompileError:
         if not _mend(rewritten, target):
             raise
@@ -226,13 +226,13 @@ def translated(text: str) -> tuple[Rewritten, str]:
             "write kernel before the function the device shall run"
         )
     try:
-        whole = with_entries(rewritten, rewritten.text)
+        clang_text = with_entries(rewritten, rewritten.text)
     except KeyError as error:
         raise KernelCompileError(
             f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
             "device knows"
         ) from None
-    return rewritten, whole
+    return rewritten, clang_text
 
 
 def _mend(rewritten: Rewritten, target: Target) -> bool:
@@ -240,9 +240,9 @@ def _mend(rewritten: Rewritten, target: Target) -> bool:
     begun = False
     for _ in range(_ROUNDS):
         text = one_a_line(rewritten.tokens)
-        whole = with_entries(rewritten, text)
-        before = whole[: whole.index(text)].count("\n") + 1
-        tokens = mended(rewritten.tokens, clang.messages(whole, target), before)
+        clang_text = with_entries(rewritten, text)
+        before = clang_text[: clang_text.index(text)].count("\n") + 1
+        tokens = mended(rewritten.tokens, clang.messages(clang_text, target), before)
         if tokens is None:
             break
         rewritten.tokens, begun = tokens, True
@@ -284,7 +284,7 @@ def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> 
 def arguments(head: LibraryHead, function: str, present: int) -> list[_core.KernelArgument]:
     """What the host must bind; ``present`` has a bit for each parameter (passes/specialize.py)."""
     number, instance = head.instance(function)
-    found = []
+    bound = []
     for position, parameter in enumerate(instance.parameters):
         if not present >> position & 1:
             continue
@@ -301,5 +301,5 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
             kind, index, head.sizes[number][position], parameter.name, parameter.writes
         )
         argument.element = head.elements[number][position]
-        found.append(argument)
-    return found
+        bound.append(argument)
+    return bound

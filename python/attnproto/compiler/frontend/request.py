@@ -101,9 +101,9 @@ def request_of(
     number, instance = head.instance(descriptor.function)
     values = head.values(descriptor.constants)
     private = tuple(
-        Private(other, function, found, found.values(descriptor.constants, strict=False))
+        Private(other, function, library, library.values(descriptor.constants, strict=False))
         for other, function in descriptor.private_functions
-        for found in (library_head(other, target),)
+        for library in (library_head(other, target),)
     )
     table = _table(head, descriptor.linked_functions)
     return Request(

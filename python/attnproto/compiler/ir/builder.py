@@ -35,8 +35,10 @@ class LaneCode:
     def place(self, function: Function) -> None:
         """Put the instructions where they belong in a function whose blocks all have labels."""
         for place, lines in self.before.items():
-            made = function.instructions[place]
-            made.output = "\n".join([*lines, made.output] if made.output else lines)
+            instruction = function.instructions[place]
+            instruction.output = "\n".join(
+                [*lines, instruction.output] if instruction.output else lines
+            )
         entry = next(iter(function.blocks.values()))
         entry.label = "\n".join([entry.label, *self.prologue])
 

@@ -95,7 +95,9 @@ class Function:
     @cached_property
     def definitions(self) -> dict[str, Instruction]:
         """What each name is defined as."""
-        return {made.name: made for made in self.instructions if made.name}
+        return {
+            instruction.name: instruction for instruction in self.instructions if instruction.name
+        }
 
     @cached_property
     def mentions(self) -> Counter[str]:
@@ -167,15 +169,15 @@ def map_functions(text: str, change: Callable[[list[str]], list[str]]) -> str:
     return "\n".join(out)
 
 
-def step_of(made: Instruction | None) -> tuple[str, str, int] | None:
+def step_of(instruction: Instruction | None) -> tuple[str, str, int] | None:
     """A pointer moved by one index: what from, the index, and the bytes that it counts."""
-    if made is None or made.op != "getelementptr" or len(made.operands) != 2:
+    if instruction is None or instruction.op != "getelementptr" or len(instruction.operands) != 2:
         return None
     try:
-        size = size_of(made.element)
+        size = size_of(instruction.element)
     except Unsupported:
         return None
-    return made.operands[0][1], made.operands[1][1], size
+    return instruction.operands[0][1], instruction.operands[1][1], size
 
 
 def address(function: Function, pointer: str) -> tuple[tuple, int]:

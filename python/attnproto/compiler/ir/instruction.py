@@ -173,10 +173,10 @@ class _Reader:
 
     def type(self) -> str:
         end = take_type(self.text, self.at)
-        found = self.text[self.at : end]
+        kind = self.text[self.at : end]
         self.at = end
         self.blank()
-        return found
+        return kind
 
     def blank(self) -> None:
         while self.text[self.at : self.at + 1] in _BLANK:
@@ -213,24 +213,24 @@ class _Reader:
         return [*self.pieces, self.text[self.cut :]]
 
 
-def _read(made: Instruction) -> None:
+def _read(instruction: Instruction) -> None:
     """Fill the fields that are read when they are asked for."""
-    text = made.text.strip()
+    text = instruction.text.strip()
     if ", !" in text:  # metadata ends an instruction
         text = _METADATA.sub("", text) if '"' in text else text[: text.index(", !")]
-    r = _Reader(text[len(made.name) + 3 :] if made.name else text)
-    made.type, made.operands = "void", r.operands
-    made.predicate = made.element = made.callee = ""
-    made.indices, made.sources, made.targets = (), [], []
+    r = _Reader(text[len(instruction.name) + 3 :] if instruction.name else text)
+    instruction.type, instruction.operands = "void", r.operands
+    instruction.predicate = instruction.element = instruction.callee = ""
+    instruction.indices, instruction.sources, instruction.targets = (), [], []
     head = _HEAD.match(r.text)
-    made.flags, r.at = (head[1] + head[2]).split(), head.end()
+    instruction.flags, r.at = (head[1] + head[2]).split(), head.end()
     try:
-        (_REST.get(made.op) or _group(made.op))(made, r)
+        (_REST.get(instruction.op) or _group(instruction.op))(instruction, r)
     except IndexError:
-        raise Unreadable(f"an instruction without its end: {made.text}") from None
-    made.pieces = r.finish() if made.op != "phi" else []
-    align = made.pieces and _ALIGN.search(made.pieces[-1])
-    made.align = int(align[1]) if align else 1
+        raise Unreadable(f"an instruction without its end: {instruction.text}") from None
+    instruction.pieces = r.finish() if instruction.op != "phi" else []
+    align = instruction.pieces and _ALIGN.search(instruction.pieces[-1])
+    instruction.align = int(align[1]) if align else 1
 
 
 def _group(op: str):
@@ -241,89 +241,89 @@ def _group(op: str):
     raise Unreadable(f"the instruction {op}")
 
 
-def _binary(made: Instruction, r: _Reader) -> None:
-    made.type = r.type()
-    r.value(made.type)
-    r.value(made.type)
+def _binary(instruction: Instruction, r: _Reader) -> None:
+    instruction.type = r.type()
+    r.value(instruction.type)
+    r.value(instruction.type)
 
 
-def _cast(made: Instruction, r: _Reader) -> None:
+def _cast(instruction: Instruction, r: _Reader) -> None:
     r.operand()
     r.word()
-    made.type = r.type()
+    instruction.type = r.type()
 
 
-def _unary(made: Instruction, r: _Reader) -> None:
+def _unary(instruction: Instruction, r: _Reader) -> None:
     r.operand()
-    made.type = r.operands[0][0]
+    instruction.type = r.operands[0][0]
 
 
-def _compare(made: Instruction, r: _Reader) -> None:
-    made.predicate = r.word()
+def _compare(instruction: Instruction, r: _Reader) -> None:
+    instruction.predicate = r.word()
     kind = r.type()
     r.value(kind)
     r.value(kind)
-    made.type = f"<{elements_of(kind)[0]} x i1>" if kind[0] == "<" else "i1"
+    instruction.type = f"<{elements_of(kind)[0]} x i1>" if kind[0] == "<" else "i1"
 
 
-def _select(made: Instruction, r: _Reader) -> None:
+def _select(instruction: Instruction, r: _Reader) -> None:
     for _ in range(3):
         r.operand()
-    made.type = r.operands[1][0]
+    instruction.type = r.operands[1][0]
 
 
-def _load(made: Instruction, r: _Reader) -> None:
-    made.type = r.type()
+def _load(instruction: Instruction, r: _Reader) -> None:
+    instruction.type = r.type()
     r.operand()
 
 
-def _two(made: Instruction, r: _Reader) -> None:
+def _two(instruction: Instruction, r: _Reader) -> None:
     r.operand()
     r.operand()
 
 
-def _address(made: Instruction, r: _Reader) -> None:
-    made.element = r.type()
+def _address(instruction: Instruction, r: _Reader) -> None:
+    instruction.element = r.type()
     while r.more():
         r.operand()
-    made.type = r.operands[0][0]
+    instruction.type = r.operands[0][0]
 
 
-def _alloca(made: Instruction, r: _Reader) -> None:
-    made.element, made.type = r.type(), "ptr"
+def _alloca(instruction: Instruction, r: _Reader) -> None:
+    instruction.element, instruction.type = r.type(), "ptr"
 
 
-def _phi(made: Instruction, r: _Reader) -> None:
-    made.type = r.type()
+def _phi(instruction: Instruction, r: _Reader) -> None:
+    instruction.type = r.type()
     for value, source in _INCOMING.findall(r.rest()):
-        r.operands.append((made.type, value))
-        made.sources.append(source[1:])
+        r.operands.append((instruction.type, value))
+        instruction.sources.append(source[1:])
 
 
-def _branch(made: Instruction, r: _Reader) -> None:
+def _branch(instruction: Instruction, r: _Reader) -> None:
     if not r.text.startswith("label", r.at):
         r.operand()
-    made.targets = [name[1:] for name in _TARGET.findall(made.text)]
+    instruction.targets = [name[1:] for name in _TARGET.findall(instruction.text)]
 
 
-def _return(made: Instruction, r: _Reader) -> None:
+def _return(instruction: Instruction, r: _Reader) -> None:
     if r.rest() != "void":
         r.operand()
 
 
-def _element(made: Instruction, r: _Reader) -> None:
+def _element(instruction: Instruction, r: _Reader) -> None:
     while r.more():
         r.operand()
     first = r.operands[0][0]
-    made.type = first if made.op == "insertelement" else element_of(first)
+    instruction.type = first if instruction.op == "insertelement" else element_of(first)
 
 
-def _shuffle(made: Instruction, r: _Reader) -> None:
+def _shuffle(instruction: Instruction, r: _Reader) -> None:
     r.operand()
     r.operand()
     count = elements_of(r.type())[0]
-    made.indices = _mask(r.rest(), count)
-    made.type = f"<{count} x {element_of(r.operands[0][0])}>"
+    instruction.indices = _mask(r.rest(), count)
+    instruction.type = f"<{count} x {element_of(r.operands[0][0])}>"
 
 
 def _mask(text: str, count: int) -> tuple[int, ...]:
@@ -331,52 +331,52 @@ def _mask(text: str, count: int) -> tuple[int, ...]:
         return (0,) * count
     if text.startswith(("poison", "undef")):
         return (-1,) * count
-    found = re.findall(r"i32 (-?\d+|poison|undef)", text)
-    indices = tuple(-1 if n in ("poison", "undef") else int(n) for n in found)
+    entries = re.findall(r"i32 (-?\d+|poison|undef)", text)
+    indices = tuple(-1 if n in ("poison", "undef") else int(n) for n in entries)
     return indices * count if text.startswith("splat") else indices
 
 
-def _member(made: Instruction, r: _Reader) -> None:
+def _member(instruction: Instruction, r: _Reader) -> None:
     r.operand()
-    if made.op == "insertvalue":
+    if instruction.op == "insertvalue":
         r.operand()
-    made.indices = tuple(int(n) for n in r.rest().split(", "))
-    made.type = r.operands[0][0]
-    for index in made.indices if made.op == "extractvalue" else ():
-        made.type = member_of(made.type, index)
+    instruction.indices = tuple(int(n) for n in r.rest().split(", "))
+    instruction.type = r.operands[0][0]
+    for index in instruction.indices if instruction.op == "extractvalue" else ():
+        instruction.type = member_of(instruction.type, index)
 
 
-def _exchange(made: Instruction, r: _Reader) -> None:
+def _exchange(instruction: Instruction, r: _Reader) -> None:
     for _ in range(3):
         r.operand()
-    made.type = f"{{ {r.operands[1][0]}, i1 }}"
+    instruction.type = f"{{ {r.operands[1][0]}, i1 }}"
 
 
-def _update(made: Instruction, r: _Reader) -> None:
-    made.predicate = r.word()
+def _update(instruction: Instruction, r: _Reader) -> None:
+    instruction.predicate = r.word()
     r.operand()
     r.operand()
-    made.type = r.operands[1][0]
+    instruction.type = r.operands[1][0]
 
 
-def _nothing(made: Instruction, r: _Reader) -> None:
+def _nothing(instruction: Instruction, r: _Reader) -> None:
     r.at = len(r.text)
 
 
-def _call(made: Instruction, r: _Reader) -> None:
+def _call(instruction: Instruction, r: _Reader) -> None:
     r.words()
-    made.type = r.type()
+    instruction.type = r.type()
     if r.text[r.at] == "(":  # the type of a variadic function stands before it
         r.at = r.text.index(") ", r.at) + 2
     asm = _ASM.match(r.text, r.at)
     quoted = r.text.startswith('@"', r.at)
     named = asm.end() if asm else r.text.index('"', r.at + 2) if quoted else r.at
     at = r.text.index("(", named)
-    made.callee = r.text[r.at : at]
-    if made.callee[0] == "%":
+    instruction.callee = r.text[r.at : at]
+    if instruction.callee[0] == "%":
         r.take("ptr", r.at, at)
-    elif made.callee[0] != "@" and not asm:
-        raise Unreadable(f"a call of something that is not a function: {made.callee}")
+    elif instruction.callee[0] != "@" and not asm:
+        raise Unreadable(f"a call of something that is not a function: {instruction.callee}")
     r.at = at + 1
     while r.text[r.at] != ")":
         r.operand()

@@ -26,9 +26,9 @@ def initialise() -> None:
     for option in _NO_SCHEDULING:
         llvm.set_option("attnproto", option)
     for library in ("m", "c"):
-        found = ctypes.util.find_library(library)
-        if found:
-            llvm.load_library_permanently(found)
+        soname = ctypes.util.find_library(library)
+        if soname:
+            llvm.load_library_permanently(soname)
     from attnproto import _core
 
     for name, address in _core.runtime_symbols():
@@ -69,10 +69,10 @@ def link(texts: list[str]) -> str:
     """One module of several: what one declares and another defines becomes one function."""
     initialise()
     with lock:
-        whole = llvm.parse_assembly(texts[0])
+        linked = llvm.parse_assembly(texts[0])
         for text in texts[1:]:
-            whole.link_in(llvm.parse_assembly(text))
-        return str(whole)
+            linked.link_in(llvm.parse_assembly(text))
+        return str(linked)
 
 
 def optimise(text: str, target: Target | None = None) -> str:

@@ -121,13 +121,13 @@ def _noinline(module: Module) -> set[str]:
         for line in module.other
         if line.startswith("attributes") and re.search(r"\bnoinline\b", line)
     }
-    found = set()
+    noinline = set()
     for symbol, body in module.functions.items():
         head = body.split("\n", 1)[0]
         group = re.findall(r" (#\d+)", head)
         if " noinline " in head or (group and group[-1] in marked):
-            found.add(symbol)
-    return found
+            noinline.add(symbol)
+    return noinline
 
 
 def _can_stay_a_call(module: Module, symbol: str) -> bool:
@@ -152,10 +152,10 @@ def symbol_of(module: Module, function: str) -> tuple[str | None, str | None]:
         for match in (_SYMBOLS.search(o) for o in module.other if o.startswith("declare "))
         if match and match.group().startswith(start)
     ]
-    for found in (defined, called):
-        if len(found) > 1:
+    for namesakes in (defined, called):
+        if len(namesakes) > 1:
             raise KernelCompileError(
-                f"[msl] found {len(found)} functions named '{function}', needs one where it is "
+                f"[msl] found {len(namesakes)} functions named '{function}', needs one where it is "
                 "linked; give each its own name"
             )
     return next(iter(defined), None), next(iter(called), None)

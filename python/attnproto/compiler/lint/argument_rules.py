@@ -147,8 +147,8 @@ def kernel_pointers(text: Outline) -> Iterator[Lint]:
 
 
 def _holds_size(text: Outline, named: set[str], tokens: list[Token]) -> Token | None:
-    for found in text.classes:
-        if found.name.text in named and {"size_t", "ptrdiff_t"} & {t.text for t in found.body}:
+    for class_ in text.classes:
+        if class_.name.text in named and {"size_t", "ptrdiff_t"} & {t.text for t in class_.body}:
             return tokens[-1]
     return None
 
@@ -167,10 +167,10 @@ def indices(text: Outline) -> Iterator[Lint]:
                 if kind in parameter.attributes:
                     index = "".join(t.text for t in parameter.attributes[kind])
                     given.setdefault(index, []).append(parameter)
-            for index, found in given.items():
-                at = found[-1].tokens[-1]
-                chosen = sum("function_constant" in p.attributes for p in found)
-                if len(found) > 1 and chosen < len(found):
+            for index, parameters in given.items():
+                at = parameters[-1].tokens[-1]
+                chosen = sum("function_constant" in p.attributes for p in parameters)
+                if len(parameters) > 1 and chosen < len(parameters):
                     yield error(at, "duplicate-index", f"found two arguments at {kind}({index})")
                 if kind == "buffer" and index.isdigit() and int(index) > _LAST_BUFFER:
                     message = f"found buffer({index}); {_LAST_BUFFER} is the last"
@@ -187,7 +187,7 @@ def _is_unnumbered_buffer(parameter: Parameter) -> bool:
 def attribute_types(text: Outline) -> Iterator[Lint]:
     """Positions are uint or ushort of one width, indices scalars, and some go together."""
     for kernel in kernels(text):
-        found: dict[str, tuple[str, int, Token]] = {}
+        types: dict[str, tuple[str, int, Token]] = {}
         for parameter in kernel.parameters:
             for name in parameter.attributes:
                 if name in _POSITIONS or name in _INDICES:
@@ -200,8 +200,8 @@ def attribute_types(text: Outline) -> Iterator[Lint]:
                         message = f"found {name} of another type, needs {needs}"
                         yield error(at, "attribute-type", message)
                     else:
-                        found[name] = (base, width, at)
-        yield from _together(kernel, found)
+                        types[name] = (base, width, at)
+        yield from _together(kernel, types)
 
 
 def _whole_type(tokens: list[Token]) -> tuple[str, int]:
@@ -217,25 +217,25 @@ def _whole_type(tokens: list[Token]) -> tuple[str, int]:
     return _WHOLE.get(word, ""), 1
 
 
-def _together(kernel: Function, found: dict[str, tuple[str, int, Token]]) -> Iterator[Lint]:
+def _together(kernel: Function, types: dict[str, tuple[str, int, Token]]) -> Iterator[Lint]:
     name = kernel.name.text
     last = kernel.name
-    widths = {width for n, (_, width, _) in found.items() if n in _POSITIONS}
+    widths = {width for n, (_, width, _) in types.items() if n in _POSITIONS}
     if len(widths) > 1:
         message = f"found positions of {len(widths)} widths in kernel {name}, needs one"
         yield error(last, "attribute-type", message)
-    grid = [found[n][:2] for n in ("thread_position_in_grid", "threads_per_grid") if n in found]
+    grid = [types[n][:2] for n in ("thread_position_in_grid", "threads_per_grid") if n in types]
     if len(set(grid)) > 1:
         message = (
             f"found thread_position_in_grid and threads_per_grid of two types in kernel {name}"
         )
         yield error(last, "attribute-type", message)
     index, position = (
-        found.get(n) for n in ("thread_index_in_threadgroup", "thread_position_in_threadgroup")
+        types.get(n) for n in ("thread_index_in_threadgroup", "thread_position_in_threadgroup")
     )
     if index and position and position[0] == "uint" and index[0] != "uint":
         message = f"found thread_index_in_threadgroup of ushort beside a uint position in {name}"
         yield error(last, "attribute-type", message)
-    if len({found[n][0] for n in _OF_SIMDGROUP if n in found}) > 1:
+    if len({types[n][0] for n in _OF_SIMDGROUP if n in types}) > 1:
         message = f"found indices of simdgroups of two types in kernel {name}, needs one"
         yield error(last, "attribute-type", message)

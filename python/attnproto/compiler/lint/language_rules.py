@@ -135,10 +135,10 @@ def newer_language(text: Outline) -> Iterator[Lint]:
 def derived_classes(text: Outline) -> Iterator[Lint]:
     """The specification has none; the compiler takes them unless a kernel's argument is one."""
     derived = {c.name.text for c in text.classes if c.bases}
-    for found in text.classes:
-        if found.bases:
-            message = f"found class {found.name.text} with a base; the specification has none"
-            yield warning(found.name, "derived-class", message)
+    for class_ in text.classes:
+        if class_.bases:
+            message = f"found class {class_.name.text} with a base; the specification has none"
+            yield warning(class_.name, "derived-class", message)
     for kernel in kernels(text):
         for parameter in kernel.parameters:
             for token in parameter.tokens[:-1]:
@@ -157,9 +157,9 @@ def kernels(text: Outline) -> list[Function]:
 @rule
 def kernel_functions(text: Outline) -> Iterator[Lint]:
     """Kernels return nothing, have a name each, and call no kernel."""
-    found = kernels(text)
-    plain = [k for k in found if "template" not in {h.text for h in k.head}]
-    for kernel in found:
+    all_kernels = kernels(text)
+    plain = [k for k in all_kernels if "template" not in {h.text for h in k.head}]
+    for kernel in all_kernels:
         if "void" not in {h.text for h in kernel.head}:
             message = f"found kernel {kernel.name.text} returning a value; a kernel returns void"
             yield error(kernel.name, "kernel-return", message)
@@ -171,7 +171,7 @@ def kernel_functions(text: Outline) -> Iterator[Lint]:
         seen.add(kernel.name.text)
     # Of one name and several functions, a call is of the others.
     others = {f.name.text for f in text.functions if not f.is_kernel}
-    names = {k.name.text for k in found} - others
+    names = {k.name.text for k in all_kernels} - others
     classes = {c.name.text for c in text.classes}
     for function in text.functions:
         for at in calls(function.body or [], names, classes):
@@ -199,10 +199,10 @@ def calls(body: list[Token], names: set[str], classes: Iterable[str] = ()) -> It
 def program_scope(text: Outline) -> Iterator[Lint]:
     """A variable outside functions is in constant memory (MSL 3.1, 4.2)."""
     for variable in text.variables:
-        found = {t.text for t in variable.tokens}
-        if "constant" in found or "sampler" in found or _is_member(variable) or variable.attributes:
+        texts = {t.text for t in variable.tokens}
+        if "constant" in texts or "sampler" in texts or _is_member(variable) or variable.attributes:
             continue
-        space = next((s for s in ("device", "threadgroup", "thread") if s in found), None)
+        space = next((s for s in ("device", "threadgroup", "thread") if s in texts), None)
         what = f"in {space} memory" if space else "without constant"
         message = (
             f"found {variable.name.text} at program scope {what}; write constant before its type"
@@ -272,6 +272,6 @@ def function_constants(text: Outline) -> Iterator[Lint]:
 
 def is_scalar_or_vector(word: str) -> bool:
     """Whether a word names one of MSL's number types."""
-    whole = (*SCALARS, "long", "ulong", "unsigned", "vec")
+    bases = (*SCALARS, "long", "ulong", "unsigned", "vec")
     fixed = {f"{u}int{n}_t" for u in ("", "u") for n in (8, 16, 32, 64)}
-    return word in whole or word in fixed or (word[-1:] in "234" and word[:-1] in whole)
+    return word in bases or word in fixed or (word[-1:] in "234" and word[:-1] in bases)

@@ -25,12 +25,12 @@ def own_names(text: Outline) -> Iterator[Lint]:
     Source: ``vertex`` and ``fragment`` are keywords (MSL 3.1, 5.1); reports of texts that Apple's
     compiler refused: a kernel called quad, classes called complex and bfloat16.
     """
-    for found in text.classes:
-        if found.name.text in ("complex", "bfloat16"):
+    for class_ in text.classes:
+        if class_.name.text in ("complex", "bfloat16"):
             message = (
-                f"found a class called {found.name.text}, a name of Metal's headers; rename it"
+                f"found a class called {class_.name.text}, a name of Metal's headers; rename it"
             )
-            yield error(found.name, "reserved-name", message)
+            yield error(class_.name, "reserved-name", message)
     for kernel in kernels(text):
         if kernel.name == "quad":
             yield error(
@@ -121,7 +121,7 @@ def _is_float(token: Token) -> bool:
 
 def _names_of(function: Function, types: set[str]) -> set[str]:
     """Parameters and local variables of some types, pointers and arrays of them too."""
-    found = {
+    names = {
         p.tokens[-1].text for p in function.parameters if types & {t.text for t in p.tokens[:-1]}
     }
     body = function.body or []
@@ -131,8 +131,8 @@ def _names_of(function: Function, types: set[str]) -> set[str]:
             while name < len(body) and body[name].text in ("*", "&", "const", "thread"):
                 name += 1
             if name < len(body) and body[name].kind == "name":
-                found.add(body[name].text)
-    return found
+                names.add(body[name].text)
+    return names
 
 
 @rule
@@ -164,12 +164,12 @@ def atomics(text: Outline) -> Iterator[Lint]:
 
 
 def _atomics_of(function: Function, element: str) -> set[str]:
-    found = _names_of(function, {f"atomic_{element}"})
+    names = _names_of(function, {f"atomic_{element}"})
     for parameter in function.parameters:
         words = [t.text for t in parameter.tokens]
         if any(words[k : k + 3] == ["atomic", "<", element] for k in range(len(words))):
-            found.add(words[-1])
-    return found
+            names.add(words[-1])
+    return names
 
 
 def _atomic_calls(body: list[Token]) -> Iterator[tuple[Token, str]]:

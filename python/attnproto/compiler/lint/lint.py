@@ -60,20 +60,20 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
     except RewriteError as error:
         return (Lint(error.line, "compile", ERROR, str(error)),)
     try:
-        found = {_placed(one) for check in RULES for one in check(declared)}
+        lints = {_placed(one) for check in RULES for one in check(declared)}
     except RewriteError as error:
         return (Lint(error.line, "compile", ERROR, str(error)),)
-    known = {(one.file, one.line) for one in found if one.severity == ERROR}
+    known = {(one.file, one.line) for one in lints if one.severity == ERROR}
     try:
-        found |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
+        lints |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
     except KernelCompileError as error:
         # An error without a line is the consequence of one that a rule has found.
-        found |= {
+        lints |= {
             one
             for one in _compile_errors(error)
             if (one.file, one.line) not in known and (one.line or not known)
         }
-    return tuple(sorted(found, key=lambda one: (one.file, one.line, one.rule)))
+    return tuple(sorted(lints, key=lambda one: (one.file, one.line, one.rule)))
 
 
 def _placed(one: Lint) -> Lint:

@@ -106,18 +106,18 @@ def _i16(n: int) -> int:
     return n - 0x10000 if n >= 0x8000 else n
 
 
-def _is_product(made: Instruction) -> bool:
-    return MATRIX_MULTIPLY in made.text and made.op == "call"
+def _is_product(instruction: Instruction) -> bool:
+    return MATRIX_MULTIPLY in instruction.text and instruction.op == "call"
 
 
-def _ordered(made: Instruction) -> bool:
+def _ordered(instruction: Instruction) -> bool:
     """Whether all accesses keep their place before or after an instruction."""
-    if may_change_memory(made):
+    if may_change_memory(instruction):
         return True
-    if made.op != "call":
+    if instruction.op != "call":
         return False
-    known = runtime_call(made.callee)  # an address stays before what uses it
-    hint = intrinsic(made.callee)  # and where a variable's lifetime begins, there it begins
+    known = runtime_call(instruction.callee)  # an address stays before what uses it
+    hint = intrinsic(instruction.callee)  # and where a variable's lifetime begins, there it begins
     return bool(known and known.is_address) or bool(hint and hint.hint)
 
 
@@ -134,35 +134,39 @@ def _planned(block: Block) -> _Plan:
     plan = _Plan()
     ready: dict[str, int] = {}
     stored = loaded = 0
-    for position, made in enumerate(block.body):
-        if _is_product(made):
-            product = _product(made, position, plan, ready)
+    for position, instruction in enumerate(block.body):
+        if _is_product(instruction):
+            product = _product(instruction, position, plan, ready)
             plan.levels.append(product.level)
-            ready[made.name] = product.level + 1
+            ready[instruction.name] = product.level + 1
             continue
-        used = made.used
+        used = instruction.used
         level = max([ready.get(name, 0) for name in used], default=0)
-        if made.op in ("extractelement", "extractvalue"):
+        if instruction.op in ("extractelement", "extractvalue"):
             if not plan.products.keys().isdisjoint(used):
-                index = str(made.indices[0]) if made.indices else made.operands[1][1]
+                index = (
+                    str(instruction.indices[0])
+                    if instruction.indices
+                    else instruction.operands[1][1]
+                )
                 if index in "01":
-                    plan.extracts[made.name] = (made.operands[0][1], int(index))
-        elif made.op == "load" and not is_special(made):
+                    plan.extracts[instruction.name] = (instruction.operands[0][1], int(index))
+        elif instruction.op == "load" and not is_special(instruction):
             level = max(level, stored)
             loaded = max(loaded, level)
-        elif _ordered(made):
+        elif _ordered(instruction):
             level = max(level, stored, loaded)
             stored = loaded = level
         plan.levels.append(level)
-        if made.name:
-            ready[made.name] = level
+        if instruction.name:
+            ready[instruction.name] = level
     return plan
 
 
-def _product(made: Instruction, position: int, plan: _Plan, ready: dict[str, int]) -> _Product:
+def _product(call: Instruction, position: int, plan: _Plan, ready: dict[str, int]) -> _Product:
     """Note a product; it may continue the accumulator of one before it on the same level."""
-    kinds, values = (list(column) for column in zip(*made.operands, strict=True))
-    product = _Product(made.name, made.type, values, kinds, position, root=made.name)
+    kinds, values = (list(column) for column in zip(*call.operands, strict=True))
+    product = _Product(call.name, call.type, values, kinds, position, root=call.name)
     level = max((ready.get(v, 0) for v in values[:4]), default=0)
     sources = [plan.extracts.get(v) for v in values[4:]]
     if all(sources) and sources[0][0] == sources[1][0] and [s[1] for s in sources] == [0, 1]:
@@ -176,7 +180,7 @@ def _product(made: Instruction, position: int, plan: _Plan, ready: dict[str, int
     else:
         level = max([level, *(ready.get(v, 0) for v in values[4:])])
     product.level = level
-    plan.products[made.name] = product
+    plan.products[call.name] = product
     return product
 
 
@@ -306,6 +310,6 @@ def _rewritten(lines: list[str], emitter: _Emitter) -> list[str]:
         if any(map(_is_product, block.body)):
             body = _rewrite_block(block, emitter, uses)
         else:
-            body = [made.text for made in block.body]
+            body = [instruction.text for instruction in block.body]
         out += [block.label, *(phi.text for phi in block.phis), *body, block.end.text]
     return [*out, "}"]

@@ -133,7 +133,9 @@ class _Numbering:
         """A function's lines with its places."""
         function = Function(lines)
         self.blocks = function.blocks
-        self.meets = {made.block for made in function.instructions if _meets(made)}
+        self.meets = {
+            instruction.block for instruction in function.instructions if _meets(instruction)
+        }
         self.order(list(self.blocks), {n: b.successors for n, b in self.blocks.items()})
         return function.lines()
 

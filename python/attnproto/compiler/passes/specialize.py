@@ -43,8 +43,8 @@ def specialised(
         (ir.free_marks if marked else ir.drop_marks)(part)
     if len(parts) == 1:
         return module.text()
-    whole = ir.split(llvm.link([part.text() for part in parts]))
-    return ir.cut(whole, *roots).text()
+    linked = ir.split(llvm.link([part.text() for part in parts]))
+    return ir.cut(linked, *roots).text()
 
 
 def present_parameters(request: Request) -> int:
@@ -99,12 +99,12 @@ def _check_all_found(
     parts: list[ir.Module], request: Request, libraries: list[LibraryText]
 ) -> None:
     """Every function that a part declares and calls must be one of another part."""
-    found = {symbol for part in parts for symbol in part.functions}
+    defined = {symbol for part in parts for symbol in part.functions}
     linked = [one.function for one in request.private]
     for part, library in zip(parts, libraries, strict=True):
         called = {s for o in part.other if o.startswith("declare ") for s in ir.symbols(o)}
         for name, symbol in library.head.declared.items():
-            if symbol not in called or symbol in found:
+            if symbol not in called or symbol in defined:
                 continue
             if name in linked:
                 raise KernelCompileError(

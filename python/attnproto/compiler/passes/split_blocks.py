@@ -35,7 +35,7 @@ def _split(lines: list[str]) -> list[str]:
 
 def _cut(block: Block) -> str:
     """Cut a block where it is too long; the name of its last part."""
-    variables = [i for i, made in enumerate(block.body) if made.op == "alloca"]
+    variables = [i for i, definition in enumerate(block.body) if definition.op == "alloca"]
     begin = variables[-1] + 1 if variables else 0
     last = block.name
     for part, instruction in enumerate(block.body[begin + MAX_BLOCK :: MAX_BLOCK], 1):

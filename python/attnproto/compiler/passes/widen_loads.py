@@ -47,22 +47,28 @@ attributes #7771 = { nounwind memory(read) }
 
 def widen_reads(text: str) -> str:
     """Join runs of eight reads in an optimised module; the text itself where there is none."""
-    whole = map_functions(text, _widened)
-    return whole + _READER if "@attn_read_16_bytes(" in whole else text
+    widened = map_functions(text, _widened)
+    return widened + _READER if "@attn_read_16_bytes(" in widened else text
 
 
 def _widened(lines: list[str]) -> list[str]:
     function = Function(named(lines))
     runs: dict[tuple[tuple, str, str], dict[int, Instruction]] = {}
-    for made in function.instructions:
-        if " = load " not in made.text or made.type not in _KINDS or is_special(made):
+    for instruction in function.instructions:
+        if (
+            " = load " not in instruction.text
+            or instruction.type not in _KINDS
+            or is_special(instruction)
+        ):
             continue
-        kind, pointer = made.operands[0]
+        kind, pointer = instruction.operands[0]
         if kind == _DEVICE and pointer[0] == "%":
             origin, offset = address(function, pointer)
-            runs.setdefault((origin, made.type, made.block), {}).setdefault(offset, made)
+            runs.setdefault((origin, instruction.type, instruction.block), {}).setdefault(
+                offset, instruction
+            )
     changes = None
-    found = 0
+    joined = 0
     for by_offset in runs.values():
         for offset in sorted(by_offset):
             loads = [by_offset.get(offset + 2 * k) for k in range(_RUN)]
@@ -70,23 +76,23 @@ def _widened(lines: list[str]) -> list[str]:
                 continue
             # Writes to threadgroup memory change nothing here.
             changes = changes or Changes(function, besides=_SHARED)
-            if changes.between([made.place for made in loads]):
+            if changes.between([load.place for load in loads]):
                 continue
             for k in range(_RUN):
                 del by_offset[offset + 2 * k]
-            _join(loads, found)
-            found += 1
-    return function.lines() if found else lines
+            _join(loads, joined)
+            joined += 1
+    return function.lines() if joined else lines
 
 
 def _join(loads: list[Instruction], serial: int) -> None:
-    whole, kind = f"%attn.wide{serial}", loads[0].type
-    earliest = min(loads, key=lambda made: made.place)
+    vector, kind = f"%attn.wide{serial}", loads[0].type
+    earliest = min(loads, key=lambda load: load.place)
     pointer, back = earliest.operands[0][1], -2 * loads.index(earliest)
-    for k, made in enumerate(loads):
-        made.output = f"  {made.name} = extractelement <{_RUN} x {kind}> {whole}, i64 {k}"
+    for k, load in enumerate(loads):
+        load.output = f"  {load.name} = extractelement <{_RUN} x {kind}> {vector}, i64 {k}"
     earliest.output = f"""\
-  {whole}.at = getelementptr i8, ptr addrspace(1) {pointer}, i64 {back}
-  {whole}.words = call <4 x i32> @attn_read_16_bytes(ptr addrspace(1) {whole}.at)
-  {whole} = bitcast <4 x i32> {whole}.words to <{_RUN} x {kind}>
+  {vector}.at = getelementptr i8, ptr addrspace(1) {pointer}, i64 {back}
+  {vector}.words = call <4 x i32> @attn_read_16_bytes(ptr addrspace(1) {vector}.at)
+  {vector} = bitcast <4 x i32> {vector}.words to <{_RUN} x {kind}>
 {earliest.output}"""

@@ -248,8 +248,8 @@ class NativeFrontEnd(Driver):
         shared = kernel.ir
         try:
             passes.run(ENGINES[kernel.engine], kernel)
-        except Unsupported as found:
-            kernel.ir, kernel.engine, kernel.reason = shared, "fibers", str(found)
+        except Unsupported as reason:
+            kernel.ir, kernel.engine, kernel.reason = shared, "fibers", str(reason)
             passes.run(ENGINES["fibers"], kernel)
         return kernel
 

@@ -35,7 +35,7 @@ declare void @{symbol}()
 """
 
 
-def _table(function: str, code: ObjectCode, whole: ObjectCode) -> str:
+def _table(function: str, code: ObjectCode, simdgroup: ObjectCode) -> str:
     """LLVM IR of the symbol that libattnproto looks for."""
     strings, arguments = [function], []
     for one in code.arguments:
@@ -47,8 +47,8 @@ def _table(function: str, code: ObjectCode, whole: ObjectCode) -> str:
         strings="\n".join(f"@string{i} = internal {_c_string(s)}" for i, s in enumerate(strings)),
         arguments=", ".join(arguments),
         symbol=code.symbol,
-        simdgroup_declared=f"declare void @{whole.symbol}()" if whole is not code else "",
-        simdgroup_symbol=f"@{whole.symbol}" if whole is not code else "null",
+        simdgroup_declared=f"declare void @{simdgroup.symbol}()" if simdgroup is not code else "",
+        simdgroup_symbol=f"@{simdgroup.symbol}" if simdgroup is not code else "null",
         version=_core.C_API_VERSION,
         static_threadgroup_bytes=code.static_threadgroup_bytes,
         max_threads=code.max_threads,
@@ -98,12 +98,12 @@ def shared_object(
     code = NativeFrontEnd(engine="fibers", target=target).object_code(text, descriptor)
     check_no_table(function, code.arguments)
     objects = {"lane.o": code.object_file}
-    whole = NativeFrontEnd(engine=engine, target=target).object_code(text, descriptor)
-    if whole.engine == "lockstep":
-        objects["simdgroup.o"] = whole.object_file
+    simdgroup = NativeFrontEnd(engine=engine, target=target).object_code(text, descriptor)
+    if simdgroup.engine == "lockstep":
+        objects["simdgroup.o"] = simdgroup.object_file
     else:
-        whole = code
-    objects["table.o"] = llvm.assemble(_table(function, code, whole), target)
+        simdgroup = code
+    objects["table.o"] = llvm.assemble(_table(function, code, simdgroup), target)
     linking = _linking(objects, target)
     name = object_cache.key("shared", *(content.hex() for content in objects.values()), *linking)
     content = object_cache.read(name)

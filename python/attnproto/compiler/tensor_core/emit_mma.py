@@ -230,12 +230,12 @@ class Writer:
 
     def _split_rows(self, step: Product) -> list[str]:
         """A left operand's high parts in the upper rows, its low parts in the lower."""
-        whole = [self._widened(v, step.left_kind) for v in step.left]
+        floats = [self._widened(v, step.left_kind) for v in step.left]
         if step.left_kind != "float":
-            high = [self._bits(v) for v in whole]
+            high = [self._bits(v) for v in floats]
             return [high[0], "0", high[1], "0"]
-        high = [self._masked(v) for v in whole]
-        low = [self._below(v, top) for v, top in zip(whole, high, strict=True)]
+        high = [self._masked(v) for v in floats]
+        low = [self._below(v, top) for v, top in zip(floats, high, strict=True)]
         return [high[0], low[0], high[1], low[1]]
 
     def _below(self, value: str, top: str) -> str:

@@ -33,24 +33,28 @@ class Element:
 
 def element(function: Function, value: str, index: int | None = None) -> Element | None:
     """The load that a value, or an element of a vector, comes from."""
-    made = function.definitions.get(value)
-    if made is None:
+    definition = function.definitions.get(value)
+    if definition is None:
         return None
-    if made.op == "extractelement" and index is None and made.operands[1][1].isdigit():
-        return element(function, made.operands[0][1], int(made.operands[1][1]))
-    if made.op == "shufflevector" and index is not None:
-        first, chosen = elements_of(made.operands[0][0])[0], made.indices[index]
+    if definition.op == "extractelement" and index is None and definition.operands[1][1].isdigit():
+        return element(function, definition.operands[0][1], int(definition.operands[1][1]))
+    if definition.op == "shufflevector" and index is not None:
+        first, chosen = elements_of(definition.operands[0][0])[0], definition.indices[index]
         if chosen < 0:
             return None
-        return element(function, made.operands[chosen >= first][1], chosen % first)
-    if made.op != "load" or is_special(made) or (made.type[0] == "<") != (index is not None):
+        return element(function, definition.operands[chosen >= first][1], chosen % first)
+    if (
+        definition.op != "load"
+        or is_special(definition)
+        or (definition.type[0] == "<") != (index is not None)
+    ):
         return None
-    (kind, pointer), held = made.operands[0], element_of(made.type)
+    (kind, pointer), held = definition.operands[0], element_of(definition.type)
     if held not in LLVM_FLOATS or not space_of(kind):
         return None
     origin, base = address(function, pointer)
     offset = base + size_of(held) * (index or 0)
-    return Element(pointer, origin, base, offset, space_of(kind), held, made.place)
+    return Element(pointer, origin, base, offset, space_of(kind), held, definition.place)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Reader:
         Returns:
             By the same names: ``[word]`` of two packed halves, or ``[upper, lower]`` floats.
         """
-        found: dict[tuple[str, str], list[str]] = {}
+        values: dict[tuple[str, str], list[str]] = {}
         groups: dict[tuple, list[tuple[str, str]]] = {}
         for names, fragment in fragments.items():
             table = self._table(fragment.first)
@@ -73,8 +73,8 @@ class Reader:
                 groups.setdefault(key, []).append(names)
         for members in groups.values():
             members.sort(key=lambda names: fragments[names].first.offset)
-            self._read_group({names: fragments[names] for names in members}, found)
-        return found
+            self._read_group({names: fragments[names] for names in members}, values)
+        return values
 
     def _table(self, element: Element) -> tuple[int, ...] | None:
         """The lanes' places from the uniform part of the element's origin."""
@@ -82,7 +82,7 @@ class Reader:
         return None if value is None else tuple(t - element.base for t in value.steps)
 
     def _read_group(
-        self, group: dict[tuple[str, str], Fragment], found: dict[tuple[str, str], list[str]]
+        self, group: dict[tuple[str, str], Fragment], values: dict[tuple[str, str], list[str]]
     ) -> None:
         any_one = next(iter(group.values()))
         size, space = size_of(any_one.first.kind), any_one.first.space
@@ -92,24 +92,24 @@ class Reader:
         if not self._linear(upper, any_one.first) or not self._linear(lower, any_one.first):
             return
         if all(b - a == size for a, b in zip(upper, lower, strict=True)):
-            self._neighbours(group, found, upper, size)
+            self._neighbours(group, values, upper, size)
         elif space == _SHARED and size == 2:
             if step == 2 and self._rows_are_contiguous(table):
-                self._matrices(group, found, table)
+                self._matrices(group, values, table)
         elif space == _SHARED or (step == size == 4):
             for names, fragment in group.items():
-                self._two_floats(names, fragment, found, upper, lower)
+                self._two_floats(names, fragment, values, upper, lower)
         elif step == size:
             self._fours(
-                group, found, 2 * size, lambda four: self._along_columns(four, found, table)
+                group, values, 2 * size, lambda four: self._along_columns(four, values, table)
             )
         else:
             self._fours(
-                group, found, size, lambda four: self._along_rows(four, found, upper, lower)
+                group, values, size, lambda four: self._along_rows(four, values, upper, lower)
             )
 
     # Both elements lie side by side: one read.
-    def _neighbours(self, group, found, upper, size):
+    def _neighbours(self, group, values, upper, size):
         for names, fragment in group.items():
             first = fragment.first
             if self._alignment(first, upper) < 2 * size:
@@ -118,12 +118,12 @@ class Reader:
             self._meet(line, fragment.first.space)
             kind = "i32" if size == 2 else "<2 x float>"
             word = self._fetch(line, fragment.first, upper, kind, 2 * size)
-            found[names] = [word] if size == 2 else self._code.elements(line, word, (0, 1))
+            values[names] = [word] if size == 2 else self._code.elements(line, word, (0, 1))
 
-    def _two_floats(self, names, fragment, found, upper, lower):
+    def _two_floats(self, names, fragment, values, upper, lower):
         line = _earliest([fragment])
         self._meet(line, fragment.first.space)
-        found[names] = [
+        values[names] = [
             self._fetch(line, fragment.first, table, "float", 4) for table in (upper, lower)
         ]
 
@@ -132,7 +132,7 @@ class Reader:
         return all(table[k] == table[k - k % 4] + 4 * (k % 4) for k in range(LANES))
 
     # ldmatrix: lane 8 m + r gives the address of row r of matrix m.
-    def _matrices(self, group, found, table):
+    def _matrices(self, group, values, table):
         todo = list(group.items())
         while todo:
             count = 4 if self._fit(todo[:4], 4) else 2 if self._fit(todo[:2], 2) else 1
@@ -149,11 +149,11 @@ class Reader:
             at = self._address(first, rows, line)
             kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
             name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
-            whole = self._code.emit(line, f"call {kind} {name}(ptr addrspace(3) {at})")
+            matrices = self._code.emit(line, f"call {kind} {name}(ptr addrspace(3) {at})")
             for index, (names, _) in enumerate(part):
-                found[names] = [
-                    whole if count == 1
-                    else self._code.emit(line, f"extractvalue {kind} {whole}, {index}")
+                values[names] = [
+                    matrices if count == 1
+                    else self._code.emit(line, f"extractvalue {kind} {matrices}, {index}")
                 ]  # fmt: skip
 
     def _fit(self, part, count: int) -> bool:
@@ -163,19 +163,19 @@ class Reader:
         even = len({b - a for a, b in itertools.pairwise(offsets)}) == 1
         return even and self._undisturbed([fragment for _, fragment in part])
 
-    def _fours(self, group, found, stride, emit):
+    def _fours(self, group, values, stride, emit):
         """Hand on runs of four fragments whose first elements are ``stride`` bytes apart."""
         by_offset = {fragment.first.offset: names for names, fragment in group.items()}
         for offset in sorted(by_offset):
             run = [by_offset.get(offset + stride * j) for j in range(4)]
-            if None in run or any(names in found for names in run):
+            if None in run or any(names in values for names in run):
                 continue
             four = {names: group[names] for names in run}
             if self._undisturbed(list(four.values())):
                 emit(four)
 
     # Four fragments whose rows are four elements of each row's run (K read by dimension).
-    def _along_rows(self, four, found, upper, lower):
+    def _along_rows(self, four, values, upper, lower):
         first = next(iter(four.values())).first
         size = size_of(first.kind)
         if self._alignment(first, upper) < 4 * size:
@@ -186,21 +186,21 @@ class Reader:
         self._meet(line, first.space)
         joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
         if size == 2 and joined and self._alignment(first, upper) >= 16:
-            whole = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
-            rows = [self._code.elements(line, whole, range(4), 8, first.kind),
-                    self._code.elements(line, whole, range(4, 8), 8, first.kind)]  # fmt: skip
+            both_rows = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
+            rows = [self._code.elements(line, both_rows, range(4), 8, first.kind),
+                    self._code.elements(line, both_rows, range(4, 8), 8, first.kind)]  # fmt: skip
         else:
             rows = []
             for table in (upper, lower):
                 vector = self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size)
                 rows.append(self._code.elements(line, vector, range(4), 4, first.kind))
         for names, above, below in zip(four, *rows, strict=True):
-            found[names] = (
+            values[names] = (
                 [above, below] if size == 4 else [self._code.packed(line, above, below, first.kind)]
             )
 
     # Four narrow fragments side by side in a row (V): a lane wants every other element of two rows.
-    def _along_columns(self, four, found, table):
+    def _along_columns(self, four, values, table):
         first = next(iter(four.values())).first
         tables = [tuple(table[of[k]] for k in range(LANES)) for of in (_UPPER, _LOWER)]
         aligned = min(self._alignment(first, t) for t in tables)
@@ -211,7 +211,7 @@ class Reader:
         halves = self._code.odd_halves()
         rows = [self._four_words(line, first, t, aligned) for t in tables]
         for names, upper, lower in zip(four, *rows, strict=True):
-            found[names] = [
+            values[names] = [
                 self._code.emit(
                     line, f"call i32 @llvm.nvvm.prmt(i32 {upper}, i32 {lower}, i32 {halves})"
                 )
@@ -278,9 +278,9 @@ class Reader:
         """Order what other lanes wrote before, where the kernel may have written at all."""
         if space not in self._written:
             writes = {
-                made.block
-                for made in self._function.instructions
-                if written(made) & {space, ANY_MEMORY}
+                instruction.block
+                for instruction in self._function.instructions
+                if written(instruction) & {space, ANY_MEMORY}
             }
             self._written[space] = self._function.reachable(list(writes))
         if self._block(line) in self._written[space]:

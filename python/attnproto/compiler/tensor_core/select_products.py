@@ -65,22 +65,30 @@ class _Kernel:
         return self._function.lines()
 
     def _find(self) -> list[Product]:
-        found: dict[str, Product] = {}
-        for made in self._function.instructions:
-            if made.op == "call" and made.callee.startswith(MATRIX_MULTIPLY):
-                values = [value for _, value in made.operands]
-                left, left_kind = self._narrowed(values[:2], made.operands[0][0])
-                right, right_kind = self._narrowed(values[2:4], made.operands[2][0])
-                found[made.name] = Product(
-                    made.name, made.place, left, right, left_kind, right_kind, tuple(values[4:6])
+        products: dict[str, Product] = {}
+        for instruction in self._function.instructions:
+            if instruction.op == "call" and instruction.callee.startswith(MATRIX_MULTIPLY):
+                values = [value for _, value in instruction.operands]
+                left, left_kind = self._narrowed(values[:2], instruction.operands[0][0])
+                right, right_kind = self._narrowed(values[2:4], instruction.operands[2][0])
+                products[instruction.name] = Product(
+                    instruction.name,
+                    instruction.place,
+                    left,
+                    right,
+                    left_kind,
+                    right_kind,
+                    tuple(values[4:6]),
                 )
-                made.output = ""
+                instruction.output = ""
         # A block that uses a result may stand before the one that makes it.
-        for made in self._function.instructions:
-            if made.op == "extractvalue" and made.operands[0][1] in found:
-                found[made.operands[0][1]].results[made.indices[0]] = made.name
-                made.output = ""
-        return list(found.values())
+        for instruction in self._function.instructions:
+            if instruction.op == "extractvalue" and instruction.operands[0][1] in products:
+                products[instruction.operands[0][1]].results[instruction.indices[0]] = (
+                    instruction.name
+                )
+                instruction.output = ""
+        return list(products.values())
 
     def _narrowed(self, values: list[str], kind: str) -> tuple[tuple[str, str], str]:
         """Operands before they were widened, so that nothing is lost in using them."""
@@ -92,21 +100,25 @@ class _Kernel:
 
     def _before_widening(self, value: str) -> tuple[str, str] | None:
         definitions = self._function.definitions
-        made = definitions.get(value)
-        if _widens(made) and made.type == "float":
-            kind, source = made.operands[0]
+        definition = definitions.get(value)
+        if _widens(definition) and definition.type == "float":
+            kind, source = definition.operands[0]
             return source, kind
-        if made is None or made.op != "extractelement" or not made.operands[1][1].isdigit():
+        if (
+            definition is None
+            or definition.op != "extractelement"
+            or not definition.operands[1][1].isdigit()
+        ):
             return None
-        vector = definitions.get(made.operands[0][1])
+        vector = definitions.get(definition.operands[0][1])
         if not _widens(vector):
             return None
         kind, source = vector.operands[0]
         name = _derived(value, "narrow")
         if name not in definitions:
-            text = f"  {name} = extractelement {kind} {source}, i64 {made.operands[1][1]}"
-            definitions[name] = Instruction(text, made.place, made.block)
-            made.output = f"{made.output}\n{text}"
+            text = f"  {name} = extractelement {kind} {source}, i64 {definition.operands[1][1]}"
+            definitions[name] = Instruction(text, definition.place, definition.block)
+            definition.output = f"{definition.output}\n{text}"
         return name, element_of(kind)
 
     def _continue(self) -> None:
@@ -166,7 +178,10 @@ class _Kernel:
         """Whether nothing needs the upper result before the lower one can be had."""
         between = self._function.instructions[above.last.line + 1 : below.last.line + 1]
         names = {above.last.name, *above.last.results}
-        return not any(names.intersection(made.used) and made.name not in names for made in between)
+        return not any(
+            names.intersection(instruction.used) and instruction.name not in names
+            for instruction in between
+        )
 
     def _is_ready(self, above: Product, below: Product) -> bool:
         """Whether the lower one has its operands where the upper one stands."""
@@ -176,8 +191,8 @@ class _Kernel:
         maker = self._makers.get(name)
         if maker:
             return maker.place
-        made = self._function.definitions.get(name)
-        return made.place if made else -1
+        definition = self._function.definitions.get(name)
+        return definition.place if definition else -1
 
 
 def _results_apart(function: Function) -> Function:
@@ -187,25 +202,25 @@ def _results_apart(function: Function) -> Function:
     pair is put together again from what is read.
     """
     products = {
-        made.name: made
-        for made in function.instructions
-        if made.op == "call" and made.callee.startswith(MATRIX_MULTIPLY)
+        instruction.name: instruction
+        for instruction in function.instructions
+        if instruction.op == "call" and instruction.callee.startswith(MATRIX_MULTIPLY)
     }
     carried = {
         name
-        for made in function.instructions
-        if made.op != "extractvalue"
-        for name in made.used
+        for instruction in function.instructions
+        if instruction.op != "extractvalue"
+        for name in instruction.used
         if name in products
     }
     for name in carried:
-        made, pair = products[name], products[name].type
+        call, pair = products[name], products[name].type
         apart, *results, half = (_derived(name, part) for part in ("pair", "0", "1", "half"))
         reads = [
             f"  {result} = extractvalue {pair} {apart}, {i}" for i, result in enumerate(results)
         ]
-        made.output = "\n".join([
-            made.text.replace(f"{name} = ", f"{apart} = ", 1),
+        call.output = "\n".join([
+            call.text.replace(f"{name} = ", f"{apart} = ", 1),
             *reads,
             f"  {half} = insertvalue {pair} poison, float {results[0]}, 0",
             f"  {name} = insertvalue {pair} {half}, float {results[1]}, 1",
@@ -219,11 +234,11 @@ def _derived(name: str, part: str) -> str:
     return f"{name[:-1] if quoted else name}.{part}" + ('"' if quoted else "")
 
 
-def _widens(made: Instruction | None) -> bool:
+def _widens(instruction: Instruction | None) -> bool:
     """Whether it makes floats of narrow numbers, or a vector of them."""
-    if made is None or made.op != "fpext" or element_of(made.type) != "float":
+    if instruction is None or instruction.op != "fpext" or element_of(instruction.type) != "float":
         return False
-    return element_of(made.operands[0][0]) in NARROW_LLVM
+    return element_of(instruction.operands[0][0]) in NARROW_LLVM
 
 
 def lower_products(text: str, buffer_alignment: int) -> str:
@@ -238,9 +253,9 @@ def lower_products(text: str, buffer_alignment: int) -> str:
         has_products = any(MATRIX_MULTIPLY in line for line in lines)
         return _Kernel(lines, buffer_alignment).write() if has_products else lines
 
-    whole = map_functions(without_declarations(text, MATRIX_MULTIPLY), lowered)
+    module = map_functions(without_declarations(text, MATRIX_MULTIPLY), lowered)
     for declaration in _DECLARATIONS:
         name = re.search(r"@[\w.]+", declaration)[0]
-        if f"{name}(" in whole and not re.search(rf"^declare .*{re.escape(name)}\(", whole, re.M):
-            whole += f"\n{declaration}"
-    return f"{whole}\nattributes #7770 = {{ convergent nounwind memory(none) }}\n"
+        if f"{name}(" in module and not re.search(rf"^declare .*{re.escape(name)}\(", module, re.M):
+            module += f"\n{declaration}"
+    return f"{module}\nattributes #7770 = {{ convergent nounwind memory(none) }}\n"

@@ -39,37 +39,37 @@ def _may_alias(a: int, b: int) -> bool:
     return a == b or {a, b} <= {1, 2}
 
 
-def _touches(made: Instruction) -> set[int]:
+def _touches(instruction: Instruction) -> set[int]:
     """Address spaces whose memory an instruction may read or write."""
-    if made.op in ("load", "store"):
-        return {space_of(made.operands[-1][0])}
-    if made.op == "fence":
+    if instruction.op in ("load", "store"):
+        return {space_of(instruction.operands[-1][0])}
+    if instruction.op == "fence":
         return {ANY_MEMORY}
-    if made.op != "call":
-        return set(written(made))
-    known = runtime_call(made.callee)
-    return set(known.touches if known else written(made))
+    if instruction.op != "call":
+        return set(written(instruction))
+    known = runtime_call(instruction.callee)
+    return set(known.touches if known else written(instruction))
 
 
 def _root(w: Writer, value: str) -> tuple[str, int]:
     """A pointer as another one and a distance in bytes."""
     distance = 0
-    while (made := w.offsets.definitions.get(value)) and made.op == "getelementptr":
-        steps = [literal(v) for _, v in made.operands[1:]]
+    while (definition := w.offsets.definitions.get(value)) and definition.op == "getelementptr":
+        steps = [literal(v) for _, v in definition.operands[1:]]
         if None in steps:
             break
         try:
-            sizes = index_sizes(made)
+            sizes = index_sizes(definition)
         except Unsupported:
             break
         distance += sum(n * s for n, s in zip(steps, sizes, strict=True))
-        value = made.operands[0][1]
+        value = definition.operands[0][1]
     return value, distance
 
 
 def plan(w: Writer, block: Block) -> Plan:
     """Find accesses of a block that can be made together."""
-    found = Plan({}, set())
+    grouping = Plan({}, set())
     open_: dict[tuple, list[Access]] = {}
 
     def close(key: tuple) -> None:
@@ -77,41 +77,43 @@ def plan(w: Writer, block: Block) -> Plan:
         if len(group) > 1:
             leader = group[0] if key[0] == "load" else group[-1]
             first = min(a.distance for a in group)
-            found.together[id(leader.made)] = [Access(a.made, a.distance - first) for a in group]
-            found.done |= {id(a.made) for a in group if a is not leader}
+            grouping.together[id(leader.made)] = [Access(a.made, a.distance - first) for a in group]
+            grouping.done |= {id(a.made) for a in group if a is not leader}
 
-    for made in block.body:
-        spaces = _touches(made)
-        key = _key(w, made)
+    for instruction in block.body:
+        spaces = _touches(instruction)
+        key = _key(w, instruction)
         for other in list(open_):
-            reads_only = made.op == "load" and other[0] == "load"
+            reads_only = instruction.op == "load" and other[0] == "load"
             if other != key and not reads_only and any(_may_alias(s, other[3]) for s in spaces):
                 close(other)
         if key is None:
             continue
-        distance = _root(w, made.operands[-1][1])[1]
+        distance = _root(w, instruction.operands[-1][1])[1]
         group = open_.get(key, [])
-        width = size_of(made.operands[0][0] if made.op == "store" else made.type)
+        width = size_of(
+            instruction.operands[0][0] if instruction.op == "store" else instruction.type
+        )
         ends = [a.distance for a in group] + [distance]
         if group and (max(ends) - min(ends) >= _WINDOW * width or distance in ends[:-1]):
             close(key)
-        open_.setdefault(key, []).append(Access(made, distance))
+        open_.setdefault(key, []).append(Access(instruction, distance))
     for key in list(open_):
         close(key)
-    return found
+    return grouping
 
 
-def _key(w: Writer, made: Instruction) -> tuple | None:
+def _key(w: Writer, access: Instruction) -> tuple | None:
     """What accesses that can be made together have in common."""
-    if made.op not in ("load", "store") or is_special(made):
+    if access.op not in ("load", "store") or is_special(access):
         return None
-    kind, value = made.operands[-1]
+    kind, value = access.operands[-1]
     offset = w.offsets.of(value)
-    held = made.operands[0][0] if made.op == "store" else made.type
+    held = access.operands[0][0] if access.op == "store" else access.type
     if value not in w.varying or offset is None or held[0] in "{[%" or held == "i1":
         return None
-    if made.op == "load" and (made.name not in w.varying or w.offsets.of(made.name)):
+    if access.op == "load" and (access.name not in w.varying or w.offsets.of(access.name)):
         return None  # what the lanes' state says
     root, distance = _root(w, value)
     width = size_of(element_of(held))
-    return made.op, root, held, space_of(kind), distance % width
+    return access.op, root, held, space_of(kind), distance % width

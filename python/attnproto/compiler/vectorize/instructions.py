@@ -21,115 +21,119 @@ from .value_map import Writer, joined, keep_lanes, parted, parts_of, vector
 _NO_WRAP = ("nuw", "nsw", "disjoint", "exact", "nneg", "samesign", "inbounds", "nusw")
 
 
-def emit(w: Writer, made: Instruction, mask: str | None) -> None:
+def emit(w: Writer, instruction: Instruction, mask: str | None) -> None:
     """Write one instruction; ``mask`` says which lanes run, None that all do."""
-    known = intrinsic(made.callee) if made.op == "call" else None
+    known = intrinsic(instruction.callee) if instruction.op == "call" else None
     if known and known.hint:
         return
-    if made.op == "fence":
-        w.say(made.render([]))
-    elif made.op == "call" and made.callee.startswith(PREFIX):
-        collectives.emit(w, made, mask)
-    elif made.op in ("load", "store", "cmpxchg", "atomicrmw", "alloca"):
-        memory.emit(w, made, mask)
-    elif made.op == "call" and (
-        each_calls(made, w.defined) or any(v in w.varying for _, v in made.operands)
+    if instruction.op == "fence":
+        w.say(instruction.render([]))
+    elif instruction.op == "call" and instruction.callee.startswith(PREFIX):
+        collectives.emit(w, instruction, mask)
+    elif instruction.op in ("load", "store", "cmpxchg", "atomicrmw", "alloca"):
+        memory.emit(w, instruction, mask)
+    elif instruction.op == "call" and (
+        each_calls(instruction, w.defined) or any(v in w.varying for _, v in instruction.operands)
     ):
-        _call(w, made, mask)
-    elif made.name not in w.varying:
-        one(w, made)
-    elif w.offsets.of(made.name) is not None:
-        _base(w, made)
+        _call(w, instruction, mask)
+    elif instruction.name not in w.varying:
+        one(w, instruction)
+    elif w.offsets.of(instruction.name) is not None:
+        _base(w, instruction)
     else:
-        found = _vectors(w, made, mask)
-        keep_lanes(w, made, found)
+        lanes = _vectors(w, instruction, mask)
+        keep_lanes(w, instruction, lanes)
 
 
-def one(w: Writer, made: Instruction) -> None:
+def one(w: Writer, instruction: Instruction) -> None:
     """The instruction as it is."""
-    text = made.render([w.one(k, v) for k, v in made.operands], "")
-    if made.name:
-        w.keep(made.name, "one", made.type, w.let(text))
+    text = instruction.render([w.one(k, v) for k, v in instruction.operands], "")
+    if instruction.name:
+        w.keep(instruction.name, "one", instruction.type, w.let(text))
     else:
         w.say(text)
 
 
-def _base(w: Writer, made: Instruction) -> None:
+def _base(w: Writer, instruction: Instruction) -> None:
     """The base of a value with an offset."""
-    if w.offsets.of(made.name).exact:
+    if w.offsets.of(instruction.name).exact:
         return
-    if made.op in ("zext", "sext"):
-        kind, value = made.operands[0]
-        found = w.wide(made.op, kind, value, made.type, "nneg" in made.flags)
-    elif made.op == "getelementptr":
+    if instruction.op in ("zext", "sext"):
+        kind, value = instruction.operands[0]
+        base = w.wide(instruction.op, kind, value, instruction.type, "nneg" in instruction.flags)
+    elif instruction.op == "getelementptr":
         steps = []
-        for kind, value in made.operands[1:]:
+        for kind, value in instruction.operands[1:]:
             if value in w.varying and kind != "i64":
                 steps.append(f"i64 {w.wide('sext', kind, value, 'i64', False)}")
             else:
                 steps.append(f"{kind} {w.base(kind, value)}")
-        kind, value = made.operands[0]
-        found = w.let(
-            f"getelementptr {made.element}, {kind} {w.base(kind, value)}, {', '.join(steps)}"
+        kind, value = instruction.operands[0]
+        base = w.let(
+            f"getelementptr {instruction.element}, {kind} {w.base(kind, value)}, {', '.join(steps)}"
         )
-    elif made.op == "select":
-        (_, condition), (kind, a), (_, b) = made.operands
+    elif instruction.op == "select":
+        (_, condition), (kind, a), (_, b) = instruction.operands
         if condition in w.varying:
             raise AssertionError("a choice of bases that varies")
-        found = w.let(
+        base = w.let(
             f"select i1 {w.one('i1', condition)}, {kind} {w.base(kind, a)}, "
             f"{kind} {w.base(kind, b)}"
         )
-    elif made.op in ("and", "xor") or (made.op == "or" and "disjoint" not in made.flags):
-        (kind, value), (_, number) = made.operands
-        high = literal(number) >> w.offsets.fields(made) << w.offsets.fields(made)
-        found = w.let(f"{made.op} {kind} {w.base(kind, value)}, {high}")
+    elif instruction.op in ("and", "xor") or (
+        instruction.op == "or" and "disjoint" not in instruction.flags
+    ):
+        (kind, value), (_, number) = instruction.operands
+        high = literal(number) >> w.offsets.fields(instruction) << w.offsets.fields(instruction)
+        base = w.let(f"{instruction.op} {kind} {w.base(kind, value)}, {high}")
     else:
-        values = [w.base(k, v) for k, v in made.operands]
-        text = made.render(values, "")
+        values = [w.base(k, v) for k, v in instruction.operands]
+        text = instruction.render(values, "")
         # The lanes' values do not overflow; the base alone might.
         text = re.sub(rf"\b(?:{'|'.join(_NO_WRAP)}) ", "", text)
-        if made.op == "or":
+        if instruction.op == "or":
             text = text.replace("or ", "add ", 1)
-        found = w.let(text)
-    w.keep(made.name, "base", made.type, found)
+        base = w.let(text)
+    w.keep(instruction.name, "base", instruction.type, base)
 
 
-def _vectors(w: Writer, made: Instruction, mask: str | None) -> list[str]:
-    operands = made.operands
-    flags = "".join(f + " " for f in made.flags if f not in ("tail", "notail"))
-    if made.op in BINARY:
+def _vectors(w: Writer, instruction: Instruction, mask: str | None) -> list[str]:
+    operands = instruction.operands
+    flags = "".join(f + " " for f in instruction.flags if f not in ("tail", "notail"))
+    if instruction.op in BINARY:
         a, b = w.lanes(*operands[0]), w.lanes(*operands[1])
-        kind = vector(element_of(made.type))
-        if made.op in ("udiv", "sdiv", "urem", "srem") and mask is not None:
-            one = f"splat ({element_of(made.type)} 1)"
+        kind = vector(element_of(instruction.type))
+        if instruction.op in ("udiv", "sdiv", "urem", "srem") and mask is not None:
+            one = f"splat ({element_of(instruction.type)} 1)"
             b = [w.let(f"select {vector('i1')} {mask}, {kind} {y}, {kind} {one}") for y in b]
-        return [w.let(f"{made.op} {flags}{kind} {x}, {y}") for x, y in zip(a, b, strict=True)]
-    if made.op in ("fneg", "freeze"):
-        kinds = parts_of(made.type, w.types)
         return [
-            w.let(f"{made.op} {flags}{vector(k)} {x}")
+            w.let(f"{instruction.op} {flags}{kind} {x}, {y}") for x, y in zip(a, b, strict=True)
+        ]
+    if instruction.op in ("fneg", "freeze"):
+        kinds = parts_of(instruction.type, w.types)
+        return [
+            w.let(f"{instruction.op} {flags}{vector(k)} {x}")
             for k, x in zip(kinds, w.lanes(*operands[0]), strict=True)
         ]
-    if made.op in ("icmp", "fcmp"):
+    if instruction.op in ("icmp", "fcmp"):
         kind = vector(element_of(operands[0][0]))
         a, b = w.lanes(*operands[0]), w.lanes(*operands[1])
         return [
-            w.let(f"{made.op} {flags}{made.predicate} {kind} {x}, {y}")
+            w.let(f"{instruction.op} {flags}{instruction.predicate} {kind} {x}, {y}")
             for x, y in zip(a, b, strict=True)
         ]
-    if made.op == "select":
-        return _select(w, made, flags)
-    if made.op in CASTS:
-        return _cast(w, made, flags)
-    if made.op == "getelementptr":
-        return [_address(w, made)]
-    return _parts(w, made)
+    if instruction.op == "select":
+        return _select(w, instruction, flags)
+    if instruction.op in CASTS:
+        return _cast(w, instruction, flags)
+    if instruction.op == "getelementptr":
+        return [_address(w, instruction)]
+    return _parts(w, instruction)
 
 
-def _select(w: Writer, made: Instruction, flags: str) -> list[str]:
-    (kind, condition), a, b = made.operands
-    kinds = parts_of(made.type, w.types)
+def _select(w: Writer, instruction: Instruction, flags: str) -> list[str]:
+    (kind, condition), a, b = instruction.operands
+    kinds = parts_of(instruction.type, w.types)
     a, b = w.lanes(*a), w.lanes(*b)
     if condition not in w.varying and kind == "i1":
         tests = [f"i1 {w.one(kind, condition)}"] * len(kinds)
@@ -142,69 +146,71 @@ def _select(w: Writer, made: Instruction, flags: str) -> list[str]:
     ]
 
 
-def _cast(w: Writer, made: Instruction, flags: str) -> list[str]:
-    kind = made.operands[0][0]
-    found = w.lanes(*made.operands[0])
-    before, after = parts_of(kind, w.types), parts_of(made.type, w.types)
-    if made.op != "bitcast" or (len(before) == len(after)):
+def _cast(w: Writer, instruction: Instruction, flags: str) -> list[str]:
+    kind = instruction.operands[0][0]
+    parts = w.lanes(*instruction.operands[0])
+    before, after = parts_of(kind, w.types), parts_of(instruction.type, w.types)
+    if instruction.op != "bitcast" or (len(before) == len(after)):
         return [
-            w.let(f"{made.op} {flags}{vector(a)} {x} to {vector(b)}")
-            for a, b, x in zip(before, after, found, strict=True)
+            w.let(f"{instruction.op} {flags}{vector(a)} {x} to {vector(b)}")
+            for a, b, x in zip(before, after, parts, strict=True)
         ]
-    whole = joined(w, before[0], found)
+    side_by_side = joined(w, before[0], parts)
     count = len(before) * 32
-    wide = w.let(f"bitcast <{count} x {before[0]}> {whole} to <{len(after) * 32} x {after[0]}>")
+    wide = w.let(
+        f"bitcast <{count} x {before[0]}> {side_by_side} to <{len(after) * 32} x {after[0]}>"
+    )
     return parted(w, after[0], wide, len(after))
 
 
-def _address(w: Writer, made: Instruction) -> str:
+def _address(w: Writer, instruction: Instruction) -> str:
     steps = []
-    for kind, value in made.operands:
+    for kind, value in instruction.operands:
         if value in w.varying:
             steps.append(f"{vector(kind)} {w.lanes(kind, value)[0]}")
         else:
             steps.append(f"{kind} {w.one(kind, value)}")
-    return w.let(f"getelementptr {made.element}, {', '.join(steps)}")
+    return w.let(f"getelementptr {instruction.element}, {', '.join(steps)}")
 
 
-def _parts(w: Writer, made: Instruction) -> list[str]:
+def _parts(w: Writer, instruction: Instruction) -> list[str]:
     """Instructions that only choose among the parts of values."""
-    first = w.lanes(*made.operands[0])
-    kinds = parts_of(made.operands[0][0], w.types)
-    if made.op == "shufflevector":
-        both = [*first, *w.lanes(*made.operands[1])]
-        return [both[i] if i >= 0 else "poison" for i in made.indices]
-    if made.op in ("extractvalue", "insertvalue"):
-        if len(made.indices) != 1 or len(kinds) != _members(made.operands[0][0], w):
+    first = w.lanes(*instruction.operands[0])
+    kinds = parts_of(instruction.operands[0][0], w.types)
+    if instruction.op == "shufflevector":
+        both = [*first, *w.lanes(*instruction.operands[1])]
+        return [both[i] if i >= 0 else "poison" for i in instruction.indices]
+    if instruction.op in ("extractvalue", "insertvalue"):
+        if len(instruction.indices) != 1 or len(kinds) != _members(instruction.operands[0][0], w):
             raise Unsupported("a struct inside a struct")
-        at = made.indices[0]
-        if made.op == "extractvalue":
+        at = instruction.indices[0]
+        if instruction.op == "extractvalue":
             return [first[at]]
-        return [*first[:at], *w.lanes(*made.operands[1]), *first[at + 1 :]]
-    if made.op == "extractelement":
-        kind, value = made.operands[1]
+        return [*first[:at], *w.lanes(*instruction.operands[1]), *first[at + 1 :]]
+    if instruction.op == "extractelement":
+        kind, value = instruction.operands[1]
         at = literal(value)
         if at is not None:
             return [first[at]]
         return [_chosen(w, kinds[0], first, w.lanes(kind, value)[0], kind)]
-    if made.op == "insertelement":
-        kind, value = made.operands[2]
-        new = w.lanes(*made.operands[1])[0]
+    if instruction.op == "insertelement":
+        kind, value = instruction.operands[2]
+        new = w.lanes(*instruction.operands[1])[0]
         at = literal(value)
         if at is not None:
             return [*first[:at], new, *first[at + 1 :]]
         index = w.lanes(kind, value)[0]
-        found = []
+        inserted = []
         for i, old in enumerate(first):
             here = w.let(f"icmp eq {vector(kind)} {index}, splat ({kind} {i})")
-            found.append(
+            inserted.append(
                 w.let(
                     f"select {vector('i1')} {here}, {vector(kinds[0])} {new}, "
                     f"{vector(kinds[0])} {old}"
                 )
             )
-        return found
-    raise Unsupported(f"the instruction {made.op}")
+        return inserted
+    raise Unsupported(f"the instruction {instruction.op}")
 
 
 def _members(kind: str, w: Writer) -> int:
@@ -212,32 +218,32 @@ def _members(kind: str, w: Writer) -> int:
 
 
 def _chosen(w: Writer, kind: str, parts: list[str], index: str, index_kind: str) -> str:
-    found = parts[0]
+    chosen = parts[0]
     for i, part in enumerate(parts[1:], 1):
         here = w.let(f"icmp eq {vector(index_kind)} {index}, splat ({index_kind} {i})")
-        found = w.let(
-            f"select {vector('i1')} {here}, {vector(kind)} {part}, {vector(kind)} {found}"
+        chosen = w.let(
+            f"select {vector('i1')} {here}, {vector(kind)} {part}, {vector(kind)} {chosen}"
         )
-    return found
+    return chosen
 
 
-def _call(w: Writer, made: Instruction, mask: str | None) -> None:
+def _call(w: Writer, call: Instruction, mask: str | None) -> None:
     """A call whose arguments vary."""
-    known = intrinsic(made.callee)
+    known = intrinsic(call.callee)
     if not known or not known.lanewise:
-        lane_loop.one_by_one(w, made, mask)
+        lane_loop.one_by_one(w, call, mask)
         return
-    function = vector_name(made.callee, LANES)
-    kind = vector(element_of(made.type))
+    function = vector_name(call.callee, LANES)
+    kind = vector(element_of(call.type))
     fixed = known.constant_last
-    operands = made.operands[:-1] if fixed else made.operands
+    operands = call.operands[:-1] if fixed else call.operands
     columns = [w.lanes(k, v) for k, v in operands]
     kinds = [vector(element_of(k)) for k, _ in operands]
-    flags = "".join(f + " " for f in made.flags if f not in ("tail", "notail"))
-    last = [f"{made.operands[-1][0]} {made.operands[-1][1]}"] if fixed else []
+    flags = "".join(f + " " for f in call.flags if f not in ("tail", "notail"))
+    last = [f"{call.operands[-1][0]} {call.operands[-1][1]}"] if fixed else []
     w.declare(kind, function, ", ".join([*kinds, *(t.split()[0] for t in last)]))
-    found = []
+    results = []
     for row in zip(*columns, strict=True):
         arguments = [f"{k} {v}" for k, v in zip(kinds, row, strict=True)]
-        found.append(w.let(f"call {flags}{kind} {function}({', '.join([*arguments, *last])})"))
-    keep_lanes(w, made, found)
+        results.append(w.let(f"call {flags}{kind} {function}({', '.join([*arguments, *last])})"))
+    keep_lanes(w, call, results)

@@ -99,8 +99,8 @@ def compose(w: Writer, kind: str, chunks: list[str], wanted: list[tuple[int, int
         pair = sources[k : k + 2]
         order = [pair.index(c) * size + i if c in pair else -1 for c, i in wanted]
         a, b = chunks[pair[0]], chunks[pair[1]] if len(pair) > 1 else "poison"
-        made = a if order == list(range(size)) else _shuffle(w, kind, size, a, b, order)
-        parts.append((made, {n for n, at in enumerate(order) if at >= 0}))
+        shuffled = a if order == list(range(size)) else _shuffle(w, kind, size, a, b, order)
+        parts.append((shuffled, {n for n, at in enumerate(order) if at >= 0}))
     while len(parts) > 1:
         (a, mine), (b, other) = parts[:2]
         order = [n if n in mine else size + n if n in other else -1 for n in range(size)]
@@ -111,23 +111,23 @@ def compose(w: Writer, kind: str, chunks: list[str], wanted: list[tuple[int, int
 def gather(w: Writer, kind: str, chunks: list[str], wanted: list[tuple[int, int]]) -> str:
     """A vector of lanes, each lane's element given by (chunk, place)."""
     size = chunk(kind)
-    made = [compose(w, kind, chunks, wanted[at : at + size]) for at in range(0, LANES, size)]
-    return join(w, kind, made)
+    composed = [compose(w, kind, chunks, wanted[at : at + size]) for at in range(0, LANES, size)]
+    return join(w, kind, composed)
 
 
 def halves(w: Writer, kind: str, words: str) -> tuple[str, str]:
     """The lower and the upper 2 bytes of each lane's i32, as elements of a type."""
-    whole = f"<{LANES} x i32>"
-    upper = w.let(f"lshr {whole} {words}, splat (i32 16)")
-    found = [w.let(f"trunc {whole} {v} to <{LANES} x i16>") for v in (words, upper)]
+    word_type = f"<{LANES} x i32>"
+    upper = w.let(f"lshr {word_type} {words}, splat (i32 16)")
+    narrowed = [w.let(f"trunc {word_type} {v} to <{LANES} x i16>") for v in (words, upper)]
     if kind != "i16":
-        found = [w.let(f"bitcast <{LANES} x i16> {v} to <{LANES} x {kind}>") for v in found]
-    return found[0], found[1]
+        narrowed = [w.let(f"bitcast <{LANES} x i16> {v} to <{LANES} x {kind}>") for v in narrowed]
+    return narrowed[0], narrowed[1]
 
 
-def recast(w: Writer, kind: str, to: str, whole: str) -> str:
+def recast(w: Writer, kind: str, to: str, bits: str) -> str:
     """A chunk's bits as elements of another type."""
-    return w.let(f"bitcast <{chunk(kind)} x {kind}> {whole} to <{chunk(to)} x {to}>")
+    return w.let(f"bitcast <{chunk(kind)} x {kind}> {bits} to <{chunk(to)} x {to}>")
 
 
 def split(w: Writer, kind: str, lanes: str) -> list[str]:
@@ -153,9 +153,9 @@ def join(w: Writer, kind: str, chunks: list[str]) -> str:
     return chunks[0]
 
 
-def part(w: Writer, kind: str, whole: str, begin: int, count: int) -> str:
+def part(w: Writer, kind: str, elements: str, begin: int, count: int) -> str:
     """Neighbouring elements of a chunk."""
     size = chunk(kind)
     if count == size:
-        return whole
-    return _shuffle(w, kind, size, whole, "poison", range(begin, begin + count))
+        return elements
+    return _shuffle(w, kind, size, elements, "poison", range(begin, begin + count))

@@ -7,7 +7,7 @@ from attnproto.compiler.ir.instruction import Instruction
 from .value_map import Writer, keep_lanes, parts_of, vector
 
 
-def one_by_one(w: Writer, made: Instruction, mask: str | None) -> None:
+def one_by_one(w: Writer, instruction: Instruction, mask: str | None) -> None:
     """Do an instruction for each lane that runs, in the order of lanes."""
     columns: list[tuple[str, list[str] | str]] = []
     used: dict[str, int] = {}
@@ -16,18 +16,18 @@ def one_by_one(w: Writer, made: Instruction, mask: str | None) -> None:
         used[kind] = used.get(kind, 0) + 1
         return w.buffer(kind, used[kind])
 
-    for kind, value in made.operands:
+    for kind, value in instruction.operands:
         if value not in w.varying:
             columns.append((kind, w.one(kind, value)))
             continue
         places = []
-        for part, found in zip(parts_of(kind, w.types), w.lanes(kind, value), strict=True):
+        for part, lanes in zip(parts_of(kind, w.types), w.lanes(kind, value), strict=True):
             places.append(buffer(part))
-            _spill(w, part, found, places[-1])
+            _spill(w, part, lanes, places[-1])
         columns.append((kind, places))
     results = []
-    if made.name:
-        results = [(part, buffer(part)) for part in parts_of(made.type, w.types)]
+    if instruction.name:
+        results = [(part, buffer(part)) for part in parts_of(instruction.type, w.types)]
         for part, place in results:
             _spill(w, part, "zeroinitializer", place)
     word = "-1" if mask is None else w.let(f"bitcast {vector('i1')} {mask} to i32")
@@ -44,17 +44,17 @@ def one_by_one(w: Writer, made: Instruction, mask: str | None) -> None:
         column if isinstance(column, str) else _of_lane(w, kind, column, lane)
         for kind, column in columns
     ]
-    if made.name:
-        _keep_result(w, made, w.let(made.render(values, "")), results, lane)
+    if instruction.name:
+        _keep_result(w, instruction, w.let(instruction.render(values, "")), results, lane)
     else:
-        w.say(made.render(values))
+        w.say(instruction.render(values))
     less = w.let(f"sub i32 {rest}, 1")
     w.say(f"{others} = and i32 {rest}, {less}")
     done = w.let(f"icmp eq i32 {others}, 0")
     w.say(f"br i1 {done}, label %{after}, label %{each}")
     w.lines.append(f"{after}:")
-    if made.name:
-        keep_lanes(w, made, [_reload(w, part, place) for part, place in results])
+    if instruction.name:
+        keep_lanes(w, instruction, [_reload(w, part, place) for part, place in results])
 
 
 def _spill(w: Writer, kind: str, lanes: str, place: str) -> None:
@@ -74,29 +74,29 @@ def _reload(w: Writer, kind: str, place: str) -> str:
 def _of_lane(w: Writer, kind: str, places: list[str], lane: str) -> str:
     """One lane's value."""
     parts = parts_of(kind, w.types)
-    found = []
+    scalars = []
     for part, place in zip(parts, places, strict=True):
         at = w.let(f"getelementptr {part}, ptr {place}, i32 {lane}")
-        found.append(w.let(f"load {part}, ptr {at}"))
+        scalars.append(w.let(f"load {part}, ptr {at}"))
     if parts == [kind]:
-        return found[0]
-    whole = "poison"
-    for i, (part, value) in enumerate(zip(parts, found, strict=True)):
+        return scalars[0]
+    result = "poison"
+    for i, (part, value) in enumerate(zip(parts, scalars, strict=True)):
         if kind[0] == "<":
-            whole = w.let(f"insertelement {kind} {whole}, {part} {value}, i64 {i}")
+            result = w.let(f"insertelement {kind} {result}, {part} {value}, i64 {i}")
         else:
-            whole = w.let(f"insertvalue {kind} {whole}, {part} {value}, {i}")
-    return whole
+            result = w.let(f"insertvalue {kind} {result}, {part} {value}, {i}")
+    return result
 
 
 def _keep_result(
-    w: Writer, made: Instruction, whole: str, results: list[tuple[str, str]], lane: str
+    w: Writer, instruction: Instruction, result: str, results: list[tuple[str, str]], lane: str
 ) -> None:
     for i, (part, place) in enumerate(results):
-        value = whole
-        if made.type[0] == "<":
-            value = w.let(f"extractelement {made.type} {whole}, i64 {i}")
-        elif part != made.type:
-            value = w.let(f"extractvalue {made.type} {whole}, {i}")
+        value = result
+        if instruction.type[0] == "<":
+            value = w.let(f"extractelement {instruction.type} {result}, i64 {i}")
+        elif part != instruction.type:
+            value = w.let(f"extractvalue {instruction.type} {result}, {i}")
         at = w.let(f"getelementptr {part}, ptr {place}, i32 {lane}")
         w.say(f"store {part} {value}, ptr {at}")

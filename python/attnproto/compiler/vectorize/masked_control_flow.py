@@ -81,8 +81,8 @@ class Control:
         if any(i.op in ("load", "store") for i in block.body):
             # The same twice: all lanes at once, or some one by one.
             full, some, leave = w.label("full"), w.label("some"), w.label("leave")
-            whole = w.let(f"icmp eq i32 {word}, -1")
-            w.say(f"br i1 {whole}, label %{full}, label %{some}")
+            all_active = w.let(f"icmp eq i32 {word}, -1")
+            w.say(f"br i1 {all_active}, label %{full}, label %{some}")
             w.begin(full)
             self._body(block, None)
             w.say(f"br label %{leave}")
@@ -116,11 +116,11 @@ class Control:
 
     def _body(self, block: Block, mask: str | None) -> None:
         plan = access_groups.plan(self.w, block) if mask is None else None
-        for made in block.body:
-            if made.op in ("load", "store") and plan:
-                memory.emit(self.w, made, mask, plan)
+        for instruction in block.body:
+            if instruction.op in ("load", "store") and plan:
+                memory.emit(self.w, instruction, mask, plan)
             else:
-                emit(self.w, made, mask)
+                emit(self.w, instruction, mask)
 
     # Values that come along an edge
 

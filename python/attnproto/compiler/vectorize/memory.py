@@ -17,41 +17,41 @@ from .lane_loop import one_by_one
 from .value_map import Writer, keep_lanes, parts_of
 
 
-def emit(w: Writer, made: Instruction, mask: str | None, together: Plan | None = None) -> None:
+def emit(w: Writer, access: Instruction, mask: str | None, together: Plan | None = None) -> None:
     """Write one access."""
-    if made.op == "alloca":
-        w.say(f"{_local(w, made)} = alloca [{LANES * private_bytes(made)} x i8], align 64")
-        w.keep(made.name, "base", "ptr", _local(w, made))
+    if access.op == "alloca":
+        w.say(f"{_local(w, access)} = alloca [{LANES * private_bytes(access)} x i8], align 64")
+        w.keep(access.name, "base", "ptr", _local(w, access))
         return
-    if together and id(made) in together.done:
+    if together and id(access) in together.done:
         return
-    kind, pointer = made.operands[-1] if made.op != "cmpxchg" else made.operands[0]
-    if made.op in ("cmpxchg", "atomicrmw"):
-        one_by_one(w, made, mask)
-    elif made.op == "load" and made.name not in w.varying:
-        w.keep(made.name, "one", made.type, w.let(made.render([w.base(kind, pointer)], "")))
-    elif made.op == "load" and w.offsets.of(made.name) is not None:
-        offset = w.offsets.of(made.name)
+    kind, pointer = access.operands[-1] if access.op != "cmpxchg" else access.operands[0]
+    if access.op in ("cmpxchg", "atomicrmw"):
+        one_by_one(w, access, mask)
+    elif access.op == "load" and access.name not in w.varying:
+        w.keep(access.name, "one", access.type, w.let(access.render([w.base(kind, pointer)], "")))
+    elif access.op == "load" and w.offsets.of(access.name) is not None:
+        offset = w.offsets.of(access.name)
         if not offset.exact:  # the first lane's index
-            found = w.let(f"load {made.type}, {kind} {w.base(kind, pointer)}, align 4")
-            w.keep(made.name, "base", made.type, found)
-    elif made.op == "store" and not any(v in w.varying for _, v in made.operands):
-        w.say(made.render([w.one(k, v) for k, v in made.operands]))
-    elif mask is not None or is_special(made) or w.offsets.of(pointer) is None or _packed(made):
-        one_by_one(w, made, mask)
+            base = w.let(f"load {access.type}, {kind} {w.base(kind, pointer)}, align 4")
+            w.keep(access.name, "base", access.type, base)
+    elif access.op == "store" and not any(v in w.varying for _, v in access.operands):
+        w.say(access.render([w.one(k, v) for k, v in access.operands]))
+    elif mask is not None or is_special(access) or w.offsets.of(pointer) is None or _packed(access):
+        one_by_one(w, access, mask)
     else:
-        group = together.together.get(id(made)) if together else None
-        group = group or [Access(made, 0)]
-        (_load if made.op == "load" else _store)(w, group)
+        group = together.together.get(id(access)) if together else None
+        group = group or [Access(access, 0)]
+        (_load if access.op == "load" else _store)(w, group)
 
 
-def _local(w: Writer, made: Instruction) -> str:
-    return f'%"local.{made.name[1:].strip(chr(34))}"'
+def _local(w: Writer, alloca: Instruction) -> str:
+    return f'%"local.{alloca.name[1:].strip(chr(34))}"'
 
 
-def _packed(made: Instruction) -> bool:
+def _packed(access: Instruction) -> bool:
     """Whether what is in memory is a struct, or bits."""
-    held = made.operands[0][0] if made.op == "store" else made.type
+    held = access.operands[0][0] if access.op == "store" else access.type
     return held[0] in "{[%" or element_of(held) == "i1"
 
 
@@ -105,7 +105,7 @@ def _addresses(
     w: Writer, kind: str, pointer: str, offset: LaneValue, lanes: list[int]
 ) -> list[str]:
     """The address of each group."""
-    found = []
+    addresses = []
     base = w.base(kind, pointer)
     for lane in lanes:
         at = base
@@ -113,8 +113,8 @@ def _addresses(
             if steps[lane]:
                 step = w.let(f"mul i64 {w.factor(factor)}, {steps[lane]}")
                 at = w.let(f"getelementptr i8, {kind} {at}, i64 {step}")
-        found.append(at)
-    return found
+        addresses.append(at)
+    return addresses
 
 
 def _cells(
@@ -139,10 +139,10 @@ def _first(group: list[Access]) -> int:
 
 
 def _load(w: Writer, group: list[Access]) -> None:
-    made = group[0].made
-    kind, pointer = made.operands[0]
+    first = group[0].made
+    kind, pointer = first.operands[0]
     offset = w.offsets.of(pointer)
-    parts = parts_of(made.type, w.types)
+    parts = parts_of(first.type, w.types)
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
@@ -151,29 +151,31 @@ def _load(w: Writer, group: list[Access]) -> None:
     wanted = {key: cell for key, cell in cells.items() if key[:2] not in second.values()}
     runs, numbers = _runs(wanted.values(), size)
     addresses = _addresses(w, kind, pointer, offset, lane_of)
-    align = min(made.align, width)
-    held, whole = element, _whole_word(runs, size)
-    if whole:  # short runs of small elements are carried as one number each
-        held = f"i{8 * size * whole}"
+    align = min(first.align, width)
+    held, per_word = element, _whole_word(runs, size)
+    if per_word:  # short runs of small elements are carried as one number each
+        held = f"i{8 * size * per_word}"
     pieces = []
     for run in runs:
         at = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {run.begin}")
-        count = 1 if whole else run.count
+        count = 1 if per_word else run.count
         pieces.append(w.let(f"load <{count} x {held}>, {kind} {at}, align {align}"))
-    chunks, places = interleave.pack(w, held, pieces, [1 if whole else run.count for run in runs])
-    if whole:
+    chunks, places = interleave.pack(
+        w, held, pieces, [1 if per_word else run.count for run in runs]
+    )
+    if per_word:
         chunks = [interleave.recast(w, held, element, c) for c in chunks]
-        places = [(c, at * whole + i) for c, at in places for i in range(whole)]
-    found: dict[tuple[int, int], str] = {}
+        places = [(c, at * per_word + i) for c, at in places for i in range(per_word)]
+    vectors: dict[tuple[int, int], str] = {}
     for column in dict.fromkeys(key[:2] for key in wanted):
         order = [places[numbers[cells[(*column, lane)]]] for lane in range(LANES)]
         lanes = interleave.gather(w, element, chunks, order)
         if second:
-            found[column], found[second[column]] = interleave.halves(w, parts[0], lanes)
+            vectors[column], vectors[second[column]] = interleave.halves(w, parts[0], lanes)
         else:
-            found[column] = lanes
+            vectors[column] = lanes
     for number, access in enumerate(group):
-        keep_lanes(w, access.made, [found[number, part] for part in range(len(parts))])
+        keep_lanes(w, access.made, [vectors[number, part] for part in range(len(parts))])
 
 
 def _pairs(cells: dict) -> dict[tuple[int, int], tuple[int, int]]:
@@ -183,16 +185,16 @@ def _pairs(cells: dict) -> dict[tuple[int, int], tuple[int, int]]:
     instruction; those of 2 take several, and LLVM seconds to find them.
     """
     columns = sorted({key[:2] for key in cells}, key=lambda column: cells[(*column, 0)][1])
-    found = dict(zip(columns[::2], columns[1::2], strict=False))
+    pairs = dict(zip(columns[::2], columns[1::2], strict=False))
     bases: dict[int, int] = {}
     together = len(columns) % 2 == 0 and all(
         cells[(*second, lane)] == (group, byte + 2)
         and bases.setdefault(group, byte % 4) == byte % 4
-        for first, second in found.items()
+        for first, second in pairs.items()
         for lane in range(LANES)
         for group, byte in [cells[(*first, lane)]]
     )
-    return found if together else {}
+    return pairs if together else {}
 
 
 def _whole_word(runs: list[_Run], width: int) -> int:
@@ -225,10 +227,10 @@ def _store(w: Writer, group: list[Access]) -> None:
         wanted = [
             sources[run.first + begin + i] for run, begin, count in batch for i in range(count)
         ]
-        whole = interleave.compose(w, parts[0], chunks, wanted)
+        composed = interleave.compose(w, parts[0], chunks, wanted)
         at = 0
         for run, begin, count in batch:
-            piece = interleave.part(w, parts[0], whole, at, count)
+            piece = interleave.part(w, parts[0], composed, at, count)
             byte = run.begin + begin * width
             place = w.let(f"getelementptr i8, {kind} {addresses[run.group]}, i64 {byte}")
             w.say(f"store <{count} x {parts[0]}> {piece}, {kind} {place}, align {align}")
@@ -237,14 +239,14 @@ def _store(w: Writer, group: list[Access]) -> None:
 
 def _batches(runs: list[_Run], size: int) -> list[list[tuple[_Run, int, int]]]:
     """Parts of runs, (run, first, count), that together fill at most one chunk."""
-    found: list[list[tuple[_Run, int, int]]] = [[]]
+    batches: list[list[tuple[_Run, int, int]]] = [[]]
     room = size
     for run in runs:
         for begin in range(0, run.count, size):
             count = min(size, run.count - begin)
             if count > room:
-                found.append([])
+                batches.append([])
                 room = size
-            found[-1].append((run, begin, count))
+            batches[-1].append((run, begin, count))
             room -= count
-    return found
+    return batches

@@ -26,12 +26,12 @@ def parts_of(kind: str, types: dict[str, str]) -> list[str]:
     if element != kind:
         return parts_of(element, types) * count
     if kind[0] == "{":
-        found, at = [], 2
+        parts, at = [], 2
         while at < len(kind) and kind[at] != "}":
             end = take_type(kind, at)
-            found += parts_of(kind[at:end], types)
+            parts += parts_of(kind[at:end], types)
             at = end + 2
-        return found
+        return parts
     return [kind]
 
 
@@ -132,11 +132,11 @@ class Writer:
         self.slots[name] = kind
         return name
 
-    def keep(self, value: str, part: str, kind: str, found: str) -> None:
+    def keep(self, value: str, part: str, kind: str, register: str) -> None:
         """Remember a value, here and for other blocks."""
-        self.known[f"{part} {value}"] = found
+        self.known[f"{part} {value}"] = register
         slot = self.slot(value, part, kind)
-        self.lines.append(_Keep(slot, f"  store {kind} {found}, ptr {slot}, align 64"))
+        self.lines.append(_Keep(slot, f"  store {kind} {register}, ptr {slot}, align 64"))
 
     def recall(self, value: str, part: str, kind: str) -> str:
         """A value that was kept."""
@@ -174,8 +174,10 @@ class Writer:
         key = f"factor {expression}"
         if key not in self.known:
             if isinstance(expression, str):
-                made = self.offsets.definitions.get(expression)
-                self.known[key] = self.one(made.type, expression) if made else expression
+                definition = self.offsets.definitions.get(expression)
+                self.known[key] = (
+                    self.one(definition.type, expression) if definition else expression
+                )
             else:
                 cast, to, kind, inner = expression
                 number = literal(inner) if isinstance(inner, str) else None
@@ -198,19 +200,19 @@ class Writer:
         way = self.offsets.way(cast, kind, value, nonnegative)
         if way == "narrow":
             return self.let(f"sext {kind} {self.base(kind, value)} to {to}")
-        made, cast = self.offsets.definitions[value], way
-        inner_kind, inner = made.operands[0]
-        if made.op in ("sext", "zext"):
-            return self.wide(made.op, inner_kind, inner, to, "nneg" in made.flags)
-        if made.op == "trunc":
+        definition, cast = self.offsets.definitions[value], way
+        inner_kind, inner = definition.operands[0]
+        if definition.op in ("sext", "zext"):
+            return self.wide(definition.op, inner_kind, inner, to, "nneg" in definition.flags)
+        if definition.op == "trunc":
             if bits_of(to) > bits_of(inner_kind):
                 return self.wide("sext", inner_kind, inner, to, False)
             return self.base(inner_kind, inner)
         a = self.wide(cast, inner_kind, inner, to, False)
-        if made.op == "shl":
-            return self.let(f"shl {to} {a}, {made.operands[1][1]}")
-        b = self.wide(cast, *made.operands[1], to, False)
-        op = "add" if made.op == "or" else made.op
+        if definition.op == "shl":
+            return self.let(f"shl {to} {a}, {definition.operands[1][1]}")
+        b = self.wide(cast, *definition.operands[1], to, False)
+        op = "add" if definition.op == "or" else definition.op
         return self.let(f"{op} {to} {a}, {b}")
 
     # One a lane
@@ -229,13 +231,13 @@ class Writer:
             return [self.splat(kind, self.one(kind, value))]
         key = f"spread {value}"
         if key not in self.known:
-            whole = self.one(kind, value)
+            uniform = self.one(kind, value)
             scalars = []
             for i, _ in enumerate(parts):
                 if kind[0] == "<":
-                    scalars.append(self.let(f"extractelement {kind} {whole}, i64 {i}"))
+                    scalars.append(self.let(f"extractelement {kind} {uniform}, i64 {i}"))
                 else:
-                    scalars.append(self.let(f"extractvalue {kind} {whole}, {i}"))
+                    scalars.append(self.let(f"extractvalue {kind} {uniform}, {i}"))
             self.known[key] = [self.splat(p, s) for p, s in zip(parts, scalars, strict=True)]
         return self.known[key]
 
@@ -258,24 +260,24 @@ class Writer:
 
     def spread(self, kind: str, value: str, offset: LaneValue) -> str:
         """A value with an offset as a vector."""
-        whole = "i64" if kind.startswith("ptr") else kind
-        if offset.exact and whole == kind:
+        integer = "i64" if kind.startswith("ptr") else kind
+        if offset.exact and integer == kind:
             return constants(kind, offset.steps)
         key = f"spread {value}"
         if key in self.known:
             return self.known[key]
-        total = constants(whole, offset.steps)
+        total = constants(integer, offset.steps)
         for factor, steps in offset.terms:
-            many = self.splat(whole, self.factor(factor))
-            product = self.let(f"mul {vector(whole)} {many}, {constants(whole, steps)}")
-            total = self.let(f"add {vector(whole)} {product}, {total}")
+            many = self.splat(integer, self.factor(factor))
+            product = self.let(f"mul {vector(integer)} {many}, {constants(integer, steps)}")
+            total = self.let(f"add {vector(integer)} {product}, {total}")
         base = self.base(kind, value)
-        if whole == kind:
-            found = self.let(f"add {vector(kind)} {self.splat(kind, base)}, {total}")
+        if integer == kind:
+            lanes = self.let(f"add {vector(kind)} {self.splat(kind, base)}, {total}")
         else:
-            found = self.let(f"getelementptr i8, {kind} {base}, {vector('i64')} {total}")
-        self.known[key] = found
-        return found
+            lanes = self.let(f"getelementptr i8, {kind} {base}, {vector('i64')} {total}")
+        self.known[key] = lanes
+        return lanes
 
 
 def _literals(kind: str, value: str, parts: list[str]) -> list[str]:
@@ -289,7 +291,7 @@ def _literals(kind: str, value: str, parts: list[str]) -> list[str]:
     if value.startswith("splat"):
         inner = value[value.index("(") + 1 : -1]
         return [f"splat ({inner})"] * len(parts)
-    found, at = [], 1
+    literals, at = [], 1
     while at < len(value) - 1:
         while value[at] in " ,":
             at += 1
@@ -298,9 +300,9 @@ def _literals(kind: str, value: str, parts: list[str]) -> list[str]:
         end = take_type(value, at)
         inner = value[at:end]
         stop = take_value(value, end + 1)
-        found += _literals(inner, value[end + 1 : stop], parts_of(inner, {}))
+        literals += _literals(inner, value[end + 1 : stop], parts_of(inner, {}))
         at = stop
-    return found
+    return literals
 
 
 def _splat_constant(kind: str, value: str) -> str:
@@ -308,11 +310,11 @@ def _splat_constant(kind: str, value: str) -> str:
     return "<" + ", ".join(f"{kind} {value}" for _ in range(LANES)) + ">"
 
 
-def keep_lanes(w: Writer, made: Instruction, found: list[str]) -> None:
+def keep_lanes(w: Writer, instruction: Instruction, parts: list[str]) -> None:
     """Remember the parts of a result."""
-    kinds = parts_of(made.type, w.types)
-    for i, (kind, part) in enumerate(zip(kinds, found, strict=True)):
-        w.keep(made.name, f"lanes{i}", vector(kind), part)
+    kinds = parts_of(instruction.type, w.types)
+    for i, (kind, part) in enumerate(zip(kinds, parts, strict=True)):
+        w.keep(instruction.name, f"lanes{i}", vector(kind), part)
 
 
 def joined(w: Writer, kind: str, parts: list[str]) -> str:
@@ -320,18 +322,18 @@ def joined(w: Writer, kind: str, parts: list[str]) -> str:
     if len(parts) == 1:
         return parts[0]
     count = len(parts)
-    whole, width = parts[0], 32
+    wide, width = parts[0], 32
     for part in parts[1:]:
         part = _padded(w, kind, part, 32, width)
         order = ", ".join(f"i32 {i}" for i in range(width + 32))
-        whole = w.let(
-            f"shufflevector <{width} x {kind}> {whole}, <{width} x {kind}> {part}, "
+        wide = w.let(
+            f"shufflevector <{width} x {kind}> {wide}, <{width} x {kind}> {part}, "
             f"<{width + 32} x i32> <{order}>"
         )
         width += 32
     order = ", ".join(f"i32 {i % count * 32 + i // count}" for i in range(width))
     return w.let(
-        f"shufflevector <{width} x {kind}> {whole}, <{width} x {kind}> poison, "
+        f"shufflevector <{width} x {kind}> {wide}, <{width} x {kind}> poison, "
         f"<{width} x i32> <{order}>"
     )
 
@@ -346,17 +348,17 @@ def _padded(w: Writer, kind: str, value: str, width: int, to: int) -> str:
     )
 
 
-def parted(w: Writer, kind: str, whole: str, count: int) -> list[str]:
+def parted(w: Writer, kind: str, wide: str, count: int) -> list[str]:
     """The reverse of ``joined``."""
     if count == 1:
-        return [whole]
-    found = []
+        return [wide]
+    parts = []
     for part in range(count):
         order = ", ".join(f"i32 {lane * count + part}" for lane in range(32))
-        found.append(
+        parts.append(
             w.let(
-                f"shufflevector <{32 * count} x {kind}> {whole}, <{32 * count} x {kind}> poison, "
+                f"shufflevector <{32 * count} x {kind}> {wide}, <{32 * count} x {kind}> poison, "
                 f"<32 x i32> <{order}>"
             )
         )
-    return found
+    return parts

@@ -56,16 +56,16 @@ def vectorise(text: str, entry: str) -> str:
     types = dict(_TYPE.findall("\n".join(module.other)))
     argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
     function = Function(source.split("\n"))
-    for made in function.instructions:
-        if made.op in _DECLINED:
-            raise Unsupported(f"the instruction {made.op}")
-        if made.op == "call" and made.callee[0] != "@":
+    for instruction in function.instructions:
+        if instruction.op in _DECLINED:
+            raise Unsupported(f"the instruction {instruction.op}")
+        if instruction.op == "call" and instruction.callee[0] != "@":
             raise Unsupported("a call of something that is not a function of the module")
     way = cfg.analyse(function.blocks)
-    found = divergence.analyse(way, argument, set(module.functions))
-    offsets = Offsets(way, found)
-    w = Writer(types, offsets, found.values, set(module.functions))
-    lines = Control(w, way, found).write()
+    lane_divergence = divergence.analyse(way, argument, set(module.functions))
+    offsets = Offsets(way, lane_divergence)
+    w = Writer(types, offsets, lane_divergence.values, set(module.functions))
+    lines = Control(w, way, lane_divergence).write()
     module.other = [o for o in module.other if not _declares(o, w.declared)]
     head = f"define void @{symbol(entry)}(ptr {argument}) nounwind {{"
     return module.text() + "\n".join([*w.declared.values(), head, *lines, "}"])

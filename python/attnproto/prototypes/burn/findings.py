@@ -68,8 +68,8 @@ def _code(case: Case) -> list[Finding]:
     rows = case.of("code")
     if not right(rows):
         return []
-    found = rows[0]["result"]
-    methods, lines = found["delegated_methods"], found["delegate_lines"]
+    result = rows[0]["result"]
+    methods, lines = result["delegated_methods"], result["delegate_lines"]
     return [
         case.finding(
             tier="derived",
@@ -78,17 +78,17 @@ def _code(case: Case) -> list[Finding]:
             title=f"A Burn backend newtype is {methods} delegated methods; a direct trait is none",
             content=(
                 "The orphan rule does not force a newtype: the trait is ours, so it can be "
-                f"implemented for NdArray directly, in {found['trait_lines']} lines with the "
+                f"implemented for NdArray directly, in {result['trait_lines']} lines with the "
                 "kernel's launch. A newtype that is a Backend, to override module::attention, "
                 f"passes {methods} methods on in {lines} formatted lines, plus "
-                f"{found['wrapper_lines']} of its own; they follow {found['versions']} and must "
+                f"{result['wrapper_lines']} of its own; they follow {result['versions']} and must "
                 "follow each later version."
             ),
             tags=[*_TAGS, "orphan-rule", "newtype", "complexity"],
             evidence=Evidence(
                 kind="count",
                 compared="methods and lines of the delegation with those of the direct trait",
-                regime=found["versions"],
+                regime=result["versions"],
                 overturned_by="a Burn whose backends can be extended without delegation",
                 rows=keys(rows),
                 effect=Effect(name="delegated methods", value=methods, unit="methods"),
@@ -99,12 +99,12 @@ def _code(case: Case) -> list[Finding]:
 
 
 def _cost(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in case.of("cost"):
         if row["status"] != "ok":
             continue
         got, n = row["result"], row["point"]["N"]
-        found.append(
+        findings.append(
             case.finding(
                 tier="measured",
                 # Measured on this host's processor; an M4's is another.
@@ -142,4 +142,4 @@ def _cost(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings

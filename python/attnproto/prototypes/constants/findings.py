@@ -164,16 +164,16 @@ def _cold(case: Case) -> list[Finding]:
         return []
     result = row["result"]
     stages = {s: result[f"cold_{s}_all_us"] for s in ("library", "function", "pipeline")}
-    whole = np.sum(list(stages.values()), axis=0) / 1e3
+    totals = np.sum(list(stages.values()), axis=0) / 1e3
     parts = ", ".join(f"{name} {np.median(times) / 1e3:.3g}" for name, times in stages.items())
-    median = float(np.median(whole))
+    median = float(np.median(totals))
     return [
         case.finding(
             domain="metal-compute",
             topic="cold-compile",
             title=f"A cold variant of flash takes {median:.3g} ms to compile on {case.device.name}",
             content=(
-                f"Over {len(whole)} variants that no cache had seen the median is {median:.3g} ms "
+                f"Over {len(totals)} variants that no cache had seen the median is {median:.3g} ms "
                 f"(ms by stage: {parts})."
             ),
             tags=[*_TAGS, "cold-compile"],
@@ -184,8 +184,8 @@ def _cold(case: Case) -> list[Finding]:
                 overturned_by="a cold run with another median, or a cache that had seen the text",
                 rows=(row["key"],),
                 effect=Effect(name="cold compile", value=median, unit="ms"),
-                n=len(whole),
-                cv=_cv(whole),
+                n=len(totals),
+                cv=_cv(totals),
                 kernel_hash=result["kernel_hash"],
             ),
         )
@@ -200,7 +200,7 @@ def _speedup(case: Case) -> list[Finding]:
     pairs = zip(result["cold_pipeline_all_us"], result["archive_pipeline_all_us"], strict=True)
     ratios = [cold / max(stored, 1e-3) for cold, stored in pairs]
     median = float(np.median(ratios))
-    compiled, served, read, made = (
+    compiled, served, read, created = (
         f"{result[f'{name}_us'] / 1e6:.3g} s"
         for name in ("cold_wall", "archive_wall", "archive_load", "archive_create")
     )
@@ -213,7 +213,7 @@ def _speedup(case: Case) -> list[Finding]:
                 f"In a new process that fails on a miss, {len(ratios)} pipelines come from the "
                 f"archive {median:.3g} times faster than they are made cold (median of ratios). "
                 f"All stages of all of them took {compiled} cold, and {served} here after {read} "
-                f"to read the archive, which took {made} to make."
+                f"to read the archive, which took {created} to make."
             ),
             tags=[*_TAGS, "binary-archive"],
             evidence=Evidence(

@@ -68,21 +68,21 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     # What starts once in a process is no part of a variant.
     compile_variants(device, 1, new_nonce())
     if point["kind"] == "threads":
-        made = [
+        runs = [
             compile_variants(device, count, new_nonce(), threads=point["threads"])
             for _ in range(3 if mode == "full" else 1)
         ]
-        result[f"{prefix}wall_us"] = [one["wall_us"] for one in made]
-        result["cached"] = sum(one["cached"] for one in made)
+        result[f"{prefix}wall_us"] = [one["wall_us"] for one in runs]
+        result["cached"] = sum(one["cached"] for one in runs)
         return Outcome(OK, "", result)
 
-    def keep(name: str, made: Mapping[str, Any]) -> None:
+    def keep(name: str, measured: Mapping[str, Any]) -> None:
         for stage in STAGES:
-            times = made[f"{stage}_us"]
+            times = measured[f"{stage}_us"]
             result[f"{prefix}{name}_{stage}_us"] = float(np.median(times))
             result[f"{prefix}{name}_{stage}_all_us"] = times
-        result[f"{prefix}{name}_wall_us"] = made["wall_us"]
-        result[f"cached_{name}"] = made["cached"]
+        result[f"{prefix}{name}_wall_us"] = measured["wall_us"]
+        result[f"cached_{name}"] = measured["cached"]
 
     keep("cold", compile_variants(device, count, nonce))
     keep("memory", compile_variants(device, count, nonce))
@@ -120,13 +120,13 @@ def _archived(device: Any, count: int, nonce: int) -> tuple[dict[str, Any], bool
         path = Path(folder) / "variants.attnproto"
         begin = time.perf_counter()
         stored = _store(device, count, nonce, path)
-        found = {
+        archived = {
             "create_us": (time.perf_counter() - begin) * 1e6,
             "bytes": stored.nbytes,
             "distinct": _distinct(stored) if cpu else None,
             "served": in_new_process(device, count, nonce, archive=str(path), forbid_compilers=cpu),
         }
-        return found, _misses(device, path, nonce)
+        return archived, _misses(device, path, nonce)
 
 
 def _store(device: Any, count: int, nonce: int, path: Path) -> archives.Archive:

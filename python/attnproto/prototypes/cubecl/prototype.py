@@ -104,8 +104,8 @@ def _rejected(text: str) -> list[str]:
     from attnproto.compiler.lint.language_rules import ERROR
     from attnproto.compiler.lint.lint import lint
 
-    found = (one for one in lint(text) if one.severity == ERROR)
-    return [f"line {one.line}, {one.rule}: {one.message}" for one in found]
+    errors = (one for one in lint(text) if one.severity == ERROR)
+    return [f"line {one.line}, {one.rule}: {one.message}" for one in errors]
 
 
 def flops(name: str, problem: AttentionProblem) -> int:
@@ -131,8 +131,11 @@ def _judged(
     tried = gate.attempt(
         lambda output: subject.launch(device, inputs, output), truth, dtype, allowed
     )
-    made = tried.returned
-    seen = {"static": int(made.static_threadgroup_bytes), "max_threads": int(made.max_threads)}
+    pipeline = tried.returned
+    seen = {
+        "static": int(pipeline.static_threadgroup_bytes),
+        "max_threads": int(pipeline.max_threads),
+    }
     return tried.judgement, seen
 
 

@@ -28,13 +28,13 @@ def _generated(result: Result) -> str:
 
 def _pressure(result: Result) -> str:
     """Registers, as far as a device or compiler tells."""
-    told = []
+    parts = []
     if "agx_live_registers" in result:
-        told.append(f"AGX {result['agx_live_registers']} live")
+        parts.append(f"AGX {result['agx_live_registers']} live")
     if "ptx_registers" in result:
-        told.append(f"ptxas {result['ptx_registers']}, {result['ptx_spill_bytes']} B spilled")
-    told.append(f"clang {result['live_registers']} live, {result['ir_frame_bytes']} B in memory")
-    return "; ".join([*told, f"{result['device_max_threads']} threads at most"])
+        parts.append(f"ptxas {result['ptx_registers']}, {result['ptx_spill_bytes']} B spilled")
+    parts.append(f"clang {result['live_registers']} live, {result['ir_frame_bytes']} B in memory")
+    return "; ".join([*parts, f"{result['device_max_threads']} threads at most"])
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Result], Any]], ...] = (

@@ -62,8 +62,8 @@ def ratios(pairs: Sequence[tuple[Row, Row]], name: str) -> list[float]:
 
 def verdicts(case: Case) -> list[Verdict]:
     """Judge each way that the rows are about."""
-    found = (_written(case), _library(case), _translated(case))
-    return [verdict for verdict in found if verdict is not None]
+    judgements = (_written(case), _library(case), _translated(case))
+    return [verdict for verdict in judgements if verdict is not None]
 
 
 def _written(case: Case) -> Verdict | None:

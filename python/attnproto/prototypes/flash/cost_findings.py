@@ -111,7 +111,7 @@ def budget_law(case: Case) -> list[Finding]:
 
 def counts(case: Case) -> list[Finding]:
     """Conclude what a block of keys costs in operations, a finding for each count."""
-    found = []
+    findings = []
     for row in case.of("count"):
         result, point = row["result"], row["point"]
         if row["status"] != "ok":
@@ -121,7 +121,7 @@ def counts(case: Case) -> list[Finding]:
         matrix = float(result["matrix_operations"])
         said = ", ".join(f"{_amount(result[name])} {text}" for name, text in _COUNTED.items())
         reached = "the minimum" if matrix == least else f"the minimum being {least}"
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="simd-wave",
@@ -149,7 +149,7 @@ def counts(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _amount(value: float) -> str:
@@ -164,12 +164,12 @@ def rates(case: Case) -> list[Finding]:
     for row in case.of("time"):
         if row["status"] == "ok" and "time_us" in row["result"]:
             groups.setdefault((row["point"]["dtype"], row["point"]["D"]), []).append(row)
-    found = []
+    findings = []
     for (dtype, d), rows in sorted(groups.items()):
         longest = max(row["point"]["Nkv"] for row in rows)
         rows = [row for row in rows if row["point"]["Nkv"] == longest]
-        found.append(_fastest(case, dtype, d, longest, rows))
-    return found
+        findings.append(_fastest(case, dtype, d, longest, rows))
+    return findings
 
 
 def _rate(row: Row, name: str = "time_us") -> float:

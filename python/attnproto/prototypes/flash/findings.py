@@ -135,7 +135,7 @@ def _large_scores(case: Case) -> list[Finding]:
 
 
 def _errors(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for dtype in ("f16", "bf16", "f32"):
         rows = [
             row
@@ -146,7 +146,7 @@ def _errors(case: Case) -> list[Finding]:
             continue
         p99, largest = worst(rows, "p99_ulp"), worst(rows, "max_ulp")
         median, scaled = worst(rows, "median_ulp"), worst(rows, "max_row_ulp")
-        found.append(
+        findings.append(
             case.finding(
                 domain="simd-wave",
                 topic=f"ulp-{dtype}",
@@ -177,7 +177,7 @@ def _errors(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 conclude = concluding(

@@ -206,8 +206,8 @@ def _count(point: Mapping[str, Any]) -> Outcome:
         pipe = flash.pipeline(device, todo.source, todo.constants)
         return count(device, [Dispatch(pipe, todo.threadgroups, todo.threads, buffers)])
 
-    whole = counted(problem)
-    more = whole - counted(fewer)
+    total = counted(problem)
+    more = total - counted(fewer)
     threads = tile.threads * -(-problem.Nq // point["Br"]) * problem.Hq * problem.B
     per_lane = {name: getattr(more, name) / threads / _COUNTED_BLOCKS for name in NAMES}
     least = 2 * 8 * (problem.D // 8)
@@ -216,7 +216,7 @@ def _count(point: Mapping[str, Any]) -> Outcome:
             f"[flash.count] found {per_lane['matrix_operations']:g} matrix operations, needs at "
             f"least {least} for 8 rows and 64 keys; check the counter"
         )
-    row = {**per_lane, "counts": whole.as_row(), "kernel_hash": tile.source.digest}
+    row = {**per_lane, "counts": total.as_row(), "kernel_hash": tile.source.digest}
     return Outcome(OK, "", row)
 
 

@@ -87,9 +87,9 @@ def timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict[
         device_bytes=problem.bytes,
         peaks=peaks,
     )
-    found = asdict(peaks)
-    del found["cache_bytes"]
-    return {**taken.as_result(), "peaks": found}
+    peak_values = asdict(peaks)
+    del peak_values["cache_bytes"]
+    return {**taken.as_result(), "peaks": peak_values}
 
 
 def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict[str, Any]:
@@ -112,8 +112,8 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
     kernels = [on_device(problem, tile, device) for tile in tiles]
     for kernel in kernels:
         protocol.require(judge(problem, kernel, 0)(), "before")
-    found = compare(kernels)
+    compared = compare(kernels)
     for kernel, side in zip(kernels, ("a_us", "b_us"), strict=True):
         protocol.require(judge(problem, kernel, 1)(), "after")
-        protocol.check_possible(found[side], problem.flops, problem.bytes, peaks_of(device))
-    return found
+        protocol.check_possible(compared[side], problem.flops, problem.bytes, peaks_of(device))
+    return compared

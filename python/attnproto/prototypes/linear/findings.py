@@ -54,7 +54,7 @@ _CLAIMS: Mapping[str, tuple[str, int, str, str]] = {
 
 
 def _right(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for kind, (topic, least, title, content) in _CLAIMS.items():
         rows = case.of(kind)
         if not right(rows) or len(rows) < least:
@@ -62,7 +62,7 @@ def _right(case: Case) -> list[Finding]:
         largest = max(worst(rows, "worst_ratio"), worst(rows, "state_ratio"))
         longest = max(row["point"]["N"] for row in rows)
         end = f", to N = {longest}" if kind == "length" else ""
-        found.append(
+        findings.append(
             case.finding(
                 domain="msl-kernels",
                 topic=topic,
@@ -81,7 +81,7 @@ def _right(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _memory(case: Case) -> list[Finding]:
@@ -132,7 +132,7 @@ def _states_follow(row: Row) -> bool:
 
 
 def _chunk_work(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for d in sorted({row["point"]["D"] for row in case.of("work")}):
         every = case.of("work", D=d)
         longest = max(row["point"]["N"] for row in every)
@@ -147,7 +147,7 @@ def _chunk_work(case: Case) -> list[Finding]:
         )
         first, last = rows[0]["result"], rows[-1]["result"]
         growth = float(last["linear_flop"]) / float(first["linear_flop"])
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="gpu-perf",
@@ -171,7 +171,7 @@ def _chunk_work(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _equal_work(rows: Sequence[Row], name: str) -> float | None:
@@ -193,7 +193,7 @@ def _equal_work(rows: Sequence[Row], name: str) -> float | None:
 
 
 def _work_crossover(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for d in sorted({row["point"]["D"] for row in case.of("work")}):
         rows = [row for row in case.of("work", D=d, chunk=64)]
         if not right(rows):
@@ -203,7 +203,7 @@ def _work_crossover(case: Case) -> list[Finding]:
             continue
         last = max(rows, key=lambda row: row["point"]["N"])
         saved = float(last["result"]["softmax_flop"]) / float(last["result"]["linear_flop"])
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="gpu-perf",
@@ -233,7 +233,7 @@ def _work_crossover(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _rates(case: Case) -> list[Finding]:
@@ -244,7 +244,7 @@ def _rates(case: Case) -> list[Finding]:
         if row["status"] == "ok" and "time_us" in row["result"]:
             point = row["point"]
             groups.setdefault((point["dtype"], point["D"], point["N"]), []).append(row)
-    found = []
+    findings = []
     for (dtype, d, n), rows in sorted(groups.items()):
         best = min(rows, key=lambda row: float(row["result"]["time_us"]))
         result, where = best["result"], f"{dtype} D={d} N={n}"
@@ -254,7 +254,7 @@ def _rates(case: Case) -> list[Finding]:
             if row is not best and row["result"]["time_low_us"] <= result["time_high_us"]
         ]
         beside = f" Undecided against it: {several(tied, 'chunk')}." if tied else ""
-        found.append(
+        findings.append(
             case.finding(
                 domain="gpu-perf",
                 topic=f"rate-{dtype}-D{d}-N{n}",
@@ -285,13 +285,13 @@ def _rates(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _crossover(case: Case) -> list[Finding]:
     if case.tier != "measured":
         return []
-    found = []
+    findings = []
     for row in case.of("crossover"):
         point, result = row["point"], row["result"]
         if row["status"] != "ok" or result.get("status") in (None, "undecided"):
@@ -303,7 +303,7 @@ def _crossover(case: Case) -> list[Finding]:
             "never": (f"at no N up to {point['longest']}", low),
             "always": (f"at every N tried, {point['N']} and up,", low),
         }[result["status"]]
-        found.append(
+        findings.append(
             case.finding(
                 domain="gpu-perf",
                 topic=f"crossover-{point['dtype']}-D{point['D']}",
@@ -332,7 +332,7 @@ def _crossover(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 conclude = concluding(_right, _memory, _chunk_work, _work_crossover, _rates, _crossover)

@@ -280,21 +280,21 @@ def _crossover(point: Mapping[str, Any], device: Any) -> dict[str, Any]:
             kernels.append(recorded(device, make(sized, drawn, again), again, output))
         return ratio_of(kernels)
 
-    found = find_crossover(ratio, point["N"], point["longest"], step=64)
-    linear_flops, softmax_flops = kernel_flops({**point, "N": int(found.high)})
+    crossover = find_crossover(ratio, point["N"], point["longest"], step=64)
+    linear_flops, softmax_flops = kernel_flops({**point, "N": int(crossover.high)})
     return {
         "linear_flops": linear_flops,
         "softmax_flops": softmax_flops,
-        "status": found.status,
-        "crossover_low": found.low,
-        "crossover_high": found.high,
-        "crossover_estimate": found.estimate,
+        "status": crossover.status,
+        "crossover_low": crossover.low,
+        "crossover_high": crossover.high,
+        "crossover_estimate": crossover.estimate,
         "probes": [
             {"N": n, "ratio": p.ratio, "low": p.low, "high": p.high, "verdict": p.verdict}
-            for n, p in found.probes
+            for n, p in crossover.probes
         ],
-        "probe_cv": max(p.cv for _, p in found.probes),
-        "probe_blocks": sum(p.blocks for _, p in found.probes),
+        "probe_cv": max(p.cv for _, p in crossover.probes),
+        "probe_blocks": sum(p.blocks for _, p in crossover.probes),
     }
 
 

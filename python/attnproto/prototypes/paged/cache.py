@@ -68,8 +68,8 @@ def draw(point: Mapping[str, Any], seed: int = 0) -> Tokens:
     for s, length in enumerate(lengths):
         for first in range(0, int(length), page):
             last = min(first + page, int(length))
-            for pool, whole in zip(pages, (k, v), strict=True):
-                pool[table[s, first // page], :, : last - first] = whole[s, :, first:last]
+            for pool, contiguous in zip(pages, (k, v), strict=True):
+                pool[table[s, first // page], :, : last - first] = contiguous[s, :, first:last]
         table[s, -(-int(length) // page) :] = -1
         k[s, :, length:], v[s, :, length:] = np.nan, np.nan
     return Tokens(q, KeyCache(*pages, lengths, table), KeyCache(k, v, lengths), shared)

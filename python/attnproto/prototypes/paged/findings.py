@@ -197,7 +197,7 @@ def _budget(case: Case) -> list[Finding]:
         "rows": keys(rows),
         "n": len(rows),
     }
-    found = [
+    findings = [
         case.finding(
             **parts,
             topic="budget",
@@ -217,7 +217,7 @@ def _budget(case: Case) -> list[Finding]:
         )
     ]
     if over:
-        found.append(
+        findings.append(
             case.finding(
                 **parts,
                 topic="staged-budget",
@@ -240,11 +240,11 @@ def _budget(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _counts(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for dtype in ("f16", "bf16", "f32"):
         rows = sorted(case.of("count", dtype=dtype), key=lambda row: row["point"]["page"])
         if not _every_page(rows):
@@ -266,7 +266,7 @@ def _counts(case: Case) -> list[Finding]:
         )
         most = max(more(row, "device_load_bytes") for row in rows)
         point = rows[0]["point"]
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="gpu-perf",
@@ -298,17 +298,17 @@ def _counts(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _pairs(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in weighed(case, "pair"):
         point, percent = row["point"], 100 * (float(row["result"]["ratio"]) - 1)
         act = "decoding" if point["Nq"] == 1 else f"prefill of {point['Nq']}"
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}, {act}"
         other = "the contiguous twin" if point["against"] == "twin" else "flash"
-        found.append(
+        findings.append(
             pair_finding(
                 case,
                 row,
@@ -321,7 +321,7 @@ def _pairs(case: Case) -> list[Finding]:
                 more=f" The table costs {percent:+.1f} % of the time.",
             )
         )
-    return found
+    return findings
 
 
 conclude = concluding(

@@ -216,12 +216,12 @@ def _paired(
     if point["against"] == "flash":
         from attnproto.kernels import flash
 
-        def whole(device: Any, output: np.ndarray) -> Any:
+        def run_flash(device: Any, output: np.ndarray) -> Any:
             k, v = tokens.contiguous.k, tokens.contiguous.v
             options = {"tile": tile_of(point), "variant": Variant(causal=True)}
             return flash.launch(tokens.q, k, v, output, device=device, **options)
 
-        launches[1] = whole
+        launches[1] = run_flash
     pairs = zip(launches, outputs, strict=True)
     return compare([recorded(device, lambda on, f=f, o=o: f(on, o), o, judged) for f, o in pairs])
 
@@ -232,11 +232,11 @@ def _count(point: Mapping[str, Any]) -> Outcome:
     The difference of two contexts that differ by whole blocks leaves what a block costs.
     """
     fewer = {**point, "Nkv": point["Nkv"] - point["Bc"] * _COUNTED_BLOCKS}
-    whole = {"partition": point["Bc"] * (1 + _COUNTED_BLOCKS)}
+    one_partition = {"partition": point["Bc"] * (1 + _COUNTED_BLOCKS)}
 
     def counted(point: Mapping[str, Any], side: str) -> Any:
         tokens = draw(point)
-        launch = _launch({**point, **whole}, tokens, getattr(tokens, side))
+        launch = _launch({**point, **one_partition}, tokens, getattr(tokens, side))
         return count_launch(lambda device: launch(device, np.empty_like(tokens.q)))
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}

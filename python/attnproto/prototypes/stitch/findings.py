@@ -188,7 +188,7 @@ def _measured(case: Case) -> list[Row]:
 
 
 def _costs(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in _measured(case):
         result, point = row["result"], row["point"]
         after = result["break_even_dispatches"]
@@ -198,7 +198,7 @@ def _costs(case: Case) -> list[Finding]:
             else f"Compiling it inline instead has paid off after {after:.3g} dispatches"
         )
         percent = 100.0 * (result["ratio"] - 1.0)
-        found.append(
+        findings.append(
             case.finding(
                 domain="gpu-perf",
                 topic=f"cost-{point['way']}-{point['modification']}",
@@ -233,7 +233,7 @@ def _costs(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _recommendation(case: Case) -> list[Finding]:

@@ -145,10 +145,10 @@ def _equal(point: Mapping[str, Any], device: Any) -> Outcome:
 def _code(point: Mapping[str, Any]) -> Outcome:
     """What each way leaves in the code; clang's for the host, whatever device runs the rest."""
     tensors = _tensors(point)
-    found = code_of_ways(
+    code = code_of_ways(
         flash.problem_of(*tensors), tile_of(point), Modification(point["modification"])
     )
-    return Outcome(OK, "", {**found, "kernel_hash": kernel_hash(point)})
+    return Outcome(OK, "", {**code, "kernel_hash": kernel_hash(point)})
 
 
 def _cost(point: Mapping[str, Any], device: Any) -> Outcome:

@@ -32,17 +32,17 @@ def code_of_ways(
         left, through a table), and ``same_`` (whether instructions, operands and order are
         those of inline).
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     inline = ""
     for way in WAYS:
         code = "\n".join(_FUNCTIONS.findall(_optimised(problem, tile, way, modification)))
         bare = _NAMES.sub("", code)
         inline = inline or bare
-        found[f"instructions_{way}"] = len(_INSTRUCTION.findall(code))
-        found[f"calls_{way}"] = len(_CALLED.findall(code))
-        found[f"indirect_{way}"] = len(_INDIRECT.findall(code))
-        found[f"same_{way}"] = bare == inline
-    return found
+        result[f"instructions_{way}"] = len(_INSTRUCTION.findall(code))
+        result[f"calls_{way}"] = len(_CALLED.findall(code))
+        result[f"indirect_{way}"] = len(_INDIRECT.findall(code))
+        result[f"same_{way}"] = bare == inline
+    return result
 
 
 def _optimised(problem: FlashProblem, tile: FlashTile, way: str, modification: Modification) -> str:

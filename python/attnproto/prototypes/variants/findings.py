@@ -25,7 +25,7 @@ def _fused(case: Case) -> list[Finding]:
     for row in rows:
         size = (row["point"]["D"], row["point"]["dtype"])
         texts.setdefault(size, set()).add(row["result"]["source"])
-    if any(len(found) > 1 for found in texts.values()):
+    if any(len(sources) > 1 for sources in texts.values()):
         return []
     largest = worst(rows, "worst_ratio")
     return [
@@ -97,7 +97,7 @@ def _budget(case: Case) -> list[Finding]:
         point = row["point"]
         place = (point["Br"], point["D"], point["dtype"])
         sizes.setdefault(place, set()).add(int(row["result"]["threadgroup_bytes"]))
-    if any(len(found) > 1 for found in sizes.values()):
+    if any(len(used) > 1 for used in sizes.values()):
         return []
     largest = int(worst(rows, "threadgroup_bytes"))
     return [
@@ -126,7 +126,7 @@ def _budget(case: Case) -> list[Finding]:
 
 
 def _counts(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in case.of("count"):
         point, result = row["point"], row["result"]
         if row["status"] != "ok":
@@ -145,7 +145,7 @@ def _counts(case: Case) -> list[Finding]:
         # The counter sees tanh as a call, not as operations.
         tanh = " and a tanh" if name == "softcap" else ""
         beside = ", its tanh not among them," if tanh else ""
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="simd-wave",
@@ -180,11 +180,11 @@ def _counts(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _expansion(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in case.of("traffic", variant="gqa"):
         point, result = row["point"], row["result"]
         if row["status"] != "ok" or result["fused_load_bytes"] != result["base_load_bytes"]:
@@ -192,7 +192,7 @@ def _expansion(case: Case) -> list[Finding]:
         group = point["Hq"] // point["Hkv"]
         kept = int(result["key_bytes"])
         written = int(result["alone_store_bytes"]) - int(result["base_store_bytes"])
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="unified-memory",
@@ -223,11 +223,11 @@ def _expansion(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _rotations(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in case.of("traffic", variant="rope-interleaved"):
         point, result = row["point"], row["result"]
         if row["status"] != "ok":
@@ -240,7 +240,7 @@ def _rotations(case: Case) -> list[Finding]:
         if fused <= 0 or alone <= 0:
             continue
         times = fused / alone
-        found.append(
+        findings.append(
             case.finding(
                 tier="derived",
                 domain="gpu-perf",
@@ -272,11 +272,11 @@ def _rotations(case: Case) -> list[Finding]:
                 ),
             )
         )
-    return found
+    return findings
 
 
 def _pairs(case: Case) -> list[Finding]:
-    found = []
+    findings = []
     for row in weighed(case, "pair"):
         point, result = row["point"], row["result"]
         name = point["variant"]
@@ -287,7 +287,7 @@ def _pairs(case: Case) -> list[Finding]:
             "base": "the base kernel",
         }
         extra = (float(result["a_us"]) - float(result["b_us"])) / point["Nq"]
-        found.append(
+        findings.append(
             pair_finding(
                 case,
                 row,
@@ -301,7 +301,7 @@ def _pairs(case: Case) -> list[Finding]:
                 f"{100 * (float(result['ratio']) - 1):+.1f} %.",
             )
         )
-    return found
+    return findings
 
 
 conclude = concluding(_fused, _alone, _budget, _counts, _expansion, _rotations, _pairs)

@@ -257,8 +257,8 @@ def _alone(point: Mapping[str, Any], tensors: tuple[np.ndarray, ...], output: np
             return _base(point, (*turned, v), output)(device)
 
         return rotate
-    whole = (k.shape[0], q.shape[1], *k.shape[2:])
-    wide = np.empty(whole, k.dtype), np.empty(whole, k.dtype)
+    shape = (k.shape[0], q.shape[1], *k.shape[2:])
+    wide = np.empty(shape, k.dtype), np.empty(shape, k.dtype)
 
     def expand(device: Any) -> Any:
         launch_expand(k, wide[0], device=device)
@@ -335,10 +335,10 @@ def _count(point: Mapping[str, Any]) -> Outcome:
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}
     for side, make in (("variant", _fused), ("base", _base)):
-        whole = counted(point, make)
-        more = whole - counted(fewer, make)
+        total = counted(point, make)
+        more = total - counted(fewer, make)
         lanes = 32 * _COUNTED_BLOCKS
-        result[f"{side}_counts"] = whole.as_row()
+        result[f"{side}_counts"] = total.as_row()
         result |= {f"{side}_{name}": getattr(more, name) / lanes for name in NAMES}
     return Outcome(OK, "", result)
 
