@@ -103,12 +103,6 @@ class AttentionProblem:
         rows = 2 * self.Hq * self.Nq + 2 * self.Hkv * self.Nkv
         return self.B * rows * self.D * self.element_type.itemsize
 
-    @property
-    def slug(self) -> str:
-        """A short name such as ``B1-Hq8-Hkv8-Nq63-Nkv63-D64-f16-causal``."""
-        sizes = "-".join(f"{n}{getattr(self, n)}" for n in ("B", "Hq", "Hkv", "Nq", "Nkv", "D"))
-        return f"{sizes}-{self.dtype}" + ("-causal" if self.causal else "")
-
     def as_dict(self) -> dict[str, int | str | bool]:
         """The fields, in order, as plain values."""
         return asdict(self)

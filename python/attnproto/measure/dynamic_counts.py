@@ -115,11 +115,6 @@ class Counts:
         """Share of a simdgroup's lanes that are active, averaged over its instructions."""
         return self.instructions / (32 * self.issued_instructions or 1)
 
-    @property
-    def matrix_flops(self) -> int:
-        """FLOP of the matrix operations: 2 x 8 x 8 x 8 each, once a simdgroup."""
-        return self.matrix_operations * 1024 // 32
-
     def uniform_share(self, access: str) -> float:
         """Share of an access, ``device_loads`` for example, that goes to one address."""
         return self.uniform.get(access, 0) / (self.issued.get(access, 0) or 1)
@@ -131,10 +126,6 @@ class Counts:
     def per_lane(self) -> dict[str, float]:
         """Each operation divided by the threads that ran."""
         return self.per_thread(self.threads or 1)
-
-    def per_simdgroup(self) -> dict[str, float]:
-        """Each operation divided by the simdgroups that ran: sums over their lanes."""
-        return self.per_thread(self.simdgroups or 1)
 
     def as_row(self) -> dict[str, Any]:
         """All of it, as plain values for a result row."""
