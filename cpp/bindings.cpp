@@ -82,7 +82,7 @@ void raise(const cpu::ValidationFault& fault) {
     parties.append(nb::make_tuple(
         party.action, party.line, party.source,
         nb::make_tuple(party.threadgroup[0], party.threadgroup[1], party.threadgroup[2]),
-        party.thread));
+        party.thread, party.kernel));
   nb::object type = nb::module_::import_("attnproto.errors").attr("ValidationError");
   nb::object error = type(fault.kernel, found.kind, parties, found.memory, found.offset,
                           found.memory_bytes, found.bytes);

@@ -157,8 +157,13 @@ class CpuDevice final : public Device {
     Timing timing;
     timing.gpu_start_us = now_us();
     for (size_t i = 0; i < launches.size(); i++) {
-      if (validation_) watch(dispatches[i], launches[i]);
+      if (validation_) {
+        if (!i || !options.concurrent || dispatches[i].barrier_before)
+          validation_->forget_dispatches();
+        watch(dispatches[i], launches[i], options.concurrent);
+      }
       run(launches[i], options);
+      if (validation_ && options.concurrent) validation_->end_dispatch(launches[i].kernel);
     }
     timing.gpu_end_us = now_us();
     return timing;
@@ -192,9 +197,9 @@ class CpuDevice final : public Device {
   }
 
   // From here on the kernel sees no addresses.
-  void watch(const Dispatch& dispatch, Launch& launch) {
+  void watch(const Dispatch& dispatch, Launch& launch, bool overlap) {
     auto& pipeline = static_cast<const CpuPipeline&>(*dispatch.pipeline);
-    validation_->bind(dispatch, pipeline.image().arguments, launch.group);
+    validation_->bind(dispatch, pipeline.image().arguments, launch.group, overlap);
     for (const TableBinding& table : dispatch.function_tables) {
       auto& words = static_cast<const CpuTable&>(*table.table);
       validation_->bind_table(table.index, words.addresses(), words.size() + 1, launch.group);

@@ -1,7 +1,6 @@
 #include "validation.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -32,10 +31,6 @@ Validation::Validation() : lanes_(kMaxThreads), threadgroup_cells_(kMaxThreadgro
   local_.name = "a local variable";
 }
 
-Validation::~Validation() {
-  for (auto& allocation : allocations_) std::free(allocation->cells);
-}
-
 void Validation::bind_memory(uint32_t index, void* base, size_t bytes, bool writable,
                              std::string name, attn_group& group) {
   Memory& memory = buffers_[index];
@@ -48,7 +43,7 @@ void Validation::bind_memory(uint32_t index, void* base, size_t bytes, bool writ
 }
 
 void Validation::bind(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
-                      attn_group& group) {
+                      attn_group& group, bool overlap) {
   for (Memory& memory : buffers_) memory = Memory();
   for (Memory& memory : arrays_) memory = Memory();
   for (const Binding& binding : dispatch.bindings) {
@@ -69,7 +64,7 @@ void Validation::bind(const Dispatch& dispatch, const std::vector<KernelArgument
     array.name = "threadgroup memory " + std::to_string(memory.index);
     offset = array_offset(memory.index);
   }
-  share_allocations();
+  share_allocations(overlap);
 }
 
 void Validation::bind_table(uint32_t index, const uint64_t* words, size_t count,
@@ -77,8 +72,7 @@ void Validation::bind_table(uint32_t index, const uint64_t* words, size_t count,
   bind_memory(index, const_cast<uint64_t*>(words), count * sizeof(uint64_t), false, "", group);
 }
 
-void Validation::share_allocations() {
-  for (auto& allocation : allocations_) std::free(allocation->cells);
+void Validation::share_allocations(bool overlap) {
   allocations_.clear();
   std::vector<Memory*> bound;
   for (Memory& memory : buffers_)
@@ -88,10 +82,10 @@ void Validation::share_allocations() {
     auto begin = reinterpret_cast<uintptr_t>(memory->base), end = begin + uintptr_t(memory->bytes);
     if (allocations_.empty() || begin >= allocations_.back()->end)
       allocations_.push_back(
-          std::make_unique<Allocation>(Allocation{begin & ~uintptr_t(15), end, false, nullptr}));
+          std::make_unique<Allocation>(Allocation{begin & ~uintptr_t(15), end, begin, overlap}));
     Allocation& allocation = *allocations_.back();
     allocation.end = std::max(allocation.end, end);
-    allocation.written |= memory->writable;
+    allocation.watched |= memory->writable;
     memory->allocation = &allocation;
   }
 }
@@ -151,13 +145,16 @@ void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Si
     uint64_t at = reinterpret_cast<uintptr_t>(memory.base) + uint64_t(offset);
     touch<kThreadgroup>(lane, memory, threadgroup_cells_.data(), at, offset, bytes,
                         reinterpret_cast<unsigned char*>(address), site);
-  } else if (memory.allocation && memory.allocation->written) {
+  } else if (memory.allocation && memory.allocation->watched) {
     Allocation& all = *memory.allocation;
-    if (!all.cells)
-      all.cells =
-          static_cast<Cell*>(std::calloc(((all.end - all.begin) >> site.shift) + 1, sizeof(Cell)));
+    if (!all.cells) {
+      all.sites = &site - site.index;
+      all.shift = site.shift;
+      all.cells.reset(
+          static_cast<Cell*>(std::calloc(((all.end - all.begin) >> site.shift) + 1, sizeof(Cell))));
+    }
     if (!all.cells) throw std::bad_alloc();
-    touch<kDevice>(lane, memory, all.cells, address - all.begin, offset, bytes,
+    touch<kDevice>(lane, memory, all.cells.get(), address - all.begin, offset, bytes,
                    reinterpret_cast<unsigned char*>(address), site);
   }
   return reinterpret_cast<void*>(address);
@@ -274,15 +271,12 @@ Party Validation::party(const Fiber& lane, const Site* site, const char* action)
   return party;
 }
 
-// `near`: any site of the same kernel, which knows where their table is.
-Party Validation::party(const Stamp& stamp, const Site& near, bool write) const {
-  const Site& site = *(&near - near.index + stamp.site);
+Party Validation::party(const Stamp& stamp, const Site& site, const uint32_t (&n)[3], bool write) {
   Party party;
   party.action = write ? "wrote" : "read";
   if (stamp.atomic) party.action += " atomically";
   party.line = site.line;
   party.source = site.source;
-  const uint32_t (&n)[3] = group_->shared.threadgroups;
   uint32_t linear = stamp.group - 1;
   party.threadgroup[0] = linear % n[0];
   party.threadgroup[1] = linear / n[0] % n[1];
@@ -311,7 +305,9 @@ void Validation::find(const char* kind, const Fiber& lane, const Memory& memory,
                        : site.kind & kWrite ? "writes"
                                             : "reads";
   find(kind, {party(lane, &site, action)});
-  if (earlier) finding_->parties.push_back(party(*earlier, site, earlier_writes));
+  if (earlier)
+    finding_->parties.push_back(party(*earlier, *(&site - site.index + earlier->site),
+                                      group_->shared.threadgroups, earlier_writes));
   finding_->memory = describe(memory);
   finding_->offset = offset;
   finding_->memory_bytes = uint64_t(memory.bytes);

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,6 +53,7 @@ struct Party {
   std::string source;
   uint32_t threadgroup[3] = {};
   uint32_t thread = 0;  // in the threadgroup
+  std::string kernel;   // where it is not the one that was stopped
 };
 
 struct Finding {
@@ -76,15 +78,20 @@ class ValidationFault : public Error {
 class Validation {
  public:
   Validation();
-  ~Validation();
-  // Takes what a dispatch binds and gives `group` the pointers the kernel will see.
+  // Takes what a dispatch binds and gives `group` the pointers the kernel will see. Every read is
+  // noted where other dispatches may `overlap`, else those of memory that this one may write.
   void bind(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
-            attn_group& group);
+            attn_group& group, bool overlap);
   void bind_table(uint32_t index, const uint64_t* words, size_t count, attn_group& group);
   // Before the lanes of a threadgroup start.
   void begin(Threadgroup& group);
   // After they ended or were abandoned.
   void end() { settle(); }
+  // What a dispatch did is over before the next begins.
+  void forget_dispatches() { overlapping_.clear(); }
+  // After a dispatch of a concurrent submission: throws ValidationFault where it and one since the
+  // last forget_dispatches() access a granule that one of them writes.
+  void end_dispatch(const std::string& kernel);
 
   // What compiled kernels call.
   static void* threadgroup_memory();
@@ -116,11 +123,24 @@ class Validation {
   struct Cell {
     Stamp write, read, other_read;
   };
+  struct Free {
+    void operator()(Cell* cells) const { std::free(cells); }
+  };
   // Bindings that overlap share one: a granule's history goes by address.
   struct Allocation {
-    uintptr_t begin, end;
-    bool written;
-    Cell* cells;
+    uintptr_t begin, end;  // the beginning rounded down, so that granules are aligned
+    uintptr_t first;
+    bool watched;  // its history is kept
+    std::unique_ptr<Cell[], Free> cells{};
+    const Site* sites = nullptr;  // the kernel's table, once there are cells
+    uint32_t shift = 0;
+    std::vector<unsigned char> contents{};  // as the dispatch left them, if others overlap
+  };
+  // A dispatch that has run, and may overlap those after it.
+  struct Overlapping {
+    std::string kernel;
+    uint32_t threadgroups[3];
+    std::vector<std::unique_ptr<Allocation>> allocations;
   };
   struct Memory {
     unsigned char* base = nullptr;
@@ -152,7 +172,9 @@ class Validation {
 
   void bind_memory(uint32_t index, void* base, size_t bytes, bool writable, std::string name,
                    attn_group& group);
-  void share_allocations();
+  void share_allocations(bool overlap);
+  void compare(const Overlapping& earlier, const Allocation& before, const Allocation& now,
+               const std::string& kernel) const;
   // Judges the write that was let through, which is done by now; false when it raced.
   bool settle();
   void suspect(const Fiber& lane, const Memory& memory, int64_t offset, size_t bytes,
@@ -168,7 +190,8 @@ class Validation {
   void remember_read(Cell& cell, const Stamp& now);
 
   Party party(const Fiber& lane, const Site* site, const char* action) const;
-  Party party(const Stamp& stamp, const Site& near, bool write) const;
+  static Party party(const Stamp& stamp, const Site& site, const uint32_t (&threadgroups)[3],
+                     bool write);
   std::string describe(const Memory& memory) const;
   uint32_t lanes_of(uint32_t simdgroup) const;
   void find(const char* kind, std::vector<Party> parties);
@@ -189,6 +212,7 @@ class Validation {
   Memory arrays_[256];
   Memory nowhere_, constant_table_, local_;
   std::vector<std::unique_ptr<Allocation>> allocations_;
+  std::vector<Overlapping> overlapping_;
   std::vector<Cell> threadgroup_cells_;
   Suspect suspect_;
   std::unique_ptr<Finding> finding_;

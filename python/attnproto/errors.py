@@ -41,6 +41,7 @@ class Party:
         callers: lines of the calls that lead to it, the innermost first.
         threadgroup: position in the grid.
         thread: index in the threadgroup.
+        kernel: where it is not that of the error, but of another dispatch.
     """
 
     action: str
@@ -49,6 +50,7 @@ class Party:
     callers: tuple[int, ...]
     threadgroup: tuple[int, int, int]
     thread: int
+    kernel: str = ""
 
     @property
     def simdgroup(self) -> int:
@@ -66,7 +68,8 @@ class Party:
             place += f" (called from line {', '.join(map(str, self.callers))})"
         return (
             f"thread {self.thread} (simdgroup {self.simdgroup}, lane {self.lane}) of threadgroup "
-            f"{self.threadgroup} {self.action}{' in' * self._in}{place}"
+            f"{self.threadgroup}{' of ' * bool(self.kernel)}{self.kernel} "
+            f"{self.action}{' in' * self._in}{place}"
         )
 
     @property
@@ -75,11 +78,16 @@ class Party:
 
 
 def _party(
-    action: str, line: int, source: str, threadgroup: tuple[int, int, int], thread: int
+    action: str,
+    line: int,
+    source: str,
+    threadgroup: tuple[int, int, int],
+    thread: int,
+    kernel: str = "",
 ) -> Party:
     """A party as the engine knows it: callers stand below the line's text."""
     shown, *callers = source.split("\n")
-    return Party(action, line, shown, tuple(map(int, callers)), threadgroup, thread)
+    return Party(action, line, shown, tuple(map(int, callers)), threadgroup, thread, kernel)
 
 
 class ValidationError(DispatchError):
@@ -87,9 +95,9 @@ class ValidationError(DispatchError):
 
     Attributes:
         kernel: its name.
-        kind: ``race``, ``out-of-bounds``, ``uninitialised``, ``read-only``, ``misaligned``,
-            ``alias``, ``divergent-barrier``, ``divergent-collective``, ``division``,
-            ``null-pointer``, ``local-array``, ``recursion``, ``trap`` or ``nan``.
+        kind: ``race``, ``dispatch-race``, ``out-of-bounds``, ``uninitialised``, ``read-only``,
+            ``misaligned``, ``alias``, ``divergent-barrier``, ``divergent-collective``,
+            ``division``, ``null-pointer``, ``local-array``, ``recursion``, ``trap`` or ``nan``.
         parties: the threads that took part, the one that was stopped first.
         memory: what was accessed, in words; empty where it was no access.
         offset: where in it, in bytes.
@@ -99,6 +107,7 @@ class ValidationError(DispatchError):
 
     _NEEDS: ClassVar[dict[str, str]] = {
         "race": "a barrier between them that orders this memory for both threads, or atomics",
+        "dispatch-race": "barrier_before=True for the later dispatch, or a submission in order",
         "out-of-bounds": "an access inside it; guard the index",
         "uninitialised": "a write, ordered by a barrier, before the read",
         "read-only": "a writable array bound to it",
