@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attnproto
 import ml_dtypes
 import numpy as np
@@ -97,9 +99,13 @@ def worst_ratio(found: np.ndarray, expected: np.ndarray) -> float:
     return float((error / (atol + rtol * np.abs(expected))).max())
 
 
-def assert_within_tolerance(found: np.ndarray, expected: np.ndarray) -> None:
-    """By found's type; NaN where NaN is expected."""
-    atol, rtol = TOLERANCE[found.dtype.name]
+def assert_within_tolerance(
+    found: np.ndarray,
+    expected: np.ndarray,
+    tolerances: Mapping[str, tuple[float, float]] = TOLERANCE,
+) -> None:
+    """By the (atol, rtol) of found's type; NaN where NaN is expected."""
+    atol, rtol = tolerances[found.dtype.name]
     np.testing.assert_allclose(found.astype(np.float64), expected, rtol, atol)
 
 

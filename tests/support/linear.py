@@ -6,6 +6,8 @@ import attnproto
 import numpy as np
 from attnproto.kernels.linear import linear_attention
 
+from . import attention
+
 # The specification's tolerance for FP32. For half and bfloat16 only the inputs and the output are
 # rounded: by 2^-11 and 2^-9 of themselves.
 TOLERANCE = {"float32": (1e-4, 1e-3), "float16": (1e-3, 2e-3), "bfloat16": (4e-3, 8e-3)}
@@ -68,8 +70,7 @@ def random_inputs(
 
 def assert_within_tolerance(found: np.ndarray, expected: np.ndarray) -> None:
     """By found's type, with linear attention's tolerances."""
-    atol, rtol = TOLERANCE[found.dtype.name]
-    np.testing.assert_allclose(found.astype(np.float64), expected, rtol, atol)
+    attention.assert_within_tolerance(found, expected, TOLERANCE)
 
 
 def check_linear(

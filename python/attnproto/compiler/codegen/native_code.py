@@ -53,8 +53,9 @@ def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:
 
 def instructions(ir: str | llvm.ModuleRef) -> int:
     """How many a module has."""
-    module = llvm.parse_assembly(ir) if isinstance(ir, str) else ir
-    return sum(len(list(block.instructions)) for f in module.functions for block in f.blocks)
+    with lock:
+        module = llvm.parse_assembly(ir) if isinstance(ir, str) else ir
+        return sum(len(list(block.instructions)) for f in module.functions for block in f.blocks)
 
 
 def _prepared(
