@@ -133,6 +133,12 @@ def test_a_device_that_does_not_open_gets_its_sentence():
         Worker("absent", "quick", synthetic.OPENER).opened()
 
 
+def test_a_sweep_says_nothing_of_each_slow_kernel(capfd):
+    worker = Worker("cpu", "quick", f"{synthetic.__name__}:open_with_warning").opened()
+    worker.stop()
+    assert "a slow kernel" not in capfd.readouterr().err
+
+
 def test_keys_tell_points_modes_and_devices_apart():
     here = DeviceRecord("cpu", "host", "emulated")
     there = DeviceRecord("metal", "Apple M4", "measured")

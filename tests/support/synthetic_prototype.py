@@ -1,5 +1,6 @@
 """A prototype and a device for tests: no kernel, deterministic times, failures on demand."""
 
+import logging
 import os
 import signal
 import time
@@ -40,6 +41,12 @@ def open_device(kind: str) -> SyntheticDevice:
 
         raise DeviceUnavailable("[device] found no absent device, needs one; pass --device cpu")
     return SyntheticDevice()
+
+
+def open_with_warning(kind: str) -> SyntheticDevice:
+    """One whose compiler logs a warning."""
+    logging.getLogger("attnproto.compiler.targets.driver").warning("a slow kernel")
+    return open_device(kind)
 
 
 def points(mode: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ A point that hangs or crashes costs one row and one worker; the sweep goes on.
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -116,6 +117,8 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if shared:
         alone.share(shared)
+    # A sweep counts its points and keeps their limits: it needs no word about each slow kernel.
+    logging.getLogger("attnproto.compiler").setLevel(logging.ERROR)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     from attnproto.prototypes.registry import load
 
