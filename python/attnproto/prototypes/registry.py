@@ -62,7 +62,9 @@ class Prototype:
     Args:
         name: As in the registry.
         points: ``f(mode)`` lists the points of ``"quick"`` or ``"full"``.
-        run: ``f(point, device, mode)`` runs one point; raises AttnprotoError when it cannot.
+        run: ``f(point, device, mode)`` runs one of the points on an open device, in ``"quick"``
+            or ``"full"`` mode, and returns status and numbers; raises AttnprotoError when it
+            cannot.
         conclude: ``f(rows)`` turns stored rows into findings by written rules.
         kernel_hash: ``f(point)`` hashes the kernel text behind a point, so that findings
             from an older text are known to be stale; None when no kernel is behind it.

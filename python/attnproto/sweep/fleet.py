@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import platform
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,7 +38,6 @@ def run_fleet(
     mode: str,
     rows: Iterable[Mapping[str, Any]] = (),
     opener: str = OPENER,
-    started: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run tasks on a dask cluster and yield a row for each as it comes back.
 
@@ -52,7 +51,6 @@ def run_fleet(
         mode: ``"quick"`` or ``"full"``.
         rows: Rows that exist; their points are not run again.
         opener: ``"module:function"`` that opens the device.
-        started: Called with the scheduler's dashboard address once connected.
 
     Yields:
         Rows with the device and environment of the worker that ran them.
@@ -78,8 +76,6 @@ def run_fleet(
             f"[fleet] found no scheduler at {address} ({error}), needs one; run dask scheduler"
         ) from error
     with client:
-        if started is not None:
-            started(client.dashboard_link)
         futures = [
             client.submit(
                 run_here,

@@ -151,9 +151,11 @@ def make_plan(
     )
     if sweep_text is None and point is None:
         runnable = [n for n in names if preparation.awaits(n) or not _missing(n)]
-        # A prototype that waits for its programs comes last.
-        runnable.sort(key=preparation.awaits)
-        points = [(name, p) for name in runnable for p in load(name).points(mode)]
+        lists = {name: load(name).points(mode) for name in runnable}
+        # One that waits for its programs comes last. A prototype concludes at its last point, so
+        # that with the fewest points first the first finding comes soon.
+        runnable.sort(key=lambda name: (preparation.awaits(name), len(lists[name])))
+        points = [(name, p) for name in runnable for p in lists[name]]
     points = _chosen(points, mode, axes, where)
     if not points and (where or not skipped):
         raise UsageError(

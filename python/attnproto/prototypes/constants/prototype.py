@@ -50,11 +50,6 @@ def kernel_hash(point: Mapping[str, Any]) -> str:
 def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     """Run one point.
 
-    Args:
-        point: As listed by ``points``.
-        device: An open device.
-        mode: ``"quick"`` or ``"full"``.
-
     Returns:
         Status and numbers; times of an emulated device bear ``emulated_`` in their names, and
         are of its own compiler, clang.

@@ -116,14 +116,6 @@ def kernel_hash(point: Mapping[str, Any]) -> str:
 def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     """Run one point: count it, or judge it and, where times are worth something, time it.
 
-    Args:
-        point: As listed by ``points``.
-        device: An open device.
-        mode: ``"quick"`` or ``"full"``.
-
-    Returns:
-        Status and numbers.
-
     Raises:
         AttnprotoError: The point cannot run on this device.
     """

@@ -80,14 +80,6 @@ def kernel_hash(point: Mapping[str, Any]) -> str:
 def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     """Run one point.
 
-    Args:
-        point: As listed by ``points``.
-        device: An open device.
-        mode: ``"quick"`` or ``"full"``.
-
-    Returns:
-        Status and numbers.
-
     Raises:
         AttnprotoError: The device cannot choose in this way.
     """
