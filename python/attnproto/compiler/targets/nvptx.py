@@ -25,7 +25,7 @@ from .driver import Code, Driver
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
-_CONSTANT_SPACE = re.compile(r'("[^"]*")|\baddrspace\(4\)')
+_CONSTANT_SPACE = re.compile(r"addrspace\(4\)")
 
 
 def gpu_target(architecture: str) -> Target:
@@ -85,7 +85,13 @@ def constants_in_device_memory(text: str) -> str:
     Buffers of it are too large for the hardware's constant bank. What stands in quotes is a name
     or a string and stays.
     """
-    return _CONSTANT_SPACE.sub(lambda m: m[1] or "addrspace(1)", text)
+
+    def replaced(space: re.Match[str]) -> str:
+        line = text.rfind("\n", 0, space.start()) + 1
+        quoted = text.count('"', line, space.start()) % 2
+        return space[0] if quoted else "addrspace(1)"
+
+    return _CONSTANT_SPACE.sub(replaced, text)
 
 
 def _select_products(kernel: Kernel) -> str:
