@@ -315,10 +315,28 @@ def test_a_tile_that_does_not_exist_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "tile", [FlashTile(32, 64, 64, "float32"), FlashTile(32, 64, 16, "float16"), (32, 64)]
+    ("tile", "cure"),
+    [
+        (FlashTile(32, 64, 64, "float32"), r"pass tile=\(32, 64\)"),
+        (FlashTile(32, 64, 16, "float16"), r"pass tile=\(32, 64\)"),
+        ("32x64", r"needs a FlashTile or \(Br, Bc\)"),
+        ((32, 64, 16), r"needs a FlashTile or \(Br, Bc\)"),
+        ((32, 48), "found bc=48"),
+        ((32.0, 64), r"found br=32\.0"),
+    ],
 )
-def test_a_tile_made_for_another_problem_is_refused(device, tile):
-    refusal(lambda: flash_attention(Q, K, V, tile=tile, device=device))
+def test_what_is_no_tile_of_the_problem_is_refused(device, tile, cure):
+    assert re.search(cure, refusal(lambda: flash_attention(Q, K, V, tile=tile, device=device)))
+
+
+def test_two_numbers_are_the_tile_of_these_blocks(device, monkeypatch):
+    tiles = []
+    source = FlashTile.source
+    monkeypatch.setattr(
+        FlashTile, "source", property(lambda tile: tiles.append(tile) or source.fget(tile))
+    )
+    flash_attention(Q, K, V, tile=(8, 32), device=device)
+    assert tiles == [FlashTile(8, 32, Q.shape[-1], Q.dtype.name)]
 
 
 @pytest.mark.parametrize(

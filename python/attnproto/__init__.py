@@ -36,24 +36,31 @@ if TYPE_CHECKING:
     from .compiler.lint.lint import lint
     from .device import archive
     from .kernels.flash import flash_attention
+    from .kernels.flash_tile import FlashTile
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
+    from .measure.dynamic_counts import Counts
+    from .measure.dynamic_counts import count_launch as count
 
 __version__ = "0.1.0"
 
-# Operations by the module they live in; loaded when first used.
-_OPERATIONS = {
-    "flash_attention": ".kernels.flash",
-    "linear_attention": ".kernels.linear",
-    "lint": ".compiler.lint.lint",
-    "paged_attention": ".kernels.paged",
+# What is loaded when first used, by the module it lives in, and its name there.
+_LATER = {
+    "Counts": (".measure.dynamic_counts", "Counts"),
+    "FlashTile": (".kernels.flash_tile", "FlashTile"),
+    "count": (".measure.dynamic_counts", "count_launch"),
+    "flash_attention": (".kernels.flash", "flash_attention"),
+    "linear_attention": (".kernels.linear", "linear_attention"),
+    "lint": (".compiler.lint.lint", "lint"),
+    "paged_attention": (".kernels.paged", "paged_attention"),
 }
 _MODULES = ("archive",)
 
 
 def __getattr__(name: str) -> object:
-    if name in _OPERATIONS:
-        return getattr(importlib.import_module(_OPERATIONS[name], __name__), name)
+    if name in _LATER:
+        module, attribute = _LATER[name]
+        return getattr(importlib.import_module(module, __name__), attribute)
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -64,12 +71,14 @@ __all__ = [
     "AttnprotoError",
     "Buffer",
     "Call",
+    "Counts",
     "Device",
     "DeviceLost",
     "DeviceSummary",
     "DeviceUnavailable",
     "Dispatch",
     "DispatchError",
+    "FlashTile",
     "FunctionTable",
     "GpuFault",
     "GpuOutOfMemory",
@@ -85,6 +94,7 @@ __all__ = [
     "ValidationError",
     "WrongResult",
     "archive",
+    "count",
     "devices",
     "flash_attention",
     "linear_attention",

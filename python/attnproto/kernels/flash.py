@@ -18,7 +18,7 @@ from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
 from attnproto.errors import UnsupportedProblem
 
-from .flash_tile import FlashTile, check_head_dimension, default_tile, dtype_name
+from .flash_tile import FlashTile, check_head_dimension, dtype_name, tile_for
 from .flash_variant import Rope, Variant, rope_table
 from .launching import as_input
 
@@ -211,12 +211,12 @@ def pack_params(problem: FlashProblem, first_tile: int = 0) -> bytes:
     )
 
 
-def plan(problem: FlashProblem, tile: FlashTile | None = None) -> FlashPlan:
+def plan(problem: FlashProblem, tile: FlashTile | tuple[int, int] | None = None) -> FlashPlan:
     """Lay a problem out on a tile.
 
     Args:
         problem: what to compute.
-        tile: how; ``default_tile`` when None.
+        tile: how, or its (Br, Bc); ``default_tile`` when None.
 
     Returns:
         The dispatch.
@@ -224,16 +224,7 @@ def plan(problem: FlashProblem, tile: FlashTile | None = None) -> FlashPlan:
     Raises:
         UnsupportedProblem: the tile is none, or was made for another D or type.
     """
-    tile = default_tile(problem.nq, problem.d, problem.dtype) if tile is None else tile
-    if not isinstance(tile, FlashTile):
-        raise UnsupportedProblem(
-            f"[flash.launch] found tile={tile!r}, needs a FlashTile; pass tile=None"
-        )
-    if (tile.d, tile.dtype) != (problem.d, problem.dtype):
-        raise UnsupportedProblem(
-            f"[flash.launch] found a tile for D={tile.d} {tile.dtype}, needs D={problem.d} "
-            f"{problem.dtype}; pass tile=None"
-        )
+    tile = tile_for(tile, problem.nq, problem.d, problem.dtype)
     rope = problem.variant.rope
     # The first query may stand before the first key.
     first = min(0, problem.nkv - problem.nq)
@@ -282,7 +273,7 @@ def launch(
     *,
     device: Device,
     scale: float | None = None,
-    tile: FlashTile | None = None,
+    tile: FlashTile | tuple[int, int] | None = None,
     variant: Variant | None = None,
 ) -> Timing:
     """Compute attention into memory of the caller and return the timing.
@@ -297,7 +288,7 @@ def launch(
             receive [B, Hq, Nq, D], any others are left alone.
         device: an open device.
         scale: factor of the scores; D**-0.5 when None.
-        tile: geometry; ``default_tile`` when None.
+        tile: geometry, or its (Br, Bc); ``default_tile`` when None.
         variant: masks, caps, biases and positions; none when None.
 
     Returns:
@@ -341,7 +332,7 @@ def flash_attention(
     softcap: float | None = None,
     alibi: bool = False,
     rope: Rope | None = None,
-    tile: FlashTile | None = None,
+    tile: FlashTile | tuple[int, int] | None = None,
     device: Device | str | None = None,
 ) -> np.ndarray:
     """Compute softmax(scale Q K^T + mask) V without storing the scores.
@@ -366,7 +357,7 @@ def flash_attention(
         alibi: whether scores get the bias slope(head) (key - position); see ``alibi_slopes``.
         rope: rotation of q and k by their positions, key j standing on j and query i on
             i + (Nkv - Nq); not when None.
-        tile: geometry of the kernel; ``default_tile`` when None.
+        tile: geometry of the kernel, or its (Br, Bc); ``default_tile`` when None.
         device: an open device, or the name of one (``auto``, ``cpu``, ``metal``, ``cuda``);
             ``auto`` when None.
 

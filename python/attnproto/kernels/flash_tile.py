@@ -114,7 +114,7 @@ class FlashTile:
             ("query", self.query, (None, *QUERY_PLACES)),
             ("rescale", self.rescale, RESCALES),
         ):
-            if value not in known:
+            if value not in known or isinstance(value, float):
                 raise UnsupportedProblem(
                     f"[flash.tile] found {field}={value!r}, needs {_either(known)}; "
                     f"pass {field}={next(k for k in known if k is not None)!r}"
@@ -240,4 +240,34 @@ def default_tile(nq: int, d: int, dtype: DTypeLike) -> FlashTile:
     # Half of the threadgroup memory, so that two threadgroups can share a core.
     while tile.br > 8 and tile.threadgroup_bytes > THREADGROUP_LIMIT_BYTES // 2:
         tile = replace(tile, br=tile.br // 2)
+    return tile
+
+
+def tile_for(
+    tile: FlashTile | tuple[int, int] | None, nq: int, d: int, dtype: DTypeLike
+) -> FlashTile:
+    """What a caller's ``tile=`` stands for.
+
+    Args:
+        tile: a tile; (Br, Bc) for the tile of these blocks; None for ``default_tile``.
+        nq: queries, Nq.
+        d: dimensions of a head, D.
+        dtype: element type.
+
+    Raises:
+        UnsupportedProblem: it is none of these, or a tile made for another D or type.
+    """
+    if tile is None:
+        return default_tile(nq, d, dtype)
+    if isinstance(tile, (tuple, list)) and len(tile) == 2:
+        return FlashTile(*tile, d, dtype_name(dtype))
+    if not isinstance(tile, FlashTile):
+        raise UnsupportedProblem(
+            f"[flash.launch] found tile={tile!r}, needs a FlashTile or (Br, Bc); pass tile=(32, 64)"
+        )
+    if (tile.d, tile.dtype) != (d, dtype_name(dtype)):
+        raise UnsupportedProblem(
+            f"[flash.launch] found a tile for D={tile.d} {tile.dtype}, needs D={d} "
+            f"{dtype_name(dtype)}; pass tile=({tile.br}, {tile.bc})"
+        )
     return tile

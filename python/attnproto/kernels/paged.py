@@ -19,7 +19,7 @@ from attnproto.errors import UnsupportedProblem
 
 from . import flash
 from .flash import FlashProblem, check_heads, check_tokens, checked_scale, pack_params
-from .flash_tile import FlashTile, check_head_dimension, default_tile, dtype_name
+from .flash_tile import FlashTile, check_head_dimension, dtype_name, tile_for
 from .flash_variant import Variant
 from .launching import as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
@@ -176,7 +176,7 @@ def launch_paged(
     partition: int = 512,
     scale: float | None = None,
     causal: bool = True,
-    tile: FlashTile | None = None,
+    tile: FlashTile | tuple[int, int] | None = None,
 ) -> Timing:
     """Attend to a cache into memory of the caller and return the timing.
 
@@ -191,7 +191,7 @@ def launch_paged(
         partition: keys of a partition, a multiple of the tile's Bc.
         scale: factor of the scores; D**-0.5 when None.
         causal: whether query i sees only keys j <= i + (context - Nq).
-        tile: geometry; its keys are read in place.
+        tile: geometry, or its (Br, Bc); its keys are read in place.
 
     Returns:
         The Timing of both phases together, one submission unless the work is too long for one.
@@ -207,11 +207,10 @@ def launch_paged(
         # One query a head sees every key, so the heads of a group may be the rows of one tile:
         # their keys are then read once, and the memory of q and output is the same.
         hq, nq, causal = hkv, hq // hkv, False
-    tile = default_tile(nq, d, q.dtype) if tile is None else tile
-    if (tile.d, tile.dtype, tile.keys) != (d, dtype_name(q.dtype), "lane"):
+    tile = tile_for(tile, nq, d, q.dtype)
+    if tile.keys != "lane":
         raise UnsupportedProblem(
-            f"[paged.launch] found tile {tile.name}, needs D={d}, {q.dtype.name} and keys='lane'; "
-            "pass tile=None"
+            f"[paged.launch] found tile {tile.name}, needs keys='lane'; pass tile=None"
         )
     if not isinstance(partition, (int, np.integer)) or partition < 1 or partition % tile.bc:
         raise UnsupportedProblem(
@@ -308,7 +307,7 @@ def paged_attention(
     partition: int = 512,
     causal: bool = True,
     scale: float | None = None,
-    tile: FlashTile | None = None,
+    tile: FlashTile | tuple[int, int] | None = None,
     device: Device | str | None = None,
 ) -> np.ndarray:
     """Compute attention over keys and values that lie in pages.
@@ -331,7 +330,7 @@ def paged_attention(
             holds the longest context, which takes none.
         causal: whether query i sees only keys j <= i + (context - Nq).
         scale: factor of the scores; D**-0.5 when None.
-        tile: geometry; ``default_tile`` when None.
+        tile: geometry, or its (Br, Bc); ``default_tile`` when None.
         device: an open device or the name of one; ``auto`` when None.
 
     Returns:

@@ -192,10 +192,21 @@ def count(device: Device, dispatches: list[Dispatch]) -> Counts:
 
 
 def count_launch(launch: Callable[[Device], object]) -> Counts:
-    """Call launchers on a counting device and return what their kernels did.
+    """Run kernels on a device that counts, and return what they did; also ``attnproto.count``.
 
     Args:
-        launch: ``f(device)`` calls one launcher or several.
+        launch: ``f(device)`` runs kernels on the device it is given: through
+            ``flash_attention(..., device=device)`` and its like, or ``device.run``.
+
+    Returns:
+        Sums over all threads of all dispatches; evidence of tier ``derived``, never a time.
+
+    Raises:
+        AttnprotoError: as the kernels do on the cpu device.
+
+    Example:
+        >>> counts = attnproto.count(lambda device: flash_attention(q, k, v, device=device))
+        >>> counts.matrix_operations, counts.per_thread(q[..., 0].size)["exponentials"]
     """
     from attnproto import _core
 
