@@ -65,6 +65,28 @@ def test_a_function_of_the_text_stands_beside_one_of_the_library(device):
     assert out.tolist() == [1 * 5 + 2 * 6 + 3 * 7 + 4 * 8, 200, 300]
 
 
+OWN_NAMES = {
+    "plain": "kernel void NAME(device float* out [[buffer(0)]]) { out[0] = 1; }",
+    "template": """
+template <typename T> kernel void NAME(device T* out [[buffer(0)]]) { out[0] = 1; }
+template [[host_name("NAME")]] kernel void NAME<float>(device float*);
+""",
+    "own namespace": """
+namespace own { kernel void NAME(device float* out [[buffer(0)]]) { out[0] = 1; } }
+""",
+}
+
+
+@pytest.mark.parametrize("form", OWN_NAMES)
+@pytest.mark.parametrize("name", ["step", "mix", "clamp", "dot", "any", "fma", "copysign"])
+def test_a_kernel_may_be_called_as_a_function_of_the_library(device, name, form):
+    text = HEAD + OWN_NAMES[form].replace("NAME", name)
+    assert not [m for m in attnproto.lint(text) if m.severity == "error"]
+    out = np.zeros(1, np.float32)
+    device.run(device.library(text).pipeline(name), **ONE, buffers={0: out})
+    assert out[0] == 1
+
+
 @pytest.mark.parametrize(("kernel", "dtype"), [("got_int", np.int32), ("got_half", np.float16)])
 def test_a_function_is_a_template_argument(device, kernel, dtype):
     out = np.full(1, np.nan, np.float32)

@@ -90,9 +90,9 @@ class Rewriter(MethodRewriter):
         self.type_parameters = type_parameters(tokens)
         out = self._scope(tokens)
         for name, call, namespace in self.pending:
-            kernel = self._kernel_of(call, namespace)
+            scope, kernel = self._kernel_of(call, namespace)
             spelled = untokenize(self.code(call)).split("\n")
-            spelled = " ".join(s for s in spelled if not s.startswith("#")).strip()
+            spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
             signature = self.deduced.get(name, spelled)
             if name in self.deduced:
                 spelled = f"((decltype(&{signature})){spelled})"
@@ -102,15 +102,20 @@ class Rewriter(MethodRewriter):
         declared = [name for name in self.declared if name not in self.visible]
         return Rewritten(out, self.instances, self.constants, self.visible, declared)
 
-    def _kernel_of(self, call: list[Token], namespace: str) -> _Kernel:
-        """The kernel that a call names, looked up from its own namespace outwards."""
+    def _kernel_of(self, call: list[Token], namespace: str) -> tuple[str, _Kernel]:
+        """The kernel that a call names, looked up from its own namespace outwards.
+
+        And what stands before its name where the call does not: with it a kernel may be called as
+        a function of Metal's is, whose namespace the text uses.
+        """
         begin = 1 if call[0] == "::" else 0
         called = "".join(c.text for c in call[begin : _angle(call)])
         scopes = namespace.split("::")[:-1] if begin == 0 else []
         for depth in range(len(scopes), -1, -1):
             full = "::".join([*scopes[:depth], called])
             if full in self.kernels:
-                return self.kernels[full]
+                scope = "::".join(["", *scopes[:depth], ""]) if begin == 0 else ""
+                return scope, self.kernels[full]
         raise RewriteError(call[0].line, f"'{called}' is instantiated but is no kernel")
 
     def _scope(self, tokens: list[Token], class_name: str | None = None) -> list[Token]:
