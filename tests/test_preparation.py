@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from attnproto.commands.run import run_plan
 from attnproto.device import discovery
+from attnproto.errors import AttnprotoError
 from attnproto.prototypes import registry
 from attnproto.results.store import POINTS, read_records
 from attnproto.sweep import plan as plans
@@ -74,6 +80,30 @@ def test_prototypes_with_the_fewest_points_run_first_so_that_findings_come_soon(
     assert names == sorted(names, key=names.count)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sweep_text": f'[[sweep]]\nprototype = "{REST}"\naxes = {{n = [1]}}'},
+        {"where": ("n == 77",)},
+        {"where": ("m == 1",)},
+    ],
+)
+def test_nothing_is_built_for_points_that_do_not_run_or_a_mistake(tmp_path, crates, options):
+    said = []
+    with contextlib.suppress(AttnprotoError):
+        make_plan(
+            mode="quick",
+            device="cpu",
+            only=(BURN, REST),
+            out=tmp_path / "out",
+            opener=synthetic.OPENER,
+            say=said.append,
+            **options,
+        )
+    crates.go_on.set()
+    assert said == []
+
+
 def test_a_task_waits_until_its_prototype_is_prepared(tmp_path, crates):
     plan = plan_of(tmp_path)
     threading.Timer(0.5, crates.go_on.set).start()
@@ -132,3 +162,38 @@ def test_auto_stands_for_what_the_environment_names(monkeypatch):
     monkeypatch.setenv("ATTNPROTO_DEVICE", "cuda")
     assert discovery.kind_of("auto") == "cuda"
     assert discovery.kind_of("cpu") == "cpu"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="programs are ended by signals")
+def test_a_build_ends_with_the_process_that_began_it(tmp_path):
+    cargo, log = tmp_path / "cargo", tmp_path / "log"
+    # As cargo does: the work is done by a process that it started.
+    cargo.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {log}\nwait\n")
+    cargo.chmod(0o755)
+    script = """
+import pathlib, sys, threading, time
+from attnproto.prototypes import rust_crates
+threading.Thread(target=rust_crates.prepare, args=[print], daemon=True).start()
+while not pathlib.Path(sys.argv[1]).exists() or not pathlib.Path(sys.argv[1]).read_text():
+    time.sleep(0.01)
+"""
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "CARGO_TARGET_DIR": str(tmp_path / "target"),
+    }
+    subprocess.run([sys.executable, "-c", script, log], check=True, env=environment, timeout=120)
+    worker = int(log.read_text())
+    deadline = time.monotonic() + 30
+    while running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(worker)
+
+
+def running(process: int) -> bool:
+    """Whether a process of that number is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

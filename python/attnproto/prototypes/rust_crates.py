@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -101,23 +104,46 @@ def run(package: str, *arguments: str | Path, environment: dict[str, str] | None
 def _checked(package: str, command: list[str], environment: dict[str, str] | None = None) -> str:
     # A sanitizer that is preloaded for this process is not meant for the compiler.
     own = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    process = subprocess.Popen(
+        command,
+        cwd=workspace(),
+        env={**own, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # cargo and the compilers it starts are ended together
+    )
+    _running.add(process)
     try:
-        done = subprocess.run(
-            command,
-            cwd=workspace(),
-            env={**own, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT_S,
-        )
+        output, errors = process.communicate(timeout=_LIMIT_S)
     except subprocess.TimeoutExpired:
         raise DeviceUnavailable(
             f"[rust] found {package} still building or running after {_LIMIT_S} s, needs less; "
             "run `make rust-build` first"
         ) from None
-    if done.returncode:
+    finally:
+        _end(process)
+        _running.discard(process)
+    if process.returncode:
         raise DeviceUnavailable(
-            f"[rust] found {package} failing: {' '.join(done.stderr.split())[-400:]}; run "
+            f"[rust] found {package} failing: {' '.join(errors.split())[-400:]}; run "
             "make rust-build where crates can be downloaded"
         )
-    return done.stdout
+    return output
+
+
+_running: set[subprocess.Popen] = set()
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a program that still runs, with all that it started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@atexit.register
+def _end_all() -> None:
+    # A run that is over or interrupted leaves no build behind.
+    for process in tuple(_running):
+        _end(process)

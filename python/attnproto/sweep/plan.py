@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -136,27 +137,30 @@ def make_plan(
     axes = dict(map(parse_axis, axis))
     keep((), where)  # a condition that is none is said now
     folder = _folder(out, resume)
-    points: list[tuple[str, dict[str, Any]]] = []
     if sweep_text is not None:
         points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
         points = [(names[0], one) for one in _parse_points(point)]
+    else:
+        points = [(name, p) for name in names for p in load(name).points(mode)]
+    points = _chosen(points, mode, axes, where)
+    count = Counter(name for name, _ in points)
+    wanted = [line for line in entries if line.name in count]
     # Not before the options are known to be good: it may take minutes, beside the other points.
-    lacking = [line.name for line in entries if say and _missing(line.name)]
+    lacking = [line.name for line in wanted if say and _missing(line.name)]
     preparation = Preparation(lacking, say) if say else Preparation()
     skipped = tuple(
         (line, why)
-        for line in entries
+        for line in wanted
         if not preparation.awaits(line.name) and (why := _missing(line.name))
     )
     if sweep_text is None and point is None:
-        runnable = [n for n in names if preparation.awaits(n) or not _missing(n)]
-        lists = {name: load(name).points(mode) for name in runnable}
+        left_out = {line.name for line, _ in skipped}
+        points = [(name, p) for name, p in points if name not in left_out]
         # One that waits for its programs comes last. A prototype concludes at its last point, so
         # that with the fewest points first the first finding comes soon.
-        runnable.sort(key=lambda name: (preparation.awaits(name), len(lists[name])))
-        points = [(name, p) for name in runnable for p in lists[name]]
-    points = _chosen(points, mode, axes, where)
+        place = {name: (preparation.awaits(name), n) for name, n in count.items()}
+        points.sort(key=lambda one: place[one[0]])
     if not points and (where or not skipped):
         raise UsageError(
             "[run] found no point that meets the conditions, needs one at least; loosen --where"
