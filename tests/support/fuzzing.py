@@ -173,4 +173,5 @@ def refusing() -> Iterator[None]:
     except InternalError:
         raise
     except AttnprotoError as error:
-        assert str(error).startswith("["), error
+        if not str(error).startswith("["):
+            raise ValueError(f"an error that does not say where: {error}") from error

@@ -17,6 +17,10 @@ BUFFERS = {"a": "float", "b": "int", "h": "half4", "s": "S"}
 ELEMENTS = 16  # of each buffer, and of each array
 UNARY = ("abs", "exp", "sqrt", "floor", "sin", "rsqrt", "precise::log", "fast::exp2")
 TOGETHER = ("simd_sum", "simd_max", "simd_prefix_exclusive_sum", "simd_broadcast_first", "quad_sum")
+POINTERS = (
+    ("device float*", "a"), ("device int*", "b"), ("threadgroup float*", "shared"),
+    ("device float*", "a + ((n) & 3)"), ("device int*", "s->y"),
+)  # fmt: skip
 ODD_WHOLES = ("0", "1", "-1", "7", "31", "32", "33", "255", "65536", "2147483647", "-2147483648")
 ODD_REALS = ("0.0", "-0.0", "1.0", "0.5", "1e-38", "3e38", "INFINITY", "NAN")
 
@@ -177,16 +181,20 @@ class Writer:
     def vector(self, kind: str, depth: int) -> str:
         """A vector, from numbers or another."""
         of, width = element(kind), int(kind[-1])
-        return self.random.choice(
-            [
-                lambda: self.leaf(kind),
-                lambda: f"{kind}({self.value(of, depth - 1)})",
-                lambda: f"{kind}({', '.join(self.value(of, depth - 2) for _ in range(width))})",
-                lambda: self.binary(kind, depth),
-                lambda: f"{self.value(kind, depth - 1)}.{''.join(self.pick('x', 'y') for _ in range(width))}",
-                lambda: f"select({self.value(kind, depth - 1)}, {self.value(kind, depth - 1)}, bool{width}({self.value('bool', depth - 1)}))",
-            ]
-        )()  # fmt: skip
+        way = self.random.randint(0, 5)
+        if way == 0:
+            return self.leaf(kind)
+        if way == 1:
+            return f"{kind}({self.value(of, depth - 1)})"
+        if way == 2:
+            return f"{kind}({', '.join(self.value(of, depth - 2) for _ in range(width))})"
+        if way == 3:
+            return self.binary(kind, depth)
+        one = self.value(kind, depth - 1)
+        if way == 4:
+            return f"{one}.{''.join(self.pick('x', 'y') for _ in range(width))}"
+        test = self.value("bool", depth - 1)
+        return f"select({one}, {self.value(kind, depth - 1)}, bool{width}({test}))"
 
     def read(self, kind: str, depth: int) -> str:
         """A number from memory."""
@@ -275,25 +283,25 @@ class Writer:
 
     def together(self) -> str:
         """Barriers, atomics, copies of structs."""
-        i, j = self.index(1), self.index(1)
+        i, j, number = self.index(1), self.index(1), self.value("int", 2)
         return self.pick(
-            "threadgroup_barrier(mem_flags::mem_threadgroup);\n",
-            "simdgroup_barrier(mem_flags::mem_none);\n",
-            f"atomic_fetch_add_explicit(&total[{i}], {self.value('int', 2)}, memory_order_relaxed);\n",
-            f"pairs[({i}) & 1] = P{{h[{j}], h[{i}]}};\n", f"s[{i}] = s[{j}];\n",
-            f"{{ S c = s[{i}]; c.y[({j}) % 3u] = {self.value('int', 2)}; s[{j}] = c; }}\n",
-            f"{{ N c; c.s = s[{i}]; c.p[1] = pairs[({j}) & 1]; a[{i}] = c.s.x + float(c.p[1].b.y); }}\n",
-            f"a[{i}] += b[{j}];\n", f"a[{i}] += a[{j}];\nb[{j}] -= int(a[{i}]);\n",
-        )  # fmt: skip
+            "threadgroup_barrier(mem_flags::mem_threadgroup);",
+            "simdgroup_barrier(mem_flags::mem_none);",
+            f"atomic_fetch_add_explicit(&total[{i}], {number}, memory_order_relaxed);",
+            f"pairs[({i}) & 1] = P{{h[{j}], h[{i}]}};", f"s[{i}] = s[{j}];",
+            f"{{ S c = s[{i}]; c.y[({j}) % 3u] = {number}; s[{j}] = c; }}",
+            f"{{ N c; c.s = s[{i}]; c.p[1] = pairs[({j}) & 1]; a[{i}] = float(c.p[1].b.y); }}",
+            f"a[{i}] += b[{j}];", f"a[{i}] += a[{j}]; b[{j}] -= int(a[{i}]);",
+        ) + "\n"  # fmt: skip
 
     def pointer(self) -> str:
         """A pointer, and what is read and written by it."""
-        name, at = self.fresh("q"), self.index(1)
-        of = self.random.choice([("device float*", "a"), ("device int*", "b"), ("threadgroup float*", "shared"), ("device float*", "a + ((n) & 3)"), ("device int*", "s->y")])  # fmt: skip
-        base = of[1]
+        name = self.fresh("q")
+        kind, base = self.random.choice(POINTERS)
         if self.wild and self.often(0.4):
-            base = self.pick("nullptr", f"{base} + {self.value('int', 2)}", f"({of[0]})({self.value('ulong', 2)})")
-        return f"{{ {of[0]} {name} = {base}; {name}[{at}] = {name}[{self.index(1)}]; }}\n"
+            odd = self.value("ulong", 2)
+            base = self.pick("nullptr", f"{base} + {self.value('int', 2)}", f"({kind})({odd})")
+        return f"{{ {kind} {name} = {base}; {name}[{self.index(1)}] = {name}[{self.index(1)}]; }}\n"
 
 
 def text(seed: int, wild: bool) -> str:

@@ -25,7 +25,7 @@ def device(engine: str) -> Device:
 
 
 def text_of(seed: int) -> tuple[str, bool]:
-    """A seed's text, and whether it may run outside validation: it is from the grammar, not wild."""
+    """A seed's text, and whether it may run outside validation: of the grammar, and not wild."""
     if seed % 2:
         return mutated_texts.text(seed), False
     wild = seed % 4 == 0

@@ -11,9 +11,14 @@ import llvmlite.binding as llvm
 
 from attnproto.compiler.target import Target
 
-# Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
-# and kernels run no faster for them: the order of a kernel's text is a good one.
-_NO_SCHEDULING = ("--enable-misched=0", "--post-RA-scheduler=0")
+_OPTIONS = (
+    # Both of LLVM's schedulers of machine instructions take as long as the rest of the code
+    # generator, and kernels run no faster for them: the order of a kernel's text is a good one.
+    "--enable-misched=0", "--post-RA-scheduler=0",
+    # LLVM 22 aborts in this pass where one number of a vector is set by a variable index, with a
+    # write between the vector's load and its store. It changes nothing of our own kernels.
+    "--disable-vector-combine",
+)  # fmt: skip
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 lock = threading.Lock()
 
@@ -23,7 +28,7 @@ def initialise() -> None:
     """Set LLVM up for this process, and make the engine's functions known to it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for option in _NO_SCHEDULING:
+    for option in _OPTIONS:
         llvm.set_option("attnproto", option)
     for library in ("m", "c"):
         soname = ctypes.util.find_library(library)
