@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import attnproto
@@ -53,6 +54,18 @@ def test_a_submission_of_no_dispatches_is_refused(device, given):
     with pytest.raises(DispatchError) as caught:
         device.submit(given)
     assert "needs a" in sentence(caught)
+
+
+@pytest.mark.parametrize("odd", [None, 1, "x", np.array([True, False])])
+@pytest.mark.parametrize("option", ["concurrent", "time_each", "barrier_before"])
+def test_what_is_neither_true_nor_false_is_refused(device, library, option, odd):
+    buffers, options = {0: np.zeros(1, np.int32)}, {option: odd}
+    dispatch = Dispatch(library.pipeline("k"), 1, 1, buffers)
+    if option == "barrier_before":
+        dispatch, options = replace(dispatch, **options), {}
+    with pytest.raises(DispatchError, match=f"found {option}=") as caught:
+        device.submit([dispatch], **options)
+    sentence(caught)
 
 
 @pytest.mark.parametrize("view", [None, 3, "0"])

@@ -10,16 +10,17 @@ from . import msl, random_kernels, random_texts, seeded_faults
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 # What a text is not prepared for: other types and numbers, what opens and does not close.
+TOKENS = """
+device threadgroup constant const kernel struct union enum static operator auto void goto typedef
+sizeof decltype( [[buffer(0)]] [[buffer(99)]] [[threadgroup(0)]] [[function_constant(0)]]
+[[stitchable]] __attribute__((x)) half4x4 float3 sampler simdgroup_float8x8 texture2d<float>
+atomic_int 1e999999 0x 0xffffffffffffffffffffff { } ( ) [ ] < > ; , :: . -> * & ... # ## ' " /* //
+R"( << \0 \x7f \u00e9 \U0001f600
+"""
 ODD = (
-    *random_texts.SCALARS, *random_texts.ODD_WHOLES, *random_texts.ODD_REALS,
-    "device", "threadgroup", "constant", "const", "kernel", "template <typename T>", "struct", "union", "enum", "static",
-    "operator", "auto", "void", "goto", "typedef", "sizeof", "[[buffer(0)]]", "[[buffer(99)]]",
-    "[[function_constant(0)]]", "[[threadgroup(0)]]", "[[stitchable]]", "{", "}", "(", ")",
-    "[", "]", "<", ">", ";", ",", "::", ".", "->", "*", "&", "...", "#", "##", "\\\n", '"', "'", "/*", "//",
-    "#define x x x\n", "#if 1\n", "#endif\n", "#include <metal_stdlib>\n", '#line 9 "x"\n',
-    "#pragma unroll\n", "\0", "\x7f", "\u00e9", "\U0001f600", "R\"(", "1e999999", "0x", "1" * 400,
-    "((((((((((" * 20, "int[1 << 30]", "half4x4", "float3", "simdgroup_float8x8",
-    "texture2d<float>", "sampler", "atomic_int", "0xffffffffffffffffffffff", "__attribute__((x))", "decltype(",
+    *random_texts.SCALARS, *random_texts.ODD_WHOLES, *random_texts.ODD_REALS, *TOKENS.split(),
+    "template <typename T>", "\\\n", "#define x x x\n", "#if 1\n", "#endif\n", "#pragma unroll\n",
+    "#include <metal_stdlib>\n", '#line 9 "x"\n', "1" * 400, "(" * 200,
 )  # fmt: skip
 
 

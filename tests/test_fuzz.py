@@ -9,3 +9,7 @@ from support import fuzzing
 
 def test_no_text_ends_the_process_or_hangs_it():
     fuzzing.assert_no_finds("text_cases:attempt", limit_s=60, few=24)
+
+
+def test_no_launch_ends_the_process_or_hangs_it():
+    fuzzing.assert_no_finds("launch_cases:attempt", limit_s=60, few=24)
