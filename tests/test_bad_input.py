@@ -68,6 +68,14 @@ def test_what_is_neither_true_nor_false_is_refused(device, library, option, odd)
     sentence(caught)
 
 
+@pytest.mark.parametrize("room", [0, (), "", np.array([2, 1])])
+def test_threadgroup_memory_that_is_no_dict_is_refused(device, library, room):
+    dispatch = Dispatch(library.pipeline("k"), 1, 1, {0: np.zeros(1, np.int32)}, room)
+    with pytest.raises(DispatchError, match="found threadgroup_bytes=") as caught:
+        device.submit([dispatch])
+    sentence(caught)
+
+
 @pytest.mark.parametrize("view", [None, 3, "0"])
 def test_a_view_that_is_no_collection_of_indices_is_refused(device, library, view):
     pipeline = library.pipeline("k")
@@ -100,6 +108,8 @@ def test_a_buffer_larger_than_memory_is_no_bare_memory_error(device):
         {"linked": [1]},
         {"private": {"f": None}},
         {"private": ["f"]},
+        {"constants": 0},
+        {"constants": np.array([1, 2])},
         {"archive": HALF},
         {"archive": 3},
     ],

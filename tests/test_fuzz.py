@@ -13,3 +13,7 @@ def test_no_text_ends_the_process_or_hangs_it():
 
 def test_no_launch_ends_the_process_or_hangs_it():
     fuzzing.assert_no_finds("launch_cases:attempt", limit_s=60, few=24)
+
+
+def test_no_file_and_no_command_line_gets_a_traceback():
+    fuzzing.assert_no_finds("file_cases:attempt", limit_s=60, few=40)

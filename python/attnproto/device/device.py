@@ -315,7 +315,8 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
     known = binding.elements(dispatch.pipeline._core)
     for index, value in _numbered(dispatch.buffers, "buffers"):
         binding.bind(core, index, value, known, index in dispatch.view)
-    for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
+    room = {} if dispatch.threadgroup_bytes is None else dispatch.threadgroup_bytes
+    for index, nbytes in _numbered(room, "threadgroup_bytes"):
         if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
             raise DispatchError(
                 f"[dispatch] found {nbytes!r} bytes of threadgroup memory {index}, needs a whole "
