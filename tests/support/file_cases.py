@@ -23,28 +23,35 @@ KERNEL = "constant float c [[function_constant(0)]];\n"
 KERNEL += "kernel void k(device float* y [[buffer(0)]]) { y[0] = c; }"
 ODD = (
     None, True, 0, -1, 1, 2**31, 2**63, 2**64, 10**400, 0.5, -0.0, 1e308, float("nan"),
-    float("inf"), "", "x", "\0", "\u00e9", "\ud800", "<script>", "../../x", "a\nb", "9" * 5000, [], {}, [[]],
-    {"": {}}, [None] * 50, "D == 64", "flash", "emulated", "cuda", "f16",
+    float("inf"), "", "x", "\0", "\u00e9", "\ud800", "<script>", "../../x", "a\nb", "9" * 5000,
+    [], {}, [[]], {"": {}}, [None] * 50, "D == 64", "flash", "emulated", "cuda", "f16",
 )  # fmt: skip
 NEVER = ("--where", "1 == 2")  # nothing is run
-FILES = ("points", "points/points.jsonl", "points/findings.jsonl", "empty", "sweep.toml", "k.metal",
-         "k.db", "none", "bytes", "/dev/null", "/", "\0", "\udcff", "", "-", "--")  # fmt: skip
-WORDS = (
-    *FILES, *FILES, "run", "report", "compare", "selftest", "reverify", "kb", "import", "export",
-    "lint", "compile", "--quick", "--full", "--only", "flash,paged", "--device", "cpu", "cuda",
-    "--out", "--list", "--resume", "--where", "D == 64", "D ==", "1 == 2", "--axis", "D=64,128",
-    "D=", "--sweep", "--point", "{}", '{"kind": "tile"}', "--limit-s", "0", "-1", "nan", "1e999",
-    "--protocol", "--jobs", "--margin", "--fail-on-regression", "--seed", "--db", "--kb",
-    "--kernel", "k", "--constant", "0=64", "c=true", "--emit", "ptx", "asm",
-    "vector-ir", "--print-after",    "optimize", "--stop-after", "--target", "sm_90", "x-y-z:w", "--help", "--version",
-    "=", "x" * 9999,
-)  # fmt: skip
+_FILES = """
+points points/points.jsonl points/findings.jsonl empty sweep.toml k.metal k.db none bytes /dev/null
+/ - --
+"""
+_WORDS = """
+run report compare selftest reverify kb import export lint compile --quick --full --only flash,paged
+--device cpu cuda --out --list --resume --where 1==2 D== --axis D=64,128 D= --sweep --point {}
+{"kind":"tile"} --limit-s 0 -1 nan 1e999 --protocol --jobs --margin --fail-on-regression --seed --db
+--kb --kernel k --constant 0=64 c=true --emit ptx asm vector-ir --print-after optimize --stop-after
+--target sm_90 x-y-z:w --help --version =
+"""
+FILES = _FILES.split()
+WORDS = [*_WORDS.split(), *FILES, *FILES, "\0", "\udcff", "", "x" * 9999, "D == 64"]
 COMMANDS = (
-    ("report", "points"), ("compare", "points", "points"), ("compare", "points", "other"),
-    ("kb", "import", "points/findings.jsonl", "--db", "new.db"), 
-    ("kb", "export", "k.db", "new.jsonl"),    ("lint", "k.metal"), ("compile", "k.metal", "--constant", "0=1"), ("reverify", "points"),
-    ("run", "--sweep", "sweep.toml", *NEVER), ("run", "--only", "flash", "--axis", "D=64", *NEVER),
-)  # fmt: skip
+    ("report", "points"),
+    ("compare", "points", "points"),
+    ("compare", "points", "other"),
+    ("reverify", "points"),
+    ("kb", "import", "points/findings.jsonl", "--db", "new.db"),
+    ("kb", "export", "k.db", "new.jsonl"),
+    ("lint", "k.metal"),
+    ("compile", "k.metal", "--constant", "0=1"),
+    ("run", "--sweep", "sweep.toml", *NEVER),
+    ("run", "--only", "flash", "--axis", "D=64", *NEVER),
+)
 
 
 @cache
