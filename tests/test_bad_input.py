@@ -335,6 +335,17 @@ def test_a_sentence_with_half_a_character_can_be_printed():
     assert done.stderr.startswith(b"[prototypes] found prototype '\\udcff'")
 
 
+def test_a_file_whose_name_is_no_text_is_named_all_the_same(tmp_path):
+    path = tmp_path / f"{HALF}.metal"
+    path.write_text(KERNEL.replace("x[0]", "y[0]"))
+    done = subprocess.run(
+        [sys.executable, "-m", "attnproto", "lint", path], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (cli.FAILED, b"")
+    assert b"\\udcff.metal:1: error: use of undeclared identifier 'y'" in done.stdout
+
+
 def test_the_same_error_of_many_points_is_said_once_and_counted(tmp_path, capsys):
     options = {"mode": "quick", "device": "cpu", "only": (synthetic.NAME,)}
     axes = ("n=0,1,2,3,4", "does=raises,works,errs")

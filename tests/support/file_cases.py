@@ -141,7 +141,7 @@ def attempt_archive(chance: random.Random, folder: Path) -> None:
 def attempt_command(words: list[str]) -> None:
     """A command line ends with a code that it has."""
     with (
-        open(os.devnull, "w", encoding="utf-8") as nothing,
+        open(os.devnull, "w", encoding="utf-8", errors="backslashreplace") as nothing,
         contextlib.redirect_stdout(nothing),
         contextlib.redirect_stderr(nothing),
     ):
