@@ -65,7 +65,9 @@ def assert_no_finds(case: str, limit_s: float, few: int) -> None:
     child = Child(case, limit_s)
     found = []
     try:
-        for seed in seeds(few):
+        for number, seed in enumerate(seeds(few), start=1):
+            if number % 100 == 0:
+                print(f"{number} tried, {len(found)} found", flush=True)
             what = child.attempt(seed)
             if what:
                 found.append(Find(seed, what))
