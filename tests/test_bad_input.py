@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import attnproto
@@ -55,6 +56,26 @@ def test_a_submission_of_no_dispatches_is_refused(device, given):
     assert "needs a" in sentence(caught)
 
 
+@pytest.mark.parametrize("odd", [None, 1, "x", np.array([True, False])])
+@pytest.mark.parametrize("option", ["concurrent", "time_each", "barrier_before"])
+def test_what_is_neither_true_nor_false_is_refused(device, library, option, odd):
+    buffers, options = {0: np.zeros(1, np.int32)}, {option: odd}
+    dispatch = Dispatch(library.pipeline("k"), 1, 1, buffers)
+    if option == "barrier_before":
+        dispatch, options = replace(dispatch, **options), {}
+    with pytest.raises(DispatchError, match=f"found {option}=") as caught:
+        device.submit([dispatch], **options)
+    sentence(caught)
+
+
+@pytest.mark.parametrize("room", [0, (), "", np.array([2, 1])])
+def test_threadgroup_memory_that_is_no_dict_is_refused(device, library, room):
+    dispatch = Dispatch(library.pipeline("k"), 1, 1, {0: np.zeros(1, np.int32)}, room)
+    with pytest.raises(DispatchError, match="found threadgroup_bytes=") as caught:
+        device.submit([dispatch])
+    sentence(caught)
+
+
 @pytest.mark.parametrize("view", [None, 3, "0"])
 def test_a_view_that_is_no_collection_of_indices_is_refused(device, library, view):
     pipeline = library.pipeline("k")
@@ -87,6 +108,8 @@ def test_a_buffer_larger_than_memory_is_no_bare_memory_error(device):
         {"linked": [1]},
         {"private": {"f": None}},
         {"private": ["f"]},
+        {"constants": 0},
+        {"constants": np.array([1, 2])},
         {"archive": HALF},
         {"archive": 3},
     ],
@@ -310,6 +333,17 @@ def test_a_sentence_with_half_a_character_can_be_printed():
     )  # fmt: skip
     assert done.returncode == cli.MISUSED
     assert done.stderr.startswith(b"[prototypes] found prototype '\\udcff'")
+
+
+def test_a_file_whose_name_is_no_text_is_named_all_the_same(tmp_path):
+    path = tmp_path / f"{HALF}.metal"
+    path.write_text(KERNEL.replace("x[0]", "y[0]"))
+    done = subprocess.run(
+        [sys.executable, "-m", "attnproto", "lint", path], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (cli.FAILED, b"")
+    assert b"\\udcff.metal:1: error: use of undeclared identifier 'y'" in done.stdout
 
 
 def test_the_same_error_of_many_points_is_said_once_and_counted(tmp_path, capsys):

@@ -213,3 +213,17 @@ def test_a_function_of_the_compilers_library_is_refused_by_its_name():
     text += "{ double x = n[0]; o[0] = half(x / n[1]); }"
     with pytest.raises(KernelCompileError, match="__truncdfhf2"):
         shared_object.shared_object(text, PipelineDescriptor("k"), old)
+
+
+def test_a_vector_with_one_number_set_by_a_variable_does_not_end_the_compiler():
+    # LLVM's own pass that combines vectors aborts on it.
+    body = "device int4* y = (device int4*)x;\n  int4 v = y[i];\n"
+    body += "  threadgroup_barrier(mem_flags::mem_device);\n  v[x[0] & 3] = 2;\n  y[i] = v;"
+    code = """
+        import attnproto, sys
+        for mode in ({"engine": "lockstep"}, {"engine": "fibers"}, {"validate": True}):
+            device = attnproto.open_device("cpu", **mode)
+            print(device.library(sys.argv[1]).pipeline("k"))
+    """
+    done = python(code, kernel(body))
+    assert (done.returncode, done.stdout.count("Pipeline('k'")) == (0, 3), done.stderr[-500:]

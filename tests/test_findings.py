@@ -151,12 +151,14 @@ def test_findings_survive_a_file(tmp_path):
     assert read_findings(tmp_path / "f.jsonl") == written
 
 
-def test_a_line_that_is_no_finding_is_named(tmp_path):
-    (tmp_path / "f.jsonl").write_text(
-        sample_finding().model_dump_json() + '\n{"domain": "msl-kernels"}\n'
-    )
-    with pytest.raises(AttnprotoError, match="line 2"):
-        read_findings(tmp_path / "f.jsonl")
+@pytest.mark.parametrize("device", ["x", None, [], 3])
+def test_a_line_that_is_no_finding_is_named(tmp_path, device):
+    whole = sample_finding().model_dump()
+    for wrong in ({"domain": "msl-kernels"}, {**whole, "device": device, "id": ""}):
+        lines = sample_finding().model_dump_json() + "\n" + json.dumps(wrong) + "\n"
+        (tmp_path / "f.jsonl").write_text(lines)
+        with pytest.raises(AttnprotoError, match="line 2"):
+            read_findings(tmp_path / "f.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,26 @@ def test_one_state_is_seldom_called_two():
     assert not stats.in_two_states([9.0, 11.0] * 4)  # too few to tell
 
 
+def test_runs_by_hand():
+    # 7 above and 7 below the median: 8 runs expected, sqrt(7 x 6 / 13) = 1.8 of spread, so that
+    # r runs are too few at 1 % where r + 0.5 < 8 - 2.326 x 1.8 = 3.8.
+    def samples(sides):
+        return [101.0, *(100.0 if side == "-" else 102.0 for side in sides)]
+
+    assert stats.come_in_runs(samples("-------+++++++"), 0.01)
+    assert stats.come_in_runs(samples("---+++++++----"), 0.01)  # 3 runs
+    assert not stats.come_in_runs(samples("---++++----+++"), 0.01)  # 4
+    assert not stats.come_in_runs(samples("-+-+-+-+-+-+-+"), 0.01)
+    assert not stats.come_in_runs(samples("-------+++++++"), 0.03)  # nearer than what matters
+    assert not stats.come_in_runs([100.0] * 15, 0.01)
+
+
+def test_independent_samples_seldom_come_in_runs():
+    rng = np.random.default_rng(5)
+    samples = 100.0 * np.exp(0.05 * rng.standard_normal((3000, 15)))
+    assert np.mean([stats.come_in_runs(row, 0.01) for row in samples]) < 0.015
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
 def test_a_time_that_has_no_ratio_gets_a_sentence(bad):
     with pytest.raises(UnstableMeasurement, match="needs times above 0"):

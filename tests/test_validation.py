@@ -293,6 +293,79 @@ def test_a_local_array_is_bounded(memory, access, line, action, n):
     assert (x == (0 if "7;" in access else 7)).all()
 
 
+def run_wrong_access(device: attnproto.Device, kernel: str) -> dict[int, np.ndarray]:
+    """Run a kernel of accesses.metal; its buffers."""
+    buffers = {i: np.zeros(4096, np.float32) for i in (0, 2, 3, 4)}
+    pipeline = device.library(read_text("accesses.metal")).pipeline(kernel)
+    buffers[1] = np.int32(0)
+    device.run(pipeline, threadgroups=1, threads=64, buffers=buffers, view=(3, 4))
+    return buffers
+
+
+def marked_line(kernel: str) -> int:
+    """The line of accesses.metal that is marked in a kernel."""
+    before, text = read_text("accesses.metal").split(f"kernel void {kernel}(")
+    return 1 + before.count("\n") + text.split("// HERE")[0].count("\n")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind", "action", "offset", "nbytes"),
+    [
+        ("copies_past_a_local_array", "local-array", "writes", 0, 36),
+        ("fills_past_a_local_array", "local-array", "writes", 0, 48),
+        ("walks_past_a_local_array", "local-array", "reads", 32, 4),
+        ("walks_below_a_local_array", "local-array", "reads", -4, 4),
+        ("copies_from_below_a_local_array", "local-array", "reads", -32, 32),
+        ("copies_from_past_a_table", "out-of-bounds", "reads", 64, 32),
+        ("copies_from_below_a_table", "out-of-bounds", "reads", -4, 24),
+        ("copies_a_struct_of_nothing", "uninitialised", "reads", 0, 8),
+    ],
+)
+def test_what_copies_and_loops_access_is_judged(memory, kernel, kind, action, offset, nbytes):
+    with pytest.raises(ValidationError) as raised:
+        run_wrong_access(memory[0], kernel)
+    found, party = raised.value, raised.value.parties[0]
+    assert (found.kind, party.action, found.offset, found.nbytes) == (kind, action, offset, nbytes)
+    assert party.line == marked_line(kernel)
+    assert "a constant table" in found.memory or kind != "out-of-bounds"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "written", "read"),
+    [
+        ("reads_in_both_branches", ["a[t] ="], ["a[(t + 1) & 63]"]),
+        ("writes_in_both_branches", ["a[t] ="], ["float x = a[(t + 1) & 63]"]),
+    ],
+)
+def test_a_race_of_branches_that_become_one_is_blamed_on_an_access(memory, kernel, written, read):
+    with pytest.raises(ValidationError) as raised:
+        run_wrong_access(memory[0], kernel)
+    assert raised.value.kind == "race"
+    writer, reader = raised.value.parties
+    assert (writer.action, reader.action) == ("writes", "read")
+    assert all(text in writer.source for text in written), writer.source
+    assert all(text in reader.source for text in read), reader.source
+
+
+def test_a_struct_with_gaps_may_be_copied(memory):
+    buffers = run_wrong_access(memory[0], "copies_structs_with_gaps")
+    small = buffers[3].view(np.uint8)[: 64 * 8].reshape(64, 8)
+    assert (small[:, 0] == 1).all()
+    np.testing.assert_array_equal(buffers[3][1:128:2], np.arange(64)[::-1])
+    np.testing.assert_array_equal(buffers[4][: 64 * 8 : 8], np.arange(64)[::-1])
+
+
+@pytest.mark.parametrize(
+    "way", [{"validate": True}, {"engine": "lockstep"}, {"engine": "fibers"}], ids=str
+)
+def test_threads_may_set_one_number_each_of_a_vector(way):
+    device = attnproto.open_device("cpu", **{"validate": False, **way})
+    pipeline = device.library(read_text("accesses.metal")).pipeline("sets_numbers_of_one_vector")
+    x = np.zeros(64, np.float32)
+    device.run(pipeline, threadgroups=1, threads=64, buffers={0: x})
+    np.testing.assert_array_equal(x, np.arange(64))
+
+
 UNASSIGNED = """#include <metal_stdlib>
 #include <metal_simdgroup_matrix>
 using namespace metal;

@@ -21,6 +21,11 @@ uint64_t buffer_pointer(uint32_t index) {
   return (uint64_t(index) + 1) << kTagShift | uint64_t(kMiddle);
 }
 
+// A length may be anything, where a kernel computes it.
+bool inside(int64_t offset, uint64_t bytes, uint64_t size) {
+  return offset >= 0 && bytes <= size && uint64_t(offset) <= size - bytes;
+}
+
 uint32_t array_offset(uint32_t number) { return number << kArrayShift | uint32_t(kArrayMiddle); }
 
 }  // namespace
@@ -133,7 +138,7 @@ void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Si
       in_threadgroup ? arrays_[(pointer >> kArrayShift) & 0xff] : buffers_[tag - 1];
   int64_t offset = in_threadgroup ? int64_t(pointer & ((1u << kArrayShift) - 1)) - kArrayMiddle
                                   : int64_t(pointer & ((uint64_t(1) << kTagShift) - 1)) - kMiddle;
-  if (offset < 0 || offset + int64_t(bytes) > memory.bytes)
+  if (!inside(offset, bytes, uint64_t(memory.bytes)))
     refuse(lane, "out-of-bounds", memory, offset, bytes, site);
   auto begin = reinterpret_cast<uintptr_t>(memory.base);
   if (in_threadgroup) begin += reinterpret_cast<uintptr_t>(group_->shared.threadgroup_memory);
@@ -163,6 +168,11 @@ void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Si
 template <Validation::Space space>
 bool Validation::is_set(const Stamp& stamp) const {
   return space == kDevice ? stamp.clock != 0 : stamp.clock >= begun_;
+}
+
+bool Validation::any_set(const Cell* begin, const Cell* end) const {
+  return std::any_of(begin, end,
+                     [&](const Cell& cell) { return is_set<kThreadgroup>(cell.write); });
 }
 
 // Whether everything the stamp's thread did then is visible to `thread` now.
@@ -214,7 +224,8 @@ void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t 
     }
     if (aliases(cell.write)) refuse(lane, "alias", memory, here, bytes, site, &cell.write, true);
     if (site.kind & kRead) {
-      if (space == kThreadgroup && !is_set<space>(cell.write))
+      if (space == kThreadgroup && !is_set<space>(cell.write) &&
+          !((site.kind & kCopy) && any_set(cells + (at >> site.shift), cells + last + 1)))
         refuse(lane, "uninitialised", memory, here, bytes, site);
       remember_read<space>(cell, now);
     }
@@ -250,16 +261,18 @@ void Validation::refuse(Fiber& lane, const char* kind, const char* action, const
   abandon(lane);
 }
 
-void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t size, const Site& site) {
-  if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
+void Validation::check_constant(Fiber& lane, int64_t offset, uint64_t bytes, uint64_t size,
+                                const Site& site) {
+  if (inside(offset, bytes, size)) return;
   constant_table_.bytes = int64_t(size);
-  refuse(lane, "out-of-bounds", constant_table_, offset, site.bytes, site);
+  refuse(lane, "out-of-bounds", constant_table_, offset, bytes, site);
 }
 
-void Validation::check_local(Fiber& lane, int64_t offset, uint64_t size, const Site& site) {
-  if (offset >= 0 && offset + int64_t(site.bytes) <= int64_t(size)) return;
+void Validation::check_local(Fiber& lane, int64_t offset, uint64_t bytes, uint64_t size,
+                             const Site& site) {
+  if (inside(offset, bytes, size)) return;
   local_.bytes = int64_t(size);
-  refuse(lane, "local-array", local_, offset, site.bytes, site);
+  refuse(lane, "local-array", local_, offset, bytes, site);
 }
 
 Party Validation::party(const Fiber& lane, const Site* site, const char* action) const {

@@ -44,6 +44,7 @@ enum SiteKind : uint32_t {
   kAtomic = 4,
   kThreadgroupBarrier = 8,
   kSimdgroupBarrier = 16,
+  kCopy = 32,  // a read of what is only stored again: of a struct, some may be unset
 };
 
 // One thread's part in a finding.
@@ -102,8 +103,8 @@ class Validation {
   void made_nan(Fiber& lane, const Site& site);
   // A mistake that is no access: "division", "recursion", "trap".
   [[noreturn]] void refuse(Fiber& lane, const char* kind, const char* action, const Site& site);
-  void check_constant(Fiber& lane, int64_t offset, uint64_t size, const Site& site);
-  void check_local(Fiber& lane, int64_t offset, uint64_t size, const Site& site);
+  void check_constant(Fiber& lane, int64_t offset, uint64_t bytes, uint64_t size, const Site& site);
+  void check_local(Fiber& lane, int64_t offset, uint64_t bytes, uint64_t size, const Site& site);
 
   // What the engine asks; false when the run is to be abandoned. `shuffle` says that the
   // lanes read each other's values, `matrix` that they need all others.
@@ -186,6 +187,7 @@ class Validation {
   bool ordered(const Stamp& stamp, uint32_t thread) const;
   template <Space space>
   bool is_set(const Stamp& stamp) const;
+  bool any_set(const Cell* begin, const Cell* end) const;
   template <Space space>
   void remember_read(Cell& cell, const Stamp& now);
 

@@ -55,13 +55,15 @@ ATTN_RUNTIME void attn_trapped(const Site* site) {
   Fiber& lane = self();
   undisturbed(lane, [&] { validation(lane).refuse(lane, "trap", "reaches a trap", *site); });
 }
-ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t size, const Site* site) {
+ATTN_RUNTIME void attn_check_constant(int64_t offset, uint64_t bytes, uint64_t size,
+                                      const Site* site) {
   Fiber& lane = self();
-  undisturbed(lane, [&] { validation(lane).check_constant(lane, offset, size, *site); });
+  undisturbed(lane, [&] { validation(lane).check_constant(lane, offset, bytes, size, *site); });
 }
-ATTN_RUNTIME void attn_check_local(int64_t offset, uint64_t size, const Site* site) {
+ATTN_RUNTIME void attn_check_local(int64_t offset, uint64_t bytes, uint64_t size,
+                                   const Site* site) {
   Fiber& lane = self();
-  undisturbed(lane, [&] { validation(lane).check_local(lane, offset, size, *site); });
+  undisturbed(lane, [&] { validation(lane).check_local(lane, offset, bytes, size, *site); });
 }
 
 namespace attnproto::cpu {

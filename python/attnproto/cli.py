@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -357,4 +358,6 @@ def _drop_output() -> None:
 
 def main() -> None:
     """Enter from the shell."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr does: a file's name need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(guarded(app))

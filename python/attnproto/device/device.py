@@ -241,12 +241,14 @@ class Device:
             raise DispatchError(
                 f"[submit] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
             )
+        _check_truth(concurrent, "concurrent", "submit")
+        _check_truth(time_each, "time_each", "submit")
         encoded = [_encode(dispatch) for dispatch in dispatches]
         limit = self._time_limit_s
         if time_limit_s is not None:
             limit = checked_limit(time_limit_s, self.kind, "submit")
         with alone:
-            timing = self._core.submit_with(encoded, concurrent, time_each, limit)
+            timing = self._core.submit_with(encoded, bool(concurrent), bool(time_each), limit)
         return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
 
     def __repr__(self) -> str:
@@ -272,6 +274,11 @@ def checked_limit(seconds: object, kind: str, where: str) -> float:
     return float(seconds)
 
 
+def _check_truth(value: object, what: str, where: str) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise DispatchError(f"[{where}] found {what}={value!r}, needs True or False")
+
+
 def _axes(value: Axes, what: str) -> tuple[int, int, int]:
     axes = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,)
     valid = all(isinstance(n, (int, np.integer)) and 0 <= n < 2**32 for n in axes)
@@ -292,6 +299,7 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
         raise DispatchError(
             f"[dispatch] found view={dispatch.view!r}, needs indices of buffers; pass view=[0]"
         )
+    _check_truth(dispatch.barrier_before, "barrier_before", "dispatch")
     if not isinstance(dispatch.pipeline, Pipeline):
         raise DispatchError(
             f"[dispatch] found {dispatch.pipeline!r}, needs a pipeline; pass "
@@ -307,7 +315,8 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
     known = binding.elements(dispatch.pipeline._core)
     for index, value in _numbered(dispatch.buffers, "buffers"):
         binding.bind(core, index, value, known, index in dispatch.view)
-    for index, nbytes in _numbered(dispatch.threadgroup_bytes or {}, "threadgroup_bytes"):
+    room = {} if dispatch.threadgroup_bytes is None else dispatch.threadgroup_bytes
+    for index, nbytes in _numbered(room, "threadgroup_bytes"):
         if not isinstance(nbytes, (int, np.integer)) or not 0 <= nbytes < 2**32:
             raise DispatchError(
                 f"[dispatch] found {nbytes!r} bytes of threadgroup memory {index}, needs a whole "

@@ -224,12 +224,13 @@ def describe(
             "library.functions()"
         )
     check_text(name, "the kernel's name", "pipeline")
-    if not isinstance(constants or {}, Mapping):
+    constants = {} if constants is None else constants
+    if not isinstance(constants, Mapping):
         raise KernelCompileError(
             f"[pipeline {name}] found constants={constants!r}, needs values by index or by name; "
             'pass {0: 64, "causal": True}'
         )
-    given = [_constant(name, key, value) for key, value in (constants or {}).items()]
+    given = [_constant(name, key, value) for key, value in constants.items()]
     described = _core.PipelineDescriptor(
         name, given, _names(linked, "linked functions", name), _path(archive, name)
     )

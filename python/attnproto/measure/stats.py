@@ -141,6 +141,28 @@ def in_two_states(samples: Sequence[float]) -> bool:
     return bool(gaps.max() > max(0.05 * medians[0], 3.0 * max(spreads)))
 
 
+def come_in_runs(samples: Sequence[float], margin: float) -> bool:
+    """Say whether neighbours in time are alike, as under drift or a clock that lingers in states.
+
+    So they are when the samples change sides of their median too seldom for chance (p < 0.01),
+    and their middle half spans more than ``margin`` of it: less than that matters to nobody.
+
+    Source: Wald and Wolfowitz, Ann. Math. Stat. 11 (1940), 147-162; the normal approximation
+    with a correction for continuity.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    first, median, third = np.percentile(values, [25, 50, 75])
+    above = values[values != median] > median
+    high = int(above.sum())
+    low = above.size - high
+    if third - first <= margin * median or low * high < 2:
+        return False
+    expected = 2.0 * high * low / above.size + 1.0
+    deviation = math.sqrt((expected - 1.0) * (expected - 2.0) / (above.size - 1))
+    runs = 1 + int((above[1:] != above[:-1]).sum())
+    return runs + 0.5 < expected - 2.326 * deviation
+
+
 def find_drift(samples: Sequence[float]) -> Drift | None:
     """Compare the last third with the first; None for fewer than 9 samples."""
     if len(samples) < 9:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from .stats import in_two_states
+from .stats import come_in_runs, in_two_states, median_interval
 
 
 class StoppingRule(Protocol):
@@ -54,33 +53,37 @@ class ElapsedTime:
 
 @dataclass(frozen=True)
 class MedianPrecision:
-    """Satisfied when the median's standard error is a small share of it, and there is one state.
+    """Satisfied when what a row reports of its samples can be trusted.
 
-    The median of samples of two states is one of these, as chance has it, and its error small.
+    That is when half the reported interval of the median (``stats.median_interval``) is a small
+    share of it, and the samples are of one state: an interval is drawn as if samples did not
+    depend on each other, so it is too narrow where they drift or come in runs, and where a clock
+    switches between two states it bounds one of them as chance has it. A single outlier prolongs
+    nothing.
 
-    The error is that of a median of normal samples, ``1.2533 sigma / sqrt(n)``, with sigma
-    taken from the median absolute deviation, so that one outlier cannot prolong the run. It
-    is looked at when the count doubles: looking always would stop on lucky streaks.
+    The samples are looked at when their count doubles: looking always would stop on lucky streaks.
     """
 
     relative: float
     least: int = 8
 
     def done(self, samples_us: Sequence[float], elapsed_s: float) -> bool:
-        """True at a power-of-two multiple of ``least`` where the error is small enough."""
+        """True at a power-of-two multiple of ``least`` where the interval is small enough."""
         count = len(samples_us)
         looks, rest = divmod(count, self.least)
         if count < self.least or rest or looks & (looks - 1):
             return False
-        values = np.asarray(samples_us)
-        median = float(np.median(values))
-        sigma = 1.4826 * float(np.median(np.abs(values - median)))
-        close = 1.2533 * sigma / math.sqrt(count) <= self.relative * median
-        return close and not in_two_states(values)
+        if in_two_states(samples_us) or come_in_runs(samples_us, self.relative):
+            return False
+        low, high, _ = median_interval(samples_us)
+        return high - low <= 2.0 * self.relative * float(np.median(samples_us))
 
     def describe(self) -> str:
         """The rule in words."""
-        return f"median known to {100 * self.relative:g} % after {self.least} samples or more"
+        return (
+            f"the median's interval is within {100 * self.relative:g} % after {self.least} "
+            "samples or more of one state"
+        )
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def finding_id(data: dict[str, Any]) -> str:
     The name has letters and digits only: full-text search keeps it whole.
     """
     device = data["device"]
-    device = device if isinstance(device, dict) else device.model_dump()
+    device = device.model_dump() if isinstance(device, BaseModel) else device
     named = {key: data[key] for key in ("domain", "title", "content", "tier", "proto")}
     return "ap" + content_key({**named, "device": device})
 

@@ -13,7 +13,12 @@ from attnproto.compiler.target import Target
 
 # Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
 # and kernels run no faster for them: the order of a kernel's text is a good one.
-_NO_SCHEDULING = ("--enable-misched=0", "--post-RA-scheduler=0")
+_OPTIONS = ("--enable-misched=0", "--post-RA-scheduler=0")
+# Where accesses of two lines become one, validation names one of them, not the line before.
+_OPTIONS_OF_22 = ("--pick-merged-source-locations",)
+_INDEXED = re.compile(
+    r"^(  %\S+ = (?:extract|insert)element .*, (i\d+) )(%(?!attn\.index)[-\w.$]+)", re.M
+)
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 lock = threading.Lock()
 
@@ -23,7 +28,8 @@ def initialise() -> None:
     """Set LLVM up for this process, and make the engine's functions known to it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for option in _NO_SCHEDULING:
+    options = _OPTIONS + (_OPTIONS_OF_22 if llvm.llvm_version_info[0] >= 22 else ())
+    for option in options:
         llvm.set_option("attnproto", option)
     for library in ("m", "c"):
         soname = ctypes.util.find_library(library)
@@ -56,13 +62,30 @@ def target_machine(opt: int, target: Target | None = None) -> llvm.TargetMachine
 
 def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> str:
     """A module after LLVM's own pipeline of a level, without its vectorisers."""
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(frozen_indices(text))
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return str(module)
+
+
+def frozen_indices(text: str) -> str:
+    """A module in which no variable index of a vector can be poison.
+
+    LLVM 22 aborts where VectorCombine would make a scalar's store of one number that is set in a
+    vector, has found that its index must be frozen for that, and then that a write is in between.
+    """
+    taken = max(map(int, re.findall(r"%attn\.index\.(\d+)", text)), default=0)
+
+    def freeze(found: re.Match) -> str:
+        nonlocal taken
+        taken += 1
+        name = f"%attn.index.{taken}"
+        return f"  {name} = freeze {found[2]} {found[3]}\n{found[1]}{name}"
+
+    return _INDEXED.sub(freeze, text)
 
 
 def link(texts: list[str]) -> str:

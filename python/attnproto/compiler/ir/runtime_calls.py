@@ -140,7 +140,7 @@ _OF_PASSES = (
         for name, parameters in (
             ("arrive", "i32, ptr"), ("about_to_multiply", "ptr"), ("made_nan", "i32, ptr"),
             ("judge_division", "i32, ptr"), ("judge_depth", "ptr"), ("trapped", "ptr"),
-            ("check_constant", "i64, i64, ptr"), ("check_local", "i64, i64, ptr"),
+            ("check_constant", "i64, i64, i64, ptr"), ("check_local", "i64, i64, i64, ptr"),
         )
     ),
     RuntimeCall(

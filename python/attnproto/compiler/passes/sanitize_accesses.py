@@ -51,6 +51,7 @@ _ACCESSES = {  # which operand is the pointer, and what the access does
 }
 _ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv", "frem")
 _ALIGN = re.compile(r"align (\d+)")
+_SYMBOL, _NAME = re.compile(r"@[-\w.$]+"), re.compile(r"[%@]")
 _TABLE = re.compile(r"^(?P<name>@[-\w.$]+) = .*?addrspace\(2\) constant (?P<rest>.*)$", re.M)
 _TYPE_DEFINITION = re.compile(r"^%.* = type .*$", re.M)
 # What is called instead of the calls that the headers and define_arithmetic put in.
@@ -85,13 +86,15 @@ class _Instrumenter:
     declared: dict[str, str] = field(default_factory=dict)  # sites of threadgroup variables
     serial: int = 0
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
-    bases: dict[str, str] = field(default_factory=dict)  # what a pointer was computed from
+    bases: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what pointers come from
     locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
+    copied: set[str] = field(default_factory=set)  # loaded to be stored, and for nothing else
 
     def function(self, lines: list[str]) -> list[str]:
         """A function's lines, with what they ask the engine."""
         function = Function(lines)
-        self.bases = dict(filter(None, map(_base, function.instructions)))
+        self.bases = dict(filter(None, map(_bases, function.instructions)))
+        self.copied = _copied(function)
         self.locals = {
             instruction.name: self.bytes(instruction.element)
             for instruction in function.instructions
@@ -137,11 +140,13 @@ class _Instrumenter:
         kind, pointer = access.operands[at]
         if "atomic" in access.flags:
             does |= _core.SITE_ATOMIC
-        site = self._site(does, self.bytes(_accessed(access)), access.align, str(space_of(kind)))
-        root = self._root(pointer)
-        if space_of(kind) == 2 and root in self.tables:
-            ends = f"{kind} {pointer}", f"{kind} {root}"
-            yield from self._check_offset("constant", *ends, self.tables[root], site)
+        if access.name in self.copied:
+            does |= _core.SITE_COPY
+        nbytes = self.bytes(_accessed(access))
+        site = self._site(does, nbytes, access.align, str(space_of(kind)))
+        check = self._own(kind, pointer, str(nbytes), site)
+        if check:
+            yield from check
             yield access.text
             return
         address = self._fresh()
@@ -150,41 +155,62 @@ class _Instrumenter:
         yield access.with_operands({at: address})
 
     def _root(self, pointer: str) -> str:
-        while pointer in self.bases:
-            pointer = self.bases[pointer]
-        return pointer
+        """The one variable or table that a pointer was computed from, else the pointer."""
+        roots, seen, waiting = set(), {pointer}, [pointer]
+        while waiting:
+            one = waiting.pop()
+            if one not in self.bases:
+                symbol = _SYMBOL.search(one)  # of a constant expression too
+                roots.add(symbol[0] if symbol else one)
+            for base in self.bases.get(one, ()):
+                if base not in seen:
+                    seen.add(base)
+                    waiting.append(base)
+        return roots.pop() if len(roots) == 1 else pointer
 
     def _local(self, access: Instruction, at: int, does: int) -> Iterator[str]:
         """An access of a local array, which has no address that the engine could judge."""
         kind, pointer = access.operands[at]
-        root = self._root(pointer)
-        site = self._site(does, self.bytes(_accessed(access)), 1, LOCAL_SPACE)
-        ends = f"{kind} {pointer}", f"ptr {root}"
-        yield from self._check_offset("local", *ends, self.locals[root], site)
+        nbytes = self.bytes(_accessed(access))
+        site = self._site(does, nbytes, 1, LOCAL_SPACE)
+        yield from self._own(kind, pointer, str(nbytes), site)
 
-    def _check_offset(
-        self, what: str, pointer: str, variable: str, size: int, site: str
-    ) -> Iterator[str]:
+    def _own(self, kind: str, pointer: str, nbytes: str, site: str) -> list[str]:
+        """The check of an access of a local variable or a constant table; of others nothing."""
+        root = self._root(pointer)
+        if root in self.locals:
+            what, variable, size = "local", f"ptr {root}", self.locals[root]
+        elif root in self.tables:
+            what, variable, size = "constant", f"ptr addrspace(2) {root}", self.tables[root]
+        else:
+            return []
         at, base, offset = self._fresh(), self._fresh(), self._fresh()
-        yield f"  {at} = ptrtoint {pointer} to i64"
-        yield f"  {base} = ptrtoint {variable} to i64"
-        yield f"  {offset} = sub i64 {at}, {base}"
-        yield f"  call void @attn_check_{what}(i64 {offset}, i64 {size}, ptr {site})"
+        return [
+            f"  {at} = ptrtoint {kind} {pointer} to i64",
+            f"  {base} = ptrtoint {variable} to i64",
+            f"  {offset} = sub i64 {at}, {base}",
+            f"  call void @attn_check_{what}(i64 {offset}, i64 {nbytes}, i64 {size}, ptr {site})",
+        ]
 
     def _block(self, call: Instruction, pointers: int) -> Iterator[str]:
         """A copy or a fill: of one of our own sizes, or as long as a register says."""
         length = call.operands[2][1]
         addresses = {}
         for position, (kind, pointer) in enumerate(call.operands[:pointers]):
-            if not space_of(kind) or pointer[0] != "%" or length == "0":
+            if length == "0":
                 continue
             aligned = _ALIGN.search(call.pieces[position])
+            own = self._root(pointer) in self.locals
             site = self._site(
-                WRITE if position == 0 else READ,
+                WRITE if position == 0 else READ | _core.SITE_COPY,
                 0 if length.startswith("%") else int(length),
-                int(aligned[1]) if aligned else 1,
-                str(space_of(kind)),
+                int(aligned[1]) if aligned and not own else 1,
+                LOCAL_SPACE if own else str(space_of(kind)),
             )
+            check = self._own(kind, pointer, length, site)
+            yield from check
+            if check or not space_of(kind) or pointer[0] != "%":
+                continue
             addresses[position] = self._fresh()
             yield (
                 f"  {addresses[position]} = call {kind} @attn_access_range_{space_of(kind)}({kind} "
@@ -272,14 +298,35 @@ _JUDGES: dict[str, _Judge] = {
 }  # fmt: skip
 
 
-def _base(instruction: Instruction) -> tuple[str, str] | None:
-    """A pointer to a local variable or a constant table, by what it was computed from."""
-    if instruction.op not in ("getelementptr", "addrspacecast"):
+_MAY_BE_OWN = {"addrspacecast": ("ptr",), "inttoptr": ("i64",)}
+
+
+def _bases(instruction: Instruction) -> tuple[str, tuple[str, ...]] | None:
+    """A pointer to a local variable or a constant table, by what it may be computed from."""
+    if instruction.op in ("getelementptr", "addrspacecast", "ptrtoint", "inttoptr"):
+        bases = instruction.operands[:1]
+    elif instruction.op in ("phi", "select"):
+        bases = instruction.operands[-2:] if instruction.op == "select" else instruction.operands
+    else:
         return None
-    kind, pointer = instruction.operands[0]
-    moves = instruction.op == "getelementptr" and kind == "ptr addrspace(2)"
-    follows = pointer[0] == "%" and (moves or kind == "ptr")
-    return (instruction.name, pointer) if follows or (moves and pointer[0] == "@") else None
+    allowed = _MAY_BE_OWN.get(instruction.op, ("ptr", "ptr addrspace(2)"))
+    if any(kind not in allowed or not _NAME.search(value) for kind, value in bases):
+        return None
+    return instruction.name, tuple(value for _, value in bases)
+
+
+def _copied(function: Function) -> set[str]:
+    """Values that are loaded and stored as they are: of a struct, what nobody set may be among."""
+    loaded, stored, used = set(), set(), set()
+    for instruction in function.instructions:
+        if instruction.op == "load":
+            loaded.add(instruction.name)
+        if instruction.op == "store":
+            stored.add(instruction.operands[0][1])
+            used.add(instruction.operands[1][1])
+        else:
+            used.update(instruction.used)
+    return (loaded & stored) - used
 
 
 def _accessed(access: Instruction) -> str:
