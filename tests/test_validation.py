@@ -6,7 +6,7 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import DispatchError, ValidationError
-from support import mlx_checks
+from support import mlx_checks, third_party
 from support import seeded_faults as seeded
 from support.msl import read_text
 
@@ -317,7 +317,7 @@ def test_variables_that_nothing_was_assigned_to_hold_nans(memory):
 @pytest.fixture
 def published(memory):
     """A validating device, where MLX's kernels can be had."""
-    mlx_checks.need_wheel()
+    third_party.MLX.need()
     return memory[0]
 
 
