@@ -139,8 +139,11 @@ MLX = Package(
     "mlx-metal", "0.32.4", "mlx_metal-0.32.4-py3-none-macosx_15_0_arm64.whl",
     "9f0a3cc26d89724434d9684932fc6f3e4e83669d2a895d858ed2c8a55eb84e8b", _FOR_MAC,
 )  # fmt: skip
-# The last whose kernels are one text, the largest that the field has.
 GGML = Package(
+    "llama-cpp-python", "0.3.36", "llama_cpp_python-0.3.36.tar.gz",
+    "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e", _SOURCE,
+)  # fmt: skip
+GGML_ONE_TEXT = Package(
     "llama-cpp-python", "0.3.30", "llama_cpp_python-0.3.30.tar.gz",
     "798c9b42652d2e0bff5fe81e7e762089f425a99e67f66ffe5ae156957876e0d1", _SOURCE,
 )  # fmt: skip

@@ -1,0 +1,20 @@
+"""All projects, and what a run that is asked for no more tries of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from . import carmen, texts
+from .texts import Text
+
+PROJECTS: dict[str, Callable[[], Iterator[Text]]] = {
+    "ggml": texts.ggml,
+    "ggml, one text": texts.ggml_one_text,
+    "candle": texts.candle,
+    "mistral.rs": texts.mistral,
+    "MLX": texts.mlx_texts,
+    "late-interaction": texts.maxsim,
+    "carmen": carmen.texts,
+}
+# One kernel of so many is tried where trying all takes hours.
+SHARES = {"ggml": 12, "ggml, one text": 16, "candle": 16, "mistral.rs": 8, "MLX": 6}
