@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from . import carmen, texts
+from . import carmen, texts, tinygrad_operations
 from .texts import Text
 
 PROJECTS: dict[str, Callable[[], Iterator[Text]]] = {
@@ -12,6 +12,7 @@ PROJECTS: dict[str, Callable[[], Iterator[Text]]] = {
     "ggml, one text": texts.ggml_one_text,
     "candle": texts.candle,
     "mistral.rs": texts.mistral,
+    "tinygrad": tinygrad_operations.texts,
     "MLX": texts.mlx_texts,
     "late-interaction": texts.maxsim,
     "carmen": carmen.texts,

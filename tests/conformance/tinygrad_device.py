@@ -75,15 +75,15 @@ def _runtime(launches: Launches) -> dict[str, type | Callable]:
     class MetalProgram(device_module.Program):
         def __init__(self, dev: object, obj: object):
             self.signature = obj.signature
-            text = launches.texts[obj.name] = obj.lib.decode()
-            self.pipeline = launches.device.library(text).pipeline(obj.name)
+            self.name, self.text = obj.name, obj.lib.decode()
+            launches.texts[self.name] = self.text
 
         def __call__(self, *bufs, global_size, local_size, vals=(), **others):
             buffers: dict[int, object] = dict(enumerate(bufs))
             for value, (_, slot, dtype, _) in zip(vals, self.signature[len(bufs) :], strict=True):
                 buffers[slot] = struct.pack("q" if dtype.itemsize == 8 else "i", value)
             launches.device.run(
-                self.pipeline,
+                launches.device.library(self.text).pipeline(self.name),
                 threadgroups=global_size,
                 threads=local_size,
                 buffers=buffers,

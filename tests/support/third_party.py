@@ -94,6 +94,18 @@ class Package:
                     texts[member.name.removeprefix(outer + inside)] = content.decode()
         return texts
 
+    def unpack(self) -> Path:
+        """The folder of a wheel's files, beside the wheel."""
+        place = self.fetch()
+        folder = place.with_suffix("")
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+                files = Path(scratch) / "files"
+                with zipfile.ZipFile(place) as archive:
+                    archive.extractall(files)
+                os.replace(files, folder)
+        return folder
+
     def _download(self, folder: Path) -> Path:
         if self.options is None:
             return self._download_crate(folder)
