@@ -18,4 +18,4 @@ PROJECTS: dict[str, Callable[[], Iterator[Text]]] = {
     "carmen": carmen.texts,
 }
 # One kernel of so many is tried where trying all takes hours.
-SHARES = {"ggml": 12, "ggml, one text": 16, "candle": 16, "mistral.rs": 8, "MLX": 6}
+SHARES = {"ggml": 24, "ggml, one text": 40, "candle": 24, "mistral.rs": 40, "MLX": 10}

@@ -56,13 +56,14 @@ _GGML_CONSTANTS = {
 
 
 @functools.cache
-def _ggml_files(package: third_party.Package) -> dict[str, str]:
+def ggml_files(package: third_party.Package) -> dict[str, str]:
+    """What ggml's source folder has, by path."""
     return package.read("vendor/llama.cpp/ggml/src/")
 
 
 def ggml(package: third_party.Package = third_party.GGML) -> Iterator[Text]:
     """ggml-metal: a text a family of kernels."""
-    files = _ggml_files(package)
+    files = ggml_files(package)
     others = {
         name.rpartition("/")[2]: text
         for name, text in files.items()
