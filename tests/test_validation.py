@@ -336,3 +336,18 @@ def test_a_barrier_of_mlx_that_one_lane_in_32_comes_by_is_found(published):
         mlx_checks.check_gemv(published, "float", 4)
     assert raised.value.kind == "divergent-barrier"
     assert raised.value.parties[0].source == "threadgroup_barrier(mem_flags::mem_none);"
+
+
+def test_the_quoted_line_is_the_texts_own_after_an_include(memory):
+    device, _ = memory
+    text = (
+        '#include <metal_stdlib>\n#include "sizes.h"\n'
+        "kernel void far(device int* x [[buffer(0)]]) {\n  x[SIZE] = 1;\n}\n"
+    )
+    library = device.library(text, include={"sizes.h": "#define SIZE 4\n\n\n\n#define MORE 5"})
+    with pytest.raises(ValidationError) as raised:
+        device.run(
+            library.pipeline("far"), threadgroups=1, threads=1, buffers={0: np.zeros(4, np.int32)}
+        )
+    party = raised.value.parties[0]
+    assert (party.line, party.source) == (4, "x[SIZE] = 1;")
