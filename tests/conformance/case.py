@@ -14,6 +14,21 @@ from .texts import Text
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A report of validation that is right.
+
+    Args:
+        kind: as the report has it.
+        reason: what the kernel does, and why that is wrong.
+        faults: whether the cpu device ends the kernel for it without validation too.
+    """
+
+    kind: str
+    reason: str
+    faults: bool = False
+
+
+@dataclass(frozen=True)
 class Case:
     """What a device can be asked to run.
 
@@ -21,11 +36,13 @@ class Case:
         project: whose kernel it is.
         name: of the kernel, with what tells it from others of its kind.
         check: runs it on a device; raises AssertionError where it disagrees with FP64.
+        finding: what validation rightly reports; None: nothing.
     """
 
     project: str
     name: str
     check: Callable[[attnproto.Device], None]
+    finding: Finding | None = None
 
 
 def launch(

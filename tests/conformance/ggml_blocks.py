@@ -28,6 +28,11 @@ class Blocks:
     rows: int
     simdgroups: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a block."""
+        return np.dtype(list(self.fields)).itemsize
+
     def random(self, rows: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """A random matrix: its bytes [rows, bytes], and its numbers in FP64 [rows, columns]."""
         rng = np.random.default_rng(seed)
