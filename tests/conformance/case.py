@@ -55,6 +55,7 @@ def launch(
     threads: object,
     constants: Mapping[str, bool | int | float] | None = None,
     threadgroup_bytes: Mapping[int, int] | None = None,
+    grid: object = None,
 ) -> None:
     """Run a kernel of a text; arrays are bound bit by bit, whatever type the kernel reads.
 
@@ -67,6 +68,7 @@ def launch(
         threads: of each.
         constants: function constants that differ from the text's.
         threadgroup_bytes: as for ``Device.run``.
+        grid: threads in all, where the last threadgroups are not full.
     """
     values = constants_of(text) | dict(constants or {})
     device.run(
@@ -75,6 +77,7 @@ def launch(
         threads=threads,
         buffers=buffers,
         threadgroup_bytes=threadgroup_bytes,
+        grid=grid,
         view=[i for i, one in buffers.items() if isinstance(one, np.ndarray)],
     )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from .compilation import CompiledText
+from .execution import AGREES, CLEAN, EXPECTED, Executed
 
 _HEAD = """# Kernels that others published
 
@@ -19,10 +20,13 @@ def refused(text: CompiledText) -> int:
     return bool(text.error) + sum(bool(one.cpu or one.ptx) for one in text.compiled)
 
 
-def tables(texts: Sequence[CompiledText], shares: Mapping[str, int]) -> str:
+def tables(
+    texts: Sequence[CompiledText], executed: Sequence[Executed], shares: Mapping[str, int]
+) -> str:
     """The page."""
     projects = list(dict.fromkeys(one.project for one in texts))
-    parts = [_HEAD, _compiled(texts, projects, shares), _fibers(texts), _lints(texts)]
+    parts = [_HEAD, _compiled(texts, projects, shares), _refusals(texts), _fibers(texts)]
+    parts += [_lints(texts), _executed(executed), _failures(executed), _reports(executed)]
     return "\n".join(part for part in parts if part)
 
 
@@ -58,6 +62,59 @@ def _compiled(texts: Sequence[CompiledText], projects: list[str], shares: Mappin
         f"Of the larger projects a sample is tried, chosen by a hash of a kernel's name, at least "
         f'one of each text: {sampled}. `make conformance ARGS="--share 1"` tries every one.\n'
     )
+
+
+def _refusals(texts: Sequence[CompiledText]) -> str:
+    rows = [(one.project, one.name, "", _cell(one.error)) for one in texts if one.error]
+    rows += [
+        (one.project, one.name, kernel.kernel, _cell(kernel.cpu or kernel.ptx))
+        for one in texts
+        for kernel in one.compiled
+        if kernel.cpu or kernel.ptx
+    ]
+    head = ("project", "text", "kernel", "error")
+    return f"## What is refused\n\n{_table(head, rows)}" if rows else ""
+
+
+def _executed(executed: Sequence[Executed]) -> str:
+    rows = []
+    for project in dict.fromkeys(one.project for one in executed):
+        own = [one for one in executed if one.project == project]
+        rows.append(
+            (
+                project,
+                len(own),
+                sum(one.fp64 == AGREES for one in own),
+                sum(one.validated == CLEAN for one in own),
+                sum(one.validated == EXPECTED for one in own),
+            )
+        )
+    total = [sum(row[i] for row in rows) for i in range(1, 5)]
+    head = ("project", "run", "agree with FP64", "clean under validation", "rightly reported")
+    return (
+        "## Kernels against FP64, at odd sizes, and under validation\n\n"
+        f"{_table(head, [*rows, ('all', *total)])}"
+    )
+
+
+def _failures(executed: Sequence[Executed]) -> str:
+    rows = [
+        (one.project, one.name, _cell(one.fp64), _cell(one.validated))
+        for one in executed
+        if not one.passed
+    ]
+    head = ("project", "kernel", "against FP64", "under validation")
+    return f"## What is wrong\n\n{_table(head, rows)}" if rows else ""
+
+
+def _reports(executed: Sequence[Executed]) -> str:
+    rows = [(one.project, one.name, _cell(one.report)) for one in executed if one.report]
+    head = ("project", "kernel", "report")
+    return f"## Reports that are right\n\n{_table(head, rows)}" if rows else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")[:400]
 
 
 def _fibers(texts: Sequence[CompiledText]) -> str:

@@ -22,6 +22,7 @@ import attnproto
 
 from conformance import report
 from conformance.compilation import CompiledText, compile_text
+from conformance.execution import Executed, run_case
 from conformance.projects import PROJECTS, SHARES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,48 +31,64 @@ PAGE = ROOT / "docs" / "conformance.md"
 
 
 def main() -> int:
-    """Run what the arguments ask for; the status is the number of kernels that are refused."""
+    """Run what the arguments ask for; the status is how much is refused, wrong or reported."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("projects", nargs="*", help=f"of {', '.join(PROJECTS)}; none: all")
     parser.add_argument("--share", type=int, help="try one kernel of so many; 1: every one")
+    parser.add_argument("--only", choices=("compile", "run"), help="one part; none: both")
     arguments = parser.parse_args()
     unknown = set(arguments.projects) - PROJECTS.keys()
     if unknown:
         parser.error(f"found {', '.join(unknown)}, needs some of {', '.join(PROJECTS)}")
     KEPT.mkdir(parents=True, exist_ok=True)
-    device = attnproto.open_device("cpu")
     for project in arguments.projects or PROJECTS:
-        share = arguments.share or SHARES.get(project, 1)
-        _compile_project(project, device, share)
-    texts = [one for project in PROJECTS for one in _kept(project)]
-    tables = report.tables(texts, SHARES)
+        if arguments.only != "run":
+            _compile_project(project, arguments.share or SHARES.get(project, 1))
+        if arguments.only != "compile":
+            _run_project(project)
+    texts = [CompiledText.unpack(one) for project in PROJECTS for one in _kept(project, "texts")]
+    executed = [Executed(**one) for project in PROJECTS for one in _kept(project, "cases")]
+    tables = report.tables(texts, executed, SHARES)
     print(tables)
     PAGE.write_text(tables, encoding="utf-8")
-    return min(sum(report.refused(one) for one in texts), 100)
+    failed = sum(map(report.refused, texts)) + sum(not one.passed for one in executed)
+    return min(failed, 100)
 
 
-def _compile_project(project: str, device: attnproto.Device, share: int) -> None:
-    outcomes = []
-    for text in PROJECTS[project]():
-        outcome = None
+def _compile_project(project: str, share: int) -> None:
+    device, outcomes = attnproto.open_device("cpu"), []
+    for text in PROJECTS[project].texts():
+        outcome = CompiledText(project, text.name)
         for outcome in compile_text(text, device, share):
             last = outcome.compiled[-1] if outcome.compiled else None
             if outcome.error or (last and (last.cpu or last.ptx)):
                 print(f"{project} {text.name}: {outcome.error or last}", flush=True)
         outcomes.append(outcome)
-        file = KEPT / f"{_file_name(project)}.json"
-        file.write_text(json.dumps([one.pack() for one in outcomes], indent=1))
+        _keep(project, "texts", [one.pack() for one in outcomes])
         print(f"{project} {text.name}: {len(outcome.compiled)} of {outcome.kernels}", flush=True)
 
 
-def _kept(project: str) -> Iterator[CompiledText]:
-    file = KEPT / f"{_file_name(project)}.json"
-    if file.exists():
-        yield from map(CompiledText.unpack, json.loads(file.read_text()))
+def _run_project(project: str) -> None:
+    device = attnproto.open_device("cpu", validate=False)
+    validating = attnproto.open_device("cpu", validate=True)
+    outcomes = []
+    for case in PROJECTS[project].cases():
+        outcomes.append(run_case(case, device, validating))
+        _keep(project, "cases", [one.pack() for one in outcomes])
+        print(f"{project} {case.name}: {outcomes[-1].fp64}, {outcomes[-1].validated}", flush=True)
 
 
-def _file_name(project: str) -> str:
-    return project.replace(" ", "-").replace(",", "")
+def _file(project: str, part: str) -> Path:
+    return KEPT / f"{project.replace(' ', '-').replace(',', '')}.{part}.json"
+
+
+def _keep(project: str, part: str, content: list[dict]) -> None:
+    _file(project, part).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _kept(project: str, part: str) -> Iterator[dict]:
+    if _file(project, part).exists():
+        yield from json.loads(_file(project, part).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
