@@ -44,3 +44,4 @@ clean:
 include make/metal.mk
 include make/rust.mk
 include make/arm64.mk
+include make/conformance.mk

@@ -171,3 +171,22 @@ def test_casts_convert_elements_and_comparisons_are_one(device):
         np.where(x > 0, 9, x), [4, -2, 4, 1], [7] * 4,
     ]  # fmt: skip
     np.testing.assert_array_equal(out, np.array(expected, np.float32))
+
+
+def test_a_texts_own_type_has_limits(device):
+    out = np.full(3, np.nan, np.float32)
+    run(device, "reductions.metal", "limits", {0: out})
+    assert out.tolist() == [7, -65504, 1]
+
+
+def test_a_text_asks_which_types_simdgroup_functions_take(device):
+    out = np.full(9, -1, np.int32)
+    run(device, "reductions.metal", "types", {0: out})
+    assert out.tolist() == [1, 1, 1, 1, 1, 0, 0, 0, 0]
+
+
+def test_packed_vectors_leave_the_operators_of_other_types_alone(device):
+    out = np.full((2, 3), np.nan, np.float32)
+    matrix = np.array([[1, 2, 3, 0], [4, 5, 6, 0]], np.float32)
+    run(device, "reductions.metal", "products", {0: out, 1: matrix})
+    assert out.tolist() == [[8, 10, 12], [6, 12, 0]]

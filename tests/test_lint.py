@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import FrozenInstanceError
 
 import attnproto
@@ -10,7 +9,7 @@ import pytest
 from attnproto.cli import app
 from attnproto.kernels.flash import FlashTile
 from attnproto.kernels.text import flatten, metal_root
-from support import mlx
+from support import mlx, third_party
 from support.msl import HEAD
 
 OUT, AT = "device float* o [[buffer(0)]]", "uint i [[thread_position_in_grid]]"
@@ -298,13 +297,8 @@ MLX = {
 
 @pytest.mark.parametrize("name", MLX)
 def test_kernels_that_apples_compiler_takes_are_not_rejected(name):
-    try:
-        text = MLX[name]()
-    except mlx.FetchError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"MLX's kernels could not be fetched: {error}")
-    found = attnproto.lint(text)
+    third_party.MLX.need()
+    found = attnproto.lint(MLX[name]())
     assert [f for f in found if f.severity == "error"] == []
     expected = {"steel": {"c++17", "derived-class"}, "sdpa_vector": {"size_t-argument"}}
     assert {f.rule for f in found} == expected.get(name, set())

@@ -10,13 +10,13 @@ import os
 
 import attnproto
 import pytest
-from support import mlx_checks
+from support import mlx_checks, third_party
 from support.mlx_checks import TYPES
 
 
 @pytest.fixture(scope="module")
 def device():
-    mlx_checks.need_wheel()
+    third_party.MLX.need()
     # The front end is what is tested here; ATTNPROTO_DEVICE chooses another that has it.
     return attnproto.open_device(os.environ.get("ATTNPROTO_DEVICE", "cpu"))
 

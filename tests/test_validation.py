@@ -6,7 +6,7 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import DispatchError, ValidationError
-from support import mlx_checks
+from support import mlx_checks, third_party
 from support import seeded_faults as seeded
 from support.msl import read_text
 
@@ -390,7 +390,7 @@ def test_variables_that_nothing_was_assigned_to_hold_nans(memory):
 @pytest.fixture
 def published(memory):
     """A validating device, where MLX's kernels can be had."""
-    mlx_checks.need_wheel()
+    third_party.MLX.need()
     return memory[0]
 
 
@@ -409,3 +409,18 @@ def test_a_barrier_of_mlx_that_one_lane_in_32_comes_by_is_found(published):
         mlx_checks.check_gemv(published, "float", 4)
     assert raised.value.kind == "divergent-barrier"
     assert raised.value.parties[0].source == "threadgroup_barrier(mem_flags::mem_none);"
+
+
+def test_the_quoted_line_is_the_texts_own_after_an_include(memory):
+    device, _ = memory
+    text = (
+        '#include <metal_stdlib>\n#include "sizes.h"\n'
+        "kernel void far(device int* x [[buffer(0)]]) {\n  x[SIZE] = 1;\n}\n"
+    )
+    library = device.library(text, include={"sizes.h": "#define SIZE 4\n\n\n\n#define MORE 5"})
+    with pytest.raises(ValidationError) as raised:
+        device.run(
+            library.pipeline("far"), threadgroups=1, threads=1, buffers={0: np.zeros(4, np.int32)}
+        )
+    party = raised.value.parties[0]
+    assert (party.line, party.source) == (4, "x[SIZE] = 1;")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import attnproto
 import ml_dtypes
 import numpy as np
-import pytest
 from attnproto.kernels.flash_variant import Variant
 
 from . import mlx
@@ -19,16 +16,6 @@ TYPES = {
     "bfloat": (ml_dtypes.bfloat16, 2e-2, 2e-2),
 }
 _ROWS, _COLUMNS = 3, 1000
-
-
-def need_wheel() -> None:
-    """Skip the test where MLX's kernels can't be had; in CI they must be."""
-    try:
-        mlx.wheel()
-    except mlx.FetchError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"MLX's kernels could not be fetched: {error}")
 
 
 def _normal(shape: tuple[int, ...], dtype: type, seed: int) -> np.ndarray:

@@ -6,16 +6,29 @@ import functools
 import re
 from dataclasses import dataclass
 
-pass
-
 SOURCE = "kernel"  # what the user's text is called in line markers
 
 _NODE = re.compile(r"^(!\d+) = (?:distinct )?!(DI\w+)\((.*)\)$", re.M)
 _UNITS = re.compile(r"^!llvm\.dbg\.cu = !\{(.*)\}$", re.M)
+_DIRECTIVE = re.compile(r'[ \t]*#[ \t]*line[ \t]+(\d+)(?:[ \t]+"([^"]*)")?')
 _LOOP = re.compile(r", !llvm\.loop (!\d+)")
 _TABLES = re.compile(r"^(?:!llvm\.dbg\.cu = .*|!\d+ = (?:distinct )?!DI\w+\(.*)\n", re.M)
 _OF = re.compile(r", !dbg (!\d+)")
 _FIELD = re.compile(r"(\w+): (!\d+|\d+|\"[^\"]*\")")
+
+
+def source_lines(text: str) -> dict[int, str]:
+    """A user's text by line, as its own ``#line`` directives count; included ones are left out."""
+    lines, number, file = {}, 0, SOURCE
+    for line in text.split("\n"):
+        directive = _DIRECTIVE.match(line)
+        if directive:
+            number, file = int(directive[1]) - 1, directive[2] or file
+            continue
+        number += 1
+        if file == SOURCE:
+            lines[number] = line
+    return lines
 
 
 @dataclass(frozen=True)

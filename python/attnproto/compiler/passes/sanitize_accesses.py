@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from attnproto import _core
 from attnproto.compiler.ir import llvm
-from attnproto.compiler.ir.debug_lines import LineTable, Place, without_lines
+from attnproto.compiler.ir.debug_lines import LineTable, Place, source_lines, without_lines
 from attnproto.compiler.ir.function import Function, map_functions
 from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.intrinsics import intrinsic
@@ -355,7 +355,7 @@ def instrument(text: str, sources: Sequence[str], *, nan: bool) -> tuple[str, di
     Returns:
         The IR, without its line tables, and the site of each threadgroup variable.
     """
-    sites = SiteTable([source.split("\n") for source in sources])
+    sites = SiteTable([source_lines(source) for source in sources])
     types = "\n".join(_TYPE_DEFINITION.findall(text))
     work = _Instrumenter(LineTable(text), sites, nan, types)
     for match in _TABLE.finditer(text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnproto import _core
@@ -32,7 +32,7 @@ class Site:
 class SiteTable:
     """Sites in the order they were asked for, and the lines of the texts they are in."""
 
-    texts: Sequence[Sequence[str]]
+    texts: Sequence[Mapping[int, str]]
     sites: dict[Site, int] = field(default_factory=dict)
 
     def reference(self, site: Site) -> str:
@@ -62,8 +62,8 @@ class SiteTable:
         return "\n".join(out)
 
     def _source(self, place: Place) -> str:
-        text = self.texts[place.text] if place.text < len(self.texts) else []
-        shown = text[place.line - 1].strip() if 0 < place.line <= len(text) else ""
+        text = self.texts[place.text] if place.text < len(self.texts) else {}
+        shown = text.get(place.line, "").strip()
         shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
         return "\n".join([shown, *map(str, place.callers)])
 

@@ -1,8 +1,11 @@
 // metal_limits.
 namespace metal {
 
+// A text may give its own type limits by either.
 template <class T>
-struct numeric_limits;
+struct _numeric_limits_impl;
+template <class T>
+struct numeric_limits : _numeric_limits_impl<T> {};
 template <class T, T Lowest, T Max>
 struct attn_integer_limits {
   static constexpr __constant bool is_specialized = true;
@@ -25,7 +28,7 @@ struct attn_integer_limits {
 };
 #define ATTN_LIMITS(T, lowest, max) \
   template <>                       \
-  struct numeric_limits<T> : attn_integer_limits<T, lowest, max> {};
+  struct _numeric_limits_impl<T> : attn_integer_limits<T, lowest, max> {};
 ATTN_LIMITS(bool, false, true)
 ATTN_LIMITS(char, -128, 127)
 ATTN_LIMITS(signed char, -128, 127)
@@ -39,7 +42,7 @@ ATTN_LIMITS(ulong, 0ul, 18446744073709551615ul)
 #undef ATTN_LIMITS
 #define ATTN_LIMITS(T, smallest, largest, step, least, bits, decimals, low10, high10, low, high) \
   template <>                                                                        \
-  struct numeric_limits<T> {                                                         \
+  struct _numeric_limits_impl<T> {                                                   \
     static constexpr __constant bool is_specialized = true;                          \
     static constexpr __constant bool is_integer = false;                             \
     static constexpr __constant bool is_signed = true;                               \

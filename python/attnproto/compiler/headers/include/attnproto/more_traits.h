@@ -19,6 +19,13 @@ ATTN_TRAIT(is_object, __is_object(T))
 ATTN_TRAIT(is_compound, __is_compound(T))
 ATTN_TRAIT(is_volatile, __is_volatile(T))
 #undef ATTN_TRAIT
+// What simdgroup functions take, scalar or vector, by the name that Apple's library has for it.
+template <class E>
+constexpr __constant bool attn_is_shuffled =
+    attn_is_real<E> || (__is_integral(E) && !__is_same(E, bool) && sizeof(E) < 8);
+template <class T>
+struct __is_valid_simdgroup_type
+    : bool_constant<attn_is_shuffled<typename attn_lanes<T>::element>> {};
 template <class Base, class T>
 struct is_base_of : bool_constant<__is_base_of(Base, T)> {};
 template <class Base, class T>

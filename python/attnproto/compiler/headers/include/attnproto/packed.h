@@ -45,11 +45,15 @@ struct attn_packed3 {
 };
 
 // With a packed vector on either side, both become vectors.
+template <bool Packed, class A, class B>
+struct attn_vector_of {};
+template <class A, class B>
+struct attn_vector_of<true, A, B> : attn_common<A, B> {};
 template <class A, class B>
 using attn_either_packed =
-    enable_if_t<!__is_same(A, typename attn_unpacked<A>::type) ||
-                    !__is_same(B, typename attn_unpacked<B>::type),
-                typename attn_common<A, B>::type>;
+    typename attn_vector_of<!__is_same(A, typename attn_unpacked<A>::type) ||
+                                !__is_same(B, typename attn_unpacked<B>::type),
+                            A, B>::type;
 #define ATTN_OPERATOR(op)                                          \
   template <class A, class B, class V = attn_either_packed<A, B>>  \
   ATTN_INLINE auto operator op(A a, B b) {                         \

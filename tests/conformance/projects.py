@@ -1,0 +1,32 @@
+"""All projects, and what a run that is asked for no more tries of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from . import candle_cases, carmen, ggml_cases, mlx_cases, texts, tinygrad_operations
+from .case import Case
+from .texts import Text
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where a project's kernels are, and which of them are run."""
+
+    texts: Callable[[], Iterator[Text]]
+    cases: Callable[[], Iterable[Case]] = tuple
+
+
+PROJECTS = {
+    "ggml": Project(texts.ggml, ggml_cases.cases),
+    "ggml, one text": Project(texts.ggml_one_text),
+    "candle": Project(texts.candle, candle_cases.cases),
+    "mistral.rs": Project(texts.mistral),
+    "tinygrad": Project(tinygrad_operations.texts, tinygrad_operations.cases),
+    "MLX": Project(texts.mlx_texts, mlx_cases.cases),
+    "late-interaction": Project(texts.maxsim),
+    "carmen": Project(carmen.texts),
+}
+# One kernel of so many is tried where trying all takes hours.
+SHARES = {"ggml": 24, "ggml, one text": 40, "candle": 24, "mistral.rs": 40, "MLX": 10}

@@ -1,0 +1,139 @@
+"""The tables of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from .compilation import CompiledText
+from .execution import AGREES, CLEAN, EXPECTED, Executed
+
+_HEAD = """# Kernels that others published
+
+`make conformance` makes this page: kernels of other projects, as they published them, fetched
+by version and hash (`tests/support/third_party.py`) and never committed.
+"""
+
+
+def refused(text: CompiledText) -> int:
+    """Kernels of a text that do not compile, for one of the targets."""
+    return bool(text.error) + sum(bool(one.cpu or one.ptx) for one in text.compiled)
+
+
+def tables(
+    texts: Sequence[CompiledText], executed: Sequence[Executed], shares: Mapping[str, int]
+) -> str:
+    """The page."""
+    projects = list(dict.fromkeys(one.project for one in texts))
+    parts = [_HEAD, _compiled(texts, projects, shares), _refusals(texts), _fibers(texts)]
+    parts += [_lints(texts), _executed(executed), _failures(executed), _reports(executed)]
+    return "\n".join(part for part in parts if part)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
+
+
+def _compiled(texts: Sequence[CompiledText], projects: list[str], shares: Mapping) -> str:
+    rows = []
+    for project in projects:
+        own = [one for one in texts if one.project == project]
+        kernels = [kernel for one in own for kernel in one.compiled]
+        rows.append(
+            (
+                project,
+                f"{sum(not one.error for one in own)} of {len(own)}",
+                sum(one.kernels for one in own),
+                len(kernels),
+                sum(not one.cpu for one in kernels),
+                sum(not one.ptx for one in kernels),
+                sum(one.engine == "lockstep" for one in kernels),
+                sum(one.engine == "fibers" for one in kernels),
+                sum(len(one.lints) for one in own),
+            )
+        )
+    head = ("project", "texts taken", "kernels", "tried", "compiled on cpu", "to PTX", "lockstep",
+            "fibers", "lint errors")  # fmt: skip
+    sampled = ", ".join(f"{name} 1 of {share}" for name, share in shares.items())
+    return (
+        "## Every kernel compiles\n\n"
+        f"{_table(head, rows)}\n"
+        f"Of the larger projects a sample is tried, chosen by a hash of a kernel's name, at least "
+        f'one of each text: {sampled}. `make conformance ARGS="--share 1"` tries every one.\n'
+    )
+
+
+def _refusals(texts: Sequence[CompiledText]) -> str:
+    rows = [(one.project, one.name, "", _cell(one.error)) for one in texts if one.error]
+    rows += [
+        (one.project, one.name, kernel.kernel, _cell(kernel.cpu or kernel.ptx))
+        for one in texts
+        for kernel in one.compiled
+        if kernel.cpu or kernel.ptx
+    ]
+    head = ("project", "text", "kernel", "error")
+    return f"## What is refused\n\n{_table(head, rows)}" if rows else ""
+
+
+def _executed(executed: Sequence[Executed]) -> str:
+    rows = []
+    for project in dict.fromkeys(one.project for one in executed):
+        own = [one for one in executed if one.project == project]
+        rows.append(
+            (
+                project,
+                len(own),
+                sum(one.fp64 == AGREES for one in own),
+                sum(one.validated == CLEAN for one in own),
+                sum(one.validated == EXPECTED for one in own),
+            )
+        )
+    total = [sum(row[i] for row in rows) for i in range(1, 5)]
+    head = ("project", "run", "agree with FP64", "clean under validation", "rightly reported")
+    return (
+        "## Kernels against FP64, at odd sizes, and under validation\n\n"
+        f"{_table(head, [*rows, ('all', *total)])}"
+    )
+
+
+def _failures(executed: Sequence[Executed]) -> str:
+    rows = [
+        (one.project, one.name, _cell(one.fp64), _cell(one.validated))
+        for one in executed
+        if not one.passed
+    ]
+    head = ("project", "kernel", "against FP64", "under validation")
+    return f"## What is wrong\n\n{_table(head, rows)}" if rows else ""
+
+
+def _reports(executed: Sequence[Executed]) -> str:
+    rows = [(one.project, one.name, _cell(one.report)) for one in executed if one.report]
+    head = ("project", "kernel", "report")
+    return f"## Reports that are right\n\n{_table(head, rows)}" if rows else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")[:400]
+
+
+def _fibers(texts: Sequence[CompiledText]) -> str:
+    reasons = Counter(
+        (one.project, kernel.reason)
+        for one in texts
+        for kernel in one.compiled
+        if kernel.engine == "fibers"
+    )
+    if not reasons:
+        return ""
+    rows = [(*key, count) for key, count in sorted(reasons.items())]
+    return f"## Why some run on fibers\n\n{_table(('project', 'reason', 'kernels'), rows)}"
+
+
+def _lints(texts: Sequence[CompiledText]) -> str:
+    found = Counter((one.project, one.name, *lint) for one in texts for lint in one.lints)
+    if not found:
+        return "## Lint errors\n\nThere is none.\n"
+    rows = [(*key, count) for key, count in sorted(found.items())]
+    head = ("project", "text", "rule", "message", "places")
+    return f"## Lint errors\n\n{_table(head, rows)}"
