@@ -74,7 +74,7 @@ _OPERATIONS = (
     ),
     *_each(
         "device_load_bytes device_store_bytes threadgroup_load_bytes threadgroup_store_bytes "
-        "constant_load_bytes",
+        "constant_load_bytes private_load_bytes private_store_bytes",
         "bytes", better=LOWER,
     ),
     *_each(
