@@ -7,10 +7,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from attnproto.model import CHIPS, M4, Constant, Work, predict_published, predict_work
+from attnproto.cli import MISUSED, app, guarded
+from attnproto.errors import UnsupportedProblem
+from attnproto.kernels.flash_tile import FlashTile
+from attnproto.model import CHIPS, M4, Constant, Work, launches, predict_published, predict_work
 from attnproto.model import validation as v
 from attnproto.model.chip import ChipError, read_chip
+from attnproto.model.launches import (
+    flash_ratio,
+    flash_result,
+    flash_work,
+    predict,
+    work_of_counts,
+)
 from attnproto.model.published import gpu_forge_times, mfa_times, work_of_row
 from attnproto.model.scope import (
     DIRECT,
@@ -22,17 +33,19 @@ from attnproto.model.scope import (
     refusals,
 )
 from attnproto.model.time_model import BYTES, MATRIX, PATH, least_time, predict_time
+from attnproto.problem import AttentionProblem
 
 ROOT = Path(__file__).resolve().parents[1]
 # 13 of 128 threadgroups on the fullest core; nothing but what a test says.
 IDLE = Work(
     threadgroups=128, simdgroups=2, matrix_products=0, other_issue_cycles=0, float_operations=0,
     exponentials=0, cache_bytes=0, barriers=0, path_cycles=0, path_low_cycles=0, live_registers=64,
-    code_instructions=900, threadgroup_bytes=4096, loads_per_product=1.0,
+    code_instructions=900, threadgroup_bytes=4096, fragment_loads=0,
 )  # fmt: skip
 FLASH = replace(
     IDLE, matrix_products=8192, other_issue_cycles=30000, cache_bytes=2 << 20, barriers=900,
     path_cycles=3e5, path_low_cycles=2e5, float_operations=5000, exponentials=1000,
+    fragment_loads=8192,
 )  # fmt: skip
 PROBLEM = Attention(4096, 64, DIRECT)
 SETTLED = [one for one in mfa_times() if one.usable]
@@ -109,8 +122,8 @@ def test_the_bound_takes_the_fast_end_of_every_range():
         (FLASH, None, "kernel: found no attention"),
         (replace(FLASH, live_registers=128), PROBLEM, "registers: found 128"),
         (replace(FLASH, code_instructions=6001), PROBLEM, "code: found 6001"),
-        (replace(FLASH, loads_per_product=0.5), PROBLEM, "fragments: found 0.5"),
-        (replace(FLASH, loads_per_product=8.5), PROBLEM, "fragments: found 8.5"),
+        (replace(FLASH, fragment_loads=4096), PROBLEM, "fragments: found 0.5"),
+        (replace(FLASH, fragment_loads=69632), PROBLEM, "fragments: found 8.5"),
     ],
 )
 def test_out_of_scope_there_is_a_bound_and_the_line_that_refused(work, problem, line):
@@ -169,7 +182,7 @@ def test_counts_of_a_row_are_read_in_the_models_units():
     assert work.other_issue_cycles == 188254 - 17.5 * 10240 + 4604
     assert (work.simdgroups, work.threadgroups, work.live_registers) == (2, 256, 83)
     assert work.copy_bytes == 475 * 1024
-    assert work.loads_per_product == pytest.approx((10240 + 630) / 10240)
+    assert work.loads_per_product == (10240 + 630) / 10240
 
 
 def test_all_published_rows_that_can_be_counted_are_carried():
@@ -304,3 +317,144 @@ def test_the_script_that_prints_the_tables_finds_every_mark_met(capsys):
     said = capsys.readouterr().out
     assert "| direct | 193 |" in said
     assert "0 marks not met" in said
+
+
+LANES = """#include <metal_stdlib>
+using namespace metal;
+kernel void scale(device const float* a [[buffer(0)]], device float* b [[buffer(1)]],
+                  constant int& n [[buffer(2)]], uint i [[thread_position_in_grid]]) {
+    if (int(i) < n) b[i] = exp2(a[i]) * 2.0f;
+}"""
+SAID = ["64x128", "--buffer", "0=f32:8192", "--buffer", "1=f32:8192", "--buffer", "2=i32=8192"]
+
+
+def tile(bc, d=64, dtype="f16", **options):
+    problem = AttentionProblem(1, 1, 1, 4096, 4096, d, dtype)
+    return problem, FlashTile(32, bc, d, problem.element_type.name, **options)
+
+
+def test_a_flash_launch_is_counted_from_two_short_ones():
+    problem, geometry = tile(64)
+    work = flash_work(problem, geometry)
+    # 512 eights of keys x 8 eights of D, for K and for V.
+    assert work.matrix_products == 2 * 512 * 8
+    assert (work.threadgroups, work.simdgroups) == (128, 4)
+    # K and V once; Q loaded, put into threadgroup memory and taken from there; O stored.
+    assert work.cache_bytes == 2 * 4096 * 64 * 2 + 4 * 8 * 64 * 2
+    assert work.loads_per_product == pytest.approx((8192 + 2 * 8) / 8192)
+    assert work.unique_bytes == problem.bytes
+    assert work.barriers == 0
+
+
+def test_a_short_flash_launch_is_counted_as_it_is():
+    problem = AttentionProblem(1, 1, 1, 32, 512, 64, "f16")
+    geometry = FlashTile(32, 64, 64, "float16")
+    whole = flash_work(problem, geometry)
+    direct = work_of_counts(launches._counted(problem, geometry, 512))
+    assert whole.matrix_products == direct.matrix_products
+    assert whole.cache_bytes == direct.cache_bytes
+    assert whole.path_cycles == pytest.approx(direct.path_cycles, rel=0.01)
+
+
+def test_tiles_whose_registers_are_out_of_scope_get_no_number():
+    problem, geometry = tile(64, 128, rows=16)
+    said = flash_result(problem, geometry)
+    assert [line.split(":")[0] for line in said["modelled_refused"]] == ["registers", "fragments"]
+    assert said["modelled_least_us"] > 0
+    assert said["modelled_tier"] == "modelled"
+
+
+def test_a_mask_is_silent_with_its_reason():
+    problem, geometry = tile(64)
+    said = flash_result(replace(problem, causal=True), geometry)
+    assert said["modelled_refused"][0].startswith("mask: found causal")
+    assert "modelled_least_us" not in said
+    with pytest.raises(UnsupportedProblem, match="mask: found causal"):
+        flash_work(replace(problem, causal=True), geometry)
+
+
+def test_a_ratio_has_the_interval_of_pairs():
+    problem, geometry = tile(64)
+    said = flash_ratio(problem, [geometry, geometry])
+    low, high = M4.pair_interval
+    assert (said["modelled_ratio"], said["modelled_ratio_low"]) == (1.0, low)
+    assert said["modelled_ratio_high"] == high
+    short = replace(problem, Nq=1024, Nkv=1024)
+    assert flash_ratio(short, [geometry, geometry])["modelled_refused"] == [
+        "N: found 1024, needs at least 2048"
+    ]
+
+
+def test_the_chips_pair_interval_is_that_of_published_pairs():
+    residuals = v.pair_residuals()
+    assert len(residuals) > 100
+    assert M4.pair_interval == pytest.approx(v.interval(residuals), abs=1e-3)
+
+
+def test_a_kernel_that_is_no_attention_has_a_bound():
+    x, y = np.zeros(8192, np.float32), np.zeros(8192, np.float32)
+
+    def launch(device):
+        device.run(
+            device.library(LANES).pipeline("scale"),
+            threadgroups=64, threads=128, buffers={0: x, 1: y, 2: np.int32(8192)},
+        )  # fmt: skip
+
+    said = predict(launch)
+    assert said.median_us is None
+    assert said.refused[0].startswith("kernel: found no attention")
+    # 32 KiB loaded and 32 KiB stored, once each, at 120 GB/s; n is a constant.
+    assert said.low_us == pytest.approx(65536 / 120e3, rel=0.001)
+
+
+def test_the_command_predicts_tiles(capsys):
+    words = [
+        "predict",
+        "--only",
+        "flash",
+        "--axis",
+        "D=64,256",
+        "--axis",
+        "dtype=f16",
+        "--axis",
+        "Bc=64",
+    ]
+    assert guarded(app, words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "modelled and not measured" in said[0]
+    assert "TFLOP/s, limited by matrix" in said[1]
+    assert "no number: D: found 256" in said[2]
+
+
+def test_the_command_predicts_a_kernel_of_ones_own(tmp_path, capsys):
+    file = tmp_path / "scale.metal"
+    file.write_text(LANES)
+    assert guarded(app, ["predict", str(file), "--launch", *SAID]) == 0
+    said = capsys.readouterr().out
+    assert "not faster than" in said
+    assert "no number: kernel: found no attention" in said
+    assert "with half the registers" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "neither or both of a file and --only"),
+        (["--only", "paged"], "needs flash"),
+        (["--only", "flash", "--chip", "M9"], "found no chip 'M9'"),
+        (["--only", "flash", "--where", "D == 7"], "no point that meets"),
+        (["{file}", "--launch", "64y128"], "needs THREADGROUPSxTHREADS"),
+        (["{file}", "--launch", "64x32", "--buffer", "0=f8:3"], "with a type of f16"),
+        (["{file}", "--launch", "64x32", "--buffer", "0=f32:0"], "needs 1 to"),
+        (["{file}", "--launch", "64x32", "--buffer", "2=i32=x"], "needs a value of i32"),
+        (["{file}", "--launch", "64x32", "--attention", "64"], "needs N,D"),
+    ],
+)
+def test_a_mistaken_command_gets_one_sentence(words, message, tmp_path, capsys):
+    file = tmp_path / "scale.metal"
+    file.write_text(LANES)
+    given = [word.replace("{file}", str(file)) for word in words]
+    assert guarded(app, ["predict", *given]) == MISUSED
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

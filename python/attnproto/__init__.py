@@ -33,6 +33,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from . import model
     from .compiler.lint.lint import lint
     from .device import archive
     from .kernels.flash import flash_attention
@@ -48,7 +49,7 @@ _OPERATIONS = {
     "lint": ".compiler.lint.lint",
     "paged_attention": ".kernels.paged",
 }
-_MODULES = ("archive",)
+_MODULES = ("archive", "model")
 
 
 def __getattr__(name: str) -> object:
@@ -89,6 +90,7 @@ __all__ = [
     "flash_attention",
     "linear_attention",
     "lint",
+    "model",
     "open_device",
     "paged_attention",
 ]

@@ -7,16 +7,20 @@ docs/model.md has the physics, the constants and where the model is known to be 
 from __future__ import annotations
 
 from .chip import CHIPS, M4, Chip, Constant
+from .launches import predict
 from .prediction import Prediction, predict_published, predict_work
+from .scope import Attention
 from .work import Work
 
 __all__ = [
     "CHIPS",
     "M4",
+    "Attention",
     "Chip",
     "Constant",
     "Prediction",
     "Work",
+    "predict",
     "predict_published",
     "predict_work",
 ]

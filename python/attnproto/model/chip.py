@@ -70,6 +70,7 @@ class Chip:
         path_exponent: Norm by which throughput and the critical path overlap.
         intervals: By class, how far below and above the prediction times lie (two factors), where
             this chip was calibrated; else those of the published rows hold.
+        pair_interval: Likewise of the ratio of two kernels for one problem.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Chip:
     issue_exponent: Constant
     path_exponent: Constant
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    pair_interval: tuple[float, float] = (0.5, 2.0)
 
     @property
     def constants(self) -> dict[str, Constant]:
@@ -119,9 +121,12 @@ def read_chip(path: Path) -> Chip:
         constants = {
             one.name: Constant(**record[one.name])
             for one in fields(Chip)
-            if one.name not in ("name", "intervals")
+            if one.name not in ("name", "intervals", "pair_interval")
         }
-        return Chip(str(record["name"]), **constants, intervals=intervals)
+        low, high = map(float, record["pair_interval"])
+        return Chip(
+            str(record["name"]), **constants, intervals=intervals, pair_interval=(low, high)
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ChipError):
             raise
@@ -161,6 +166,7 @@ M4 = Chip(
     path_exponent=Constant(4, "", f"{_STUDY}, which leave it open", 2, 8),
     # By leaving tables out (validation.py); tests calculate them again.
     intervals={"direct": (0.918, 1.103), "staged": (0.917, 1.103)},
+    pair_interval=(0.888, 1.127),
 )  # fmt: skip
 
 

@@ -49,13 +49,14 @@ class Prediction:
     tier: str = TIER
 
     def as_result(self) -> dict[str, Any]:
-        """As a row of results holds it."""
+        """As a row of results holds it: the time, or the bound and why it is no more."""
+        said: dict[str, Any] = {"modelled_tier": self.tier, "modelled_chip": self.chip}
         if self.median_us is None:
-            return {
+            return said | {
                 "modelled_least_us": self.low_us,
                 "modelled_refused": list(self.refused),
             }
-        return {
+        return said | {
             "modelled_us": self.median_us,
             "modelled_low_us": self.low_us,
             "modelled_high_us": self.high_us,
@@ -111,7 +112,11 @@ def predict_published(row: Row) -> tuple[float | None, float, float | None] | No
 
 @cache
 def _of_class(kind: str) -> tuple[PublishedTime, ...]:
-    return tuple(t for t in mfa_times() if t.usable and t.attention.kind == kind)
+    return tuple(
+        one
+        for one in mfa_times()
+        if one.usable and one.attention.kind == kind and not refusals(one.work, one.attention)
+    )
 
 
 def _baselines(work: Work, kind: str) -> Mapping[str, Any]:

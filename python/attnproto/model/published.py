@@ -20,7 +20,7 @@ from .work import Work
 
 # Cycles of a matrix product within the column ir_main.
 _COUNTED_PRODUCT_CYCLES = 17.5
-_FRAGMENT_ELEMENTS = 64
+_FRAGMENT_BYTES = 4 * 64
 _WAYS = {"direct": DIRECT, "staged": STAGED, "load-only": STAGED}
 _TABLE = (
     "sheet", "mode", "rev", "in_bytes", "s_bytes", "p_bytes", "o_mem_bytes", "cache", "note",
@@ -80,7 +80,7 @@ def _mfa_work(row: Row) -> Work:
         matrix_products=products,
         barriers=_number(row, "barriers"),
         threadgroup_bytes=int(_number(row, "tg_alloc_bytes")),
-        loads_per_product=(_number(row, "dev_frag") + _number(row, "tg_frag_ld")) / products,
+        fragment_loads=_number(row, "dev_frag") + _number(row, "tg_frag_ld"),
         copy_bytes=1024 * _number(row, "async_kb_tg"),
         **_counted(row, products),
     )
@@ -94,7 +94,7 @@ def _scalar_work(row: Row) -> Work:
         matrix_products=products,
         barriers=_number(row, "pc_threadgroup_barriers"),
         threadgroup_bytes=int(_number(row, "tg_bytes")),
-        loads_per_product=loaded / (products * 4 * _FRAGMENT_ELEMENTS) if products else 0.0,
+        fragment_loads=loaded / _FRAGMENT_BYTES,
         **_counted(row, products),
     )
 

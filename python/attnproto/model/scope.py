@@ -41,11 +41,10 @@ class Attention:
         return LARGE_D if self.d > LARGEST_D else DIRECT
 
 
-def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
-    """Return why no number may be given, a sentence for each line of the scope that is not met.
+def problem_refusals(attention: Attention | None) -> tuple[str, ...]:
+    """Return the lines that a problem does not meet, whatever kernel computes it.
 
     Args:
-        work: What the launch does.
         attention: The problem; None for a kernel that is no attention.
     """
     lines = []
@@ -59,6 +58,17 @@ def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
             )
         if attention.n < LEAST_N:
             lines.append(f"N: found {attention.n}, needs at least {LEAST_N}")
+    return tuple(lines)
+
+
+def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
+    """Return why no number may be given, a sentence for each line of the scope that is not met.
+
+    Args:
+        work: What the launch does.
+        attention: The problem; None for a kernel that is no attention.
+    """
+    lines = list(problem_refusals(attention))
     if work.live_registers >= REGISTERS:
         lines.append(f"registers: found {work.live_registers} live, needs fewer than {REGISTERS}")
     if work.code_instructions > INSTRUCTIONS:

@@ -123,6 +123,32 @@ def class_intervals(kinds: Iterable[str]) -> dict[str, tuple[float, float]]:
     return intervals
 
 
+def pair_residuals() -> list[float]:
+    """How far predicted ratios are off, of any two kernels in scope that ran one problem.
+
+    Of those that read their keys alike, and of each pair both ways.
+    """
+    problems: dict[tuple, list[tuple[PublishedTime, float]]] = {}
+    for one, error in left_out_residuals():
+        problems.setdefault((*_problem(one), one.attention.way), []).append((one, error))
+    return [
+        error_a - error_b
+        for rows in problems.values()
+        for a, error_a in rows
+        for b, error_b in rows
+        if _tile(a) != _tile(b)
+    ]
+
+
+def _problem(one: PublishedTime) -> tuple[int, int, tuple[str, ...]]:
+    precision = tuple(one.row[name] for name in ("in_bytes", "s_bytes", "p_bytes", "o_mem_bytes"))
+    return one.attention.n, one.attention.d, precision
+
+
+def _tile(one: PublishedTime) -> tuple[str, ...]:
+    return tuple(one.row[name] for name in ("mode", "R", "C", "H", "cache"))
+
+
 def coverage(kind: str) -> float:
     """Share of a class's times inside the interval that the other tables' residuals give.
 
@@ -174,11 +200,7 @@ def choices(way: str | None = None) -> list[Choice]:
     for one in usable_times():
         if way not in (None, one.attention.way):
             continue
-        row = one.row
-        precision = tuple(row[name] for name in ("in_bytes", "s_bytes", "p_bytes", "o_mem_bytes"))
-        problem = (one.attention.n, one.attention.d, precision)
-        tile = tuple(row[name] for name in ("mode", "R", "C", "H", "cache"))
-        problems.setdefault(problem, {}).setdefault(tile, []).append(one)
+        problems.setdefault(_problem(one), {}).setdefault(_tile(one), []).append(one)
     chosen_tiles = []
     for problem, tiles in problems.items():
         expected = {}

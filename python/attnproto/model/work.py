@@ -24,7 +24,7 @@ class Work:
         live_registers: 32-bit, of a lane.
         code_instructions: Of the unrolled code.
         threadgroup_bytes: Allocated by a threadgroup.
-        loads_per_product: Fragments loaded for each matrix product; 0 where there is none.
+        fragment_loads: Of 8 x 8 factors, or bytes that make as many.
         unique_bytes: Of device memory, that the launch touches at all.
     """
 
@@ -41,7 +41,7 @@ class Work:
     live_registers: int
     code_instructions: int
     threadgroup_bytes: int
-    loads_per_product: float
+    fragment_loads: float
     copy_bytes: float = 0.0
     unique_bytes: float = 0.0
 
@@ -49,6 +49,11 @@ class Work:
     def threads(self) -> int:
         """Of a threadgroup."""
         return 32 * self.simdgroups
+
+    @property
+    def loads_per_product(self) -> float:
+        """Fragments loaded for each matrix product; 0 where there is none."""
+        return self.fragment_loads / self.matrix_products if self.matrix_products else 0.0
 
     @property
     def flops(self) -> float:
