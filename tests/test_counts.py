@@ -8,8 +8,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from attnproto.compiler.analysis.apple_pipes import cost_of, pipe_of
 from attnproto.compiler.analysis.liveness import live_registers
 from attnproto.compiler.ir import llvm
+from attnproto.compiler.ir.function import Function
 from attnproto.compiler.passes import count_operations
 from attnproto.compiler.passes.specialize import specialised
 from attnproto.compiler.targets.host import NativeFrontEnd
@@ -295,6 +297,56 @@ def test_counts_subtract_and_become_a_row(device):
         "constant_loads": 0.0,
     }
     assert row["code_instructions"] > 5
+
+
+def test_a_lanes_own_array_is_private_memory(device):
+    body = (
+        "float own[8]; for (int k = 0; k < 8; k++) own[k] = in[k * n + i]; "
+        "out[i] = own[n & 7] + own[(n + 3) & 7];"
+    )
+    found = count(device, body, 5)
+    # Eight floats stored and two loaded by each of 32 lanes.
+    assert (found.private_store_bytes, found.private_load_bytes) == (32 * 8 * 4, 32 * 2 * 4)
+    assert count(device, "out[i] = in[i];").private_load_bytes == 0
+
+
+def test_issue_cycles_are_a_simdgroups_by_pipe(device):
+    # Two simdgroups; an exponential takes 4 cycles, a sum over the simdgroup 15.
+    found = count(device, "out[i] = simd_sum(exp2(in[i])) + in[i] * 3;", threads=64)
+    assert found.issue_cycles["exponential"] == 2 * 4
+    assert found.issue_cycles["reduction"] == 2 * 15
+    assert found.issue_cycles["device"] == 2 * 2  # a load and a store of each
+    assert found.issue_cycles["float"] in (2 * 1, 2 * 2)  # fused or not
+    assert "matrix" not in found.issue_cycles
+
+
+def test_a_loops_segments_count_as_often_as_they_are_issued(device):
+    body = "float s = in[i]; for (int k = 0; k < n; k++) s = exp2(s); out[i] = s;"
+    few, many = (count(device, body, n) for n in (10, 30))
+    assert (many - few).issue_cycles["exponential"] == 20 * 4
+    # Each exponential waits for the one before it; a turn adds a sum, a comparison and a branch.
+    assert 20 * 4.3 <= (many - few).path["cycles"] <= 20 * (4.3 + 3 * 2.2)
+
+
+PATH = """define void @f(ptr addrspace(1) %p) {
+  %a = load float, ptr addrspace(1) %p, align 4
+  %q = getelementptr float, ptr addrspace(1) %p, i64 1
+  %b = load float, ptr addrspace(1) %q, align 4
+  %c = fadd float %a, %b
+  %d = fpext float %c to double
+  store float %c, ptr addrspace(1) %p, align 4
+  ret void
+}"""
+
+
+def test_a_critical_path_is_in_order_and_waits_for_operands():
+    function = Function(PATH.split("\n"))
+    cost = cost_of([(one, *pipe_of(one)) for one in function.instructions])
+    assert cost.issue == {"device": 3.0, "float": 1.0}
+    # Loads are issued at 0 and 1 and arrive at 22 and 23; the sum is there at 25.2, stored by 47.2.
+    assert cost.path == pytest.approx(23 + 2.2 + 22)
+    # With the least latencies at 15 and 16.54.
+    assert cost.least_path == pytest.approx(15 + 0.7 * 2.2 + 14)
 
 
 def test_live_registers_are_those_alive_at_once():

@@ -20,6 +20,7 @@ LAYERS = (
     ("commands",),
     ("report", "sweep"),
     ("prototypes",),
+    ("model",),
     ("results",),
     ("measure",),
     ("kernels",),

@@ -33,6 +33,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from . import model
     from .compiler.lint.lint import lint
     from .device import archive
     from .kernels.flash import flash_attention
@@ -54,7 +55,7 @@ _LATER = {
     "lint": (".compiler.lint.lint", "lint"),
     "paged_attention": (".kernels.paged", "paged_attention"),
 }
-_MODULES = ("archive",)
+_MODULES = ("archive", "model")
 
 
 def __getattr__(name: str) -> object:
@@ -99,6 +100,7 @@ __all__ = [
     "flash_attention",
     "linear_attention",
     "lint",
+    "model",
     "open_device",
     "paged_attention",
 ]

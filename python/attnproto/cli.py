@@ -301,6 +301,50 @@ def compile_(
     return 0
 
 
+@app.command
+def predict(
+    file: Path | None = None,
+    *,
+    only: str = "",
+    axis: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    where: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    kernel: str = "",
+    launch: str = "",
+    buffer: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    constant: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    attention: str = "",
+    chip: str = "M4",
+) -> int:
+    """Say what an M4 is expected to take, from counts; never a measurement.
+
+    Args:
+        file: MSL, for a kernel of one's own; its own includes are looked for beside it.
+        only: flash, in place of a file: what its tiles are expected to take.
+        axis: Values in place of the points' own, such as "D=64,128"; may be repeated.
+        where: Keep the points that meet a condition; may be repeated.
+        kernel: Its name; need not be given where the file has one kernel.
+        launch: Threadgroups and threads of the dispatch, such as "64,8x128".
+        buffer: "INDEX=TYPE:ELEMENTS", or "INDEX=TYPE=VALUE" for a number, with f16, bf16, f32, i32
+            or u32; may be repeated.
+        constant: A function constant, as compile takes it; may be repeated.
+        attention: "N,D" or "N,D,staged" where the kernel is attention; else there is a bound only.
+        chip: M4, M4 Pro, M4 Max, or a file that calibrate wrote.
+    """
+    from .commands import predict as command
+    from .sweep.plan import UsageError
+
+    if (file is None) == (not only):
+        raise UsageError(
+            "[predict] found neither or both of a file and --only, needs one; pass --only flash"
+        )
+    if file is None:
+        command.predict_points(only, axis, where, command.chip_of(chip), print)
+        return 0
+    asked = command.Launch(file, kernel, launch, buffer, constant, attention)
+    command.predict_file(asked, command.chip_of(chip), print)
+    return 0
+
+
 def _require_points(folder: Path) -> None:
     from .results.store import POINTS
 

@@ -74,9 +74,9 @@ def compile_kernel(asked: Asked, say: Callable[[str], None]) -> None:
                 f"[compile] found no pass '{name}' for this target, needs one of "
                 f"{', '.join(front_end.pass_names())}"
             )
-    text = _read(asked.file)
-    function = asked.kernel or _only_kernel(text, front_end.target)
-    constants = _constants(asked.constants)
+    text = read_text(asked.file)
+    function = asked.kernel or only_kernel(text, front_end.target)
+    constants = typed_constants(asked.constants)
     stop = asked.stop_after
     if asked.emit == "ir" and not asked.print_after:
         stop = stop or _OPTIMIZED
@@ -153,7 +153,12 @@ def _front_end(asked: Asked) -> NativeFrontEnd | PtxFrontEnd:
     return NativeFrontEnd(target=processor_target(*processor.groups()) if processor else None)
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Read a kernel's text, with what it includes of its own flattened into it.
+
+    Raises:
+        CompileError: It cannot be read.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -167,7 +172,12 @@ def _read(file: Path) -> str:
     return flatten(place.relative_to(root).as_posix(), root)
 
 
-def _only_kernel(text: str, target: Target) -> str:
+def only_kernel(text: str, target: Target) -> str:
+    """Return the name of a text's kernel.
+
+    Raises:
+        CompileError: It has none, or several.
+    """
     kernels = list(library_head(text, target).instances)
     if len(kernels) != 1:
         raise CompileError(
@@ -177,7 +187,12 @@ def _only_kernel(text: str, target: Target) -> str:
     return kernels[0]
 
 
-def _constants(words: Sequence[str]) -> dict[int | str, bool | int | float]:
+def typed_constants(words: Sequence[str]) -> dict[int | str, bool | int | float]:
+    """Read function constants from the command line.
+
+    Raises:
+        CompileError: A word is none, or one is given twice.
+    """
     constants: dict[int | str, bool | int | float] = {}
     for word in words:
         key, equals, value = (part.strip() for part in word.partition("="))

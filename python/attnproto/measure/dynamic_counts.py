@@ -42,6 +42,8 @@ class Counts:
         integer_operations: arithmetic, logic and comparisons, addresses included, by element.
         instructions: of the optimised IR.
         branches: conditional ones.
+        private_load_bytes: of a lane's own memory: arrays that registers cannot hold.
+        private_store_bytes: likewise.
         threadgroups: that were run.
         simdgroups: that were run, partial ones included.
         threads: that were run.
@@ -53,8 +55,13 @@ class Counts:
         uniform: of these, those at one address for all active lanes.
         matrix_types: matrix operations by the types of the factors.
         fragments: simdgroup_load and simdgroup_store, by space, element size, transposed.
+        issue_cycles: of an Apple GPU's schedulers, summed over simdgroups, by pipe
+            (compiler.analysis.apple_pipes).
+        path: what its simdgroups' critical paths take, each alone and in order, summed over
+            simdgroups: ``cycles``, and ``least_cycles`` with each latency at the low end.
         threadgroup_bytes: of the largest threadgroup.
-        live_registers: estimate of the 32-bit values alive at once in a lane (registers.py).
+        live_registers: estimate of the 32-bit values alive at once in a lane
+            (compiler.analysis.liveness).
         code_instructions: of the unrolled code.
     """
 
@@ -87,6 +94,8 @@ class Counts:
     device_atomics: int = 0
     constant_loads: int = 0
     constant_load_bytes: int = 0
+    private_load_bytes: int = 0
+    private_store_bytes: int = 0
     threadgroups: int = 0
     simdgroups: int = 0
     threads: int = 0
@@ -98,6 +107,8 @@ class Counts:
     uniform: Mapping[str, int] = field(default_factory=dict)
     matrix_types: Mapping[str, int] = field(default_factory=dict)
     fragments: Mapping[str, int] = field(default_factory=dict)
+    issue_cycles: Mapping[str, float] = field(default_factory=dict)
+    path: Mapping[str, float] = field(default_factory=dict)
     threadgroup_bytes: int = 0
     live_registers: int = 0
     code_instructions: int = 0
@@ -133,7 +144,7 @@ class Counts:
         return {**asdict(self), "active_lanes": self.active_lanes, "uniform_share": shares}
 
 
-_TABLES = ("issued", "uniform", "matrix_types", "fragments")
+_TABLES = ("issued", "uniform", "matrix_types", "fragments", "issue_cycles", "path")
 _PROPERTIES = ("threadgroup_bytes", "live_registers", "code_instructions")
 _SUMS = tuple(f.name for f in fields(Counts) if f.name not in (*_TABLES, *_PROPERTIES))
 # What threads do; the rest says how they were run.
@@ -157,6 +168,11 @@ def _counts(counted: Mapping[str, Any]) -> Counts:
                     sums[name] += amount * counts.lanes[n]
             sums["issued_instructions"] += amounts.get("instructions", 0) * counts.issued[n]
             sums["divergent_branches"] += counts.divergent[n] if branches else 0
+        for n, (issue, path, least_path) in enumerate(described["costs"]):
+            for pipe, cycles in issue.items():
+                tables["issue_cycles"][pipe] += cycles * counts.issued[n]
+            tables["path"]["cycles"] += path * counts.issued[n]
+            tables["path"]["least_cycles"] += least_path * counts.issued[n]
         for (segment, space, kind), uniform in zip(
             described["accesses"], counts.uniform, strict=True
         ):

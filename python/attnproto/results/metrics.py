@@ -74,7 +74,7 @@ _OPERATIONS = (
     ),
     *_each(
         "device_load_bytes device_store_bytes threadgroup_load_bytes threadgroup_store_bytes "
-        "constant_load_bytes",
+        "constant_load_bytes private_load_bytes private_store_bytes",
         "bytes", better=LOWER,
     ),
     *_each(
@@ -116,8 +116,16 @@ COLUMNS = (
     Metric("worst_ratio", "ratio", ROUNDING, LOWER, heading="error / allowed"),
     Metric("threadgroup_bytes", "bytes", EXACT, LOWER, heading="threadgroup bytes"),
 )
+# What a model expects, which no clock has a part in (model.prediction).
+_MODELLED = (
+    *_each("modelled_us modelled_low_us modelled_high_us modelled_least_us", "us"),
+    *_each("modelled_ratio modelled_ratio_low modelled_ratio_high", "ratio"),
+    *_each("modelled_tier modelled_chip modelled_limit", TEXT),
+    *_each("modelled_refused", LIST),
+)
 # Every prototype's.
 _SHARED = (
+    *_MODELLED,
     *_each("kernel_hash", TEXT),
     *_each("max_ulp", "ULP", ROUNDING, LOWER, compared=False),
     *_each("max_abs_error", "", ROUNDING, LOWER, compared=False),

@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from attnproto import _core
+from attnproto.compiler.analysis.apple_pipes import Pipe, cost_of, pipe_of
 from attnproto.compiler.analysis.divergence import each_calls
 from attnproto.compiler.analysis.liveness import live_registers
 from attnproto.compiler.ir.function import Block, Function, map_functions
@@ -27,6 +28,7 @@ from attnproto.compiler.ir.runtime_calls import (
     MATRIX_MULTIPLY,
     RuntimeCall,
     declarations,
+    is_entry,
     runtime_call,
 )
 from attnproto.compiler.ir.structs import struct, table
@@ -35,6 +37,7 @@ from attnproto.compiler.ir.types import access_bytes, elements_of, space_of
 from .number_rendezvous import loop_nest
 
 _SPACES = {1: "device", 2: "constant", 3: "threadgroup"}
+_PRIVATE, _CONSTANT = 0, 2  # a lane's stack; what is the same for all lanes
 _ENGINE = "ptr addrspace(1)"  # how a lane points to the engine's state
 _ACCESSES = {  # what it is counted as, and which operand is the pointer
     "load": ("load", 0),
@@ -52,6 +55,7 @@ _OPERATIONS = {
         _INTEGER,
     ),
 }  # fmt: skip
+_SYMBOL = re.compile(r"@([-\w.$]+)\(")
 _MULTIPLY = re.compile(rf"{MATRIX_MULTIPLY}(\w+?)_(\w+)")
 
 
@@ -63,6 +67,7 @@ class _Segment:
     amounts: Counter[str] = field(default_factory=Counter)
     accesses: list[tuple[str, str, int]] = field(default_factory=list)  # space, kind, bytes
     branches: bool = False
+    code: list[tuple[Instruction, Pipe, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -70,6 +75,7 @@ class _Instrumenter:
     defined: set[str]  # functions of the module
     segments: list[_Segment] = field(default_factory=list)
     state: set[str] = field(default_factory=set)  # what points into the engine's own memory
+    place: set[str] = field(default_factory=set)  # what points at the lane's place in the engine
     opened: dict[str, int] = field(default_factory=dict)  # space by pointer that left it open
     out: list[str] = field(default_factory=list)
     blocks: int = 0  # of the functions before
@@ -79,6 +85,8 @@ class _Instrumenter:
         """A function's lines, with what they count."""
         self.state, self.opened, self.out = set(), {}, lines[:1]
         function = Function(lines)
+        symbol = _SYMBOL.search(function.head)
+        self.place = {"%0"} if symbol and is_entry(symbol[1]) else set()
         nest = loop_nest(function)
         order = {block.name: self.blocks + n << 8 for n, (block, _) in enumerate(nest)}
         self.blocks += len(nest)
@@ -140,6 +148,8 @@ class _Instrumenter:
             amounts[_fragment_name(instruction.operands[0][1])] += 1
             return
         self._access(instruction, known)
+        pipe, count = pipe_of(instruction, self._space(instruction))
+        self.segments[-1].code.append((instruction, pipe, count))
         self.out.append(instruction.text)
         amounts["instructions"] += instruction.text.count("\n") + 1
         if instruction.op in ("br", "switch") and instruction.operands:
@@ -173,6 +183,8 @@ class _Instrumenter:
         if instruction.op not in ("load", "getelementptr", "addrspacecast"):
             return
         kind, pointer = instruction.operands[0]
+        if pointer in self.place and instruction.type == "ptr":
+            self.place.add(instruction.name)
         if instruction.op == "load":  # the lane's pointer to the engine's state
             if (kind, instruction.type) == ("ptr", _ENGINE):
                 self.state.add(instruction.name)
@@ -187,7 +199,10 @@ class _Instrumenter:
     def _touch(self, operand: tuple[str, str], kind: str, nbytes: int, vector: bool) -> None:
         """Have an access counted, where it is one to memory that lanes share."""
         pointer, address = operand
-        space = _SPACES.get(self.opened.get(address, space_of(pointer)))
+        where = self.opened.get(address, space_of(pointer))
+        if self._is_private(where, address):
+            self.segments[-1].amounts[f"private_{kind}_bytes"] += nbytes
+        space = _SPACES.get(where)
         if space is None or address in self.state:
             return
         value = f"%attn.access.{self.serial}"
@@ -200,6 +215,18 @@ class _Instrumenter:
         segment.amounts[f"{name}s"] += 1
         segment.amounts[f"{name}_bytes"] += nbytes
         segment.amounts[f"{name}s_vector"] += vector
+
+    def _is_private(self, space: int, address: str) -> bool:
+        return space == _PRIVATE and address[0] == "%" and address not in self.place
+
+    def _space(self, instruction: Instruction) -> int | None:
+        """What an access's pointer points into; the engine's own memory is a constant's."""
+        if instruction.op not in _ACCESSES:
+            return None
+        pointer, address = instruction.operands[_ACCESSES[instruction.op][1]]
+        if address in self.state or address in self.place:
+            return _CONSTANT
+        return self.opened.get(address, space_of(pointer))
 
 
 def _metric(instruction: Instruction) -> str:
@@ -225,9 +252,11 @@ def instrument(text: str) -> str:
     work = _Instrumenter(set(split(text).functions))
     counting = map_functions(text, work.function)
     instructions = sum(s.amounts["instructions"] for s in work.segments)
+    costs = [cost_of(segment.code) for segment in work.segments]
     description = json.dumps(
         {
             "segments": [[dict(s.amounts), s.branches] for s in work.segments],
+            "costs": [[cost.issue, cost.path, cost.least_path] for cost in costs],
             "accesses": [[n, space, kind] for n, s in enumerate(work.segments)
                          for space, kind, _ in s.accesses],
             "code_instructions": instructions,

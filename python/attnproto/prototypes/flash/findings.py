@@ -6,6 +6,7 @@ from attnproto.prototypes.rows import Case, concluding, keys, regime, right, sev
 from attnproto.results.findings import Effect, Evidence, Finding
 
 from .cost_findings import LEAST_TILES, budget, budget_law, counts, pairs, rates
+from .expected_findings import expectations
 
 
 def _tiles_are_right(case: Case) -> list[Finding]:
@@ -191,4 +192,5 @@ conclude = concluding(
     counts,
     rates,
     pairs,
+    expectations,
 )

@@ -1,0 +1,229 @@
+"""Predictions for launches of kernels that are here: counted on the cpu device, then modelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from attnproto.device.device import Device, Dispatch
+from attnproto.errors import UnsupportedProblem
+from attnproto.kernels import flash
+from attnproto.kernels.flash_tile import FlashTile
+from attnproto.measure.dynamic_counts import Counts, count_launch
+from attnproto.problem import AttentionProblem
+
+from .chip import M4, Chip
+from .prediction import TIER, Prediction, predict_work
+from .scope import DIRECT, STAGED, Attention, problem_refusals, refusals
+from .time_model import predict_time
+from .work import Work
+
+_FRAGMENT_ELEMENTS = 64
+_ELEMENT_BYTES = {"half": 2, "bfloat": 2, "float": 4}
+# Issue of these is the movement of their bytes, or counted by itself.
+_APART = ("matrix", "device", "threadgroup", "private", "constant", "barrier")
+_MASKED = "mask: found causal, needs none, as published times; threadgroups would differ in work"
+# What does not grow with the keys.
+_PROPERTIES = (
+    "threadgroups", "simdgroups", "live_registers", "code_instructions", "threadgroup_bytes",
+    "unique_bytes",
+)  # fmt: skip
+
+
+def work_of_counts(counts: Counts) -> Work:
+    """Return what one dispatch does, by simdgroup.
+
+    Args:
+        counts: Of one dispatch, or what is left of two of them.
+    """
+    simdgroups = counts.simdgroups or 1
+    products = counts.matrix_operations / 32 / simdgroups
+    loaded = counts.device_load_bytes + counts.threadgroup_load_bytes
+    moved = (
+        loaded + counts.device_store_bytes + counts.threadgroup_store_bytes
+        + counts.private_load_bytes + counts.private_store_bytes
+    )  # fmt: skip
+    other = sum(cycles for pipe, cycles in counts.issue_cycles.items() if pipe not in _APART)
+    fragment = _FRAGMENT_ELEMENTS * _factor_bytes(counts.matrix_types)
+    return Work(
+        threadgroups=counts.threadgroups,
+        simdgroups=-(-simdgroups // (counts.threadgroups or 1)),
+        matrix_products=products,
+        other_issue_cycles=other / simdgroups,
+        float_operations=counts.float_operations / 32 / simdgroups,
+        exponentials=counts.exponentials / 32 / simdgroups,
+        cache_bytes=moved / simdgroups,
+        barriers=counts.threadgroup_barriers / 32 / simdgroups,
+        path_cycles=counts.path["cycles"] / simdgroups,
+        path_low_cycles=counts.path["least_cycles"] / simdgroups,
+        live_registers=counts.live_registers,
+        code_instructions=counts.code_instructions,
+        threadgroup_bytes=counts.threadgroup_bytes,
+        fragment_loads=loaded / simdgroups / fragment,
+        unique_bytes=counts.unique_load_bytes + counts.unique_store_bytes,
+    )
+
+
+def _factor_bytes(types: Mapping[str, int]) -> float:
+    """Bytes of an element of the products' factors, averaged."""
+    weights = {kind: types[kind] for kind in types if types[kind] > 0}
+    sizes = {kind: sum(_ELEMENT_BYTES[one] for one in kind.split(" x ")) / 2 for kind in weights}
+    total = sum(weights.values())
+    return sum(sizes[kind] * weights[kind] for kind in weights) / total if total else 4
+
+
+def predict(
+    launch: Callable[[Device], object], attention: Attention | None = None, chip: Chip = M4
+) -> Prediction:
+    """Predict what one dispatch takes on a chip.
+
+    Args:
+        launch: ``f(device)`` dispatches one kernel once; it is run on a device that counts.
+        attention: The problem, where it is attention; without one there is only a bound.
+        chip: Where.
+
+    Returns:
+        A time with its interval, or a bound with the reasons.
+
+    Example:
+        >>> from attnproto.kernels.flash import flash_attention
+        >>> x = np.zeros((1, 1, 64, 64), np.float16)
+        >>> said = predict(lambda device: flash_attention(x, x, x, device=device))
+        >>> said.median_us is None and said.low_us > 0
+        True
+    """
+    return predict_work(work_of_counts(count_launch(launch)), attention, chip)
+
+
+def flash_attention_of(problem: AttentionProblem, tile: FlashTile) -> Attention:
+    """Return what the scope asks about a problem on a tile."""
+    way = STAGED if tile.staged_keys else DIRECT
+    return Attention(min(problem.Nq, problem.Nkv), problem.D, way)
+
+
+def flash_work(problem: AttentionProblem, tile: FlashTile) -> Work:
+    """Count what the flash kernel does on a problem, from one threadgroup over few keys.
+
+    Without a mask all threadgroups do the same, and their work is linear in the blocks of keys; so
+    two short runs tell that of any length.
+
+    Args:
+        problem: Dimensions; not causal.
+        tile: Geometry.
+
+    Raises:
+        UnsupportedProblem: The problem has a mask.
+    """
+    if problem.causal:
+        raise UnsupportedProblem(
+            f"[model.flash] {_MASKED}; count the launch itself by attnproto.model.predict"
+        )
+    left = problem.Nkv % tile.bc
+    few, more = (left + blocks * tile.bc for blocks in (2, 4))
+    short, long = (work_of_counts(_counted(problem, tile, keys)) for keys in (few, more))
+    steps = (problem.Nkv - few) / (more - few)
+    grown = {
+        one.name: getattr(short, one.name)
+        + steps * (getattr(long, one.name) - getattr(short, one.name))
+        for one in fields(Work)
+        if one.name not in _PROPERTIES
+    }
+    rows = -(-problem.Nq // tile.br)
+    return replace(
+        long,
+        **grown,
+        threadgroups=rows * problem.Hq * problem.B,
+        unique_bytes=problem.bytes,
+    )
+
+
+def _counted(problem: AttentionProblem, tile: FlashTile, keys: int) -> Counts:
+    random = np.random.default_rng(0)
+    q, k, v = (
+        random.standard_normal((1, 1, n, problem.D)).astype(problem.element_type)
+        for n in (min(problem.Nq, tile.br), keys, keys)
+    )
+    plan = flash.plan(flash.problem_of(q, k, v), tile)
+
+    def launch(device: Device) -> Any:
+        pipeline = flash.pipeline(device, plan.source, plan.constants)
+        buffers = plan.buffers(q, k, v, np.empty_like(q))
+        return device.submit([Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)])
+
+    return count_launch(launch)
+
+
+def predict_flash(problem: AttentionProblem, tile: FlashTile, chip: Chip = M4) -> Prediction:
+    """Predict what the flash kernel takes on a problem; see :func:`flash_work`."""
+    return predict_work(flash_work(problem, tile), flash_attention_of(problem, tile), chip)
+
+
+def flash_result(problem: AttentionProblem, tile: FlashTile, chip: Chip = M4) -> dict[str, Any]:
+    """Return what is expected of the flash kernel on a problem, as a row of results holds it."""
+    if problem.causal:
+        return refused_result([_MASKED], chip)
+    return predict_flash(problem, tile, chip).as_result()
+
+
+def flash_ratio(
+    problem: AttentionProblem, tiles: Sequence[FlashTile], chip: Chip = M4
+) -> dict[str, Any]:
+    """Return how much longer one tile is expected to take than another, as a row holds it."""
+    problems = [flash_attention_of(problem, tile) for tile in tiles]
+    refused = [line for one in problems for line in problem_refusals(one)]
+    if refused or problem.causal:
+        return refused_result(refused or [_MASKED], chip)
+    return ratio_result([flash_work(problem, tile) for tile in tiles], problems, chip)
+
+
+def ratio_result(
+    works: Sequence[Work], problems: Sequence[Attention], chip: Chip = M4
+) -> dict[str, Any]:
+    """Return how much longer one launch is expected to take than another, as a row holds it.
+
+    Args:
+        works: What the two do.
+        problems: What each computes.
+        chip: Where.
+    """
+    refused = [line for pair in zip(works, problems, strict=True) for line in refusals(*pair)]
+    if refused:
+        return refused_result(refused, chip)
+    a, b = (predict_time(work, chip).total_us for work in works)
+    low, high = chip.pair_interval
+    return {
+        "modelled_tier": TIER,
+        "modelled_chip": chip.name,
+        "modelled_ratio": a / b,
+        "modelled_ratio_low": a / b * low,
+        "modelled_ratio_high": a / b * high,
+    }
+
+
+def refused_result(lines: Iterable[str], chip: Chip = M4) -> dict[str, Any]:
+    """Return why nothing is said, as a row of results holds it."""
+    return {
+        "modelled_tier": TIER,
+        "modelled_chip": chip.name,
+        "modelled_refused": list(dict.fromkeys(lines)),
+    }
+
+
+def repeated_blocks(counts: Counts, attention: Attention, blocks: int) -> Work:
+    """Return the work of a launch over many blocks of keys, of which some were counted.
+
+    Args:
+        counts: Of one simdgroup, what is left of two runs that differ by some blocks of keys.
+        attention: The problem, whose rows fill the chip by eights.
+        blocks: By how many times as many keys it has.
+    """
+    work = work_of_counts(counts)
+    grown = {
+        one.name: blocks * getattr(work, one.name)
+        for one in fields(Work)
+        if one.name not in _PROPERTIES
+    }
+    return replace(work, **grown, threadgroups=-(-attention.n // 8), simdgroups=1, unique_bytes=0)

@@ -1,0 +1,150 @@
+"""Kernels whose times on an M4 others published, with what they do, counted here.
+
+Two files of the package's data: metal-flash-attention's forward kernels (M4, 2024) and gpu-forge's.
+A row's configuration and closed-form counts follow from the published kernel's generator; its
+``pc_`` and ``ir_`` columns are counts of an equivalent written for counting.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from .scope import DIRECT, STAGED, Attention
+from .work import Work
+
+# Cycles of a matrix product within the column ir_main.
+_COUNTED_PRODUCT_CYCLES = 17.5
+_FRAGMENT_BYTES = 4 * 64
+_WAYS = {"direct": DIRECT, "staged": STAGED, "load-only": STAGED}
+_TABLE = (
+    "sheet", "mode", "rev", "in_bytes", "s_bytes", "p_bytes", "o_mem_bytes", "cache", "note",
+)  # fmt: skip
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedTime:
+    """A published time beside what its kernel does.
+
+    Attributes:
+        name: Sheet and cell, or the kernel's name.
+        table: The table it stands in: one sheet, kernel, precision and title.
+        work: What the launch does.
+        attention: The problem.
+        time_us: As published.
+        usable: Whether the clock had settled, so that the time may be compared with.
+        row: All columns.
+    """
+
+    name: str
+    table: tuple[str, ...]
+    work: Work
+    attention: Attention
+    time_us: float
+    usable: bool
+    row: Row
+
+
+def work_of_row(row: Row) -> tuple[Work, Attention] | None:
+    """Read a row of the published files.
+
+    Args:
+        row: Columns by name, as text or numbers.
+
+    Returns:
+        What its launch does and computes; None where its counts are missing, or are not of the
+        kernel that ran: an early revision at a D that its head block does not divide.
+    """
+    if not row.get("ir_path_mid") or _number(row, "old_edge"):
+        return None
+    work = _mfa_work(row) if row.get("mode") else _scalar_work(row)
+    return work, Attention(int(_number(row, "N")), int(_number(row, "D")), _way(row))
+
+
+def _way(row: Row) -> str:
+    mode = row.get("mode") or str(row.get("kernel", "no kernel"))
+    return _WAYS.get(mode, mode)
+
+
+def _mfa_work(row: Row) -> Work:
+    products = _number(row, "mma")
+    return Work(
+        simdgroups=int(_number(row, "threads_per_tg")) // 32,
+        matrix_products=products,
+        barriers=_number(row, "barriers"),
+        threadgroup_bytes=int(_number(row, "tg_alloc_bytes")),
+        fragment_loads=_number(row, "dev_frag") + _number(row, "tg_frag_ld"),
+        copy_bytes=1024 * _number(row, "async_kb_tg"),
+        **_counted(row, products),
+    )
+
+
+def _scalar_work(row: Row) -> Work:
+    products = _number(row, "pc_matrix_operations")
+    loaded = _number(row, "pc_device_load_bytes") + _number(row, "pc_threadgroup_load_bytes")
+    return Work(
+        simdgroups=int(_number(row, "simdgroups_per_tg")),
+        matrix_products=products,
+        barriers=_number(row, "pc_threadgroup_barriers"),
+        threadgroup_bytes=int(_number(row, "tg_bytes")),
+        fragment_loads=loaded / _FRAGMENT_BYTES,
+        **_counted(row, products),
+    )
+
+
+def _counted(row: Row, products: float) -> dict[str, Any]:
+    main = _number(row, "ir_main") - _COUNTED_PRODUCT_CYCLES * products
+    return {
+        "threadgroups": int(_number(row, "threadgroups")),
+        "other_issue_cycles": main + _number(row, "ir_complex"),
+        "float_operations": _number(row, "pc_float_operations"),
+        "exponentials": _number(row, "pc_exponentials"),
+        "cache_bytes": _number(row, "ir_cache_bytes"),
+        "path_cycles": _number(row, "ir_path_mid"),
+        "path_low_cycles": _number(row, "ir_path_lo"),
+        "live_registers": math.ceil(_number(row, "pc_live_registers")),
+        "code_instructions": math.ceil(_number(row, "pc_code_instructions")),
+    }
+
+
+def _number(row: Row, name: str) -> float:
+    return float(row.get(name) or 0)
+
+
+@cache
+def mfa_times() -> tuple[PublishedTime, ...]:
+    """Forward kernels of metal-flash-attention on an M4, in the file's order."""
+    return _times("m4_mfa_forward.csv")
+
+
+@cache
+def gpu_forge_times() -> tuple[PublishedTime, ...]:
+    """gpu-forge's kernels on an M4, in the file's order."""
+    return _times("m4_gpu_forge.csv")
+
+
+def _times(file: str) -> tuple[PublishedTime, ...]:
+    text = (resources.files("attnproto") / "data" / file).read_text("utf-8")
+    times = []
+    for row in csv.DictReader(text.splitlines()):
+        read = work_of_row(row)
+        if read is None:
+            continue
+        times.append(
+            PublishedTime(
+                row.get("id") or f"{row['kernel']} N={row['N']}",
+                tuple(row.get(name) or "" for name in _TABLE),
+                *read,
+                float(row["time_us"]),
+                row.get("usable", "1") == "1",
+                row,
+            )
+        )
+    return tuple(times)

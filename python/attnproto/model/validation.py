@@ -1,0 +1,243 @@
+"""How wrong the model is on published times, and the intervals that follow from it.
+
+One constant has no source but these rows, ``cache_bytes_per_cycle``. It is fitted anew each time a
+table is left out, so that no row is asked of a model that has seen its table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from .chip import CHIPS, M4, Chip
+from .prediction import distance
+from .published import PublishedTime, mfa_times
+from .scope import DIRECT, STAGED, refusals
+from .time_model import predict_time
+
+LEAST_ROWS = 20
+_SHARE, _WIDENED = 0.05, 1.03
+_RATES = np.arange(56.0, 80.25, 0.25)  # bytes a cycle, among which one is chosen
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Errors of a set of predictions, as fractions: |log(time / predicted)|."""
+
+    rows: int
+    median: float
+    p90: float
+    bias: float
+
+
+def spread(residuals: Sequence[float]) -> Spread:
+    """Summarise log residuals; ``bias`` is their median, positive where times are longer."""
+    values = np.asarray(residuals)
+    return Spread(
+        len(values), *(float(np.quantile(abs(values), q)) for q in (0.5, 0.9)),
+        float(np.median(values)),
+    )  # fmt: skip
+
+
+def usable_times() -> list[PublishedTime]:
+    """Published times of metal-flash-attention that may be compared with."""
+    return [one for one in mfa_times() if one.usable]
+
+
+def in_scope(times: Iterable[PublishedTime]) -> list[PublishedTime]:
+    """Those for which the model gives a number."""
+    return [one for one in times if not refusals(one.work, one.attention)]
+
+
+def residual(one: PublishedTime, chip: Chip) -> float:
+    """log(published / predicted)."""
+    return math.log(one.time_us / predict_time(one.work, chip).total_us)
+
+
+def fit(times: Sequence[PublishedTime], chip: Chip = M4) -> Chip:
+    """Fit the one constant that only published times can tell, by least absolute log residuals.
+
+    Args:
+        times: Rows in scope.
+        chip: The others' values.
+    """
+    misfits = sum(_misfits(one, chip.name) for one in times)
+    rate = float(_RATES[int(np.argmin(misfits))])
+    return chip.with_values("fitted to published times", cache_bytes_per_cycle=rate)
+
+
+@cache
+def _misfits(one: PublishedTime, chip: str) -> np.ndarray:
+    """|residual| of a time at each rate that is tried; the same row stands in many folds."""
+    return np.array([abs(residual(one, tried)) for tried in _tried(chip)])
+
+
+@cache
+def _tried(chip: str) -> tuple[Chip, ...]:
+    return tuple(CHIPS[chip].with_values("tried", cache_bytes_per_cycle=r) for r in _RATES)
+
+
+@cache
+def _folds() -> Mapping[tuple[str, ...], Chip]:
+    """By table that is left out, the chip fitted to the others."""
+    times = in_scope(usable_times())
+    return {
+        table: fit([one for one in times if one.table != table])
+        for table in dict.fromkeys(one.table for one in usable_times())
+    }
+
+
+def left_out_residuals(kind: str | None = None) -> list[tuple[PublishedTime, float]]:
+    """Each usable time with its residual by the model fitted to the other tables.
+
+    Args:
+        kind: Of one class: all of its rows. Of ``direct``, those in scope. None: all in scope.
+    """
+    times = usable_times()
+    if kind in (None, DIRECT, STAGED):
+        times = in_scope(times)
+    return [
+        (one, residual(one, _folds()[one.table]))
+        for one in times
+        if kind is None or one.attention.kind == kind
+    ]
+
+
+def interval(residuals: Sequence[float]) -> tuple[float, float]:
+    """5 and 95 % of log residuals as factors on a prediction, widened by 3 %."""
+    low, high = np.exp(np.quantile(residuals, (_SHARE, 1 - _SHARE)))
+    return float(low) / _WIDENED, float(high) * _WIDENED
+
+
+def class_intervals(kinds: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Intervals of the classes that have rows enough."""
+    intervals = {}
+    for kind in kinds:
+        residuals = [error for _, error in left_out_residuals(kind)]
+        if len(residuals) >= LEAST_ROWS:
+            intervals[kind] = interval(residuals)
+    return intervals
+
+
+def pair_residuals() -> list[float]:
+    """How far predicted ratios are off, of any two kernels in scope that ran one problem.
+
+    Of those that read their keys alike, and of each pair both ways.
+    """
+    problems: dict[tuple, list[tuple[PublishedTime, float]]] = {}
+    for one, error in left_out_residuals():
+        problems.setdefault((*_problem(one), one.attention.way), []).append((one, error))
+    return [
+        error_a - error_b
+        for rows in problems.values()
+        for a, error_a in rows
+        for b, error_b in rows
+        if _tile(a) != _tile(b)
+    ]
+
+
+def _problem(one: PublishedTime) -> tuple[int, int, tuple[str, ...]]:
+    precision = tuple(one.row[name] for name in ("in_bytes", "s_bytes", "p_bytes", "o_mem_bytes"))
+    return one.attention.n, one.attention.d, precision
+
+
+def _tile(one: PublishedTime) -> tuple[str, ...]:
+    return tuple(one.row[name] for name in ("mode", "R", "C", "H", "cache"))
+
+
+def coverage(kind: str) -> float:
+    """Share of a class's times inside the interval that the other tables' residuals give.
+
+    For each table, constants and interval come from the others alone.
+    """
+    rows = [one for one, _ in left_out_residuals(kind)]
+    inside = 0
+    for table in dict.fromkeys(one.table for one in rows):
+        chip = _folds()[table]
+        low, high = interval([residual(one, chip) for one in rows if one.table != table])
+        inside += sum(
+            math.log(low) <= residual(one, chip) <= math.log(high)
+            for one in rows
+            if one.table == table
+        )
+    return inside / len(rows)
+
+
+def transfer(
+    known: Callable[[PublishedTime], bool], asked: Callable[[PublishedTime], bool]
+) -> Spread:
+    """Errors on some rows in scope by the model fitted to others."""
+    times = in_scope(usable_times())
+    chip = fit([one for one in times if known(one)])
+    return spread([residual(one, chip) for one in times if asked(one)])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A tile chosen for one problem among those that were timed; ``regret`` is a fraction."""
+
+    problem: tuple[int, int, tuple[str, ...]]
+    tiles: int
+    chosen: str
+    best: str
+    regret: float
+
+
+def choices(way: str | None = None) -> list[Choice]:
+    """Choose a tile for each problem with several, by models that have not seen their tables.
+
+    A problem is N, D and the precisions; tiles are compared by their median times, those out of
+    scope too, which are never chosen.
+
+    Args:
+        way: Only among tiles that read keys so, ``direct`` for example.
+    """
+    problems: dict[tuple, dict[tuple, list[PublishedTime]]] = {}
+    for one in usable_times():
+        if way not in (None, one.attention.way):
+            continue
+        problems.setdefault(_problem(one), {}).setdefault(_tile(one), []).append(one)
+    chosen_tiles = []
+    for problem, tiles in problems.items():
+        expected = {}
+        for tile, rows in tiles.items():
+            if in_scope(rows):
+                expected[tile] = np.median(
+                    [predict_time(one.work, _folds()[one.table]).total_us for one in rows]
+                )
+        if len(tiles) < 2 or not expected:
+            continue
+        times = {tile: float(np.median([r.time_us for r in rows])) for tile, rows in tiles.items()}
+        chosen, best = min(expected, key=expected.get), min(times, key=times.get)
+        chosen_tiles.append(
+            Choice(
+                problem, len(tiles), "-".join(chosen), "-".join(best),
+                times[chosen] / times[best] - 1,
+            )
+        )  # fmt: skip
+    return chosen_tiles
+
+
+def baseline_residuals(kind: str) -> dict[str, list[float]]:
+    """Log residuals of what a rate alone says, of the other tables.
+
+    Returns:
+        By baseline: ``constant rate``, the class's median; ``nearest row``, that of the published
+        kernel most like it.
+    """
+    rows = [one for one, _ in left_out_residuals(kind)]
+    residuals: dict[str, list[float]] = {"constant rate": [], "nearest row": []}
+    for one in rows:
+        others = [other for other in rows if other.table != one.table]
+        rate = float(np.median([other.work.flops / other.time_us for other in others]))
+        near = min(others, key=lambda other, one=one: distance(one.work, other.work))
+        for name, by in (
+            ("constant rate", rate),
+            ("nearest row", near.work.flops / near.time_us),
+        ):
+            residuals[name].append(math.log(one.time_us / (one.work.flops / by)))
+    return residuals
