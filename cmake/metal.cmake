@@ -37,6 +37,15 @@ function(attnproto_add_metal target)
   endif()
 endfunction()
 
+# On Apple a library shows the names given, which may hold a *, and no others.
+function(attnproto_export target)
+  if(APPLE)
+    foreach(name ${ARGN})
+      target_link_options(${target} PRIVATE "LINKER:-exported_symbol,_${name}")
+    endforeach()
+  endif()
+endfunction()
+
 function(attnproto_add_metal_double target)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     message(FATAL_ERROR "metal-cpp needs blocks: build the double with clang (CXX=clang++)")

@@ -31,8 +31,8 @@ build/mac-sdk/SDKSettings.json: tools/mac_sdk.py $(METAL_CPP)/ready
 	$(METAL_BIN)/python tools/mac_sdk.py --into build/mac-sdk \
 	  --evidence $(METAL_CPP)/mlx/lib/libmlx.dylib
 
-# Cross-built for macOS arm64, linked strictly, inspected; never shipped.
-mac-wheel: build/mac-sdk/SDKSettings.json
+# Cross-built for macOS arm64, linked strictly, inspected; never shipped. So is an exported kernel.
+mac-wheel: build/mac-sdk/SDKSettings.json $(VENV)/installed
 	rm -rf build/mac-wheel
 	_PYTHON_HOST_PLATFORM=macosx-14.0-arm64 PATH=$(CURDIR)/$(METAL_BIN):$$PATH \
 	$(METAL_BIN)/pip wheel . --quiet --disable-pip-version-check --no-deps --no-build-isolation \
@@ -41,8 +41,9 @@ mac-wheel: build/mac-sdk/SDKSettings.json
 	  -Ccmake.define.ATTNPROTO_MAC_SDK=$(CURDIR)/build/mac-sdk \
 	  -Ccmake.define.ATTNPROTO_METAL_CPP_DIR=$(CURDIR)/$(METAL_CPP)/mlx/include/metal_cpp \
 	  -Ccmake.define.Python_INCLUDE_DIR=$$($(METAL_BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+	$(BIN)/python tools/export_mac_kernel.py build/mac-wheel/kernel.dylib
 	$(METAL_BIN)/python tools/check_macho.py build/mac-wheel/*.whl build/mac-wheel/objects \
-	  tools/macos14_selectors.txt
+	  tools/macos14_selectors.txt build/mac-wheel/kernel.dylib
 
 # The Metal device executed against the software double, address sanitizer on: the
 # double's own rules, the device through its contract, then the Python suite, but for the tests

@@ -247,6 +247,18 @@ def test_linked_functions_travel_with_their_pipeline(device, tmp_path):
         kernel.pipeline("apply", private={"modify": thrice}, archive=stored, fail_on_miss=True)
 
 
+def test_a_kernel_that_cannot_be_linked_for_c_is_an_error_and_not_left_out(device, monkeypatch):
+    from attnproto.compiler.targets import shared_object
+
+    refusing = [sys.executable, "-c", "raise SystemExit('unknown option')"]
+    monkeypatch.setattr(shared_object, "_linking", lambda objects, target: refusing)
+    builder = archive.build(device)
+    with pytest.raises(KernelCompileError, match="a linker that refuses scale: unknown option"):
+        builder.add(device.library(TEXT), "scale", {0: 2.0})
+    with pytest.raises(KernelCompileError, match="found no pipelines"):
+        builder.save("unused")
+
+
 def test_a_pipeline_with_a_table_is_stored_for_python_alone(device, tmp_path):
     text = """
     #include <metal_stdlib>

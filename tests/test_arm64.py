@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from arm64.device import Arm64Device, tools
 from attnproto import _core
+from attnproto.compiler.ir import symbols
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
+from attnproto.compiler.targets.shared_object import shared_object
 from support import mlx
 from support.msl import HEAD, read_text
 from support.project_kernels import PROJECT_KERNELS
@@ -32,6 +34,15 @@ def test_kernels_compile_to_arm64_code(system, engine):
         code = front_end.object_code(TEXT, _core.PipelineDescriptor(name, []))
         assert code.engine == engine
         assert code.object_file.startswith(MAGIC[system])
+
+
+def test_an_exported_kernel_for_a_mac_leaves_the_engine_to_be_found_at_load():
+    target = processor_target("aarch64", "apple-macosx", "apple-m1")
+    kernel = shared_object(TEXT, _core.PipelineDescriptor("loop", []), target)
+    assert kernel.startswith(MAGIC["apple-macosx"])
+    open_names = symbols.undefined(kernel)
+    assert any(name.startswith("attn_") for name in open_names)
+    assert {*open_names} - symbols.offered() == {"dyld_stub_binder"}
 
 
 @pytest.fixture(params=CPU_ENGINES)

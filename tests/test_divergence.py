@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import attnproto
 import numpy as np
 import pytest
+from support.conformance import conformance_device
 from support.divergent_program import LANE, Divergent
 from support.msl import HEAD, read_text
 
@@ -13,7 +13,7 @@ TEXT = read_text("divergence.metal")
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("auto")
+    return conformance_device()
 
 
 @pytest.fixture(scope="module")

@@ -91,11 +91,16 @@ def test_without_metal_the_open_questions_say_where_to_ask(has_metal, capsys):
         ask()
 
 
-def test_every_open_question_is_answered(has_metal):
+def test_every_open_question_is_answered(has_metal, record_property):
     if not has_metal:
         pytest.skip("no Metal device")
     lines = ask()
-    assert [line for line in lines if line.status != "seen"] == []
+    for line in lines:
+        record_property(line.subject, f"{line.status}: {line.found}")
+    # A Mac may refuse what a question tries; the sentence is then the answer.
+    assert [line for line in lines if not line.found] == []
+    if attnproto.open_device("metal").tier == "emulated":
+        assert [line for line in lines if line.status != "seen"] == []
     names = [line.subject.split(":")[0] for line in lines]
     assert names == [f"Q{i}" for i in range(1, 9)] + [f"G{i}" for i in range(1, 21)]
 

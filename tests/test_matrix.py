@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
+from attnproto.errors import KernelCompileError
+from support.conformance import conformance_device
 from support.matrices import assert_matrices_close, nan_matrices, random_matrices
-from support.msl import launch_threadgroup, read_text
+from support.msl import HEAD, launch_threadgroup, read_text
 
 LANE = np.arange(32)
 QUAD = LANE // 4
@@ -17,7 +18,7 @@ COLUMN = (QUAD & 2) * 2 + (LANE % 2) * 2
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("auto")
+    return conformance_device()
 
 
 TEXT = read_text("simdgroup_matrix.metal")
@@ -109,3 +110,19 @@ def test_a_softmax_between_two_products_is_attention(device, library):
     q, k, v = given.astype(np.float64)
     weights = np.exp(q @ k.T)
     assert_matrices_close(out[0], weights / weights.sum(1, keepdims=True) @ v)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "m.thread_elements().x",
+        "(m.thread_elements() * 2.0f)[0]",
+        "simd_shuffle_xor(m.thread_elements(), 1)[0]",
+        "simd_broadcast(m.thread_elements(), 0)[0]",
+    ],
+)
+def test_elements_are_taken_one_at_a_time_as_metal_wants_them(device, use):
+    text = HEAD + "kernel void f(device float* out) {{ simdgroup_float8x8 m(1); out[0] = {}; }}"
+    device.library(text.format("m.thread_elements()[0]")).pipeline("f")
+    with pytest.raises(KernelCompileError):
+        device.library(text.format(use)).pipeline("f")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import attnproto
 import numpy as np
 import pytest
+from support.conformance import conformance_device
 from support.matrices import assert_matrices_close, nan_matrices, random_matrices
 from support.msl import HEAD, launch_threadgroup, read_text
 from support.product_program import Program
@@ -12,7 +12,7 @@ from support.product_program import Program
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("auto")
+    return conformance_device()
 
 
 TEXT = read_text("products.metal")
@@ -95,8 +95,13 @@ PROGRAMS = {seed: Program(seed) for seed in range(20)}
 
 @pytest.fixture(scope="module")
 def programs(device):
-    halve = "void halve(thread M& m) { m.thread_elements() *= 0.5f; }\n"
-    text = HEAD + "typedef simdgroup_float8x8 M;\n" + halve
+    text = (
+        HEAD
+        + """typedef simdgroup_float8x8 M;
+thread float2& pair(thread M& m) { return reinterpret_cast<thread float2&>(m.thread_elements()); }
+void halve(thread M& m) { pair(m) *= 0.5f; }
+"""
+    )
     return device.library(text + "".join(p.text() for p in PROGRAMS.values()))
 
 

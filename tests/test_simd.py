@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import attnproto
 import numpy as np
 import pytest
+from support.conformance import conformance_device
 from support.msl import HEAD
 
 LANE = np.arange(32)
@@ -113,7 +113,7 @@ kernel void small({OUT}) {{
 
 @pytest.fixture(scope="module")
 def device():
-    return attnproto.open_device("auto")
+    return conformance_device()
 
 
 @pytest.fixture(scope="module")

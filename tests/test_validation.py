@@ -373,7 +373,7 @@ kernel void unassigned(device float* out [[buffer(0)]], uint t [[thread_position
   simdgroup_float8x8 sum;
   float last[4];
   if (t > 99) last[0] = last[1] = 1;
-  out[t] = sum.thread_elements().x;
+  out[t] = sum.thread_elements()[0];
   out[32 + t] = last[t % 4];
 }
 """

@@ -3,8 +3,7 @@
 #include "collectives.h"
 #include "fiber.h"
 #include "matrix.h"
-
-#define ATTN_RUNTIME extern "C" __attribute__((used))
+#include "runtime.h"
 
 namespace {
 

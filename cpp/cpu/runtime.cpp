@@ -8,10 +8,6 @@
 #include "matrix.h"
 #include "validation.h"
 
-// Every function that lanes meet at takes its place first, which
-// compiler/passes/number_rendezvous.py gives it.
-#define ATTN_RUNTIME extern "C" __attribute__((used))
-
 namespace {
 
 using namespace attnproto::cpu;

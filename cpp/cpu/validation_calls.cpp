@@ -2,7 +2,6 @@
 #include "runtime.h"
 #include "validation.h"
 
-#define ATTN_RUNTIME extern "C" __attribute__((used))
 using namespace attnproto::cpu;
 
 namespace {

@@ -5,8 +5,8 @@ kernel void odd(device const half* in [[buffer(0)]], device float* out [[buffer(
   simdgroup_half8x8 a, b;
   simdgroup_float8x8 c(0.0f);
   simdgroup_load(a, in);
-  b.thread_elements().x = in[rows[lane]];
-  b.thread_elements().y = in[rows[lane] + 1];
+  b.thread_elements()[0] = in[rows[lane]];
+  b.thread_elements()[1] = in[rows[lane] + 1];
   simdgroup_multiply_accumulate(c, a, b, c);
   simdgroup_store(c, out);
 }

@@ -17,7 +17,7 @@ kernel void loop(device const float* in [[buffer(0)]], device float* out [[buffe
   for (int i = 0; i < n; i++) {
     simdgroup_load(a, in + 64 * i);
     simdgroup_multiply_accumulate(sum, a, a, sum);
-    if (sum.thread_elements().x > 0) shared[lane] = simd_sum(sum.thread_elements().y);
+    if (sum.thread_elements()[0] > 0) shared[lane] = simd_sum(sum.thread_elements()[1]);
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
   simdgroup_store(sum, out);

@@ -8,7 +8,7 @@ kernel void layout(device float* in [[buffer(0)]], device float* out [[buffer(1)
   M m;
   simdgroup_load(m, in);
   out[2 * lane] = m.thread_elements()[0];
-  out[2 * lane + 1] = m.thread_elements().y;
+  out[2 * lane + 1] = m.thread_elements()[1];
 }
 
 kernel void constructors(device float* out [[buffer(0)]], device half* halves [[buffer(1)]]) {
@@ -79,7 +79,10 @@ struct Tile {
   Pair pairs[2];
   metal::vec<float, 2> scale;
 };
-void scale(thread M& m, float by) { m.thread_elements() *= by; }
+void scale(thread M& m, float by) {
+  m.thread_elements()[0] *= by;
+  m.thread_elements()[1] *= by;
+}
 kernel void structures(device const float* in [[buffer(0)]], device float* out [[buffer(1)]]) {
   Tile tile;
   tile.scale = float2(2.0f, -1.0f);

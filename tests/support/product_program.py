@@ -34,10 +34,10 @@ class Program:
         "mma": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], r[{b}], r[{c}]); halve(r[{d}]);",
         "accumulate": "simdgroup_multiply_accumulate(r[{d}], x[{a8}], x[{b8}], r[{d}]);",
         "multiply": "simdgroup_multiply(r[{d}], x[{a8}], r[{b}]);",
-        "scale": "r[{d}].thread_elements() = 0.5f * r[{a}].thread_elements();",
+        "scale": "pair(r[{d}]) = 0.5f * pair(r[{a}]);",
         "negate": "r[{d}].thread_elements()[1] = -r[{a}].thread_elements()[0];",
-        "mix": "r[{d}].thread_elements() -= 0.5f * r[{a}].thread_elements();",
-        "swap": "r[{d}].thread_elements() = simd_shuffle_xor(r[{a}].thread_elements(), 1);",
+        "mix": "pair(r[{d}]) -= 0.5f * pair(r[{a}]);",
+        "swap": "pair(r[{d}]) = simd_shuffle_xor(pair(r[{a}]), 1);",
         "turn": "simdgroup_store(r[{a}], shared); simdgroup_barrier(mem_flags::mem_threadgroup); "
         "simdgroup_load(r[{d}], shared, 8, 0, true); "
         "simdgroup_barrier(mem_flags::mem_threadgroup);",

@@ -73,8 +73,8 @@ class Archive:
         payload: the device's own file, unpacked from it.
         manifest: ``device``, and a list ``pipelines`` of ``function``, ``constants``, ``text``
             (a digest), ``linked``, ``private``, and ``c_bytes``: the size of what libattnproto
-            loads of it, 0 where the C ABI can't (function tables, or no linker when it was saved)
-            and on devices whose own file serves C as well.
+            loads of it, 0 where the C ABI can't (function tables) and on devices whose own file
+            serves C as well.
         rebuilt_because: why ``load_or_build`` built it; empty when it was read.
     """
 
@@ -116,10 +116,12 @@ class Builder:
         """Compile a pipeline and keep it; arguments as in ``Library.pipeline``.
 
         Raises:
-            KernelCompileError: as ``Library.pipeline``.
+            KernelCompileError: as ``Library.pipeline``, or the linker fails.
+            DeviceUnavailable: there is no linker, which the cpu device needs here.
         """
         described = describe(name, constants, linked, private)
         self._core.add(library._core, described)
+        code = manifest.code_for_c(library.text, described, self._device)
         self._pipelines.append(
             {
                 "function": name,
@@ -129,7 +131,7 @@ class Builder:
                 "private": sorted(private or {}),
             }
         )
-        self._code.append(manifest.code_for_c(library.text, described, self._device))
+        self._code.append(code)
 
     def save(self, path: str | os.PathLike[str]) -> Archive:
         """Write the archive, replacing the file in one step.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attnproto import _core
-from attnproto.errors import AttnprotoError
 
 if TYPE_CHECKING:
     from .device import Device
@@ -59,16 +58,18 @@ def by_name(device: Device, library: Library, constants: Constants) -> dict[str,
 
 
 def code_for_c(text: str, described: _core.PipelineDescriptor, device: Device) -> bytes:
-    """The kernel for libattnproto; nothing where it needs none, or cannot be linked for it."""
-    if device.kind == "metal":
+    """The kernel for libattnproto; nothing where it compiles for itself or binds no tables.
+
+    Raises:
+        KernelCompileError: it cannot be linked.
+        DeviceUnavailable: there is no linker.
+    """
+    if device.kind == "metal" or described.linked_functions:
         return b""
 
     from . import export
 
-    try:
-        return export.code(text, described, device)
-    except AttnprotoError:
-        return b""
+    return export.code(text, described, device)
 
 
 def _plain(value: object) -> object:

@@ -68,6 +68,11 @@ def _linking(objects: Iterable[str], target: Target) -> list[str]:
     if zig and target.triple.endswith("linux-gnu"):
         return [command[0], "ld.lld", "-shared", "-o", "kernel.so", *objects]
     driver = [command[0], "cc"] if zig else command
+    if "apple" in target.triple:
+        # Mach-O wants to know who defines each symbol: libattnproto, which has no fixed place.
+        machine = target.triple.partition("-")[0]
+        system = f"{machine}-macos.11.0" if zig else f"{machine}-apple-macos11.0"
+        driver = [*driver, "-target", system, "-Wl,-undefined,dynamic_lookup"]
     return [*driver, "-shared", "-fPIC", "-o", "kernel.so", *objects, "-lm"]
 
 

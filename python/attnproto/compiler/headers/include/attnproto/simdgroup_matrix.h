@@ -41,17 +41,26 @@ ATTN_INLINE uint attn_matrix_column() {
   return ((lane / 4) & 2) * 2 + (lane % 2) * 2;
 }
 
+// Metal's type has 64 elements, those of the simdgroup, of which a lane has two: a text takes [0]
+// and [1], or reinterprets the two as a pair, and nothing else that Metal would read otherwise.
+template <class T>
+struct attn_elements {
+  vec<T, 2> pair;
+  ATTN_INLINE __private T& operator[](int i) __private { return ((__private T*)&pair)[i]; }
+  ATTN_INLINE T operator[](int i) const __private { return pair[i]; }
+};
+
 template <class T, int Rows, int Columns>
 struct simdgroup_matrix {
   static_assert(Rows == 8 && Columns == 8, "a simdgroup_matrix is 8x8");
-  typedef vec<T, 2> storage_type;
+  typedef attn_elements<T> storage_type;
   storage_type elements;
   simdgroup_matrix() = default;
   // The value fills the diagonal (MSL 2.3, table 2.4), nothing else.
   ATTN_INLINE explicit simdgroup_matrix(T diagonal) {
     uint row = attn_matrix_row(), column = attn_matrix_column();
-    elements.x = row == column ? diagonal : (T)0;
-    elements.y = row == column + 1 ? diagonal : (T)0;
+    elements.pair.x = row == column ? diagonal : (T)0;
+    elements.pair.y = row == column + 1 ? diagonal : (T)0;
   }
   ATTN_INLINE __private storage_type& thread_elements() __private { return elements; }
   ATTN_INLINE const __private storage_type& thread_elements() const __private { return elements; }
@@ -63,7 +72,7 @@ typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
 template <class T, int Rows, int Columns = Rows>
 ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_filled_simdgroup_matrix(T value) {
   simdgroup_matrix<T, Rows, Columns> m;
-  m.elements = (vec<T, 2>)(value);
+  m.elements.pair = (vec<T, 2>)(value);
   return m;
 }
 template <class T, int Rows, int Columns = Rows>
@@ -80,11 +89,11 @@ ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_diagonal_simdgroup_matrix(T 
     uint row = attn_matrix_row(), column = attn_matrix_column();                                  \
     from += origin.y * elements_per_row + origin.x;                                               \
     if (transpose) {                                                                              \
-      m.elements.x = from[column * elements_per_row + row];                                       \
-      m.elements.y = from[(column + 1) * elements_per_row + row];                                 \
+      m.elements.pair.x = from[column * elements_per_row + row];                                       \
+      m.elements.pair.y = from[(column + 1) * elements_per_row + row];                                 \
     } else {                                                                                      \
-      m.elements.x = from[row * elements_per_row + column];                                       \
-      m.elements.y = from[row * elements_per_row + column + 1];                                   \
+      m.elements.pair.x = from[row * elements_per_row + column];                                       \
+      m.elements.pair.y = from[row * elements_per_row + column + 1];                                   \
     }                                                                                             \
   }                                                                                               \
   template <class T>                                                                              \
@@ -95,11 +104,11 @@ ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_diagonal_simdgroup_matrix(T 
     uint row = attn_matrix_row(), column = attn_matrix_column();                                  \
     to += origin.y * elements_per_row + origin.x;                                                 \
     if (transpose) {                                                                              \
-      to[column * elements_per_row + row] = m.elements.x;                                         \
-      to[(column + 1) * elements_per_row + row] = m.elements.y;                                   \
+      to[column * elements_per_row + row] = m.elements.pair.x;                                         \
+      to[(column + 1) * elements_per_row + row] = m.elements.pair.y;                                   \
     } else {                                                                                      \
-      to[row * elements_per_row + column] = m.elements.x;                                         \
-      to[row * elements_per_row + column + 1] = m.elements.y;                                     \
+      to[row * elements_per_row + column] = m.elements.pair.x;                                         \
+      to[row * elements_per_row + column + 1] = m.elements.pair.y;                                     \
     }                                                                                             \
   }
 ATTN_MATRIX_MEMORY(__global, device)
@@ -112,10 +121,10 @@ ATTN_INLINE void simdgroup_multiply_accumulate(__private simdgroup_matrix<TD, 8,
                                                simdgroup_matrix<TA, 8, 8> a,
                                                simdgroup_matrix<TB, 8, 8> b,
                                                simdgroup_matrix<TC, 8, 8> c) {
-  attn_pair r = attn_matrix_product(a.elements.x, a.elements.y, b.elements.x, b.elements.y,
-                                    (float)c.elements.x, (float)c.elements.y);
-  d.elements.x = (TD)r.x;
-  d.elements.y = (TD)r.y;
+  attn_pair r = attn_matrix_product(a.elements.pair.x, a.elements.pair.y, b.elements.pair.x, b.elements.pair.y,
+                                    (float)c.elements.pair.x, (float)c.elements.pair.y);
+  d.elements.pair.x = (TD)r.x;
+  d.elements.pair.y = (TD)r.y;
 }
 template <class TD, class TA, class TB>
 ATTN_INLINE void simdgroup_multiply(__private simdgroup_matrix<TD, 8, 8>& d,
