@@ -319,6 +319,9 @@ def test_the_command_names_file_and_line_of_an_include(tmp_path, capsys):
     assert printed[0].startswith(f"{tmp_path / 'part.h'}:2:25: error: found a goto")
     assert printed[0].endswith("[goto]")
     assert printed[-1] == "1 errors, 0 warnings"
+    (tmp_path / "part.h").write_text('\n #include "missing.h"\n')
+    assert app(["lint", str(whole)]) == 1
+    assert f"{tmp_path / 'part.h'}:2:11: error: found the file" in capsys.readouterr().out
     whole.write_text("kernel void k() {}\n")
     assert app(["lint", str(whole)]) == 0
 

@@ -24,9 +24,12 @@ _LINE = re.compile(r'#\s*(?:line\s+)?(\d+)(?:\s+"([^"]*)")?')
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Token:
-    """One token; ``kind`` is directive, string, number, name or mark."""
+    """One token; ``kind`` is directive, string, number, name or mark.
+
+    Nothing changes one. It is not frozen because that doubles what making it takes.
+    """
 
     kind: str
     text: str

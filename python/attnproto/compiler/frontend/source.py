@@ -60,16 +60,16 @@ class Source:
         """The place that clang gives in the text itself, whose columns count bytes."""
         if not clang.is_users(file):
             return None
-        written, _ = self._lines.get((file, line), ("", ""))
+        written, _ = self._line(file, line) or ("", "")
         before = written.encode()[: column - 1]
         return Place("" if file == SOURCE else file, line, len(before.decode(errors="replace")) + 1)
 
     def _column(self, token: Token) -> int:
         """By the tokens of the line as it was written; 0 where there is no such line."""
-        if (token.file, token.line) not in self._lines:
+        line = self._line(token.file, token.line)
+        if line is None:
             return 0
-        _, code = self._lines[token.file, token.line]
-        written = tokenize(code)
+        written = tokenize(line[1])
         left = self._tokens[token.file, token.line]
         at = next((i for i, one in enumerate(left) if one.offset == token.offset), None)
         if at is None or not written:
@@ -92,15 +92,16 @@ class Source:
             lines[token.file, token.line].append(token)
         return lines
 
+    def _line(self, file: str, line: int) -> tuple[str, str] | None:
+        """A line as it was written, and with white space for comments."""
+        if (file, 1) not in self._lines and self.folder is not None and Path(file).is_file():
+            _add_lines(self._lines, Path(file).read_text(errors="replace"), file)
+        return self._lines.get((file, line))
+
     @functools.cached_property
     def _lines(self) -> dict[tuple[str, int], tuple[str, str]]:
-        """The lines as they were written, and with white space for comments."""
         lines: dict[tuple[str, int], tuple[str, str]] = {}
         _add_lines(lines, self.text.removeprefix("\ufeff"), SOURCE)
-        if self.folder is not None:
-            for file in {file for file, _ in self._tokens} - {file for file, _ in lines}:
-                if Path(file).is_file():
-                    _add_lines(lines, Path(file).read_text(errors="replace"), file)
         return lines
 
 
