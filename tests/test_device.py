@@ -209,7 +209,7 @@ def test_a_syntax_error_names_the_line_of_the_text(device):
     text = TEXT.replace("y[i] += 1.0f;", "y[i] += wrong;")
     line = text[: text.index("wrong")].count("\n") + 1
     with pytest.raises(
-        KernelCompileError, match=rf"line {line}: use of undeclared identifier 'wrong'"
+        KernelCompileError, match=rf"line {line}, column \d+: use of undeclared identifier 'wrong'"
     ):
         device.library(text)
 

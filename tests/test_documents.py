@@ -13,7 +13,9 @@ import attnproto
 import pytest
 from attnproto import _core
 from attnproto.compiler.frontend import clang
+from attnproto.compiler.frontend.entry_points import with_entries
 from attnproto.compiler.frontend.program import library_text, translated
+from attnproto.compiler.frontend.source import Source
 from attnproto.compiler.pass_manager import PassManager
 from attnproto.compiler.target import host_target
 from attnproto.compiler.targets.host import ENGINES, HOST, NativeFrontEnd
@@ -89,7 +91,8 @@ def stages(text: str) -> dict[str, str]:
         if isinstance(front_end, PtxFrontEnd):
             made["ptx"] = front_end.assembly(kernel)
     made["text"] = text
-    made["rewritten"] = translated(clang.preprocess(text))[1]
+    rewritten = translated(Source(text))
+    made["rewritten"] = with_entries(rewritten, rewritten.text)
     made["ir"] = library_text(text, host_target()).ir_text
     return made
 

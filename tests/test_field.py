@@ -129,9 +129,12 @@ def test_a_byte_order_mark_is_no_part_of_a_text(device):
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("threadgroup float s = 1;", "line 3: threadgroup variable 's' cannot start with a value"),
-        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3: incompatible operand types"),
-        ("keep(x[0]);", "line 3: "),
+        (
+            "threadgroup float s = 1;",
+            "line 3, column 136: threadgroup variable 's' cannot start with a value",
+        ),
+        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3, column 136: incompatible operand types"),
+        ("keep(x[0]);", "line 3, column 118: "),
     ],
 )
 def test_what_is_no_msl_is_refused_as_before(device, statement, message):
@@ -148,7 +151,7 @@ def test_an_error_names_the_users_text_and_no_internals(device):
     text = HEAD + "kernel void k(device nothing* x [[buffer(0)]], constant int& n [[buffer(1)]]) {}"
     with pytest.raises(KernelCompileError) as caught:
         device.library(text).pipeline("k")
-    assert str(caught.value) == "[msl] line 3: unknown type name 'nothing'"
+    assert str(caught.value) == "[msl] line 3, column 22: unknown type name 'nothing'"
 
 
 def test_an_error_of_an_included_text_names_it(device):
@@ -156,7 +159,7 @@ def test_an_error_of_an_included_text_names_it(device):
         '#line 4 "help.h"\ntemplate <typename T> T f(T x) { return x.no; }\n#line 2 "kernel"\n'
     )
     text = HEAD + included + "kernel void k(device float4* x [[buffer(0)]]) { x[0] = f(x[0]); }"
-    with pytest.raises(KernelCompileError, match=r"^\[msl\] in help\.h, line 4: "):
+    with pytest.raises(KernelCompileError, match=r"^\[msl\] in help\.h, line 4, column 42: "):
         device.library(text).pipeline("k")
 
 

@@ -72,8 +72,8 @@ def test_the_sentence_names_the_line_the_file_and_the_cure(device, secret):
     with pytest.raises(KernelCompileError) as caught:
         device.library('\n#include "scale.h"\n' + KERNEL).functions()
     assert str(caught.value) == (
-        "[msl] line 2: found the file 'scale.h', which is none of Metal's, needs a text without; "
-        "put it in place or pass include={'scale.h': text}"
+        "[msl] line 2, column 10: found the file 'scale.h', which is none of Metal's, needs a text "
+        "without; put it in place or pass include={'scale.h': text}"
     )
 
 
@@ -124,10 +124,10 @@ def test_included_texts_include_one_another_and_keep_their_lines(device):
     }
     text = '#include "a/outer.h"\n#include "inner.h"\n#include "a/outer.h"\n' + KERNEL
     assert result(device, text, include=include) == 5
-    with pytest.raises(KernelCompileError, match=r"^\[msl\] line 4: "):
+    with pytest.raises(KernelCompileError, match=r"^\[msl\] line 4, column 53: "):
         device.library(text.replace("SCALE", "MISSING"), include=include).functions()
     include["inner.h"] = "#pragma once\n\ninline int inner() { return missing; }\n"
-    with pytest.raises(KernelCompileError, match=r"^\[msl\] in inner\.h, line 3: "):
+    with pytest.raises(KernelCompileError, match=r"^\[msl\] in inner\.h, line 3, column 29: "):
         device.library(text, include=include).functions()
 
 

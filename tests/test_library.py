@@ -319,7 +319,9 @@ LEFT_OUT = {
 @pytest.mark.parametrize("feature", LEFT_OUT)
 def test_a_feature_that_is_left_out_is_refused_by_its_name(device, feature):
     text = f"{HEAD}{LEFT_OUT[feature]}\nkernel void other(device float* x) {{ x[0] = 1; }}\n"
-    with pytest.raises(KernelCompileError, match=rf"^\[msl\] line 3: found {feature}, needs .*; "):
+    with pytest.raises(
+        KernelCompileError, match=rf"^\[msl\] line 3, column \d+: found {feature}, needs .*; "
+    ):
         device.library(text).pipeline("other")
 
 

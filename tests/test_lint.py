@@ -259,7 +259,7 @@ def test_recursion_that_no_kernel_reaches_is_an_error():
 
 def test_findings_are_frozen_and_in_order():
     found = attnproto.lint(kernel("goto a; a: goto b; b: ;", "double x();"))
-    assert [(f.line, f.rule) for f in found] == [(3, "double"), (4, "goto")]
+    assert [(f.line, f.rule) for f in found] == [(3, "double"), (4, "goto"), (4, "goto")]
     with pytest.raises(FrozenInstanceError):
         found[0].line = 1
 
@@ -310,11 +310,146 @@ def test_the_command_names_file_and_line_of_an_include(tmp_path, capsys):
     whole.write_text('#include "part.h"\nkernel void k() { int x; f(x); }\n')
     assert app(["lint", str(whole)]) == 1
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith(f"{tmp_path / 'part.h'}:2: error: found a goto")
+    assert printed[0].startswith(f"{tmp_path / 'part.h'}:2:25: error: found a goto")
     assert printed[0].endswith("[goto]")
     assert printed[-1] == "1 errors, 0 warnings"
+    (tmp_path / "part.h").write_text('\n #include "missing.h"\n')
+    assert app(["lint", str(whole)]) == 1
+    assert f"{tmp_path / 'part.h'}:2:11: error: found the file" in capsys.readouterr().out
     whole.write_text("kernel void k() {}\n")
     assert app(["lint", str(whole)]) == 0
+
+
+NUMBERS = (
+    "device float* f [[buffer(1)]]", "device half* h [[buffer(2)]]", "device int* n [[buffer(3)]]",
+    "device uint* u [[buffer(4)]]", "device ulong* w [[buffer(5)]]",
+    "device short* s [[buffer(6)]]", "device float4* v [[buffer(7)]]",
+    "device half4* vh [[buffer(8)]]",
+    "device int4* vn [[buffer(9)]]", "device bool* t [[buffer(10)]]",
+    "device bfloat* b [[buffer(11)]]", "device packed_float3* p [[buffer(12)]]",
+    "device atomic_float* af [[buffer(13)]]", "device atomic_uint* au [[buffer(14)]]",
+    "device atomic_ulong* al [[buffer(15)]]", "device atomic_bool* at [[buffer(16)]]",
+    "device ulong2* vw [[buffer(17)]]",
+)  # fmt: skip
+RELAXED = "memory_order_relaxed"
+# By rule: expressions that Apple's library refuses, each beside the nearest that it takes.
+ARGUMENTS = {
+    "ambiguous-call": [
+        ("max(h[i], f[i])", "max(float(h[i]), f[i])"),
+        ("max(f[i], 0)", "max(f[i], 0.0f)"),
+        ("min(n[i], u[i])", "min(u[i], 1u)"),
+        ("min(u[i], 1)", "min(n[i], 1)"),
+        ("min(s[i], 1)", "min(int(s[i]), 1)"),
+        ("max(1, n[i] + w[i])", "max(1ul, n[i] + w[i])"),
+        ("max(t[i], f[i])", "max(t[i], n[i])"),
+        ("clamp(f[i], 0, 1)", "clamp(f[i], 0.0f, 1.0f)"),
+        ("clamp(n[i], 0, u[i])", "clamp(n[i], 0, int(u[i]))"),
+        ("max3(1, 2u, 3)", "max3(1, 2, 3)"),
+        ("median3(1.0f, 2, 3)", "median3(1.0f, 2.0f, 3.0f)"),
+        ("sqrt(n[i])", "sqrt(float(n[i]))"),
+        ("rsqrt(u[i])", "rsqrt(h[i])"), ("exp(1)", "exp(1.0)"), ("exp(vn[i])", "exp(v[i])"),
+        ("floor(n[i] / 2)", "floor(n[i] / 2.0)"), ("sign(n[i])", "sign(h[i])"),
+        ("pow(2, 3)", "pow(2, 3.0f)"), ("pow(h[i], 2.0f)", "pow(h[i], 2)"),
+        ("pow(v[i], vn[i])", "pow(v[i], 2)"), ("fmin(h[i], f[i])", "fmin(h[i], 1)"),
+        ("fma(h[i], h[i], f[i])", "fma(h[i], h[i], 1)"), ("fma(1, 2, 3)", "fma(1, 2, 3.0f)"),
+        ("mix(h[i], h[i], f[i])", "mix(v[i], v[i], f[i])"), ("step(0, 1)", "step(0, 1.0f)"),
+        ("smoothstep(0, 1, n[i])", "smoothstep(0, 1, f[i])"), ("saturate(1)", "saturate(1.0)"),
+        ("select(h[i], f[i], t[i])", "select(f[i], f[i], t[i])"),
+        ("isnan(n[i])", "isnan(h[i])"), ("signbit(n[i])", "signbit(f[i])"),
+        ("isordered(h[i], f[i])", "isordered(f[i], f[i])"), ("fract(1)", "fract(1.5)"),
+        ("ldexp(1, 2)", "ldexp(1.0f, 2)"), ("ilogb(1)", "ilogb(1.0h)"),
+        ("nextafter(h[i], f[i])", "nextafter(h[i], h[i])"), ("powr(2, 3)", "powr(f[i], 3)"),
+        ("clz(f[i])", "clz(s[i])"), ("popcount(1.0f)", "popcount(t[i])"),
+        ("rotate(n[i], u[i])", "rotate(n[i], 3)"), ("mulhi(n[i], u[i])", "mulhi(w[i], 3ul)"),
+        ("addsat(s[i], 1)", "addsat(s[i], short(1))"), ("mul24(n[i], u[i])", "mul24(n[i], s[i])"),
+        ("mul24(u[i], s[i])", "mul24(s[i], s[i])"), ("hadd(n[i], u[i])", "hadd(n[i], 1)"),
+        ("mad24(1, 2, u[i])", "mad24(1, 2, n[i])"),
+    ],
+    "argument-type": [
+        ("simd_sum(w[i])", "simd_sum(u[i])"), ("simd_sum(t[i])", "simd_sum(int(t[i]))"),
+        ("simd_max(long(n[i]))", "simd_max(vn[i])"), ("simd_and(f[i])", "simd_and(s[i])"),
+        ("simd_xor(vh[i])", "simd_xor(vn[i])"), ("simd_shuffle(w[i], 1)", "simd_shuffle(vh[i], 1)"),
+        ("simd_shuffle(vw[i], 1)", "simd_shuffle(as_type<uint2>(w[i]), 1)"),
+        ("simd_shuffle_down(t[i], 1)", "simd_shuffle_down(uchar(t[i]), 1)"),
+        ("simd_shuffle_xor(f[i] > 0, 1)", "simd_shuffle_xor(b[i], 1)"),
+        ("simd_shuffle_rotate_up(w[i], 1)", "simd_shuffle_rotate_up(h[i], 1)"),
+        ("simd_broadcast(t[i], 1)", "simd_broadcast(s[i], 1)"),
+        ("simd_broadcast_first(w[i])", "simd_broadcast_first(u[i])"),
+        ("simd_prefix_exclusive_sum(w[i])", "simd_prefix_exclusive_sum(f[i])"),
+        ("simd_shuffle_and_fill_up(w[i], w[i], 1)", "simd_shuffle_and_fill_up(f[i], f[i], 1)"),
+        ("quad_sum(w[i])", "quad_sum(v[i])"), ("quad_shuffle(t[i], 1)", "quad_shuffle(n[i], 1)"),
+        ("quad_broadcast(w[i], 1)", "quad_broadcast(h[i], 1)"),
+        ("quad_prefix_inclusive_product(w[i])", "quad_prefix_inclusive_product(f[i])"),
+        ("fast::exp(vn[i])", "fast::exp(n[i])"),
+        ("precise::pow(vh[i], 2)", "precise::pow(v[i], 2)"),
+        ("dot(vn[i], vn[i])", "dot(v[i], v[i])"), ("length(vn[i])", "length(vh[i])"),
+    ],
+    "atomic-operation": [
+        (f"atomic_fetch_max_explicit(af, 1.0f, {RELAXED})",
+         f"atomic_fetch_add_explicit(af, 1.0f, {RELAXED})"),
+        (f"atomic_fetch_and_explicit(at, true, {RELAXED})", f"atomic_load_explicit(at, {RELAXED})"),
+        (f"atomic_fetch_max_explicit(al, 1ul, {RELAXED})",
+         f"atomic_max_explicit(al, 1ul, {RELAXED})"),
+        (f"atomic_exchange_explicit(al, 1ul, {RELAXED})",
+         f"atomic_exchange_explicit(au, 1, {RELAXED})"),
+        (f"atomic_fetch_add_explicit(al, 1ul, {RELAXED})",
+         f"atomic_fetch_sub_explicit(au, 1, {RELAXED})"),
+        (f"atomic_load_explicit(al, {RELAXED})", f"atomic_fetch_xor_explicit(au, 1, {RELAXED})"),
+    ],
+}  # fmt: skip
+PAIRS = [(rule, *pair) for rule, pairs in ARGUMENTS.items() for pair in pairs]
+
+
+def findings(statement, *before):
+    return {
+        (one.rule, one.line)
+        for one in attnproto.lint(kernel(f"{statement};", *before, arguments=(*NUMBERS, AT)))
+    }
+
+
+@pytest.mark.parametrize("rule", ARGUMENTS)
+def test_a_call_that_the_library_has_no_function_for_is_an_error(rule):
+    refused = ";\n".join(bad for _, bad, _ in (pair for pair in PAIRS if pair[0] == rule))
+    taken = ";\n".join(good for _, _, good in (pair for pair in PAIRS if pair[0] == rule))
+    assert findings(refused) == {(rule, 4 + n) for n in range(len(ARGUMENTS[rule]))}
+    assert findings(taken) == set()
+
+
+@pytest.mark.parametrize(
+    ("refused", "taken"),
+    [
+        ("clamp(vh[i], v[i], v[i])", "clamp(vh[i], 0.0f, 1)"),
+        ("max(v[i], vh[i])", "max(v[i], h[i])"),
+        ("precise::max(v[i], vh[i])", "precise::max(h[i], f[i])"),
+        ("quad_or(f[i])", "quad_or(u[i])"),
+    ],
+)
+def test_a_call_that_no_device_compiles_is_an_error_too(refused, taken):
+    assert findings(refused) == {("compile", 4)}
+    assert findings(taken) == set()
+
+
+def test_an_argument_is_judged_by_its_type_in_each_instance_of_a_template():
+    function = "template <typename T> T g(T x) { return max(x, 1.0f); }"
+    assert findings("f[i] = g(f[i])", function) == set()
+    assert findings("f[i] = g(h[i])", function) == {("ambiguous-call", 3)}
+    atomic = (
+        "template <typename T> void g(device atomic<T>* x) { %s(x, T(1), memory_order_relaxed); }"
+    )
+    assert findings("g(au)", atomic % "atomic_fetch_max_explicit") == set()
+    assert findings("g(af)", atomic % "atomic_fetch_max_explicit") == {("atomic-operation", 3)}
+    assert findings("g(af)", atomic % "atomic_fetch_add_explicit") == set()
+
+
+def test_a_function_of_the_texts_own_is_called_for_what_the_library_lacks():
+    own = """
+        float max(half a, float b) { return a < b ? b : float(a); }
+        ulong simd_sum(ulong x) { return x; }
+        bool simd_shuffle_down(bool x, ushort by) { return simd_shuffle_down(uint(x), by); }
+        bfloat max(bfloat a, bfloat b) { return a < b ? b : a; }"""
+    calls = "max(h[i], f[i]); simd_sum(w[i]); simd_shuffle_down(t[i], 1); max(b[i], b[i])"
+    assert findings(calls, own) == set()
+    assert findings(calls) == {("ambiguous-call", 4), ("argument-type", 4)}
 
 
 # What once raised a false alarm, each by the rule that did.

@@ -8,12 +8,14 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto import _core
+from attnproto.compiler.ir import llvm
+from attnproto.compiler.ir.types import offset_of, size_of
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.errors import DeviceUnavailable
 from attnproto.kernels import flash
-from support.msl import HEAD
+from support.msl import HEAD, read_text
 from support.project_kernels import PROJECT_KERNELS, normal
 from support.random_kernels import kernel
 
@@ -71,6 +73,48 @@ def test_the_flash_kernel_runs_in_lockstep(engines):
     plan = flash.plan(flash.problem_of(x, x, x), flash.FlashTile(32, 64, 64, "float32"))
     pipeline = engines[1].library(plan.source.text).pipeline(plan.source.name, plan.constants)
     assert (pipeline.engine, pipeline.engine_reason) == ("lockstep", "")
+
+
+MEMORY = ("structs", "packed", "matrices", "arrays", "pointing", "returned", "restricted")
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_what_is_in_a_lanes_own_memory_gives_the_same_bits_on_both_engines(engines, name):
+    x = np.random.default_rng(3).standard_normal(70).astype(np.float32)
+    found = []
+    for device in engines:
+        out = np.full(64, np.nan, np.float32)
+        pipeline = device.library(read_text("memory.metal")).pipeline(name)
+        device.run(pipeline, threadgroups=1, threads=64, buffers={0: x, 1: out})
+        found.append(out.view(np.uint32))
+    assert (pipeline.engine, pipeline.engine_reason) == ("lockstep", "")
+    np.testing.assert_array_equal(*found)
+    assert len(np.unique(found[0])) > 32
+    lane = np.arange(64)
+    expected = {
+        "packed": x[lane + lane % 3] + (lane + 1) % 3,
+        "arrays": (x[lane] + (lane & 3).astype(np.float32))
+        + np.where(lane & 1, (lane // 2 & 3) + 1, lane),
+        "pointing": x[lane + 3 * (lane & 1)] + (lane & 1) + 1,
+    }
+    if name in expected:
+        np.testing.assert_array_equal(out, expected[name].astype(np.float32))
+
+
+def test_the_layout_of_types_is_llvms():
+    kinds = {
+        "{ i8, i32, half }": 12, "<{ i8, float }>": 5, "{ i8, [3 x { i16, i8 }] }": 14,
+        "{ <3 x float>, i8 }": 32, "[2 x <{ i8, i64 }>]": 18, "{ ptr, <4 x i8> }": 16, "{}": 0,
+        "{ <4 x i64>, i1 }": 64, "{ { float, [2 x i32] }, float }": 16,
+    }  # fmt: skip
+    for kind, size in kinds.items():
+        assert size_of(kind) == llvm.frame_bytes(f"  %x = alloca {kind}, align 1") == size, kind
+    assert [offset_of("{ i8, <3 x float>, { i8, i64 }, i8 }", n) for n in range(4)] == [
+        0,
+        16,
+        32,
+        48,
+    ]
 
 
 def test_a_kernel_that_lockstep_does_not_take_says_why(engines):

@@ -263,7 +263,7 @@ ERRORS = {
 @pytest.mark.parametrize("what", ERRORS)
 def test_an_error_names_the_line_of_the_user(device, what):
     text, line = ERRORS[what]
-    with pytest.raises(KernelCompileError, match=rf"line {line}: "):
+    with pytest.raises(KernelCompileError, match=rf"line {line}, column \d+: "):
         device.library(HEAD + text.replace("{{", "{").replace("}}", "}"))
 
 

@@ -261,7 +261,8 @@ def lint(file: Path) -> int:
 
     lints = check(_read(file), folder=file.resolve().parent)
     for one in lints:
-        print(f"{one.file or file}:{one.line}: {one.severity}: {one.message} [{one.rule}]")
+        place = f"{one.file or file}:{one.line}:{one.column}"
+        print(f"{place}: {one.severity}: {one.message} [{one.rule}]")
     errors = sum(one.severity == "error" for one in lints)
     print(f"{errors} errors, {len(lints) - errors} warnings")
     return FAILED if errors else 0

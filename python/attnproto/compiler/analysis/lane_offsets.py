@@ -14,7 +14,14 @@ from attnproto import _core
 from attnproto.compiler.ir.cfg import Flow
 from attnproto.compiler.ir.instruction import BINARY, Instruction
 from attnproto.compiler.ir.runtime_calls import runtime_call
-from attnproto.compiler.ir.types import Unsupported, size_of
+from attnproto.compiler.ir.types import (
+    Unsupported,
+    elements_of,
+    is_struct,
+    member_of,
+    offset_of,
+    size_of,
+)
 
 from .divergence import INDEX as INDEX_IN_THREADGROUP
 from .divergence import LANE, POSITION, Divergence
@@ -236,10 +243,10 @@ class Offsets:
     def _address(self, instruction: Instruction) -> LaneValue | None:
         total = self.of(instruction.operands[0][1])
         try:
-            sizes = index_sizes(instruction)
+            steps = index_steps(instruction)
         except Unsupported:
             return None
-        for (kind, value), size in zip(instruction.operands[1:], sizes, strict=True):
+        for (kind, value), (size, _) in zip(instruction.operands[1:], steps, strict=True):
             if total is None:
                 return None
             index = self.of(value)
@@ -354,13 +361,19 @@ def private_bytes(instruction: Instruction) -> int:
     return (size_of(instruction.element) + 15) // 16 * 16
 
 
-def index_sizes(instruction: Instruction) -> list[int]:
-    """Bytes that each index of an address steps over."""
-    sizes, kind = [], instruction.element
-    for position, _ in enumerate(instruction.operands[1:]):
-        if position:
-            if kind[0] not in "[<":
-                raise Unsupported("an address inside a struct")
-            kind = kind[kind.index(" x ") + 3 : -1]
-        sizes.append(size_of(kind))
-    return sizes
+def index_steps(instruction: Instruction) -> list[tuple[int, int]]:
+    """Of each index of an address: bytes that it counts, and those before a struct's member.
+
+    Raises:
+        Unsupported: a type has only a name here.
+    """
+    steps, kind = [(size_of(instruction.element), 0)], instruction.element
+    for _, index in instruction.operands[2:]:
+        if is_struct(kind):
+            member = int(index)
+            steps.append((0, offset_of(kind, member)))
+            kind = member_of(kind, member)
+        else:
+            kind = elements_of(kind)[1]
+            steps.append((size_of(kind), 0))
+    return steps

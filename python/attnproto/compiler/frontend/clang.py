@@ -11,7 +11,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from attnproto.compiler.ir.debug_lines import SOURCE
 from attnproto.compiler.target import Target
@@ -44,27 +46,51 @@ _PREPROCESS = [
 ]  # fmt: skip
 _UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\n]*)$")
 _UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
-_NOTE = re.compile(r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: note: ")
 _MOST_SAID = 8
 _OWN_FILES = ("entry", "<stdin>")
-_OWN = re.compile(r"\battn_|too many errors emitted")
+_OWN = re.compile(r"\battn_|__builtin_|too many errors emitted")
+_CAUSE = re.compile(
+    r"^candidate .*not viable: (?P<why>.*)$"
+    r"|^in instantiation of .*'(?:metal::)?(?P<function>(?!attn_)\w+)<(?P<types>.*)>' requested"
+)
 _SPELLINGS = [
     (re.compile(ours), theirs)
     for ours, theirs in (
         (r"__private\b", "thread"), (r"__global\b", "device"), (r"__local\b", "threadgroup"),
-        (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"), (r" \(aka 'bfloat'\)", ""),
+        (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"),
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
-        (r"attn_(?:name|derived)_(\w+)", r"\1"),
+        (r"(?:metal::)?attn_packed3<(\w+)>", r"packed_\g<1>3"),
+        (r"^static assertion failed due to requirement '.*': (.* needs types of .*)$", r"\1"),
+        (r"attn_(?:name|derived|defined)_(\w+)", r"\1"),
+        (r"('[^']*') \(aka \1\)", r"\1"),
         (r"^'([^']*)' file not found$",
          r"found the file '\1', which is none of Metal's, needs a text without; put it in place "
          r"or pass include={'\1': text}"),
     )
 ]  # fmt: skip
-_NARROWING = re.compile(
-    r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: warning: implicit conversion .*'float' to 'bfloat'",
+_MESSAGE = re.compile(
+    r"^(?:(?P<file>[^:\n]*):(?P<line>\d+):(?P<column>\d+):(?:\{[-:\d]+\})*:? )?"
+    r"(?:fatal )?(?P<kind>error|warning|note): (?P<text>.*)$",
     re.M,
 )
-_MESSAGE = re.compile(r"^(?:(?P<file>[^:\n]*):(?P<line>\d+):\d+: )?(?:fatal )?error: (?P<text>.*)$")
+
+
+class Message(NamedTuple):
+    """What clang says of a place; its kind is error, warning or note."""
+
+    file: str
+    line: int
+    column: int
+    kind: str
+    text: str
+
+
+class Refused(KernelCompileError):
+    """clang does not take a text; carries what it says."""
+
+    def __init__(self, stderr: str):
+        super().__init__(explained(stderr, _line_only))
+        self.stderr = stderr
 
 
 @functools.cache
@@ -157,35 +183,68 @@ def _completed(
     done = _called(arguments, text, all_files=all_files)
     if done.returncode:
         silent = f"found {compiler()[0]} that ends with code {done.returncode} and says nothing"
-        raise KernelCompileError(_explain(done.stderr or silent))
+        raise Refused(done.stderr or silent)
     return done
 
 
-def _explain(stderr: str) -> str:
-    """The first errors, by the user's lines and in MSL's words."""
-    errors: list[tuple[str, str]] = []
-    for line in stderr.split("\n"):
-        match, note = _MESSAGE.match(line), _NOTE.match(line)
-        if match:
-            errors.append((_place(match), _in_msl(match["text"])))
-        elif note and errors and not errors[-1][0]:  # an error of a header: who asked for it
-            errors[-1] = (_place(note), errors[-1][1])
+def parsed(stderr: str) -> list[Message]:
+    """The messages of clang, in order."""
+    return [
+        Message(m["file"] or "", int(m["line"] or 0), int(m["column"] or 0), m["kind"], m["text"])
+        for m in _MESSAGE.finditer(stderr)
+    ]
+
+
+def is_users(file: str) -> bool:
+    """Whether a file of clang's messages is no part of the library or of the entry points."""
+    return bool(file) and file not in _OWN_FILES and not file.startswith(str(HEADERS))
+
+
+def explained(stderr: str, place_of: Callable[[str, int, int], object]) -> str:
+    """The first errors, by the user's places and in MSL's words.
+
+    Args:
+        stderr: what clang says.
+        place_of: what to call the place of a message's file, line and column; None for one that
+            is not in the user's text.
+    """
+    errors: list[tuple[object, str]] = []
+    of_library: set[object] = set()  # places with an error in what they call
+    for message in parsed(stderr):
+        place, text = place_of(*message[:3]), in_msl(message.text)
+        if message.kind == "error":
+            errors.append((place, text))
+        elif errors and _OWN.search(errors[-1][1]) and _CAUSE.search(text):
+            errors[-1] = (errors[-1][0], _CAUSE.sub(_cause, text))
+        if message.kind == "note" and errors and errors[-1][0] is None and place is not None:
+            error = errors.pop()[1]  # of a header: who asked for it
+            if place not in of_library:
+                errors.append((place, error))
+            of_library.add(place)
     # What is the library's own is the consequence of what the user's text says.
-    said = [
-        (place, text) for place, text in dict.fromkeys(errors) if place or not _OWN.search(text)
-    ] or errors
-    message = "; ".join(place + text for place, text in said[:_MOST_SAID])
+    users = [(place, text) for place, text in errors if not _OWN.search(text)]
+    message = "; ".join(
+        f"{place}: {text}" if place else text
+        for place, text in list(dict.fromkeys(users or errors))[:_MOST_SAID]
+    )
     return f"[msl] {message or stderr.strip()[-500:]}"
 
 
-def _place(match: re.Match) -> str:
-    file = match["file"]
-    if not file or file in _OWN_FILES or file.startswith(str(HEADERS)):
-        return ""
-    return f"line {match['line']}: " if file == SOURCE else f"in {file}, line {match['line']}: "
+def _cause(match: re.Match[str]) -> str:
+    """What a note says of an error in words of the library's own."""
+    if match["function"]:
+        return f"found {match['function']}({match['types']}), which Metal's library has not"
+    return match["why"]
 
 
-def _in_msl(text: str) -> str:
+def _line_only(file: str, line: int, column: int) -> str | None:
+    if not is_users(file):
+        return None
+    return f"line {line}" if file == SOURCE else f"in {file}, line {line}"
+
+
+def in_msl(text: str) -> str:
+    """A message in MSL's words."""
     for ours, theirs in _SPELLINGS:
         text = ours.sub(theirs, text)
     return text
@@ -219,20 +278,16 @@ def messages(text: str, target: Target) -> str:
     """What clang says of a text that it does not take, with the ranges of operands."""
     arguments = [a for a in _to_ir(target) if not a.startswith("-ferror-limit")]
     arguments += ["-fsyntax-only", "-ferror-limit=0", "-fdiagnostics-print-source-range-info"]
-    arguments += ["-fno-caret-diagnostics", "-ftemplate-backtrace-limit=1"]
+    arguments += ["-fno-caret-diagnostics"]
     done = _called(arguments, text)
     return done.stderr if done.returncode else ""
 
 
-def to_ir_warning(text: str, target: Target) -> tuple[str, list[tuple[str, int]]]:
-    """As ``to_ir``, with file and line of every implicit conversion from float to bfloat."""
-    done = _completed([*_to_ir(target), "-Wimplicit-float-conversion"], text)
-    conversions = _NARROWING.finditer(done.stderr)
-    # Those of the headers are the headers' own.
-    own = [
-        (m["file"], int(m["line"])) for m in conversions if not m["file"].startswith(str(HEADERS))
-    ]
-    return done.stdout, own
+def to_ir_warning(text: str, target: Target) -> tuple[str, list[Message]]:
+    """As ``to_ir``, with what clang warns of that Apple's compiler refuses (overloads.h too)."""
+    warnings = ["-Wimplicit-float-conversion", "-Wuser-defined-warnings", "-DATTN_LINT"]
+    done = _completed([*_to_ir(target), *warnings], text)
+    return done.stdout, parsed(done.stderr)
 
 
 def _to_ir(target: Target) -> list[str]:

@@ -74,10 +74,10 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
             if parameters and not equals and not in_list:
                 return declaration("function", end + 1, (j, end))
         elif token == "}":
-            raise RewriteError(token.line, "'}' without its '{'")
+            raise RewriteError(token, "'}' without its '{'")
         head += t[j : end + 1]
         j = end + 1
-    raise RewriteError(t[start].line, "the declaration that begins here never ends")
+    raise RewriteError(t[start], "the declaration that begins here never ends")
 
 
 def _is_linkage(head: list[Token]) -> bool:
@@ -104,7 +104,7 @@ def check_pointers(t: list[Token], d: Declaration) -> None:
         stars = [w for w in parameter if w == "*"]
         if stars and not words & set(SPACES) and "auto" not in words and "=" not in words:
             raise RewriteError(
-                stars[0].line,
+                stars[0],
                 f"pointer parameter '{parameter[-1].text}' has no address space; write "
                 "device, constant, threadgroup or thread before its type",
             )

@@ -8,6 +8,8 @@ from attnproto.compiler.ir.runtime_calls import entry_name, launch_name
 from .library_parts import includes
 from .rewrite_declarations import Rewritten
 
+ENTRY = "entry"  # what the entry points' text is called; each line of it is an instance's
+
 
 def _axes(value: str) -> str:
     return ", ".join(value.format(axis=axis) for axis in range(3))
@@ -67,6 +69,12 @@ def is_buffer(parameter: Parameter) -> bool:
     return parameter.space in ("device", "constant")
 
 
+def is_given(parameter: Parameter) -> bool:
+    """Whether an entry point can give the parameter a value."""
+    known = any(name in _BUILTINS for name in parameter.attributes)
+    return known or is_table(parameter) or is_threadgroup(parameter) or is_buffer(parameter)
+
+
 def _argument(instance: Instance, position: int) -> str:
     parameter = instance.parameters[position]
     for name in parameter.attributes:
@@ -81,13 +89,11 @@ def _argument(instance: Instance, position: int) -> str:
         offset = f"g->threadgroup_offsets[{index}]"
         address = f"(__local void*)((__local char*)attn_threadgroup_memory() + {offset})"
         return f"attn_threadgroup_{what}{{{address}}}"
-    if is_buffer(parameter):
-        kind = "constant" if parameter.space == "constant" else "device"
-        what = "reference" if parameter.reference else "pointer"
-        cast = "(__constant void*)(ulong)" if kind == "constant" else ""
-        index = buffer_index(instance.parameters, position)
-        return f"attn_{kind}_{what}{{{cast}g->buffers[{index}]}}"
-    raise KeyError(parameter.name)
+    kind = "constant" if parameter.space == "constant" else "device"
+    what = "reference" if parameter.reference else "pointer"
+    cast = "(__constant void*)(ulong)" if kind == "constant" else ""
+    index = buffer_index(instance.parameters, position)
+    return f"attn_{kind}_{what}{{{cast}g->buffers[{index}]}}"
 
 
 def _type(position: int) -> str:
@@ -101,7 +107,7 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
         rewritten: what the entry points call.
         text: of the kernels, its tokens printed in one way or another.
     """
-    parts = [includes(text), text, '\n#line 1 "entry"\n']
+    parts = [includes(text), text, f'\n#line 0 "{ENTRY}"\n']
     parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))
@@ -112,18 +118,19 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
             f"attn_element_kind<{_type(k)}>::code" for k in range(len(instance.parameters))
         )
         scopes = [scope for scope in instance.namespace.split("::") if scope]
+        line = f'\n#line {number + 1} "{ENTRY}"\n'
         parts.append(
-            f"{''.join(f'namespace {scope} {{ ' for scope in scopes)}"
-            f"namespace attn_kernel_{number} {{\n"
-            f"typedef attn_signature<decltype({instance.signature})>::type parameters;\n"
+            f"{line}{''.join(f'namespace {scope} {{ ' for scope in scopes)}"
+            f"namespace attn_kernel_{number} {{ "
+            f"typedef attn_signature<decltype({instance.signature})>::type parameters; "
             f'extern "C" __attribute__((used)) void {entry_name(number)}'
-            "(const __private attn_lane* lane) {\n"
-            "  ATTN_SHARED_BY_LANES attn_group* g = lane->group;\n"
-            f"  {instance.call}({arguments});\n}}\n"
+            "(const __private attn_lane* lane) { "
+            "ATTN_SHARED_BY_LANES attn_group* g = lane->group; "
+            f"{instance.call}({arguments}); }} "
             f'extern "C" __attribute__((used)) __constant const uint attn_bytes_{number}[] = '
-            f"{{{sizes or '0'}}};\n"
+            f"{{{sizes or '0'}}}; "
             f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
-            f"{{{elements or '0'}}};\n}}{' }' * len(scopes)}\n"
+            f"{{{elements or '0'}}}; }}{' }' * len(scopes)}\n"
             "#ifdef __NVPTX__\n"
             f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
             "  attn_group group;\n  attn_lane lane;\n"

@@ -50,7 +50,7 @@ def check(text: str) -> None:
         if token.kind == "name" and token.text not in own:
             cure = _cure(tokens, i)
             if cure:
-                raise RewriteError(token.line, f"found {token.text}, needs {cure}")
+                raise RewriteError(token, f"found {token.text}, needs {cure}")
 
 
 def _cure(t: list[Token], i: int) -> str | None:

@@ -24,17 +24,12 @@ _LINE = re.compile(r'#\s*(?:line\s+)?(\d+)(?:\s+"([^"]*)")?')
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
 
 
-class RewriteError(Exception):
-    """The text is not MSL that can be rewritten; carries the line."""
-
-    def __init__(self, line: int, message: str):
-        super().__init__(message)
-        self.line = line
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Token:
-    """One token; ``kind`` is directive, string, number, name or mark."""
+    """One token; ``kind`` is directive, string, number, name or mark.
+
+    Nothing changes one. It is not frozen because that doubles what making it takes.
+    """
 
     kind: str
     text: str
@@ -42,12 +37,21 @@ class Token:
     line: int
     # True where no white space stood before it: `>>` and `>=` are lexed as single marks.
     glued: bool = False
+    offset: int = 0  # in the preprocessed text; what the rewriter adds has its neighbour's
 
     def __eq__(self, other: object) -> bool:
         return self.text == (other.text if isinstance(other, Token) else other)
 
     def __hash__(self) -> int:
         return hash(self.text)
+
+
+class RewriteError(Exception):
+    """The text is not MSL that can be rewritten; carries the token where that shows."""
+
+    def __init__(self, at: Token, message: str):
+        super().__init__(message)
+        self.at = at
 
 
 def tokenize(text: str) -> list[Token]:
@@ -66,21 +70,27 @@ def tokenize(text: str) -> list[Token]:
             line, glued = line + word.count("\n"), False
         else:
             spelled = literals.single(word) if kind == "number" else word.strip()
-            tokens.append(Token(kind, spelled, file, line, glued))
+            tokens.append(Token(kind, spelled, file, line, glued, match.start()))
             glued = True
     return tokens
 
 
 def made(text: str, near: Token) -> Token:
     """A token the rewriter adds, at the place of ``near``."""
-    return Token("made", text, near.file, near.line)
+    return Token("made", text, near.file, near.line, False, near.offset)
+
+
+def continues_mark(tokens: list[Token], i: int) -> bool:
+    """Whether the token at ``i`` and the one before it are one mark, such as ``>>``."""
+    token = tokens[i]
+    return token.glued and token.text in (">", ">=", "=") and i and tokens[i - 1].text in (">", "=")
 
 
 def untokenize(tokens: list[Token]) -> str:
     """Back to text, with ``#line`` directives so that messages name the user's lines."""
     out: list[str] = []
     file, line = None, 0
-    for token in tokens:
+    for i, token in enumerate(tokens):
         if token.kind == "directive":
             out.append(f'\n#line {token.line} "{token.file}"\n{token.text}\n')
             file, line = token.file, token.line + 1
@@ -89,7 +99,7 @@ def untokenize(tokens: list[Token]) -> str:
             out.append(f'\n#line {token.line} "{token.file}"\n')
         elif token.line > line:
             out.append("\n" * (token.line - line))
-        elif not (token.glued and token.text in (">", ">=", "=") and out and out[-1] in (">", "=")):
+        elif not continues_mark(tokens, i):
             out.append(" ")
         file, line = token.file, token.line
         out.append(token.text)
@@ -110,7 +120,7 @@ def close_of(tokens: list[Token], i: int) -> int:
             opened.pop()
             if not opened:
                 return j
-    raise RewriteError(opened[-1].line, f"'{opened[-1].text}' is never closed")
+    raise RewriteError(opened[-1], f"'{opened[-1].text}' is never closed")
 
 
 def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int | None:

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .forwarders import MOST_OVERLOADS, forwarders, statement_begin
-from .lexer import Token, angle_close, close_of, made
+from .lexer import Token, angle_close, close_of, continues_mark, made
 
+ONE_A_LINE = "mend"  # what such a text is called in clang's messages
 _FIRST = re.compile(
-    r"^mend:(?P<line>\d+):\d+:(?P<ranges>(?:\{[-:\d]+\})*):? (?P<kind>error|note): (?P<text>.*)$"
+    rf"^{ONE_A_LINE}:(?P<line>\d+):\d+:(?P<ranges>(?:\{{[-:\d]+\}})*):? "
+    r"(?P<kind>error|note): (?P<text>.*)$"
 )
 _RANGE = re.compile(r"\{(\d+):\d+-(\d+):\d+\}")
 _VECTOR = re.compile(r"cannot convert initializer list argument to .*\(vector of (\d+) '([^']+)'")
@@ -72,7 +74,16 @@ class _Edits:
 
 def one_a_line(tokens: list[Token]) -> str:
     """The text with a token a line, so that clang's places and ranges are tokens'."""
-    return '#line 1 "mend"\n' + "".join(f"{token.text}\n" for token in tokens)
+    lines: list[str] = []
+    first = 0  # of the tokens that are one mark together, such as >>
+    for i, token in enumerate(tokens):
+        if continues_mark(tokens, i):
+            lines[first] += token.text
+            lines.append("")
+        else:
+            first = i
+            lines.append(token.text)
+    return f'#line 1 "{ONE_A_LINE}"\n' + "".join(f"{line}\n" for line in lines)
 
 
 def mended(tokens: list[Token], messages: str, before: int) -> list[Token] | None:

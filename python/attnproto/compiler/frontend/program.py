@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from attnproto import _core
 from attnproto.compiler import object_cache
@@ -18,19 +18,21 @@ from attnproto.errors import KernelCompileError
 
 from . import clang, left_out
 from .entry_points import (
+    ENTRY,
     buffer_index,
     is_buffer,
+    is_given,
     is_table,
     is_threadgroup,
     threadgroup_index,
     with_entries,
 )
 from .lexer import RewriteError
-from .mend import mended, one_a_line
+from .mend import ONE_A_LINE, mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
+from .source import Place, Source
 
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
-R = TypeVar("R")
 _ROUNDS = 8  # of asking clang what it refuses
 
 
@@ -186,67 +188,82 @@ def library_text(text: str, target: Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
-    rewritten, ir_text = compiled(clang.preprocess(text), clang.to_ir, target)
+    rewritten, ir_text = compiled(Source(text), target)
     library = LibraryText(*_head(rewritten, ir_text))
     object_cache.write(name, library.head.pack() + b"\n" + library.ir_text.encode())
     return library
 
 
-def compiled(
-    text: str, compile_text: Callable[[str, Target], R], target: Target
-) -> tuple[Rewritten, R]:
-    """What a preprocessed text holds, and what a compilation makes of it.
+def compiled(source: Source, target: Target) -> tuple[Rewritten, str]:
+    """What a text holds, and its IR.
 
     Raises:
-        KernelCompileError: it is not valid MSL; the message names the line.
+        KernelCompileError: it is not valid MSL; the message names the place.
     """
-    rewritten, clang_text = translated(text)
+    rewritten = translated(source)
     try:
-        return rewritten, compile_text(clang_text, target)
-    except KernelCompileError:
-        if not _mend(rewritten, target):
-            raise
-    return rewritten, compile_text(with_entries(rewritten, rewritten.text), target)
+        return rewritten, clang.to_ir(with_entries(rewritten, rewritten.text), target)
+    except clang.Refused:
+        mend(source, rewritten, target)
+    return rewritten, clang.to_ir(with_entries(rewritten, rewritten.text), target)
 
 
-def translated(text: str) -> tuple[Rewritten, str]:
-    """What a preprocessed text holds, and the whole of it for clang, entry points included.
+def translated(source: Source) -> Rewritten:
+    """What a text holds, in the language that clang reads.
 
     Raises:
-        KernelCompileError: it is not valid MSL; the message names the line.
+        KernelCompileError: it is not valid MSL; the message names the place.
     """
     try:
-        left_out.check(text)
-        rewritten = rewrite(text)
+        left_out.check(source.preprocessed)
+        rewritten = rewrite(source.preprocessed)
     except RewriteError as error:
-        raise KernelCompileError(f"[msl] line {error.line}: {error}") from None
+        raise KernelCompileError(f"[msl] {source.place(error.at)}: {error}") from None
     if not rewritten.instances and not rewritten.visible:
         raise KernelCompileError(
             "[msl] found no kernel and no visible function in the text, needs at least one; "
             "write kernel before the function the device shall run"
         )
-    try:
-        clang_text = with_entries(rewritten, rewritten.text)
-    except KeyError as error:
-        raise KernelCompileError(
-            f"[msl] kernel parameter {error} has neither an address space nor an attribute this "
-            "device knows"
-        ) from None
-    return rewritten, clang_text
+    for name, instance in rewritten.instances.items():
+        for parameter, at in zip(instance.parameters, rewritten.names[name][1:], strict=True):
+            if not is_given(parameter):
+                raise KernelCompileError(
+                    f"[msl] {source.place(at)}: kernel parameter '{parameter.name}' has neither an "
+                    "address space nor an attribute this device knows"
+                )
+    return rewritten
 
 
-def _mend(rewritten: Rewritten, target: Target) -> bool:
-    """Say in clang's way what it refuses and MSL allows (mend.py); whether anything was."""
-    begun = False
+def mend(source: Source, rewritten: Rewritten, target: Target) -> None:
+    """Say in clang's way what it refuses and MSL allows (mend.py).
+
+    Raises:
+        KernelCompileError: clang refuses what MSL does not allow either.
+    """
     for _ in range(_ROUNDS):
         text = one_a_line(rewritten.tokens)
         clang_text = with_entries(rewritten, text)
         before = clang_text[: clang_text.index(text)].count("\n") + 1
-        tokens = mended(rewritten.tokens, clang.messages(clang_text, target), before)
+        said = clang.messages(clang_text, target)
+        tokens = mended(rewritten.tokens, said, before) if said else None
         if tokens is None:
             break
-        rewritten.tokens, begun = tokens, True
-    return begun
+        rewritten.tokens = tokens
+    if said:
+        raise KernelCompileError(clang.explained(said, places_of(source, rewritten)))
+
+
+def places_of(source: Source, rewritten: Rewritten) -> Callable[[str, int, int], Place | None]:
+    """What a place of ``one_a_line`` of the tokens is in the text that the user wrote."""
+    tokens = rewritten.tokens
+    calls = [names[0] for names in rewritten.names.values()]
+
+    def place(file: str, line: int, column: int) -> Place | None:
+        if file == ENTRY:
+            return source.place(calls[line - 1]) if 0 < line <= len(calls) else None
+        return source.place(tokens[min(line, len(tokens)) - 1]) if file == ONE_A_LINE else None
+
+    return place
 
 
 def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:

@@ -134,7 +134,7 @@ class CodeRewriter:
         inside = value[1:] if value[0] == "=" else value
         if not is_array or inside[0] != "{":
             raise RewriteError(
-                name.line,
+                name,
                 f"threadgroup variable '{name.text}' cannot start with a value; assign it later",
             )
         if all(w.text in ("{", "}", ",") or w.text.strip("0.fhFHu") == "" for w in inside):
@@ -190,7 +190,7 @@ class CodeRewriter:
             elif text in self.derived:
                 out.append(made(f"attn_derived_{text}()", token))
             elif body and text in _ASSEMBLY:
-                raise RewriteError(token.line, "inline assembly is no MSL; write it in MSL")
+                raise RewriteError(token, "inline assembly is no MSL; write it in MSL")
             elif text in _RESERVED:
                 out.append(made(f"attn_name_{text}", token))
             elif text in _ATOMICS:
@@ -214,7 +214,7 @@ class CodeRewriter:
         end = angle_close(t, i + 1)
         opens = next((k for k in range(i + 2, end or 0) if t[k] == "("), None)
         if opens is None:
-            raise RewriteError(t[i].line, f"{TABLE} needs a function type, as float(float)")
+            raise RewriteError(t[i], f"{TABLE} needs a function type, as float(float)")
         out += [*t[i : i + 2], *self.code(t[i + 2 : opens]), t[opens]]
         out += [*self.code(t[opens + 1 : end - 1]), *t[end - 1 : end + 1]]
         return end + 1

@@ -56,6 +56,8 @@ class Rewritten:
     constants: dict[str, FunctionConstant]
     visible: list[str] = field(default_factory=list)  # functions other pipelines may link
     declared: list[str] = field(default_factory=list)  # functions to be linked
+    # Where each instance is named, and then its parameters.
+    names: dict[str, tuple[Token, ...]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -66,6 +68,7 @@ class Rewritten:
 @dataclass
 class _Kernel:
     parameters: tuple[Parameter, ...]
+    names: tuple[Token, ...]
     max_threads: int | None
 
 
@@ -89,8 +92,10 @@ class Rewriter(MethodRewriter):
         _refuse_assembly(tokens)
         self.type_parameters = type_parameters(tokens)
         out = self._scope(tokens)
+        names = {}
         for name, call, namespace in self.pending:
             scope, kernel = self._kernel_of(call, namespace)
+            names[name] = (call[0], *kernel.names)
             spelled = untokenize(self.code(call)).split("\n")
             spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
             signature = self.deduced.get(name, spelled)
@@ -100,7 +105,7 @@ class Rewriter(MethodRewriter):
                 name, spelled, kernel.parameters, kernel.max_threads, namespace, signature
             )
         declared = [name for name in self.declared if name not in self.visible]
-        return Rewritten(out, self.instances, self.constants, self.visible, declared)
+        return Rewritten(out, self.instances, self.constants, self.visible, declared, names)
 
     def _kernel_of(self, call: list[Token], namespace: str) -> tuple[str, _Kernel]:
         """The kernel that a call names, looked up from its own namespace outwards.
@@ -116,7 +121,7 @@ class Rewriter(MethodRewriter):
             if full in self.kernels:
                 scope = "::".join(["", *scopes[:depth], ""]) if begin == 0 else ""
                 return scope, self.kernels[full]
-        raise RewriteError(call[0].line, f"'{called}' is instantiated but is no kernel")
+        raise RewriteError(call[0], f"'{called}' is instantiated but is no kernel")
 
     def _scope(self, tokens: list[Token], class_name: str | None = None) -> list[Token]:
         out: list[Token] = []
@@ -220,12 +225,19 @@ class Rewriter(MethodRewriter):
     def _kernel(self, t: list[Token], d: Declaration, host_name: list[Token] | None) -> None:
         begin, end = d.parameters
         name = t[begin - 1]
-        parameters = tuple(self._parameter(p) for p in split_commas(t[begin + 1 : end]))
+        if "void" not in {h.text for h in d.head}:
+            raise RewriteError(name, f"found kernel {name.text} returning a value, needs void")
+        declared = split_commas(t[begin + 1 : end])
+        parameters = tuple(self._parameter(p) for p in declared)
+        names = tuple(
+            next((w for w in p if w == x.name), p[0])
+            for p, x in zip(declared, parameters, strict=True)
+        )
         limit = next(
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
         max_threads = whole_number(limit[2:-1]) if limit else None
-        self.kernels[self.namespace + name.text] = _Kernel(parameters, max_threads)
+        self.kernels[self.namespace + name.text] = _Kernel(parameters, names, max_threads)
         if "template" not in {h.text for h in d.head}:
             self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
 
@@ -264,7 +276,7 @@ class Rewriter(MethodRewriter):
         if call[-1] == ">":
             return []
         if not d.parameters:
-            raise RewriteError(near.line, "a kernel is instantiated here by its name, needs f<...>")
+            raise RewriteError(near, "a kernel is instantiated here by its name, needs f<...>")
         # Its template arguments are what makes it a function of these parameters.
         self.deduced[name] = f"attn_deduced_{len(self.deduced)}"
         parameters = self.code(t[d.parameters[0] : d.parameters[1] + 1])
@@ -297,7 +309,7 @@ class Rewriter(MethodRewriter):
         name, type_tokens = declared[-1].text, declared[:-1]
         index = whole_number(attribute[2:-1])
         if index is None:
-            raise RewriteError(near.line, f"function constant '{name}' needs a number as its index")
+            raise RewriteError(near, f"function constant '{name}' needs a number as its index")
         spelled = " ".join(w.text for w in type_tokens)
         self.constants[name] = FunctionConstant(name, index, spelled)
         text = (
@@ -324,9 +336,7 @@ def _argument(attribute: list[Token]) -> str:
         return "".join(w.text for w in argument)
     index = whole_number(argument)
     if index is None:
-        raise RewriteError(
-            attribute[0].line, f"{attribute[0].text}(...) needs a number as its index"
-        )
+        raise RewriteError(attribute[0], f"{attribute[0].text}(...) needs a number as its index")
     return str(index)
 
 
@@ -384,4 +394,4 @@ def _refuse_assembly(tokens: list[Token]) -> None:
     """LLVM's assembler ends the process where it does not understand a line."""
     for token in tokens:
         if token.text in _ASSEMBLY and token.kind == "name":
-            raise RewriteError(token.line, f"found {token.text}; MSL has no assembly, remove it")
+            raise RewriteError(token, f"found {token.text}; MSL has no assembly, remove it")

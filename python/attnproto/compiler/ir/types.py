@@ -12,6 +12,7 @@ _SCALAR = rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|{'|'.join(LLVM_FLOATS)})"
 SIMPLE_TYPE = rf"(?:{_SCALAR}|<\d+ x {_SCALAR}>)"
 _TYPE = re.compile(rf"(?:{SIMPLE_TYPE}|void|metadata|{NAME})")
 _MANY = re.compile(r"[<\[](\d+) x (.*)[>\]]")
+_NAMED = re.compile(rf"^({NAME}) = type (.*)$", re.M)
 _SPACE = re.compile(r"ptr addrspace\((\d+)\)")
 
 
@@ -56,23 +57,82 @@ def space_of(kind: str) -> int:
     return int(match[1]) if match else 0
 
 
+def is_struct(kind: str) -> bool:
+    """Whether a type is a struct's, by its members; those of a packed one leave no gaps."""
+    return kind[0] == "{" or kind.startswith("<{")
+
+
+@functools.cache
+def members_of(kind: str) -> list[str]:
+    """The types of a struct's members."""
+    members, at = [], kind.index("{") + 2
+    while at < len(kind) and kind[at] != "}":
+        end = take_type(kind, at)
+        members.append(kind[at:end])
+        at = end + (2 if kind[end] == "," else 1)
+    return members
+
+
 def member_of(kind: str, index: int) -> str:
     """The type of a struct's or an array's member; "void" where the struct has only a name here."""
-    if kind[0] == "{":
-        at = 2
-        for _ in range(index):
-            at = take_type(kind, at) + 2
-        return kind[at : take_type(kind, at)]
+    if is_struct(kind):
+        return members_of(kind)[index]
     return elements_of(kind)[1] if kind[0] == "[" else "void"
+
+
+def offset_of(kind: str, index: int) -> int:
+    """Bytes from where a struct begins to a member; how many it has after the last one.
+
+    Raises:
+        Unsupported: as ``size_of``.
+    """
+    at = 0
+    for member in members_of(kind)[: index + 1]:
+        alignment = 1 if kind[0] == "<" else alignment_of(member)
+        begin = (at + alignment - 1) // alignment * alignment
+        at = begin + size_of(member)
+    return begin if index < len(members_of(kind)) else at
+
+
+@functools.cache
+def alignment_of(kind: str) -> int:
+    """Bytes that a value in memory begins at a multiple of.
+
+    Raises:
+        Unsupported: as ``size_of``.
+    """
+    if is_struct(kind):
+        return 1 if kind[0] == "<" else max(map(alignment_of, members_of(kind)), default=1)
+    count, element = elements_of(kind)
+    if kind[0] == "[":
+        return alignment_of(element)
+    return size_of(kind) if count > 1 else _scalar_bytes(kind)
+
+
+def spelled_out(text: str) -> str:
+    """A module's text with the members of structs where it has their names."""
+    types = dict(_NAMED.findall(text))
+    if not types:
+        return text
+    uses = re.compile(rf"{NAME}(?![-\w.$])")
+
+    def spell(match: re.Match[str]) -> str:
+        kind = types.get(match[0])
+        return match[0] if kind is None or kind == "opaque" else uses.sub(spell, kind)
+
+    return uses.sub(spell, _NAMED.sub(lambda m: m[0] if m[2] == "opaque" else "", text))
 
 
 @functools.cache
 def size_of(kind: str) -> int:
-    """Bytes from one value in memory to the next; of scalars, vectors and arrays.
+    """Bytes from one value in memory to the next.
 
     Raises:
-        Unsupported: of a struct, whose layout is not known here.
+        Unsupported: of a struct that has only a name here.
     """
+    if is_struct(kind):
+        alignment = alignment_of(kind)
+        return (offset_of(kind, len(members_of(kind))) + alignment - 1) // alignment * alignment
     count, element = elements_of(kind)
     if count == 3 and kind[0] == "<":
         count = 4
@@ -85,7 +145,8 @@ def access_bytes(kind: str) -> int:
     Raises:
         Unsupported: as ``size_of``.
     """
-    return elements_of(kind)[0] * size_of(element_of(kind)) if kind[0] == "<" else size_of(kind)
+    is_vector = kind[0] == "<" and not is_struct(kind)
+    return elements_of(kind)[0] * size_of(element_of(kind)) if is_vector else size_of(kind)
 
 
 def register_bits(kind: str) -> int:

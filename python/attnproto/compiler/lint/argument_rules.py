@@ -12,7 +12,7 @@ from attnproto.compiler.frontend.lexer import Token, angle_close, close_of
 from attnproto.compiler.frontend.outline import Function, Outline, Parameter, without_template
 from attnproto.compiler.frontend.rewrite_code import SPACES
 
-from .language_rules import Lint, error, kernels, rule, warning
+from .language_rules import Finding, error, kernels, rule, warning
 
 _DEDUCED = {"auto", "decltype"}
 _OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
@@ -35,7 +35,7 @@ _STATEMENT_ENDS = (";", "{", "}", "else")  # what follows a ")" may be an operan
 
 
 @rule
-def pointers(text: Outline) -> Iterator[Lint]:
+def pointers(text: Outline) -> Iterator[Finding]:
     """Every pointer and reference names the address space it points into."""
     seen: set[int] = set()
     for star in [*_abstract(text.tokens), *_declared(text)]:
@@ -127,7 +127,7 @@ def _local(body: list[Token]) -> Iterator[Token]:
 
 
 @rule
-def kernel_pointers(text: Outline) -> Iterator[Lint]:
+def kernel_pointers(text: Outline) -> Iterator[Finding]:
     """What a kernel is given lies in device, constant or threadgroup memory."""
     for kernel in kernels(text):
         for parameter in kernel.parameters:
@@ -154,7 +154,7 @@ def _holds_size(text: Outline, named: set[str], tokens: list[Token]) -> Token | 
 
 
 @rule
-def indices(text: Outline) -> Iterator[Lint]:
+def indices(text: Outline) -> Iterator[Finding]:
     """No two arguments share an index, save those of which constants choose one."""
     for kernel in kernels(text):
         buffers = [p for p in kernel.parameters if _is_unnumbered_buffer(p)]
@@ -184,7 +184,7 @@ def _is_unnumbered_buffer(parameter: Parameter) -> bool:
 
 
 @rule
-def attribute_types(text: Outline) -> Iterator[Lint]:
+def attribute_types(text: Outline) -> Iterator[Finding]:
     """Positions are uint or ushort of one width, indices scalars, and some go together."""
     for kernel in kernels(text):
         types: dict[str, tuple[str, int, Token]] = {}
@@ -217,7 +217,7 @@ def _whole_type(tokens: list[Token]) -> tuple[str, int]:
     return _WHOLE.get(word, ""), 1
 
 
-def _together(kernel: Function, types: dict[str, tuple[str, int, Token]]) -> Iterator[Lint]:
+def _together(kernel: Function, types: dict[str, tuple[str, int, Token]]) -> Iterator[Finding]:
     name = kernel.name.text
     last = kernel.name
     widths = {width for n, (_, width, _) in types.items() if n in _POSITIONS}

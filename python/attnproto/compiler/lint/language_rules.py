@@ -28,6 +28,7 @@ class Lint:
             the specification forbids what it takes.
         message: what was found and what Metal needs.
         file: an included file; empty for the text itself.
+        column: in the line, from 1, in characters; 0 where none is known.
     """
 
     line: int
@@ -35,9 +36,20 @@ class Lint:
     severity: str
     message: str
     file: str = ""
+    column: int = 0
 
 
-Rule = Callable[[Outline], Iterator[Lint]]
+@dataclass(frozen=True)
+class Finding:
+    """What a rule finds at a token; the rest is as in ``Lint``."""
+
+    at: Token
+    rule: str
+    severity: str
+    message: str
+
+
+Rule = Callable[[Outline], Iterator[Finding]]
 RULES: list[Rule] = []
 
 
@@ -47,14 +59,14 @@ def rule(check: Rule) -> Rule:
     return check
 
 
-def error(at: Token, name: str, message: str) -> Lint:
+def error(at: Token, name: str, message: str) -> Finding:
     """A finding that makes Metal refuse the text."""
-    return Lint(at.line, name, ERROR, message, at.file)
+    return Finding(at, name, ERROR, message)
 
 
-def warning(at: Token, name: str, message: str) -> Lint:
+def warning(at: Token, name: str, message: str) -> Finding:
     """A finding with which Metal takes the text."""
-    return Lint(at.line, name, WARNING, message, at.file)
+    return Finding(at, name, WARNING, message)
 
 
 _WORDS = {
@@ -74,7 +86,7 @@ _WORDS = {
 
 
 @rule
-def words(text: Outline) -> Iterator[Lint]:
+def words(text: Outline) -> Iterator[Finding]:
     """Words of C++ that MSL leaves out."""
     for before, token in zip([None, *text.tokens], text.tokens, strict=False):
         if token.kind != "name" or token.text not in _WORDS:
@@ -86,7 +98,7 @@ def words(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def noexcept_operator(text: Outline) -> Iterator[Lint]:
+def noexcept_operator(text: Outline) -> Iterator[Finding]:
     """``noexcept(e)`` as an expression; after a parameter list it specifies a function."""
     ends = {")", "const", "volatile", *SPACES}
     for before, token in zip([None, *text.tokens], text.tokens, strict=False):
@@ -95,7 +107,7 @@ def noexcept_operator(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def lambdas(text: Outline) -> Iterator[Lint]:
+def lambdas(text: Outline) -> Iterator[Finding]:
     """A bracket that follows no value and is no attribute begins a lambda."""
     t = text.tokens
     for i, token in enumerate(t):
@@ -114,7 +126,7 @@ def lambdas(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def standard_library(text: Outline) -> Iterator[Lint]:
+def standard_library(text: Outline) -> Iterator[Finding]:
     """``std::`` is not metal's."""
     for token, after in zip(text.tokens, text.tokens[1:], strict=False):
         if token == "std" and after == "::":
@@ -122,7 +134,7 @@ def standard_library(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def newer_language(text: Outline) -> Iterator[Lint]:
+def newer_language(text: Outline) -> Iterator[Finding]:
     """C++17 in a C++14 language: Apple's compiler takes it with -Wc++17-extensions."""
     for token, after in zip(text.tokens, text.tokens[1:], strict=False):
         if token == "if" and after == "constexpr":
@@ -132,7 +144,7 @@ def newer_language(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def derived_classes(text: Outline) -> Iterator[Lint]:
+def derived_classes(text: Outline) -> Iterator[Finding]:
     """The specification has none; the compiler takes them unless a kernel's argument is one."""
     derived = {c.name.text for c in text.classes if c.bases}
     for class_ in text.classes:
@@ -155,7 +167,7 @@ def kernels(text: Outline) -> list[Function]:
 
 
 @rule
-def kernel_functions(text: Outline) -> Iterator[Lint]:
+def kernel_functions(text: Outline) -> Iterator[Finding]:
     """Kernels return nothing, have a name each, and call no kernel."""
     all_kernels = kernels(text)
     plain = [k for k in all_kernels if "template" not in {h.text for h in k.head}]
@@ -196,7 +208,7 @@ def calls(body: list[Token], names: set[str], classes: Iterable[str] = ()) -> It
 
 
 @rule
-def program_scope(text: Outline) -> Iterator[Lint]:
+def program_scope(text: Outline) -> Iterator[Finding]:
     """A variable outside functions is in constant memory (MSL 3.1, 4.2)."""
     for variable in text.variables:
         texts = {t.text for t in variable.tokens}
@@ -215,7 +227,7 @@ def _is_member(variable: Variable) -> bool:
 
 
 @rule
-def threadgroup_variables(text: Outline) -> Iterator[Lint]:
+def threadgroup_variables(text: Outline) -> Iterator[Finding]:
     """They stand in a kernel's body (MSL 3.1, 4.4); the compiler takes braces of an array."""
     for function in text.functions:
         for name, initialised, is_array in _threadgroup_variables(function.body or []):
@@ -250,7 +262,7 @@ def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, boo
 
 
 @rule
-def function_constants(text: Outline) -> Iterator[Lint]:
+def function_constants(text: Outline) -> Iterator[Finding]:
     """A scalar or a vector, without a value, numbered up to 65535 (MSL 3.1, 5.8.1)."""
     for variable in text.variables:
         given = next((a for a in variable.attributes if a[:1] == ["function_constant"]), None)

@@ -6,20 +6,73 @@ Source: Metal Shading Language Specification 3.1: 2.1 (bfloat), 6.9.2 (SIMD-grou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 
-from attnproto.compiler.frontend.lexer import Token, angle_close, close_of, split_commas
+from attnproto.compiler.frontend import clang
+from attnproto.compiler.frontend.clang import Message
+from attnproto.compiler.frontend.lexer import Token, close_of
 from attnproto.compiler.frontend.outline import Function, Outline
+from attnproto.compiler.frontend.source import Place
 
-from .language_rules import Lint, calls, error, kernels, rule
+from .language_rules import Finding, calls, error, kernels, rule
 
 _BUILTINS = ("__builtin_inff", "__builtin_nanf", "__builtin_huge_valf")
 _ARITHMETIC = {"+", "-", "*", "/", "+=", "-=", "*=", "/="}
 _STAGES = {"vertex", "fragment"}
 
 
+_WHOLE = ("char", "short", "int", "long")
+# By what overloads.h says of a call: what its functions lack, and the cure.
+_REFUSED = {
+    "ambiguous-call": "which Metal finds ambiguous; give its arguments one type",
+    "argument-type": "which Metal's library has not; convert its argument",
+    "atomic-operation": "which Metal has not; compare and exchange, or use another type",
+}
+_SPELLED = [("signed char", "char"), *((f"unsigned {t}", f"u{t}") for t in _WHOLE)]
+_FUNCTION = re.compile(r"from 'diagnose_if' attribute on '(\w+)<(.*)>':$")
+_NARROWING = re.compile(r"implicit conversion .*'float' to 'bfloat'")
+_SAID = re.compile(rf"({'|'.join(_REFUSED)}) \[")
+
+
+def refused_arguments(
+    said: list[Message], place_of: Callable[[str, int, int], Place | None]
+) -> Iterator[tuple[Place, str, str]]:
+    """Where clang warns of arguments that Apple's library has no function for: rule and message.
+
+    Source: Metal Shading Language Specification 3.1, 6.3 to 6.6 (a function of each type T, of the
+    types that T stands for), 6.9.2 (T is neither bool nor of 64 bits), 6.15.4 (atomic functions).
+    What Apple's compiler says: "call to 'clamp' is ambiguous" of (float, int, int)
+    (github.com/amzeratul/halley/pull/79), of 'min' of (int, long)
+    (github.com/gfx-rs/wgpu/issues/3212), of half and float (github.com/halide/Halide/issues/8245),
+    "no matching function" of a shuffle of 64 bits
+    (github.com/llvm/offload-test-suite/issues/672).
+    """
+    for number, message in enumerate(said):
+        place = place_of(*message[:3])
+        rule = _SAID.match(message.text)
+        if message.kind != "warning" or place is None:
+            continue
+        if _NARROWING.match(message.text):
+            found = "found a float that becomes a bfloat by itself; write bfloat(...)"
+            yield place, "bfloat-conversion", found
+        elif rule:
+            function = next(m for n in said[number:] if (m := _FUNCTION.search(n.text)))
+            yield place, rule[1], _refused(rule[1], *function.groups())
+
+
+def _refused(rule: str, name: str, arguments: str) -> str:
+    """``max(half, float)`` of the instance ``max<half, float>`` that is called."""
+    if name == "attn_threadgroup":
+        return "found atomic_float in threadgroup memory; Metal has it in device memory"
+    types = clang.in_msl(arguments)
+    for spelled, word in _SPELLED:
+        types = re.sub(rf"\b{spelled}\b", word, types)
+    return f"found {name}({types}), {_REFUSED[rule]}"
+
+
 @rule
-def own_names(text: Outline) -> Iterator[Lint]:
+def own_names(text: Outline) -> Iterator[Finding]:
     """Names that Apple's headers or its language own.
 
     Source: ``vertex`` and ``fragment`` are keywords (MSL 3.1, 5.1); reports of texts that Apple's
@@ -46,7 +99,7 @@ def own_names(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def undefined_functions(text: Outline) -> Iterator[Lint]:
+def undefined_functions(text: Outline) -> Iterator[Finding]:
     """A function that is declared, called and defined nowhere (MSL 3.1, 5.1)."""
     defined = {f.name.text for f in text.functions if f.body is not None}
     called = {
@@ -65,7 +118,7 @@ def undefined_functions(text: Outline) -> Iterator[Lint]:
 
 
 @rule
-def bfloat_values(text: Outline) -> Iterator[Lint]:
+def bfloat_values(text: Outline) -> Iterator[Finding]:
     """A float literal becomes no bfloat by itself (MSL 3.1, 2.1: no implicit conversion)."""
     message = "found a float that becomes a bfloat by itself; write bfloat(...)"
     for function in text.functions:
@@ -136,58 +189,7 @@ def _names_of(function: Function, types: set[str]) -> set[str]:
 
 
 @rule
-def atomics(text: Outline) -> Iterator[Lint]:
-    """Operations that an atomic type has not (MSL 3.1, table 6.26; 6.15.4.5 and 6.15.4.6)."""
-    for function in text.functions:
-        floats = _atomics_of(function, "float")
-        longs = _atomics_of(function, "ulong")
-        for at, first in _atomic_calls(function.body or []):
-            operation = at.text.removeprefix("atomic_").removesuffix("_explicit")
-            if first in floats and operation in ("fetch_max", "fetch_min", "fetch_and", "fetch_or"):
-                message = (
-                    f"found {at.text} of atomic_float, which has add and sub; compare and exchange"
-                )
-                yield error(at, "atomic-operation", message)
-            if first in longs and operation not in ("max", "min"):
-                message = f"found {at.text} of atomic_ulong, which has atomic_max and atomic_min"
-                yield error(at, "atomic-operation", message)
-        for parameter in function.parameters:
-            words = {t.text for t in parameter.tokens}
-            if "threadgroup" in words and ("atomic_float" in words or {"atomic", "float"} <= words):
-                message = "found atomic_float in threadgroup memory; Metal has it in device memory"
-                yield error(parameter.tokens[-1], "atomic-operation", message)
-        body = function.body or []
-        for i, token in enumerate(body[:-1]):
-            if token == "threadgroup" and body[i + 1] == "atomic_float":
-                message = "found atomic_float in threadgroup memory; Metal has it in device memory"
-                yield error(token, "atomic-operation", message)
-
-
-def _atomics_of(function: Function, element: str) -> set[str]:
-    names = _names_of(function, {f"atomic_{element}"})
-    for parameter in function.parameters:
-        words = [t.text for t in parameter.tokens]
-        if any(words[k : k + 3] == ["atomic", "<", element] for k in range(len(words))):
-            names.add(words[-1])
-    return names
-
-
-def _atomic_calls(body: list[Token]) -> Iterator[tuple[Token, str]]:
-    """Each operation, and the variable that its first argument begins with."""
-    for i, token in enumerate(body[:-1]):
-        if token.text.startswith("atomic_") and token.text.endswith("_explicit"):
-            opens = i + 1
-            if body[opens] == "<":
-                opens = (angle_close(body, opens) or opens) + 1
-            if body[opens : opens + 1] != ["("]:
-                continue
-            arguments = split_commas(body[opens + 1 : close_of(body, opens)])
-            names = [t.text for t in arguments[0] if t.kind == "name"] if arguments else []
-            yield token, names[0] if names else ""
-
-
-@rule
-def whole_fragments(text: Outline) -> Iterator[Lint]:
+def whole_fragments(text: Outline) -> Iterator[Finding]:
     """``thread_elements()`` has 64 elements by its type: one is read by its index.
 
     Source: Apple's metal_simdgroup_matrix header, where the storage is vec<T, 64>.

@@ -1,7 +1,8 @@
 """What Apple's MSL 3.1 compiler would reject of a text, without Apple's compiler.
 
-The rules about words and declarations read the project's tokens (lint_rules.py,
-lint_arguments.py); what needs types is asked of clang. Not checked, because no reading of
+The rules about words and declarations read the project's tokens (language_rules.py,
+argument_rules.py, library_rules.py); what needs types is asked of clang, whose library says under
+lint which arguments Apple's has no function for (overloads.h). Not checked, because no reading of
 the text tells: barriers that not all threads reach, and buffers that alias.
 """
 
@@ -13,23 +14,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attnproto.compiler.frontend import clang
-from attnproto.compiler.frontend.lexer import RewriteError, tokenize
+from attnproto.compiler.frontend.entry_points import with_entries
+from attnproto.compiler.frontend.lexer import RewriteError, Token, tokenize
+from attnproto.compiler.frontend.mend import one_a_line
 from attnproto.compiler.frontend.outline import Outline, outline
-from attnproto.compiler.frontend.program import compiled
-from attnproto.compiler.ir import debug_lines
+from attnproto.compiler.frontend.program import mend, places_of, translated
+from attnproto.compiler.frontend.rewrite_declarations import Rewritten
+from attnproto.compiler.frontend.source import Place, Source
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import entry_name
 from attnproto.compiler.ir.symbols import identifiers, offered, spoken
-from attnproto.compiler.target import host_target
+from attnproto.compiler.target import Target, host_target
 from attnproto.errors import KernelCompileError
 
-from . import argument_rules, library_rules  # noqa: F401 - their rules register themselves
+from . import argument_rules  # noqa: F401 - its rules register themselves
 from .language_rules import ERROR, RULES, WARNING, Lint
+from .library_rules import refused_arguments
 
 __all__ = ["Lint", "lint"]
 
-_PLACE = re.compile(r"(?:; )?(?:in ([^;:]+), )?line (\d+): ")
-# A text may hold templates only; clang then has one kernel to compile.
+_PLACE = re.compile(r"(?:; )?(?:in ([^;:]+), )?line (\d+)(?:, column (\d+))?: ")
+_Found = tuple[Token | None, str, str, str]  # where, by which rule, how grave, and what
 _NO_KERNEL = "\nkernel void attn_lint() {}\n"
 
 
@@ -52,20 +57,19 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
         >>> [(found.line, found.rule, found.severity) for found in lint(text)]
         [(1, 'goto', 'error')]
     """
+    # A text may hold templates only; clang then has one kernel to compile.
+    source = Source(msl_text + _NO_KERNEL, folder)
     try:
-        text = clang.preprocess(msl_text, folder)
-        declared = outline(tokenize(text))
+        declared = outline(tokenize(source.preprocessed))
+        findings = [one for check in RULES for one in check(declared)]
     except KernelCompileError as error:
         return tuple(_compile_errors(error))
     except RewriteError as error:
-        return (Lint(error.line, "compile", ERROR, str(error)),)
-    try:
-        lints = {_placed(one) for check in RULES for one in check(declared)}
-    except RewriteError as error:
-        return (Lint(error.line, "compile", ERROR, str(error)),)
+        return (_lint(source.place(error.at), "compile", ERROR, str(error)),)
+    lints = {_lint(source.place(one.at), one.rule, one.severity, one.message) for one in findings}
     known = {(one.file, one.line) for one in lints if one.severity == ERROR}
     try:
-        lints |= {_placed(one) for one in _of_clang(text + _NO_KERNEL, declared)}
+        lints |= set(_of_clang(source, declared))
     except KernelCompileError as error:
         # An error without a line is the consequence of one that a rule has found.
         lints |= {
@@ -73,37 +77,50 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
             for one in _compile_errors(error)
             if (one.file, one.line) not in known and (one.line or not known)
         }
-    return tuple(sorted(lints, key=lambda one: (one.file, one.line, one.rule)))
+    return tuple(sorted(lints, key=lambda one: (one.file, one.line, one.column, one.rule)))
 
 
-def _placed(one: Lint) -> Lint:
-    return (
-        Lint(one.line, one.rule, one.severity, one.message, "")
-        if one.file == debug_lines.SOURCE
-        else one
-    )
+def _lint(place: Place | None, rule: str, severity: str, message: str) -> Lint:
+    file, line, column = place or ("", 0, 0)
+    return Lint(line, rule, severity, message, file, column)
 
 
 def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
     head, *rest = _PLACE.split(str(error).removeprefix("[msl] "))
     if not rest:
         yield Lint(0, "compile", ERROR, head)
-    for file, line, message in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-        yield Lint(int(line), "compile", ERROR, message, file or "")
+    for file, line, column, message in zip(
+        rest[::4], rest[1::4], rest[2::4], rest[3::4], strict=True
+    ):
+        yield Lint(int(line), "compile", ERROR, message, file or "", int(column or 0))
 
 
-def _of_clang(text: str, declared: Outline) -> Iterator[Lint]:
-    rewritten, (ir_text, narrowings) = compiled(text, clang.to_ir_warning, host_target())
+def _of_clang(source: Source, declared: Outline) -> Iterator[Lint]:
+    target = host_target()
+    rewritten = translated(source)
+    try:
+        ir_text, said = _warned(rewritten, target)
+    except clang.Refused:
+        mend(source, rewritten, target)
+        ir_text, said = _warned(rewritten, target)
     module = ir.split(ir_text)
-    yield from _initialisers(module, declared)
-    yield from _recursion(module, declared, len(rewritten.instances))
-    yield from _undefined(module, declared, {*rewritten.declared}, len(rewritten.instances))
-    for file, line in narrowings:
-        message = "found a float that becomes a bfloat by itself; write bfloat(...)"
-        yield Lint(line, "bfloat-conversion", ERROR, message, file)
+    findings = [
+        *_initialisers(module, declared),
+        *_recursion(module, declared, len(rewritten.instances)),
+        *_undefined(module, declared, {*rewritten.declared}, len(rewritten.instances)),
+    ]
+    for at, rule, severity, message in findings:
+        yield _lint(at and source.place(at), rule, severity, message)
+    place_of = places_of(source, rewritten)
+    for place, rule, message in refused_arguments(said, place_of):
+        yield _lint(place, rule, ERROR, message)
 
 
-def _initialisers(module: ir.Module, declared: Outline) -> Iterator[Lint]:
+def _warned(rewritten: Rewritten, target: Target) -> tuple[str, list[clang.Message]]:
+    return clang.to_ir_warning(with_entries(rewritten, one_a_line(rewritten.tokens)), target)
+
+
+def _initialisers(module: ir.Module, declared: Outline) -> Iterator[_Found]:
     """Code that runs before main gives a variable its value."""
     variables = {v.name.text: v.name for v in declared.variables}
     for symbol, body in module.functions.items():
@@ -112,12 +129,12 @@ def _initialisers(module: ir.Module, declared: Outline) -> Iterator[Lint]:
         for name in {n for s in ir.symbols(body) for n in identifiers(s)} & variables.keys():
             at = variables[name]
             message = f"found {name} with a value that is no constant; compute it in the kernel"
-            yield Lint(at.line, "constant-initialiser", ERROR, message, at.file)
+            yield at, "constant-initialiser", ERROR, message
 
 
 def _undefined(
     module: ir.Module, declared: Outline, linked: set[str], kernels: int
-) -> Iterator[Lint]:
+) -> Iterator[_Found]:
     """A function that a kernel calls, and that neither this text nor a linked one has."""
     reached = set().union(*(ir.reachable(module, f"@{entry_name(n)}") for n in range(kernels)))
     for symbol in sorted(s for line in module.other for s in _called(line) if s in reached):
@@ -128,14 +145,14 @@ def _undefined(
             continue
         at = next((f.name for f in declared.functions if f.name.text == name), None)
         message = f"found {name}, which is called and only declared; define it"
-        yield Lint(at.line if at else 0, "undefined", ERROR, message, at.file if at else "")
+        yield at, "undefined", ERROR, message
 
 
 def _called(line: str) -> list[str]:
     return ir.symbols(line)[:1] if line.startswith("declare ") else []
 
 
-def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[Lint]:
+def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[_Found]:
     graph = {
         symbol: set(ir.symbols(body)) & module.functions.keys() - {symbol}
         for symbol, body in module.functions.items()
@@ -159,7 +176,7 @@ def _recursion(module: ir.Module, declared: Outline, kernels: int) -> Iterator[L
             continue
         if reached & set(cycle):
             message = f"found recursion in {at.text}; Metal needs maxCallStackDepth for it"
-            yield Lint(at.line, "recursion", WARNING, message, at.file)
+            yield at, "recursion", WARNING, message
         else:
             message = f"found recursion in {at.text}, which no kernel calls; use a loop"
-            yield Lint(at.line, "recursion", ERROR, message, at.file)
+            yield at, "recursion", ERROR, message

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnproto.compiler.analysis.lane_offsets import index_sizes
+from attnproto.compiler.analysis.lane_offsets import index_steps
 from attnproto.compiler.analysis.lane_values import literal
 from attnproto.compiler.ir.effects import is_special, written
 from attnproto.compiler.ir.function import Block
 from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY, runtime_call
-from attnproto.compiler.ir.types import Unsupported, element_of, size_of, space_of
+from attnproto.compiler.ir.types import Unsupported, element_of, is_struct, size_of, space_of
 
 from .value_map import Writer
 
@@ -59,10 +59,10 @@ def _root(w: Writer, value: str) -> tuple[str, int]:
         if None in steps:
             break
         try:
-            sizes = index_sizes(definition)
+            scales = index_steps(definition)
         except Unsupported:
             break
-        distance += sum(n * s for n, s in zip(steps, sizes, strict=True))
+        distance += sum(n * size + at for n, (size, at) in zip(steps, scales, strict=True))
         value = definition.operands[0][1]
     return value, distance
 
@@ -110,7 +110,13 @@ def _key(w: Writer, access: Instruction) -> tuple | None:
     kind, value = access.operands[-1]
     offset = w.offsets.of(value)
     held = access.operands[0][0] if access.op == "store" else access.type
-    if value not in w.varying or offset is None or held[0] in "{[%" or held == "i1":
+    if (
+        value not in w.varying
+        or offset is None
+        or held[0] in "{[%"
+        or is_struct(held)
+        or held == "i1"
+    ):
         return None
     if access.op == "load" and (access.name not in w.varying or w.offsets.of(access.name)):
         return None  # what the lanes' state says

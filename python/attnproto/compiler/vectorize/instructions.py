@@ -16,7 +16,7 @@ from attnproto.compiler.ir.runtime_calls import PREFIX
 from attnproto.compiler.ir.types import Unsupported, element_of
 
 from . import collectives, lane_loop, memory
-from .value_map import Writer, joined, keep_lanes, parted, parts_of, vector
+from .value_map import Writer, direct_parts, joined, keep_lanes, parted, parts_of, vector
 
 _NO_WRAP = ("nuw", "nsw", "disjoint", "exact", "nneg", "samesign", "inbounds", "nusw")
 
@@ -110,7 +110,7 @@ def _vectors(w: Writer, instruction: Instruction, mask: str | None) -> list[str]
             w.let(f"{instruction.op} {flags}{kind} {x}, {y}") for x, y in zip(a, b, strict=True)
         ]
     if instruction.op in ("fneg", "freeze"):
-        kinds = parts_of(instruction.type, w.types)
+        kinds = parts_of(instruction.type)
         return [
             w.let(f"{instruction.op} {flags}{vector(k)} {x}")
             for k, x in zip(kinds, w.lanes(*operands[0]), strict=True)
@@ -133,7 +133,7 @@ def _vectors(w: Writer, instruction: Instruction, mask: str | None) -> list[str]
 
 def _select(w: Writer, instruction: Instruction, flags: str) -> list[str]:
     (kind, condition), a, b = instruction.operands
-    kinds = parts_of(instruction.type, w.types)
+    kinds = parts_of(instruction.type)
     a, b = w.lanes(*a), w.lanes(*b)
     if condition not in w.varying and kind == "i1":
         tests = [f"i1 {w.one(kind, condition)}"] * len(kinds)
@@ -149,7 +149,7 @@ def _select(w: Writer, instruction: Instruction, flags: str) -> list[str]:
 def _cast(w: Writer, instruction: Instruction, flags: str) -> list[str]:
     kind = instruction.operands[0][0]
     parts = w.lanes(*instruction.operands[0])
-    before, after = parts_of(kind, w.types), parts_of(instruction.type, w.types)
+    before, after = parts_of(kind), parts_of(instruction.type)
     if instruction.op != "bitcast" or (len(before) == len(after)):
         return [
             w.let(f"{instruction.op} {flags}{vector(a)} {x} to {vector(b)}")
@@ -176,17 +176,15 @@ def _address(w: Writer, instruction: Instruction) -> str:
 def _parts(w: Writer, instruction: Instruction) -> list[str]:
     """Instructions that only choose among the parts of values."""
     first = w.lanes(*instruction.operands[0])
-    kinds = parts_of(instruction.operands[0][0], w.types)
+    kinds = parts_of(instruction.operands[0][0])
     if instruction.op == "shufflevector":
         both = [*first, *w.lanes(*instruction.operands[1])]
         return [both[i] if i >= 0 else "poison" for i in instruction.indices]
     if instruction.op in ("extractvalue", "insertvalue"):
-        if len(instruction.indices) != 1 or len(kinds) != _members(instruction.operands[0][0], w):
-            raise Unsupported("a struct inside a struct")
-        at = instruction.indices[0]
+        begin, end = _member_parts(instruction.operands[0][0], instruction.indices)
         if instruction.op == "extractvalue":
-            return [first[at]]
-        return [*first[:at], *w.lanes(*instruction.operands[1]), *first[at + 1 :]]
+            return first[begin:end]
+        return [*first[:begin], *w.lanes(*instruction.operands[1]), *first[end:]]
     if instruction.op == "extractelement":
         kind, value = instruction.operands[1]
         at = literal(value)
@@ -213,8 +211,14 @@ def _parts(w: Writer, instruction: Instruction) -> list[str]:
     raise Unsupported(f"the instruction {instruction.op}")
 
 
-def _members(kind: str, w: Writer) -> int:
-    return len(parts_of(kind, w.types))
+def _member_parts(kind: str, indices: tuple[int, ...]) -> tuple[int, int]:
+    """Where a member's scalars begin and end among those of the whole."""
+    begin = 0
+    for index in indices:
+        members = direct_parts(kind)
+        begin += sum(len(parts_of(member)) for member in members[:index])
+        kind = members[index]
+    return begin, begin + len(parts_of(kind))
 
 
 def _chosen(w: Writer, kind: str, parts: list[str], index: str, index_kind: str) -> str:

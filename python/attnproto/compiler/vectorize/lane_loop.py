@@ -21,13 +21,13 @@ def one_by_one(w: Writer, instruction: Instruction, mask: str | None) -> None:
             columns.append((kind, w.one(kind, value)))
             continue
         places = []
-        for part, lanes in zip(parts_of(kind, w.types), w.lanes(kind, value), strict=True):
+        for part, lanes in zip(parts_of(kind), w.lanes(kind, value), strict=True):
             places.append(buffer(part))
             _spill(w, part, lanes, places[-1])
         columns.append((kind, places))
     results = []
     if instruction.name:
-        results = [(part, buffer(part)) for part in parts_of(instruction.type, w.types)]
+        results = [(part, buffer(part)) for part in parts_of(instruction.type)]
         for part, place in results:
             _spill(w, part, "zeroinitializer", place)
     word = "-1" if mask is None else w.let(f"bitcast {vector('i1')} {mask} to i32")
@@ -73,30 +73,17 @@ def _reload(w: Writer, kind: str, place: str) -> str:
 
 def _of_lane(w: Writer, kind: str, places: list[str], lane: str) -> str:
     """One lane's value."""
-    parts = parts_of(kind, w.types)
+    parts = parts_of(kind)
     scalars = []
     for part, place in zip(parts, places, strict=True):
         at = w.let(f"getelementptr {part}, ptr {place}, i32 {lane}")
         scalars.append(w.let(f"load {part}, ptr {at}"))
-    if parts == [kind]:
-        return scalars[0]
-    result = "poison"
-    for i, (part, value) in enumerate(zip(parts, scalars, strict=True)):
-        if kind[0] == "<":
-            result = w.let(f"insertelement {kind} {result}, {part} {value}, i64 {i}")
-        else:
-            result = w.let(f"insertvalue {kind} {result}, {part} {value}, {i}")
-    return result
+    return w.composed(kind, scalars)
 
 
 def _keep_result(
     w: Writer, instruction: Instruction, result: str, results: list[tuple[str, str]], lane: str
 ) -> None:
-    for i, (part, place) in enumerate(results):
-        value = result
-        if instruction.type[0] == "<":
-            value = w.let(f"extractelement {instruction.type} {result}, i64 {i}")
-        elif part != instruction.type:
-            value = w.let(f"extractvalue {instruction.type} {result}, {i}")
+    for scalar, (part, place) in zip(w.scalars(instruction.type, result), results, strict=True):
         at = w.let(f"getelementptr {part}, ptr {place}, i32 {lane}")
-        w.say(f"store {part} {value}, ptr {at}")
+        w.say(f"store {part} {scalar}, ptr {at}")

@@ -130,7 +130,7 @@ class Control:
             return [("one", phi.type)]
         if self.w.offsets.of(phi.name) is not None:
             return [("base", phi.type)]
-        parts = parts_of(phi.type, self.w.types)
+        parts = parts_of(phi.type)
         return [(f"lanes{i}", vector(p)) for i, p in enumerate(parts)]
 
     def _phis(self, block: Block) -> None:

@@ -142,7 +142,7 @@ def _load(w: Writer, group: list[Access]) -> None:
     first = group[0].made
     kind, pointer = first.operands[0]
     offset = w.offsets.of(pointer)
-    parts = parts_of(first.type, w.types)
+    parts = parts_of(first.type)
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
@@ -209,7 +209,7 @@ def _store(w: Writer, group: list[Access]) -> None:
     first = group[0].made
     kind, pointer = first.operands[1]
     offset = w.offsets.of(pointer)
-    parts = parts_of(first.operands[0][0], w.types)
+    parts = parts_of(first.operands[0][0])
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from attnproto.compiler.analysis.lane_offsets import Offsets
 from attnproto.compiler.analysis.lane_values import LANES, LaneValue, bits_of, literal
 from attnproto.compiler.ir.instruction import Instruction, take_value
-from attnproto.compiler.ir.types import elements_of, take_type
+from attnproto.compiler.ir.types import elements_of, is_struct, members_of, take_type
 
 ALL = "splat (i1 true)"
 
@@ -18,21 +18,22 @@ def vector(kind: str) -> str:
     return f"<{LANES} x {kind}>"
 
 
-def parts_of(kind: str, types: dict[str, str]) -> list[str]:
-    """The scalar types that a value is made of."""
-    if kind[0] == "%":
-        kind = types[kind]
+def direct_parts(kind: str) -> list[str]:
+    """The types of a value's members or elements; of a scalar, itself."""
+    if is_struct(kind):
+        return members_of(kind)
     count, element = elements_of(kind)
-    if element != kind:
-        return parts_of(element, types) * count
-    if kind[0] == "{":
-        parts, at = [], 2
-        while at < len(kind) and kind[at] != "}":
-            end = take_type(kind, at)
-            parts += parts_of(kind[at:end], types)
-            at = end + 2
-        return parts
-    return [kind]
+    return [element] * count
+
+
+def parts_of(kind: str) -> list[str]:
+    """The scalar types that a value is made of."""
+    parts = direct_parts(kind)
+    return parts if parts == [kind] else [scalar for part in parts for scalar in parts_of(part)]
+
+
+def _is_vector(kind: str) -> bool:
+    return kind[0] == "<" and not is_struct(kind)
 
 
 def constants(kind: str, steps: tuple[int, ...] | list[int]) -> str:
@@ -58,7 +59,6 @@ class _Keep:
 class Writer:
     """Lines of the new function, and the values that the block being written knows."""
 
-    types: dict[str, str]  # named types of the module
     offsets: Offsets
     varying: set[str]
     defined: set[str]  # functions of the module
@@ -219,7 +219,7 @@ class Writer:
 
     def lanes(self, kind: str, value: str) -> list[str]:
         """The parts of a value as vectors of lanes."""
-        parts = parts_of(kind, self.types)
+        parts = parts_of(kind)
         if value in self.varying:
             offset = self.offsets.of(value)
             if offset is not None:
@@ -232,14 +232,37 @@ class Writer:
         key = f"spread {value}"
         if key not in self.known:
             uniform = self.one(kind, value)
-            scalars = []
-            for i, _ in enumerate(parts):
-                if kind[0] == "<":
-                    scalars.append(self.let(f"extractelement {kind} {uniform}, i64 {i}"))
-                else:
-                    scalars.append(self.let(f"extractvalue {kind} {uniform}, {i}"))
+            scalars = self.scalars(kind, uniform)
             self.known[key] = [self.splat(p, s) for p, s in zip(parts, scalars, strict=True)]
         return self.known[key]
+
+    def scalars(self, kind: str, value: str) -> list[str]:
+        """The scalars of one value."""
+        members = direct_parts(kind)
+        if members == [kind]:
+            return [value]
+        extract = "extractelement {} {}, i64 {}" if _is_vector(kind) else "extractvalue {} {}, {}"
+        return [
+            scalar
+            for i, member in enumerate(members)
+            for scalar in self.scalars(member, self.let(extract.format(kind, value, i)))
+        ]
+
+    def composed(self, kind: str, scalars: list[str]) -> str:
+        """The reverse of ``scalars``."""
+        members = direct_parts(kind)
+        if members == [kind]:
+            return scalars[0]
+        insert = "insertelement {} {}, {} {}, i64 {}"
+        if not _is_vector(kind):
+            insert = "insertvalue {} {}, {} {}, {}"
+        value, at = "poison", 0
+        for i, member in enumerate(members):
+            count = len(parts_of(member))
+            part = self.composed(member, scalars[at : at + count])
+            value = self.let(insert.format(kind, value, member, part, i))
+            at += count
+        return value
 
     def splat(self, kind: str, value: str) -> str:
         """One value in all lanes."""
@@ -291,6 +314,7 @@ def _literals(kind: str, value: str, parts: list[str]) -> list[str]:
     if value.startswith("splat"):
         inner = value[value.index("(") + 1 : -1]
         return [f"splat ({inner})"] * len(parts)
+    value = value[1:-1] if value.startswith("<{") else value  # a packed struct's
     literals, at = [], 1
     while at < len(value) - 1:
         while value[at] in " ,":
@@ -300,7 +324,7 @@ def _literals(kind: str, value: str, parts: list[str]) -> list[str]:
         end = take_type(value, at)
         inner = value[at:end]
         stop = take_value(value, end + 1)
-        literals += _literals(inner, value[end + 1 : stop], parts_of(inner, {}))
+        literals += _literals(inner, value[end + 1 : stop], parts_of(inner))
         at = stop
     return literals
 
@@ -312,7 +336,7 @@ def _splat_constant(kind: str, value: str) -> str:
 
 def keep_lanes(w: Writer, instruction: Instruction, parts: list[str]) -> None:
     """Remember the parts of a result."""
-    kinds = parts_of(instruction.type, w.types)
+    kinds = parts_of(instruction.type)
     for i, (kind, part) in enumerate(zip(kinds, parts, strict=True)):
         w.keep(instruction.name, f"lanes{i}", vector(kind), part)
 

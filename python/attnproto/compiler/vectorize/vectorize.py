@@ -17,14 +17,13 @@ from attnproto.compiler.ir import cfg
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.function import Function
 from attnproto.compiler.ir.runtime_calls import PREFIX
-from attnproto.compiler.ir.types import Unsupported
+from attnproto.compiler.ir.types import Unsupported, spelled_out
 
 from .masked_control_flow import Control
 from .value_map import Writer
 
 __all__ = ["Unsupported", "symbol", "vectorise"]
 
-_TYPE = re.compile(r"^(%\S+|%\"[^\"]+\") = type (.*)$", re.M)
 _ARGUMENT = re.compile(r"\(ptr [^%]*?(%[-\w.$]+)\)")
 # What the reader knows and no block of a simdgroup's code may hold.
 _DECLINED = frozenset(("switch", "unreachable", "indirectbr", "invoke", "callbr"))
@@ -47,13 +46,12 @@ def vectorise(text: str, entry: str) -> str:
     Raises:
         Unsupported: the pass does not take this kernel; the message says why.
     """
-    module = ir.split(text)
+    module = ir.split(spelled_out(text))
     kernel = f"@{entry}"
     for other, body in module.functions.items():
         if other != kernel and PREFIX in body:
             raise Unsupported("a function that is called and meets other lanes")
     source = module.functions.pop(kernel)
-    types = dict(_TYPE.findall("\n".join(module.other)))
     argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
     function = Function(source.split("\n"))
     for instruction in function.instructions:
@@ -64,7 +62,7 @@ def vectorise(text: str, entry: str) -> str:
     way = cfg.analyse(function.blocks)
     lane_divergence = divergence.analyse(way, argument, set(module.functions))
     offsets = Offsets(way, lane_divergence)
-    w = Writer(types, offsets, lane_divergence.values, set(module.functions))
+    w = Writer(offsets, lane_divergence.values, set(module.functions))
     lines = Control(w, way, lane_divergence).write()
     module.other = [o for o in module.other if not _declares(o, w.declared)]
     head = f"define void @{symbol(entry)}(ptr {argument}) nounwind {{"

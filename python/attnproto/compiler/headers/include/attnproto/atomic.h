@@ -28,29 +28,42 @@ struct atomic {
 };
 template <class T>
 using _atomic = atomic<T>;
+#ifdef ATTN_LINT
+template <>
+constexpr __constant bool attn_is_atomic_float<atomic<float>> = true;
+#endif
 
+// Which types an operation is for; a float only in device memory.
+#define ATTN_HAS(types, space, T)                                                                \
+  ATTN_SAYS((metal::attn_has_no_atomic<metal::attn_##types,                                      \
+                                       __is_same(space int*, __local int*), T>()),               \
+            "atomic-operation")
 // Through integers of the same size: clang's builtins take no others by value, and
 // by pointer only pointers of one address space.
 #define ATTN_ATOMICS(space)                                                                      \
   template <class T>                                                                             \
+  ATTN_HAS(atomics, space, T)                                                                    \
   ATTN_INLINE T atomic_load_explicit(const volatile space atomic<T>* p, memory_order) {          \
     typedef make_unsigned_t<T> U;                                                                \
     return as_type<T>((U)__atomic_load_n((const volatile space U*)&p->value, __ATOMIC_RELAXED)); \
   }                                                                                              \
   template <class T, class V>                                                                    \
+  ATTN_HAS(atomics, space, T)                                                                    \
   ATTN_INLINE void atomic_store_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
     typedef make_unsigned_t<T> U;                                                                \
     __atomic_store_n((volatile space U*)&p->value, as_type<U>((T)value), __ATOMIC_RELAXED);      \
   }                                                                                              \
   template <class T, class V>                                                                    \
+  ATTN_HAS(atomics, space, T)                                                                    \
   ATTN_INLINE T atomic_exchange_explicit(volatile space atomic<T>* p, V value, memory_order) {   \
     typedef make_unsigned_t<T> U;                                                                \
     return as_type<T>((U)__atomic_exchange_n((volatile space U*)&p->value, as_type<U>((T)value), \
                                          __ATOMIC_RELAXED));                                     \
   }                                                                                              \
   template <class T, class V>                                                                    \
+  ATTN_HAS(atomics, space, T)                                                                    \
   ATTN_INLINE bool atomic_compare_exchange_weak_explicit(                                        \
-      volatile space atomic<T>* p, __private T* expected, V desired, memory_order, memory_order) {\
+      volatile space atomic<T>* p, __private T* expected, V desired, memory_order, memory_order) { \
     typedef make_unsigned_t<T> U;                                                                \
     U before = as_type<U>(*expected);                                                            \
     U found = __sync_val_compare_and_swap((volatile space U*)&p->value, before,                  \
@@ -58,15 +71,16 @@ using _atomic = atomic<T>;
     *expected = as_type<T>(found);                                                               \
     return found == before;                                                                      \
   }                                                                                              \
-  ATTN_FETCH(space, add, old + operand)                                                          \
-  ATTN_FETCH(space, sub, old - operand)                                                          \
-  ATTN_FETCH(space, max, max(old, operand))                                                      \
-  ATTN_FETCH(space, min, min(old, operand))                                                      \
-  ATTN_FETCH(space, or, old | operand)                                                           \
-  ATTN_FETCH(space, and, old & operand)                                                          \
-  ATTN_FETCH(space, xor, old ^ operand)
-#define ATTN_FETCH(space, name, expression)                                                      \
+  ATTN_FETCH(space, add, counters, old + operand)                                                \
+  ATTN_FETCH(space, sub, counters, old - operand)                                                \
+  ATTN_FETCH(space, max, words, max(old, operand))                                               \
+  ATTN_FETCH(space, min, words, min(old, operand))                                               \
+  ATTN_FETCH(space, or, words, old | operand)                                                    \
+  ATTN_FETCH(space, and, words, old & operand)                                                   \
+  ATTN_FETCH(space, xor, words, old ^ operand)
+#define ATTN_FETCH(space, name, types, expression)                                               \
   template <class T, class U>                                                                    \
+  ATTN_HAS(types, space, T)                                                                      \
   ATTN_INLINE T atomic_fetch_##name##_explicit(volatile space atomic<T>* p, U value,             \
                                                memory_order order) {                             \
     T operand = (T)value, old = atomic_load_explicit(p, order);                                  \
@@ -77,6 +91,7 @@ using _atomic = atomic<T>;
 ATTN_ATOMICS(__global)
 ATTN_ATOMICS(__local)
 #undef ATTN_FETCH
+#undef ATTN_HAS
 #undef ATTN_ATOMICS
 
 // The two of 64 bits, which return nothing.

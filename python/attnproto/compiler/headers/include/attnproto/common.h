@@ -29,41 +29,47 @@ ATTN_INLINE constexpr T attn_max(T a, T b) {
   }
 }
 template <class A, class B>
+ATTN_ONE_OF(numbers, A, B)
 ATTN_INLINE constexpr auto min(A a, B b) {
   typedef typename attn_common<A, B>::type T;
   return attn_min<T>((T)a, (T)b);
 }
 template <class A, class B>
+ATTN_ONE_OF(numbers, A, B)
 ATTN_INLINE constexpr auto max(A a, B b) {
   typedef typename attn_common<A, B>::type T;
   return attn_max<T>((T)a, (T)b);
 }
-ATTN_TERNARY_OF(min3, attn_min<T>(x, attn_min<T>(y, z)))
-ATTN_TERNARY_OF(max3, attn_max<T>(x, attn_max<T>(y, z)))
-ATTN_TERNARY_OF(median3, attn_max<T>(attn_min<T>(x, y), attn_min<T>(attn_max<T>(x, y), z)))
-ATTN_TERNARY_OF(fmin3, attn_min<T>(x, attn_min<T>(y, z)))
-ATTN_TERNARY_OF(fmax3, attn_max<T>(x, attn_max<T>(y, z)))
-ATTN_TERNARY_OF(fmedian3, attn_max<T>(attn_min<T>(x, y), attn_min<T>(attn_max<T>(x, y), z)))
+ATTN_TERNARY_OF(min3, numbers, attn_min<T>(x, attn_min<T>(y, z)))
+ATTN_TERNARY_OF(max3, numbers, attn_max<T>(x, attn_max<T>(y, z)))
+ATTN_TERNARY_OF(median3, numbers, attn_max<T>(attn_min<T>(x, y), attn_min<T>(attn_max<T>(x, y), z)))
+ATTN_TERNARY_OF(fmin3, reals, attn_min<T>(x, attn_min<T>(y, z)))
+ATTN_TERNARY_OF(fmax3, reals, attn_max<T>(x, attn_max<T>(y, z)))
+ATTN_TERNARY_OF(fmedian3, reals, attn_max<T>(attn_min<T>(x, y), attn_min<T>(attn_max<T>(x, y), z)))
 
 // Numbers beside a vector become vectors; beside a number, what the first one is.
 template <class A, class B, class C>
+ATTN_ONE_OF(numbers, A, B, C)
 ATTN_INLINE constexpr auto clamp(A x, B low, C high) {
   typedef attn_common3<A, B, C> Common;
   typedef conditional_t<attn_is_vector<Common>, Common, A> T;
   return attn_min<T>(attn_max<T>((T)x, (T)low), (T)high);
 }
 template <class A>
+ATTN_ONE_OF(reals, A)
 ATTN_INLINE auto saturate(A x) {
   typedef typename attn_unpacked<A>::type T;
   return clamp((T)x, (T)0.0f, (T)1.0f);
 }
 template <class A, class B>
+ATTN_ONE_OF(reals, A, B)
 ATTN_INLINE auto step(A edge, B x) {
   typedef typename attn_common<A, B>::type T;
   return (T)x < (T)edge ? (T)0.0f : (T)1.0f;
 }
-ATTN_TERNARY_OF(mix, x + (y - x) * z)
+ATTN_TERNARY_OF(mix, reals, x + (y - x) * z)
 template <class A, class B, class C>
+ATTN_ONE_OF(reals, A, B, C)
 ATTN_INLINE auto smoothstep(A a, B b, C x) {
   typedef attn_common3<A, B, C> T;
   T t = saturate(((T)x - (T)a) / ((T)b - (T)a));
@@ -73,6 +79,7 @@ ATTN_INLINE auto smoothstep(A a, B b, C x) {
 ATTN_UNARY(sign, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x == 0.0f ? x : 0.0f)
 
 template <class A, class B, class C>
+ATTN_ONE_OF(selected, A, B)
 ATTN_INLINE auto select(A a, B b, C c) {
   typedef typename attn_common<A, B>::type T;
   T x = (T)a, y = (T)b;
@@ -84,6 +91,7 @@ ATTN_INLINE auto select(A a, B b, C c) {
   }
 }
 template <class A>
+ATTN_ONE_OF(numbers, A)
 ATTN_INLINE constexpr auto abs(A a) {
   typedef typename attn_unpacked<A>::type T;
   T x = a;
@@ -102,6 +110,7 @@ ATTN_INLINE constexpr auto abs(A a) {
 // Of a vector, a vector of bool; else a bool.
 #define ATTN_TEST(name, expression)                                                     \
   template <class A>                                                                    \
+  ATTN_ONE_OF(reals, A)                                                                 \
   ATTN_INLINE auto name(A x) {                                                          \
     typedef typename attn_unpacked<A>::type T;                                          \
     if constexpr (attn_is_vector<T>) {                                                  \
@@ -120,6 +129,7 @@ ATTN_TEST(signbit, as_type<uint>((float)x) >> 31)
 #undef ATTN_TEST
 #define ATTN_TEST(name, expression)                                                     \
   template <class A, class B>                                                           \
+  ATTN_ONE_OF(reals, A, B)                                                              \
   ATTN_INLINE auto name(A a, B b) {                                                     \
     typedef typename attn_common<A, B>::type T;                                         \
     T x = (T)a, y = (T)b;                                                               \

@@ -140,6 +140,7 @@ struct attn_parameter<I, attn_parameters<First, Rest...>>
 template <int Id, ulong Bytes, ulong Alignment>
 __attribute__((const, nothrow)) __local void* attn_threadgroup_variable();
 template <int Id, class T, ulong Alignment = 1>
+ATTN_SAYS(metal::attn_is_atomic_float<T>, "atomic-operation")
 ATTN_INLINE __local T& attn_threadgroup() {
   constexpr ulong alignment = Alignment > alignof(T) ? Alignment : alignof(T);
   return *(__local T*)attn_threadgroup_variable<Id, sizeof(T), alignment>();

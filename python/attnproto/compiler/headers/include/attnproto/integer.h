@@ -3,6 +3,7 @@ namespace metal {
 
 #define ATTN_BITS(name, expression)                                       \
   template <class T>                                                      \
+  ATTN_ONE_OF(integers, T)                                                \
   ATTN_INLINE T name(T x) {                                               \
     if constexpr (attn_is_vector<T>) {                                    \
       for (int i = 0; i < attn_lanes<T>::count; i++) x[i] = name(x[i]);   \
@@ -43,17 +44,18 @@ ATTN_INLINE T attn_subsat(T a, T b) {
   if (!__builtin_sub_overflow(a, b, &r)) return r;
   return b > (T)0 ? numeric_limits<T>::min() : numeric_limits<T>::max();
 }
-ATTN_BINARY_OF(rotate, attn_rotate<T>(x, y))
-ATTN_BINARY_OF(mulhi, attn_mulhi<T>(x, y))
-ATTN_BINARY_OF(mul24, x * y)
-ATTN_BINARY_OF(hadd, (x & y) + ((x ^ y) >> 1))
-ATTN_BINARY_OF(rhadd, (x | y) - ((x ^ y) >> 1))
-ATTN_BINARY_OF(addsat, attn_addsat<T>(x, y))
-ATTN_BINARY_OF(subsat, attn_subsat<T>(x, y))
-ATTN_TERNARY_OF(madhi, mulhi(x, y) + z)
-ATTN_TERNARY_OF(mad24, x * y + z)
+ATTN_BINARY_OF(rotate, integers, attn_rotate<T>(x, y))
+ATTN_BINARY_OF(mulhi, integers, attn_mulhi<T>(x, y))
+ATTN_BINARY_OF(mul24, words, x * y)
+ATTN_BINARY_OF(hadd, integers, (x & y) + ((x ^ y) >> 1))
+ATTN_BINARY_OF(rhadd, integers, (x | y) - ((x ^ y) >> 1))
+ATTN_BINARY_OF(addsat, integers, attn_addsat<T>(x, y))
+ATTN_BINARY_OF(subsat, integers, attn_subsat<T>(x, y))
+ATTN_TERNARY_OF(madhi, integers, mulhi(x, y) + z)
+ATTN_TERNARY_OF(mad24, words, x * y + z)
 
 template <class T>
+ATTN_ONE_OF(integers, T)
 ATTN_INLINE T madsat(T a, T b, T c) {
   if constexpr (attn_is_vector<T>) {
     for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = madsat(a[i], b[i], c[i]);
@@ -66,6 +68,7 @@ ATTN_INLINE T madsat(T a, T b, T c) {
   }
 }
 template <class T>
+ATTN_ONE_OF(integers, T)
 ATTN_INLINE auto absdiff(T a, T b) {
   if constexpr (attn_is_vector<T>) {
     vec<make_unsigned_t<typename attn_lanes<T>::element>, attn_lanes<T>::count> r;
@@ -78,6 +81,7 @@ ATTN_INLINE auto absdiff(T a, T b) {
 }
 // No bits may lie anywhere, past the last one too.
 template <class T>
+ATTN_ONE_OF(integers, T)
 ATTN_INLINE T insert_bits(T base, T insert, uint offset, uint bits) {
   if constexpr (attn_is_vector<T>) {
     for (int i = 0; i < attn_lanes<T>::count; i++)
@@ -91,6 +95,7 @@ ATTN_INLINE T insert_bits(T base, T insert, uint offset, uint bits) {
   }
 }
 template <class T>
+ATTN_ONE_OF(integers, T)
 ATTN_INLINE T extract_bits(T x, uint offset, uint bits) {
   if constexpr (attn_is_vector<T>) {
     for (int i = 0; i < attn_lanes<T>::count; i++) x[i] = extract_bits(x[i], offset, bits);

@@ -65,6 +65,7 @@ ATTN_UNARY(tanpi, attn_sinpi(x) / attn_cospi(x))
 
 // Less than 1, to which a fraction just below 0 would round.
 template <class A>
+ATTN_ONE_OF(reals, A)
 ATTN_INLINE auto fract(A x) {
   typedef typename attn_unpacked<A>::type T;
   if constexpr (attn_is_vector<T>) {
@@ -91,6 +92,7 @@ ATTN_INLINE float attn_fma_odd(float a, float b, float c) {
 }
 ATTN_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 template <class A, class B, class C>
+ATTN_ONE_OF(reals, A, B, C)
 ATTN_INLINE auto fma(A a, B b, C c) {
   typedef attn_common3<A, B, C> T;
   if constexpr (attn_is_vector<T>) {
@@ -103,7 +105,7 @@ ATTN_INLINE auto fma(A a, B b, C c) {
     return (T)__builtin_fmaf((float)a, (float)b, (float)c);
   }
 }
-ATTN_TERNARY_OF(mad, x * y + z)
+ATTN_TERNARY_OF(mad, reals, x * y + z)
 
 template <class T>
 ATTN_INLINE T attn_next(T x, T y) {
@@ -115,7 +117,7 @@ ATTN_INLINE T attn_next(T x, T y) {
   if (x == (T)0.0f) return as_type<T>((U)((as_type<U>(y) & negative) | (U)1));
   return as_type<T>((U)((x < y) == (x > (T)0.0f) ? bits + 1 : bits - 1));
 }
-ATTN_BINARY_OF(nextafter, attn_next<T>(x, y))
+ATTN_BINARY_OF(nextafter, reals, attn_next<T>(x, y))
 
 // -- functions with a second result -------------------------------------------
 
@@ -173,6 +175,7 @@ ATTN_SECOND(sincos, float, ATTN_SAME_OF)
 
 ATTN_INLINE float ldexp(float x, int k) { return ATTN_LIBM(ldexp)(x, k); }
 template <class T>
+ATTN_ONE_OF(reals, T)
 ATTN_INLINE T ldexp(T x, int k) {
   return (T)ATTN_LIBM(ldexp)((float)x, k);
 }
@@ -194,6 +197,7 @@ ATTN_INLINE int ilogb(float x) {
   return bits < 0x00800000u ? -118 - __builtin_clz(bits) : (int)(bits >> 23) - 127;
 }
 template <class T>
+ATTN_ONE_OF(reals, T)
 ATTN_INLINE int ilogb(T x) {
   return ilogb((float)x);
 }

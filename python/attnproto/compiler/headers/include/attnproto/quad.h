@@ -10,6 +10,7 @@ ATTN_INLINE T attn_quad_lane(T x, uint lane) {
 
 #define ATTN_QUAD(name, parameters, expression) \
   template <class T>                            \
+  ATTN_ONLY(numbers_32, T)                      \
   ATTN_INLINE T quad_##name parameters { return expression; }
 ATTN_QUAD(broadcast, (T x, ushort lane), attn_quad_lane(x, lane))
 ATTN_QUAD(broadcast_first, (T x), attn_quad_lane(x, __builtin_ctz(attn_quad(attn_ballot(1)))))
@@ -29,8 +30,9 @@ ATTN_QUAD(shuffle_and_fill_down, (T x, T fill, ushort delta, ushort modulo = 4),
 #undef ATTN_QUAD
 
 // In the order of the lanes that take part; `first` begins.
-#define ATTN_QUAD(name, combined)                                    \
+#define ATTN_QUAD(name, types, combined)                             \
   template <class T>                                                 \
+  ATTN_ONLY(types, T)                                                \
   ATTN_INLINE T quad_##name(T value) {                               \
     uint active = attn_quad(attn_ballot(1));                         \
     uint first = (uint)__builtin_ctz(active);                        \
@@ -41,16 +43,17 @@ ATTN_QUAD(shuffle_and_fill_down, (T x, T fill, ushort delta, ushort modulo = 4),
     }                                                                \
     return x;                                                        \
   }
-ATTN_QUAD(sum, x + y)
-ATTN_QUAD(product, x * y)
-ATTN_QUAD(max, max(x, y))
-ATTN_QUAD(min, min(x, y))
-ATTN_QUAD(and, x & y)
-ATTN_QUAD(or, x | y)
-ATTN_QUAD(xor, x ^ y)
+ATTN_QUAD(sum, numbers_32, x + y)
+ATTN_QUAD(product, numbers_32, x * y)
+ATTN_QUAD(max, numbers_32, max(x, y))
+ATTN_QUAD(min, numbers_32, min(x, y))
+ATTN_QUAD(and, integers_32, x & y)
+ATTN_QUAD(or, integers_32, x | y)
+ATTN_QUAD(xor, integers_32, x ^ y)
 #undef ATTN_QUAD
 #define ATTN_QUAD(name, identity, before, combined)                            \
   template <class T>                                                           \
+  ATTN_ONLY(numbers_32, T)                                                     \
   ATTN_INLINE T quad_prefix_##name(T value) {                                  \
     uint active = attn_quad(attn_ballot(1)), own = attn_lane_index() & 3;      \
     T x = (T)identity;                                                         \

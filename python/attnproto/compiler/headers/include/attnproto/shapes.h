@@ -54,11 +54,16 @@ struct attn_common
 template <class A, class B, class C>
 using attn_common3 = typename attn_common<typename attn_common<A, B>::type, C>::type;
 
+}  // namespace metal
+#include "overloads.h"
+namespace metal {
+
 // Defines name(x), element by element of a vector. Half and bfloat are computed in float
 // and rounded once, integers become float.
 #define ATTN_UNARY(name, expression)                                    \
   ATTN_INLINE float name(float x) { return expression; }                \
   template <class A>                                                    \
+  ATTN_ONE_OF(reals, A)                                                 \
   ATTN_INLINE auto name(A x) {                                          \
     typedef typename attn_unpacked<A>::type T;                          \
     if constexpr (attn_is_vector<T>) {                                  \
@@ -71,9 +76,10 @@ using attn_common3 = typename attn_common<typename attn_common<A, B>::type, C>::
       return (T)name((float)x);                                         \
     }                                                                   \
   }
-// Defines name(x, y); the expression is the one of two numbers of type T.
-#define ATTN_BINARY_OF(name, expression)                                      \
+// Defines name(x, y) for some types; the expression is the one of two numbers of type T.
+#define ATTN_BINARY_OF(name, types, expression)                               \
   template <class A, class B>                                                 \
+  ATTN_ONE_OF(types, A, B)                                                    \
   ATTN_INLINE constexpr auto name(A a, B b) {                                 \
     typedef typename attn_common<A, B>::type T;                               \
     T x = (T)a, y = (T)b;                                                     \
@@ -87,10 +93,11 @@ using attn_common3 = typename attn_common<typename attn_common<A, B>::type, C>::
 // The same, computed in float.
 #define ATTN_BINARY(name, expression)                             \
   ATTN_INLINE float name(float x, float y) { return expression; } \
-  ATTN_BINARY_OF(name, name((float)x, (float)y))
-// Defines name(x, y, z) by name(T, T, T) of whole vectors or numbers.
-#define ATTN_TERNARY_OF(name, expression)             \
+  ATTN_BINARY_OF(name, reals, name((float)x, (float)y))
+// Defines name(x, y, z) by name(T, T, T) of whole vectors or numbers of some types.
+#define ATTN_TERNARY_OF(name, types, expression)      \
   template <class A, class B, class C>                \
+  ATTN_ONE_OF(types, A, B, C)                         \
   ATTN_INLINE constexpr auto name(A a, B b, C c) {    \
     typedef attn_common3<A, B, C> T;                  \
     T x = (T)a, y = (T)b, z = (T)c;                   \

@@ -108,41 +108,44 @@ ATTN_INLINE T attn_shuffle(T x, uint source) {
   }
 }
 
-#define ATTN_BOTH(T, name, parameters, expression)                  \
+#define ATTN_BOTH(T, name, types, parameters, expression)           \
   template <class T>                                                \
+  ATTN_ONLY(types, T)                                               \
   ATTN_INLINE T name parameters { return expression; }
-ATTN_BOTH(T, simd_sum, (T x), attn_reduce(x, attn_sum))
-ATTN_BOTH(T, simd_product, (T x), attn_reduce(x, attn_product))
-ATTN_BOTH(T, simd_min, (T x), attn_reduce(x, attn_minimum))
-ATTN_BOTH(T, simd_max, (T x), attn_reduce(x, attn_maximum))
-ATTN_BOTH(T, simd_and, (T x), attn_reduce(x, attn_and))
-ATTN_BOTH(T, simd_or, (T x), attn_reduce(x, attn_or))
-ATTN_BOTH(T, simd_xor, (T x), attn_reduce(x, attn_xor))
-ATTN_BOTH(T, simd_prefix_inclusive_sum, (T x), attn_prefix(x, attn_sum, 1))
-ATTN_BOTH(T, simd_prefix_exclusive_sum, (T x), attn_prefix(x, attn_sum, 0))
-ATTN_BOTH(T, simd_prefix_inclusive_product, (T x), attn_prefix(x, attn_product, 1))
-ATTN_BOTH(T, simd_prefix_exclusive_product, (T x), attn_prefix(x, attn_product, 0))
-ATTN_BOTH(T, simd_shuffle, (T x, ushort lane), attn_shuffle(x, lane))
-ATTN_BOTH(T, simd_broadcast, (T x, ushort lane), attn_shuffle(x, lane))
-ATTN_BOTH(T, simd_shuffle_xor, (T x, ushort mask), attn_shuffle(x, attn_lane_index() ^ mask))
+ATTN_BOTH(T, simd_sum, numbers_32, (T x), attn_reduce(x, attn_sum))
+ATTN_BOTH(T, simd_product, numbers_32, (T x), attn_reduce(x, attn_product))
+ATTN_BOTH(T, simd_min, numbers_32, (T x), attn_reduce(x, attn_minimum))
+ATTN_BOTH(T, simd_max, numbers_32, (T x), attn_reduce(x, attn_maximum))
+ATTN_BOTH(T, simd_and, integers_32, (T x), attn_reduce(x, attn_and))
+ATTN_BOTH(T, simd_or, integers_32, (T x), attn_reduce(x, attn_or))
+ATTN_BOTH(T, simd_xor, integers_32, (T x), attn_reduce(x, attn_xor))
+ATTN_BOTH(T, simd_prefix_inclusive_sum, numbers_32, (T x), attn_prefix(x, attn_sum, 1))
+ATTN_BOTH(T, simd_prefix_exclusive_sum, numbers_32, (T x), attn_prefix(x, attn_sum, 0))
+ATTN_BOTH(T, simd_prefix_inclusive_product, numbers_32, (T x), attn_prefix(x, attn_product, 1))
+ATTN_BOTH(T, simd_prefix_exclusive_product, numbers_32, (T x), attn_prefix(x, attn_product, 0))
+ATTN_BOTH(T, simd_shuffle, numbers_32, (T x, ushort lane), attn_shuffle(x, lane))
+ATTN_BOTH(T, simd_broadcast, numbers_32, (T x, ushort lane), attn_shuffle(x, lane))
+ATTN_BOTH(T, simd_shuffle_xor, numbers_32, (T x, ushort mask), attn_shuffle(x, attn_lane_index() ^ mask))
 // Past the end, MSL leaves the value of the lane itself.
-ATTN_BOTH(T, simd_shuffle_down, (T x, ushort delta),
+ATTN_BOTH(T, simd_shuffle_down, numbers_32, (T x, ushort delta),
           attn_shuffle(x, attn_lane_index() + delta < 32 ? attn_lane_index() + delta
                                                          : attn_lane_index()))
-ATTN_BOTH(T, simd_shuffle_up, (T x, ushort delta),
+ATTN_BOTH(T, simd_shuffle_up, numbers_32, (T x, ushort delta),
           attn_shuffle(x, attn_lane_index() >= delta ? attn_lane_index() - delta
                                                      : attn_lane_index()))
-ATTN_BOTH(T, simd_shuffle_rotate_down, (T x, ushort delta),
+ATTN_BOTH(T, simd_shuffle_rotate_down, numbers_32, (T x, ushort delta),
           attn_shuffle(x, (attn_lane_index() + delta) & 31))
-ATTN_BOTH(T, simd_shuffle_rotate_up, (T x, ushort delta),
+ATTN_BOTH(T, simd_shuffle_rotate_up, numbers_32, (T x, ushort delta),
           attn_shuffle(x, (attn_lane_index() - delta) & 31))
 #undef ATTN_BOTH
 
 template <class T>
+ATTN_ONLY(numbers_32, T)
 ATTN_INLINE T simd_broadcast_first(T x) {
   return attn_shuffle(x, attn_broadcast_first_u32(attn_lane_index()));
 }
 template <class T>
+ATTN_ONLY(numbers_32, T)
 ATTN_INLINE T simd_shuffle_and_fill_down(T x, T fill, ushort delta, ushort modulo = 32) {
   uint lane = attn_lane_index(), from = lane % modulo + delta, base = lane - lane % modulo;
   T inside = attn_shuffle(x, base + from % modulo);
@@ -150,6 +153,7 @@ ATTN_INLINE T simd_shuffle_and_fill_down(T x, T fill, ushort delta, ushort modul
   return from < modulo ? inside : outside;
 }
 template <class T>
+ATTN_ONLY(numbers_32, T)
 ATTN_INLINE T simd_shuffle_and_fill_up(T x, T fill, ushort delta, ushort modulo = 32) {
   uint lane = attn_lane_index(), from = lane % modulo + modulo - delta;
   uint base = lane - lane % modulo;
