@@ -8,12 +8,15 @@ from attnproto.compiler.ir.runtime_calls import entry_name, launch_name
 from .library_parts import includes
 from .rewrite_declarations import Rewritten
 
+THREADGROUP_MEMORY = 'extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n'
+
 
 def _axes(value: str) -> str:
     return ", ".join(value.format(axis=axis) for axis in range(3))
 
 
-_BUILTINS = {
+# By attribute, what the three axes of a position or size are, of ``lane`` and its group ``g``.
+BUILTINS = {
     "thread_position_in_grid": _axes(
         "g->threadgroup_position[{axis}] * g->dispatch_threads[{axis}] + lane->position[{axis}]"
     ),
@@ -70,8 +73,8 @@ def is_buffer(parameter: Parameter) -> bool:
 def _argument(instance: Instance, position: int) -> str:
     parameter = instance.parameters[position]
     for name in parameter.attributes:
-        if name in _BUILTINS:
-            return f"attn_position<{_type(position)}>({_BUILTINS[name]})"
+        if name in BUILTINS:
+            return f"attn_position<{_type(position)}>({BUILTINS[name]})"
     if is_table(parameter):
         index = buffer_index(instance.parameters, position)
         return f"attn_function_table{{g->buffers[{index}]}}"
@@ -102,7 +105,7 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
         text: of the kernels, its tokens printed in one way or another.
     """
     parts = [includes(text), text, '\n#line 1 "entry"\n']
-    parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
+    parts.append(THREADGROUP_MEMORY)
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))
         sizes = ", ".join(
@@ -124,11 +127,17 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
             f"{{{sizes or '0'}}};\n"
             f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
             f"{{{elements or '0'}}};\n}}{' }' * len(scopes)}\n"
-            "#ifdef __NVPTX__\n"
-            f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
-            "  attn_group group;\n  attn_lane lane;\n"
-            "  if (attn_place(launch, group, lane)) "
-            f"{instance.namespace}attn_kernel_{number}::{entry_name(number)}(&lane);\n}}\n"
-            "#endif\n"
+            + launch(number, f"{instance.namespace}attn_kernel_{number}::{entry_name(number)}")
         )
     return "".join(parts)
+
+
+def launch(number: int, entry: str) -> str:
+    """What a GPU's driver launches for the ``number``-th kernel, around its entry point."""
+    return (
+        "#ifdef __NVPTX__\n"
+        f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
+        "  attn_group group;\n  attn_lane lane;\n"
+        f"  if (attn_place(launch, group, lane)) {entry}(&lane);\n}}\n"
+        "#endif\n"
+    )
