@@ -119,6 +119,7 @@ class Builder:
             KernelCompileError: as ``Library.pipeline``.
         """
         described = describe(name, constants, linked, private)
+        library = library.holder(name)
         self._core.add(library._core, described)
         self._pipelines.append(
             {

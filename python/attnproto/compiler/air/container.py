@@ -37,6 +37,15 @@ KINDS = {0: "vertex", 1: "fragment", 2: "kernel", 3: "function", 4: "visible", 5
          6: "intersection"}  # fmt: skip
 
 
+def is_metallib(file: Path) -> bool:
+    """Whether a file begins as one does; not where it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """A function of the list.

@@ -42,6 +42,7 @@ class Argument:
         space: of a buffer: ``device``, ``constant`` or ``threadgroup``.
         nbytes: that a buffer must at least hold.
         writes: whether the kernel may write to it.
+        reference: whether the text had a reference, whose buffer cannot be an array.
         predicate: the symbol of the variable that says whether it is there; empty: it is.
         condition: the text's name for that.
     """
@@ -53,6 +54,7 @@ class Argument:
     space: str = ""
     nbytes: int = 0
     writes: bool = False
+    reference: bool = False
     predicate: str = ""
     condition: str = ""
 
@@ -71,9 +73,10 @@ class Argument:
         if self.what != "buffer":
             spelled = f"{self.type} {self.name} [[{self.what}]]"
         else:
-            const = "" if self.writes else "const "
+            const = "const " if self.space == "device" and not self.writes else ""
             attribute = "threadgroup" if self.space == "threadgroup" else "buffer"
-            spelled = f"{self.space} {const}{self.type}* {self.name} [[{attribute}({self.index})]]"
+            kind = f"{const}{self.type}{'&' if self.reference else '*'}"
+            spelled = f"{self.space} {kind} {self.name} [[{attribute}({self.index})]]"
         return f"{spelled} [[function_constant({self.condition})]]" if self.condition else spelled
 
 
@@ -183,11 +186,18 @@ class _Metadata:
         space = _number(after("air.address_space", "i32 0"))
         if space not in SPACES:
             raise _malformed(f"argument '{name}' in address space {space}", "1, 2 or 3")
-        size = after("air.buffer_size") or after("air.arg_type_size", "i32 0")
-        index = _number(after("air.location_index", "i32 0"))
-        writes = "air.read" not in plain
+        referred = after("air.buffer_size")
         return Argument(
-            name, kind, what, index, SPACES[space], _number(size), writes, predicate, condition
+            name,
+            kind,
+            what,
+            _number(after("air.location_index", "i32 0")),
+            SPACES[space],
+            _number(referred or after("air.arg_type_size", "i32 0")),
+            writes="air.read" not in plain,
+            reference=bool(referred),
+            predicate=predicate,
+            condition=condition,
         )
 
 

@@ -76,7 +76,7 @@ def instance_of(module: Module) -> Instance:
         if one.predicate:
             attributes["function_constant"] = predicate(one, module)
         parameters.append(
-            Parameter(one.name, attributes, one.space or None, False, writes=one.writes)
+            Parameter(one.name, attributes, one.space or None, one.reference, writes=one.writes)
         )
     name = module.symbol[1:].strip('"')
     return Instance(name, name, tuple(parameters), module.max_threads)
