@@ -140,7 +140,7 @@ def test_constants_that_end_early_are_refused(content):
 
 
 def test_an_unknown_name_brings_those_that_have_it_inside(content):
-    with pytest.raises(KernelCompileError, match="no function 'cal' .* such as scale"):
+    with pytest.raises(KernelCompileError, match=r"no function 'cal' .* such as scale"):
         Metallib(content).function("cal")
 
 
