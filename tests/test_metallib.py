@@ -17,7 +17,7 @@ from attnproto.compiler.frontend import compiled_kernel
 from attnproto.compiler.target import host_target
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
 from attnproto.device.library import describe
-from attnproto.errors import KernelCompileError
+from attnproto.errors import KernelCompileError, ValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import metallibs
@@ -332,6 +332,36 @@ def test_a_product_is_fused_where_the_module_says(content, capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "fmuladd" not in shown
     assert shown.count("call float @llvm.fma.f32(") + shown.count(" fadd ") == 1
+
+
+@pytest.fixture(scope="module")
+def validating():
+    return attnproto.open_device("cpu", validate=True)
+
+
+def test_validation_names_the_argument_in_the_place_of_a_line(validating, content):
+    x, y = np.zeros(70, np.float32), np.zeros(69, np.float32)
+    pipeline = validating.metallib(content).pipeline("scale", {"shifted": False, "times": 1})
+    with pytest.raises(ValidationError) as found:
+        validating.run(pipeline, threadgroups=1, threads=70, buffers={0: x, 1: y, 2: np.float32(1)})
+    assert (found.value.kind, found.value.parties[0].line) == ("out-of-bounds", 0)
+    assert "writes in `device float* y [[buffer(1)]]`" in str(found.value)
+
+
+def test_validation_passes_what_is_right_and_names_threadgroup_variables(validating, content):
+    library = validating.metallib(content)
+    run_scale(validating, library, GIVEN)
+    without = metallibs.kernel("turn").replace(
+        "tail call void @air.wg.barrier(i32 2, i32 1) #3", ""
+    )
+    racing = metallibs.metallib({"turn": Entry(metallibs.bitcode(without))})
+    dispatch = {"threadgroups": 1, "threads": 32, "threadgroup_bytes": {1: 128}}
+    right = library.pipeline("turn", {0: 4, 1: False})
+    x = np.arange(32, dtype=np.int32)
+    validating.run(right, buffers={2: x.copy()}, **dispatch)
+    wrong = validating.metallib(racing).pipeline("turn", {0: 4, 1: False})
+    with pytest.raises(ValidationError, match="the threadgroup memory `threadgroup places`"):
+        validating.run(wrong, buffers={2: x}, **dispatch)
 
 
 def test_pipelines_of_a_metallib_are_archived_and_found(device, library, tmp_path):

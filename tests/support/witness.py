@@ -69,6 +69,11 @@ class Case:
     constants: Mapping[int | str, bool | int] = field(default_factory=dict)
     explained: str = ""
 
+    @property
+    def type_name(self) -> str:
+        """MSL's name of the elements' type."""
+        return next(name for name in reversed(TYPES) if _NAMES[name] in f"{self.compiled}float32")
+
 
 def _normal(shape: Sequence[int] | int, name: str, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(TYPES[name])
@@ -273,7 +278,7 @@ def _quantised_products() -> Iterator[Case]:
         yield Case(
             "qmv_fast", f"affine_qmv_fast_{_SHORT[name]}_gs_64_b_{bits}_batch_0_pr_0_hgs_0_r_4",
             headers, f"affine_qmv_fast<{name}, 64, {bits}, false, false, false, 4>", vector,
-            explained=_OTHER_PRODUCT,
+            explained=_OTHER_PRODUCT if name == "float" else "",
         )  # fmt: skip
         yield Case(
             "qmm_t", f"affine_qmm_t_{_SHORT[name]}_gs_64_b_{bits}_alN_false_batch_0", headers,
@@ -427,11 +432,15 @@ def _bits(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the two gave: share of outputs whose bits are equal, and errors against FP64."""
+    """What the two gave: share of outputs whose bits are equal, and errors against FP64.
+
+    Errors and the ``largest`` wanted number are by the launch's scale.
+    """
 
     equal: float
     error_of_text: float
     error_of_compiled: float
+    largest: float
 
 
 def judge(case: Case, text: Dispatch, compiled: Dispatch) -> Judged:
@@ -443,4 +452,5 @@ def judge(case: Case, text: Dispatch, compiled: Dispatch) -> Judged:
     for written in outputs:
         found, wanted = launch.wanted(written)
         errors.append(float(np.abs(found - wanted).max() / launch.scale))
-    return Judged(float(np.concatenate(same).mean()), *errors)
+    largest = float(np.abs(wanted).max() / launch.scale)
+    return Judged(float(np.concatenate(same).mean()), *errors, largest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import re
 from collections.abc import Sequence
 
 from attnproto.compiler import object_cache
@@ -80,6 +81,22 @@ def instance_of(module: Module) -> Instance:
         )
     name = module.symbol[1:].strip('"')
     return Instance(name, name, tuple(parameters), module.max_threads)
+
+
+def names_of(text: str) -> tuple[dict[int, str], list[str]]:
+    """What a kernel calls its memory: its buffers by index, its threadgroup variables by number."""
+    module = module_of(text)
+    buffers = {one.index: one.declaration for one in module.arguments if one.what == "buffer"}
+    return buffers, [f"threadgroup {_variable(symbol)}" for symbol in module.threadgroup_bytes]
+
+
+def _variable(symbol: str) -> str:
+    """The name of a function's variable, with which its mangled symbol ends."""
+    lengths = list(re.finditer(r"E(\d+)", symbol))
+    if not lengths:
+        return symbol[1:]
+    begin = lengths[-1].end()
+    return symbol[begin : begin + int(lengths[-1][1])]
 
 
 def to_ir(module: Module, target: Target) -> str:
