@@ -1,17 +1,21 @@
-# make bench | test | lint | planted-bugs: each creates .venv and installs what it needs first.
+# make bench | test | lint | apple-compiled | planted-bugs: each creates .venv and installs what it needs first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp metal python -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: bench test lint planted-bugs clean
+.PHONY: bench test lint apple-compiled planted-bugs clean
 
 bench: $(VENV)/installed
 	$(BIN)/python bench/run_all.py $(ARGS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# Runs MLX's kernels from their text and as Apple compiled them, counts both, and writes the page.
+apple-compiled: $(VENV)/installed
+	$(BIN)/python bench/apple_compiled.py $(ARGS)
 
 # Plants mistakes in the kernels, one at a time; prints caught/planted and fails on a miss.
 planted-bugs: $(VENV)/installed

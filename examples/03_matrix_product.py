@@ -43,8 +43,10 @@ def main() -> None:
     allowed = K * 2.0**-24 * (np.abs(a) @ np.abs(b))
     assert (np.abs(c - a @ b) <= allowed).all()
     print(f"C[{M}, {N}] = A[{M}, {K}] B[{K}, {N}]")
-    print(f"worst error {np.abs(c - a @ b).max():.1e}, {(np.abs(c - a @ b) / allowed).max():.2f} "
-          "of what K roundings allow")
+    print(
+        f"worst error {np.abs(c - a @ b).max():.1e}, {(np.abs(c - a @ b) / allowed).max():.2f} "
+        "of what K roundings allow"
+    )
 
 
 if __name__ == "__main__":

@@ -45,9 +45,11 @@ def main() -> None:
     """Compare copies by vectors of four and by single floats."""
     device = attnproto.open_device("auto")
     decided = compare([Copy(device, wide=True), Copy(device, wide=False)])
-    print(f"wide / narrow: {decided['ratio']:.3f} "
-          f"[{decided['ratio_low']:.3f}, {decided['ratio_high']:.3f}], "
-          f"{decided['verdict']} after {decided['blocks']} blocks")
+    print(
+        f"wide / narrow: {decided['ratio']:.3f} "
+        f"[{decided['ratio_low']:.3f}, {decided['ratio_high']:.3f}], "
+        f"{decided['verdict']} after {decided['blocks']} blocks"
+    )
     print(f"on {device.name}, tier {device.tier}")
 
 

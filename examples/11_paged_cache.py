@@ -45,8 +45,10 @@ def main() -> None:
         error = np.abs(out[sequence] - truth).max()
         assert error < 2e-3
         pages = cache.table[sequence, : -(-contexts[sequence] // PAGE)]
-        print(f"sequence {sequence}: {contexts[sequence]:3} keys in pages {pages}, "
-              f"worst error {error:.1e}")
+        print(
+            f"sequence {sequence}: {contexts[sequence]:3} keys in pages {pages}, "
+            f"worst error {error:.1e}"
+        )
 
 
 if __name__ == "__main__":

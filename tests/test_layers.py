@@ -37,6 +37,7 @@ COMPILER = (
     ("codegen",),
     ("vectorize", "tensor_core", "passes"),
     ("analysis", "frontend"),
+    ("air",),
     ("ir",),
     ("target", "interface", "object_cache"),
 )

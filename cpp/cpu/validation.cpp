@@ -299,9 +299,11 @@ Party Validation::party(const Stamp& stamp, const Site& site, const uint32_t (&n
 }
 
 std::string Validation::describe(const Memory& memory) const {
-  if (memory.declared)
-    return "the threadgroup memory of line " + std::to_string(memory.declared->line) + " `" +
+  if (memory.declared) {
+    const std::string line = std::to_string(memory.declared->line);
+    return "the threadgroup memory " + (memory.declared->line ? "of line " + line + " `" : "`") +
            memory.declared->source + "`";
+  }
   return memory.name.empty() ? nowhere_.name : memory.name;
 }
 

@@ -268,6 +268,22 @@ def lint(file: Path) -> int:
     return FAILED if errors else 0
 
 
+@app.command
+def metallib(file: Path, *, kernel: str = "") -> int:
+    """List the kernels that Apple's compiler has compiled into a metallib, without a Mac.
+
+    Args:
+        file: The metallib.
+        kernel: A kernel whose launch is described: arguments, function constants, threadgroup
+            memory and threads.
+    """
+    from .commands.metallib import listing, signature
+
+    for line in signature(file, kernel) if kernel else listing(file):
+        print(line)
+    return 0
+
+
 @app.command(name="compile")
 def compile_(
     file: Path,
@@ -282,7 +298,7 @@ def compile_(
     """Show what the compiler makes of one kernel; nothing is run.
 
     Args:
-        file: MSL; its own includes are looked for beside it.
+        file: MSL, whose own includes are looked for beside it; or a metallib.
         kernel: Its name; need not be given where the file has one kernel.
         constant: A function constant by index or name, such as "0=64" or "causal=true"; may be
             repeated.

@@ -37,7 +37,7 @@ class Party:
     Attributes:
         action: what it does, such as ``reads`` or ``waits in``.
         line: line of the kernel text, 0 where it is not known.
-        source: the text of that line.
+        source: the text of that line; of a kernel without text, what it accesses there.
         callers: lines of the calls that lead to it, the innermost first.
         threadgroup: position in the grid.
         thread: index in the threadgroup.
@@ -63,7 +63,8 @@ class Party:
         return self.thread % 32
 
     def __str__(self) -> str:
-        place = f" line {self.line} `{self.source}`" if self.line else ""
+        place = f" line {self.line}" if self.line else ""
+        place += f" `{self.source}`" if self.source else ""
         if self.callers:
             place += f" (called from line {', '.join(map(str, self.callers))})"
         return (
@@ -74,7 +75,8 @@ class Party:
 
     @property
     def _in(self) -> bool:
-        return self.line > 0 and not self.action.endswith((" in", " of"))
+        known = self.line > 0 or self.source
+        return bool(known) and not self.action.endswith((" in", " of"))
 
 
 def _party(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnproto import _core
+from attnproto.compiler.air.container import Metallib, is_metallib
+from attnproto.compiler.frontend.compiled_kernel import text_of
 from attnproto.compiler.frontend.program import library_head
 from attnproto.compiler.pass_manager import Kernel, PassManager
 from attnproto.compiler.target import Target, processor_target
@@ -21,6 +23,7 @@ from attnproto.measure.static_counts import NVIDIA_ARCHITECTURE, nvidia_counts
 EMITS = ("ir", "vector-ir", "asm", "ptx", "sass-registers")
 _FOR_NVIDIA, _FOR_HOST = ("ptx", "sass-registers"), ("vector-ir", "asm")
 _OPTIMIZED = "optimize"  # the pass after which a kernel's IR is shown
+_SHOWN = 20  # of a file's kernels
 _ARCHITECTURE = re.compile(r"sm_\d+a?")
 _PROCESSOR = re.compile(r"(x86_64|aarch64)-([-\w.]+):([-\w.]+)")
 _OWN_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"', re.MULTILINE)
@@ -35,7 +38,7 @@ class Asked:
     """A compilation by the words of the command line.
 
     Attributes:
-        file: MSL.
+        file: MSL, or a metallib.
         kernel: its name; empty: the only one of the file.
         constants: function constants as ``INDEX=VALUE`` or ``NAME=VALUE``.
         emit: one of ``EMITS``.
@@ -74,7 +77,7 @@ def compile_kernel(asked: Asked, say: Callable[[str], None]) -> None:
                 f"[compile] found no pass '{name}' for this target, needs one of "
                 f"{', '.join(front_end.pass_names())}"
             )
-    text = read_text(asked.file)
+    text = _compiled(asked) if is_metallib(asked.file) else read_text(asked.file)
     function = asked.kernel or only_kernel(text, front_end.target)
     constants = typed_constants(asked.constants)
     stop = asked.stop_after
@@ -172,17 +175,27 @@ def read_text(file: Path) -> str:
     return flatten(place.relative_to(root).as_posix(), root)
 
 
+def _compiled(asked: Asked) -> str:
+    """What stands for a kernel of a metallib."""
+    container = Metallib(asked.file)
+    return text_of(container.bitcode(asked.kernel or _only(container.kernels())))
+
+
 def only_kernel(text: str, target: Target) -> str:
     """Return the name of a text's kernel.
 
     Raises:
         CompileError: It has none, or several.
     """
-    kernels = list(library_head(text, target).instances)
+    return _only(list(library_head(text, target).instances))
+
+
+def _only(kernels: Sequence[str]) -> str:
     if len(kernels) != 1:
+        shown = [*kernels[:_SHOWN], *(["..."] if len(kernels) > _SHOWN else [])]
         raise CompileError(
             f"[compile] found {len(kernels)} kernels in the file, needs one; pass --kernel, one of "
-            f"{', '.join(kernels) or 'none'}"
+            f"{', '.join(shown) or 'none'}"
         )
     return kernels[0]
 

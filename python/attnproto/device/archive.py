@@ -120,6 +120,7 @@ class Builder:
             DeviceUnavailable: there is no linker, which the cpu device needs here.
         """
         described = describe(name, constants, linked, private)
+        library = library.holder(name)
         self._core.add(library._core, described)
         code = manifest.code_for_c(library.text, described, self._device)
         self._pipelines.append(

@@ -7,6 +7,7 @@ read-only ones are inputs, writable ones receive what the kernel wrote.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy as np
 
 from attnproto.errors import DispatchError, GpuOutOfMemory, KernelCompileError, check_text
 
-from . import binding
+from . import binding, metallib
 from .includes import put_in_place
 from .library import Library, Pipeline
 from .lock import alone
@@ -162,6 +163,27 @@ class Device:
         if not fast_math and not macros:
             return Library(self._core.library(text))
         return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
+
+    def metallib(self, source: str | os.PathLike[str] | bytes) -> Library:
+        """The kernels that Apple's compiler has compiled into a metallib.
+
+        The cpu and the cuda device lift them: to IR, and from there as a text's. Arithmetic on
+        denormal numbers keeps them, also where a kernel was compiled to flush them. Metal loads
+        the file itself.
+
+        Args:
+            source: the file's path, which is mapped and must not change while the library is in
+                use, or its content.
+
+        Raises:
+            KernelCompileError: it is no whole metallib. What a kernel has that a device does not
+                lift is said when its pipeline is made.
+
+        Example:
+            >>> library = device.metallib("kernels.metallib")
+            >>> pipeline = library.pipeline(library.functions()[0])
+        """
+        return metallib.opened(self._core, source)
 
     def buffer(self, source: int | np.ndarray) -> Buffer:
         """Memory on the device: ``source`` bytes of zeros, or a copy of an array.

@@ -142,6 +142,10 @@ class Library:
         """Names of the kernels and visible functions."""
         return self._core.functions()
 
+    def holder(self, name: str) -> Library:
+        """The library that a pipeline of this name is made from, which has the kernel's text."""
+        return self
+
     def pipeline(
         self,
         name: str,

@@ -9,13 +9,15 @@ from .library_parts import includes
 from .rewrite_declarations import Rewritten
 
 ENTRY = "entry"  # what the entry points' text is called; each line of it is an instance's
+THREADGROUP_MEMORY = 'extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n'
 
 
 def _axes(value: str) -> str:
     return ", ".join(value.format(axis=axis) for axis in range(3))
 
 
-_BUILTINS = {
+# By attribute, what the three axes of a position or size are, of ``lane`` and its group ``g``.
+BUILTINS = {
     "thread_position_in_grid": _axes(
         "g->threadgroup_position[{axis}] * g->dispatch_threads[{axis}] + lane->position[{axis}]"
     ),
@@ -71,15 +73,15 @@ def is_buffer(parameter: Parameter) -> bool:
 
 def is_given(parameter: Parameter) -> bool:
     """Whether an entry point can give the parameter a value."""
-    known = any(name in _BUILTINS for name in parameter.attributes)
+    known = any(name in BUILTINS for name in parameter.attributes)
     return known or is_table(parameter) or is_threadgroup(parameter) or is_buffer(parameter)
 
 
 def _argument(instance: Instance, position: int) -> str:
     parameter = instance.parameters[position]
     for name in parameter.attributes:
-        if name in _BUILTINS:
-            return f"attn_position<{_type(position)}>({_BUILTINS[name]})"
+        if name in BUILTINS:
+            return f"attn_position<{_type(position)}>({BUILTINS[name]})"
     if is_table(parameter):
         index = buffer_index(instance.parameters, position)
         return f"attn_function_table{{g->buffers[{index}]}}"
@@ -107,8 +109,7 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
         rewritten: what the entry points call.
         text: of the kernels, its tokens printed in one way or another.
     """
-    parts = [includes(text), text, f'\n#line 0 "{ENTRY}"\n']
-    parts.append('extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n')
+    parts = [includes(text), text, f'\n#line 0 "{ENTRY}"\n', THREADGROUP_MEMORY]
     for number, instance in enumerate(rewritten.instances.values()):
         arguments = ", ".join(_argument(instance, k) for k in range(len(instance.parameters)))
         sizes = ", ".join(
@@ -131,11 +132,17 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
             f"{{{sizes or '0'}}}; "
             f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
             f"{{{elements or '0'}}}; }}{' }' * len(scopes)}\n"
-            "#ifdef __NVPTX__\n"
-            f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
-            "  attn_group group;\n  attn_lane lane;\n"
-            "  if (attn_place(launch, group, lane)) "
-            f"{instance.namespace}attn_kernel_{number}::{entry_name(number)}(&lane);\n}}\n"
-            "#endif\n"
+            + launch(number, f"{instance.namespace}attn_kernel_{number}::{entry_name(number)}")
         )
     return "".join(parts)
+
+
+def launch(number: int, entry: str) -> str:
+    """What a GPU's driver launches for the ``number``-th kernel, around its entry point."""
+    return (
+        "#ifdef __NVPTX__\n"
+        f'extern "C" __kernel void {launch_name(number)}(attn_launch launch) {{\n'
+        "  attn_group group;\n  attn_lane lane;\n"
+        f"  if (attn_place(launch, group, lane)) {entry}(&lane);\n}}\n"
+        "#endif\n"
+    )

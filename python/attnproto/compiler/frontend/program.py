@@ -16,7 +16,7 @@ from attnproto.compiler.ir import module as ir
 from attnproto.compiler.target import Target, processor_name
 from attnproto.errors import KernelCompileError
 
-from . import clang, left_out
+from . import clang, compiled_kernel, left_out
 from .entry_points import (
     ENTRY,
     buffer_index,
@@ -188,10 +188,27 @@ def library_text(text: str, target: Target) -> LibraryText:
     if content is not None:
         head, _, ir_text = content.partition(b"\n")
         return LibraryText(LibraryHead.unpack(head), ir_text.decode())
-    rewritten, ir_text = compiled(Source(text), target)
-    library = LibraryText(*_head(rewritten, ir_text))
+    if compiled_kernel.is_compiled(text):
+        library = _lifted(text, target)
+    else:
+        rewritten, ir_text = compiled(Source(text), target)
+        library = LibraryText(*_head(rewritten, ir_text))
     object_cache.write(name, library.head.pack() + b"\n" + library.ir_text.encode())
     return library
+
+
+def _lifted(text: str, target: Target) -> LibraryText:
+    module = compiled_kernel.module_of(text)
+    instance = compiled_kernel.instance_of(module)
+    head = LibraryHead(
+        {instance.name: instance},
+        {one.name: one for one in module.constants.values()},
+        [[argument.nbytes for argument in module.arguments]],
+        [[argument.element for argument in module.arguments]],
+        {},
+        {},
+    )
+    return LibraryText(head, compiled_kernel.to_ir(module, target))
 
 
 def compiled(source: Source, target: Target) -> tuple[Rewritten, str]:

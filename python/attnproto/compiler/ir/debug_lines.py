@@ -33,13 +33,17 @@ def source_lines(text: str) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Place:
-    """A line of one of the texts a module was linked from; line 0 where it is not known."""
+    """A line of one of the texts a module was linked from; line 0 where it is not known.
+
+    Of a kernel without text, ``name`` says what is accessed there.
+    """
 
     line: int = 0
     text: int = 0
     callers: tuple[int, ...] = ()  # lines of the calls it was inlined through, innermost first
     # Whether it is only how the engine calls the kernel, which no user wrote.
     entry: bool = False
+    name: str = ""
 
 
 class LineTable:

@@ -28,6 +28,7 @@ class Intrinsic:
         hint: it tells LLVM something and does nothing.
         steps: what differs between the lanes of its result: the ``index`` of each; else nothing.
         counted: the metric that a call adds to.
+        operations: what a call is counted for.
         makes_nan: it may make a NaN of numbers.
         judged: what sanitize_accesses has the engine judge at a call.
     """
@@ -42,6 +43,7 @@ class Intrinsic:
     alignment: int = 1
     steps: Literal["", "index"] = ""
     counted: str = ""
+    operations: int = 1
     makes_nan: bool = False
     judged: str = ""
 
@@ -61,7 +63,9 @@ _ROOT = replace(_LANEWISE, counted=_TRANSCENDENTAL, makes_nan=True)
 _WHOLE = replace(_LANEWISE, result="operands", counted=_INTEGER)
 _PURE = Intrinsic("", pure=True)
 _TABLE = [
-    *_rows("fma fmuladd", _FUSED),
+    *_rows("fma", _FUSED),
+    # A product and a sum, as a text's that may be contracted are.
+    *_rows("fmuladd", replace(_FUSED, operations=2)),
     *_rows("minnum maxnum minimum maximum", replace(_LANEWISE, counted=_FLOAT)),
     *_rows("exp exp2", _POWER),
     *_rows("sqrt exp10 log log2 log10 sin cos pow", _ROOT),

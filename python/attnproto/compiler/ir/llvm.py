@@ -10,6 +10,7 @@ import threading
 import llvmlite.binding as llvm
 
 from attnproto.compiler.target import Target
+from attnproto.errors import KernelCompileError
 
 # Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
 # and kernels run no faster for them: the order of a kernel's text is a good one.
@@ -86,6 +87,29 @@ def frozen_indices(text: str) -> str:
         return f"  {name} = freeze {found[2]} {found[3]}\n{found[1]}{name}"
 
     return _INDEXED.sub(freeze, text)
+
+
+def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
+    """A module's text, and the bytes of each of its global variables by symbol.
+
+    Raises:
+        KernelCompileError: LLVM does not read it.
+    """
+    initialise()
+    with lock:
+        try:
+            module = llvm.parse_bitcode(bitcode)
+        except RuntimeError as error:
+            raise KernelCompileError(
+                f"[llvm] found bitcode that LLVM {'.'.join(map(str, llvm.llvm_version_info))} "
+                f"does not read ({str(error).strip()}), needs a whole module; take it again"
+            ) from None
+        layout = llvm.create_target_data(module.data_layout)
+        variables = {
+            f"@{one.name}": layout.get_abi_size(one.global_value_type)
+            for one in module.global_variables
+        }
+        return str(module), variables
 
 
 def link(texts: list[str]) -> str:

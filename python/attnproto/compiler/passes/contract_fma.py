@@ -3,6 +3,9 @@
 MSL lets a compiler contract ``a * b + c`` to one operation (clang: -ffp-contract=fast). A
 code generator does so where it happens to see both in one place, which differs with the
 code around them. Here it is done once, on optimised IR, before the engines part.
+
+A kernel that Apple's compiler has compiled says itself which products those are: its front end
+decides within each expression, and writes ``llvm.fmuladd``.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from collections.abc import Iterator
 
 from attnproto.compiler.ir.function import Block, Function, map_functions
 from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.module import without_declarations
 from attnproto.compiler.ir.types import element_of, elements_of
 from attnproto.dtypes import BY_NAME
 
 _SUFFIXES = {BY_NAME["f32"].llvm: "f32", "double": "f64"}  # what is fused
 _FLAG = " contract "
+_DECIDED = "@llvm.fmuladd."  # by a front end
 
 
 def _fma(kind: str) -> str:
@@ -35,11 +40,13 @@ def contract(text: str, fused: bool) -> str:
     kinds: set[str] = set()
 
     def contracted(lines: list[str]) -> list[str]:
-        if not any(_FLAG in line for line in lines):
+        if not any(_FLAG in line or _DECIDED in line for line in lines):
             return lines
         function = Function(lines)
         for instruction in function.instructions:
             instruction.output = instruction.text.replace(_FLAG, " ")
+            if instruction.op == "call" and instruction.callee.startswith(_DECIDED):
+                instruction.output = "\n".join(_as_decided(instruction, fused, kinds))
         if fused:
             for block in function.blocks.values():
                 kinds.update(_fuse(block, function.mentions))
@@ -47,7 +54,34 @@ def contract(text: str, fused: bool) -> str:
 
     text = map_functions(text, contracted)
     declared = [f"declare {k} {_fma(k)}({k}, {k}, {k})" for k in sorted(kinds)]
+    text = without_declarations(text, _DECIDED)
     return "\n".join([text, *(d for d in declared if d.split("(")[0] not in text)]) + "\n"
+
+
+def _as_decided(call: Instruction, fused: bool, kinds: set[str]) -> Iterator[str]:
+    """A product and a sum that a front end wants fused; narrow numbers are, in the width of f32."""
+    kind, name = call.type, call.name
+    (_, x), (_, y), (_, z) = call.operands
+
+    def own(part: str) -> str:
+        return f'%"{part} {name[1:].strip(chr(34))}"'
+
+    if not fused:
+        yield f"  {own('product')} = fmul {kind} {x}, {y}"
+        yield f"  {name} = fadd {kind} {own('product')}, {z}"
+        return
+    count, element = elements_of(kind)
+    if element in _SUFFIXES:
+        kinds.add(kind)
+        yield f"  {name} = call {kind} {_fma(kind)}({kind} {x}, {kind} {y}, {kind} {z})"
+        return
+    wide = BY_NAME["f32"].llvm if element == kind else f"<{count} x {BY_NAME['f32'].llvm}>"
+    kinds.add(wide)
+    for letter, value in zip("xyz", (x, y, z), strict=True):
+        yield f"  {own(letter)} = fpext {kind} {value} to {wide}"
+    operands = ", ".join(f"{wide} {own(letter)}" for letter in "xyz")
+    yield f"  {own('fused')} = call {wide} {_fma(wide)}({operands})"
+    yield f"  {name} = fptrunc {wide} {own('fused')} to {kind}"
 
 
 def _fuse(block: Block, mentions: Counter[str]) -> Iterator[str]:

@@ -151,7 +151,8 @@ class _Instrumenter:
         pipe, count = pipe_of(instruction, self._space(instruction))
         self.segments[-1].code.append((instruction, pipe, count))
         self.out.append(instruction.text)
-        amounts["instructions"] += instruction.text.count("\n") + 1
+        operations = getattr(known, "operations", 1)
+        amounts["instructions"] += instruction.text.count("\n") + operations
         if instruction.op in ("br", "switch") and instruction.operands:
             amounts["branches"] += 1
             self.segments[-1].branches = True
@@ -160,7 +161,7 @@ class _Instrumenter:
             return
         # Of vectors, operations are counted by element and calls once.
         each = metric in (_FLOAT, _CONVERSION, _INTEGER)
-        amounts[metric] += elements_of(instruction.operands[0][0])[0] if each else 1
+        amounts[metric] += operations * elements_of(instruction.operands[0][0])[0] if each else 1
         product = _MULTIPLY.fullmatch(instruction.callee) if known else None
         if product:
             amounts[f"matrix {product[1]} x {product[2]}"] += 1

@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnproto import _core
+from attnproto.compiler.analysis.argument_pointers import STATE, arguments_of_pointers
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.debug_lines import LineTable, Place, source_lines, without_lines
 from attnproto.compiler.ir.function import Function, map_functions
@@ -23,6 +24,7 @@ from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.intrinsics import intrinsic
 from attnproto.compiler.ir.runtime_calls import (
     CALLS,
+    THREADGROUP_VARIABLE,
     declarations,
     runtime_call,
 )
@@ -76,12 +78,21 @@ def without_promises(text: str) -> str:
     return re.sub(r" dereferenceable(?:_or_null)?\(\d+\)", "", text)
 
 
+@dataclass(frozen=True)
+class Names:
+    """What a kernel without text calls its memory: buffers by index, variables by number."""
+
+    buffers: Mapping[int, str]
+    variables: Sequence[str]
+
+
 @dataclass
 class _Instrumenter:
     lines: LineTable
     sites: SiteTable
     nan: bool
     types: str  # the module's type definitions
+    names: Names | None  # where no lines tell places
     tables: dict[str, int] = field(default_factory=dict)  # sizes of constant tables by symbol
     declared: dict[str, str] = field(default_factory=dict)  # sites of threadgroup variables
     serial: int = 0
@@ -89,6 +100,7 @@ class _Instrumenter:
     bases: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what pointers come from
     locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
     copied: set[str] = field(default_factory=set)  # loaded to be stored, and for nothing else
+    reached: dict[str, frozenset[int]] = field(default_factory=dict)  # arguments of pointers
 
     def function(self, lines: list[str]) -> list[str]:
         """A function's lines, with what they ask the engine."""
@@ -101,13 +113,26 @@ class _Instrumenter:
             if instruction.op == "alloca"
         }
         self.place = Place()
+        if self.names:
+            self.reached = arguments_of_pointers(function)
         for instruction in function.instructions:
-            place = self.lines.place(instruction.text)
-            if place.line:
+            place = self._named(instruction) or self.lines.place(instruction.text)
+            if place.line or self.names:
                 self.place = place
             if not place.entry:
                 instruction.output = "\n".join(self._instruction(instruction))
         return function.lines()
+
+    def _named(self, instruction: Instruction) -> Place | None:
+        """Where an instruction is, in a kernel without lines: at the memory that it accesses."""
+        if not self.names:
+            return None
+        known = [self.reached.get(v, frozenset()) for _, v in instruction.operands]
+        found = frozenset().union(*known) if _accesses(instruction) else frozenset()
+        if STATE in found:
+            return Place(entry=True)
+        named = [self.names.buffers.get(index, "") for index in sorted(found)]
+        return Place(name=" or ".join(filter(None, named)))
 
     def _instruction(self, instruction: Instruction) -> Iterator[str]:
         if instruction.op == "call":
@@ -252,6 +277,9 @@ class _Instrumenter:
         yield call.text
 
     def _variable(self, call: Instruction) -> Iterator[str]:
+        if self.names:
+            number = int(re.match(THREADGROUP_VARIABLE, call.callee[1:])[1])
+            self.place = Place(name=self.names.variables[number])
         self.declared.setdefault(call.callee[1:], self._site())
         yield call.text
 
@@ -329,6 +357,14 @@ def _copied(function: Function) -> set[str]:
     return (loaded & stored) - used
 
 
+def _accesses(instruction: Instruction) -> bool:
+    """Whether it goes to memory itself."""
+    if instruction.op != "call":
+        return instruction.op in _ACCESSES
+    known = intrinsic(instruction.callee)
+    return bool(known) and known.judged in ("copy", "fill")
+
+
 def _accessed(access: Instruction) -> str:
     """The type of what an access moves."""
     if access.op in ("load", "store"):
@@ -344,20 +380,23 @@ def _may_make_nan(instruction: Instruction) -> bool:
     return instruction.op in _ARITHMETIC
 
 
-def instrument(text: str, sources: Sequence[str], *, nan: bool) -> tuple[str, dict[str, str]]:
+def instrument(
+    text: str, sources: Sequence[str], *, nan: bool, names: Names | None = None
+) -> tuple[str, dict[str, str]]:
     """Instrument an optimised module that was compiled for :func:`target_with_lines`.
 
     Args:
         text: the IR.
         sources: MSL texts in the order the module was linked from them.
         nan: whether arithmetic that makes a NaN of numbers is reported.
+        names: of a kernel that has no text, in the place of its lines.
 
     Returns:
         The IR, without its line tables, and the site of each threadgroup variable.
     """
     sites = SiteTable([source_lines(source) for source in sources])
     types = "\n".join(_TYPE_DEFINITION.findall(text))
-    work = _Instrumenter(LineTable(text), sites, nan, types)
+    work = _Instrumenter(LineTable(text), sites, nan, types, names)
     for match in _TABLE.finditer(text):
         kind = match["rest"][: take_type(match["rest"], 0)]
         work.tables[match["name"]] = work.bytes(kind)

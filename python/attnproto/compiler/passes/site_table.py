@@ -62,6 +62,8 @@ class SiteTable:
         return "\n".join(out)
 
     def _source(self, place: Place) -> str:
+        if place.name:
+            return place.name
         text = self.texts[place.text] if place.text < len(self.texts) else {}
         shown = text.get(place.line, "").strip()
         shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."

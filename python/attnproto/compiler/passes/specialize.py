@@ -14,6 +14,8 @@ from attnproto.errors import KernelCompileError
 
 from . import fix_function_constants
 
+_PROCESSOR = re.compile(r' "target-(?:cpu|features)"="[^"]*"')
+
 
 def specialised(
     request: Request, symbol: Callable[[int], str] = entry_name, *, marked: bool = False
@@ -74,7 +76,9 @@ def _holds(library: LibraryText, switch: str, values: Values) -> bool:
     head, _, rest = module.functions[symbol].partition("\n")
     head = head.replace("define linkonce_odr ", "define ").replace(" comdat", "")
     module.functions[symbol] = f"{head}\n{rest}"
-    return re.search(r"^\s+ret i1 true", llvm.optimise(module.text()), re.M) is not None
+    # It is worked out here, whatever processor the kernel is for.
+    text = _PROCESSOR.sub("", module.text())
+    return re.search(r"^\s+ret i1 true", llvm.optimise(text), re.M) is not None
 
 
 def _private(library: LibraryText, one: Private) -> ir.Module:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from attnproto import _core
 from attnproto.compiler.codegen import native_code
+from attnproto.compiler.frontend import compiled_kernel
 from attnproto.compiler.frontend.program import arguments
 from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir import llvm
@@ -91,7 +92,12 @@ def _check_frame(kernel: HostKernel) -> str:
 
 def _sanitize_accesses(kernel: HostKernel) -> str:
     nan = kernel.request.options.validate == "nan"
-    text, kernel.sites = sanitize_accesses.instrument(kernel.text, kernel.request.texts, nan=nan)
+    names = None
+    if compiled_kernel.is_compiled(kernel.request.text):
+        names = sanitize_accesses.Names(*compiled_kernel.names_of(kernel.request.text))
+    text, kernel.sites = sanitize_accesses.instrument(
+        kernel.text, kernel.request.texts, nan=nan, names=names
+    )
     return text
 
 

@@ -1,0 +1,88 @@
+"""A library of kernels that Apple's compiler has compiled, on a device that lifts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from attnproto.compiler.air.container import Metallib
+from attnproto.compiler.frontend import compiled_kernel
+from attnproto.errors import KernelCompileError
+
+from .library import Call, Library, Pipeline
+
+if TYPE_CHECKING:
+    from attnproto import _core
+
+    from .library import Constants
+
+
+class CompiledLibrary(Library):
+    """The kernels of a metallib; get one from ``Device.metallib``.
+
+    Each has a module of its own, which is read when the kernel is first asked for.
+    """
+
+    def __init__(self, device: _core.Device, container: Metallib):
+        self._device, self._container = device, container
+        self._kernels: dict[str, Library] = {}
+
+    @property
+    def text(self) -> str:
+        """Empty: the kernels have no text, and no module that all of them share."""
+        return ""
+
+    def functions(self) -> list[str]:
+        """Names of the kernels."""
+        return self._container.kernels()
+
+    def holder(self, name: str) -> Library:
+        """The library of one kernel."""
+        if name not in self._kernels:
+            text = compiled_kernel.text_of(self._container.bitcode(name))
+            self._kernels[name] = Library(self._device.library(text))
+        return self._kernels[name]
+
+    def pipeline(
+        self,
+        name: str,
+        constants: Constants | None = None,
+        *,
+        linked: Sequence[str] = (),
+        private: Mapping[str, Library] | None = None,
+        archive: str | os.PathLike[str] | None = None,
+        fail_on_miss: bool = False,
+    ) -> Pipeline:
+        """A kernel with its function constants fixed; as ``Library.pipeline``.
+
+        Raises:
+            KernelCompileError: as ``Library.pipeline``; and where the kernel's module is damaged,
+                or has something that this device does not lift, which the message names.
+        """
+        return self.holder(name).pipeline(
+            name, constants, linked=linked, private=private, archive=archive,
+            fail_on_miss=fail_on_miss,
+        )  # fmt: skip
+
+    def stitch(self, functions: Mapping[str, Call], *, inline: bool = True) -> NoReturn:
+        """Refused: stitching needs the text of the functions."""
+        raise KernelCompileError(
+            "[stitch] found functions of a metallib, needs those of a text; pass device.library"
+        )
+
+
+def opened(device: _core.Device, source: object) -> CompiledLibrary:
+    """The kernels of a metallib on a device that lifts them.
+
+    Raises:
+        KernelCompileError: the source is no file and no bytes, or no whole metallib.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return CompiledLibrary(device, Metallib(bytes(source)))
+    if not isinstance(source, (str, os.PathLike)):
+        raise KernelCompileError(
+            f"[metallib] found {type(source).__name__}, needs a file or its content; pass a path "
+            "or bytes"
+        )
+    return CompiledLibrary(device, Metallib(source))
