@@ -84,11 +84,11 @@ def page(rows: Sequence[Row]) -> str:
         "",
         "Written by `make apple-compiled`; do not edit.",
         "",
-        f"{len(rows)} kernels of MLX {mlx.MLX.version} exist as text and, in the metallib of the same",
-        "package, as Apple's compiler compiled them. Each ran twice on the counting device at odd",
-        "sizes: from the text, by our clang, and from Apple's module, lifted. "
-        f"{equal} of {len(rows)} gave",
-        "the same bits in every output.",
+        f"{len(rows)} kernels of MLX {mlx.MLX.version} exist as text and, in the metallib of the",
+        "same package, as Apple's compiler compiled them. Each ran twice on the counting device at",
+        "odd sizes: from the text, by our clang, and from Apple's module, lifted. "
+        f"{equal} of {len(rows)}",
+        "gave the same bits in every output.",
         "",
         "This is Apple's front end and optimiser, not its back end: what a GPU executes is made of",
         "it later, by a compiler that unrolls and schedules. The counts of both sides are taken",

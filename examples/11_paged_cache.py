@@ -1,4 +1,4 @@
-"""A cache of one's own: pages of keys in any order, and a decode step that reads through a table."""
+"""A cache of one's own: pages of keys in any order, read through a table to decode a token."""
 
 import attnproto
 import numpy as np

@@ -51,8 +51,8 @@ def accuracy(case):
     error = worst(rows, "max_abs_error")
     evidence = Evidence(
         kind="accuracy", compared="exp2 of a kernel with FP64", regime=several(rows, "fast"),
-        overturned_by="a number between -20 and 0 with a larger error", rows=keys(rows), n=len(rows),
-        effect=Effect(name="largest relative error", value=error, unit=""),
+        overturned_by="a number between -20 and 0 with a larger error", rows=keys(rows),
+        n=len(rows), effect=Effect(name="largest relative error", value=error, unit=""),
     )  # fmt: skip
     return [
         case.finding(

@@ -22,11 +22,10 @@ def main() -> None:
         attnproto("kb", "import", FINDINGS, "--db", base)  # adds nothing
         with sqlite3.connect(base) as database:
             rows = database.execute(
-                "select confidence, title from findings where title like '%linear%'"
-                " order by confidence desc limit 4"
+                "select confidence, claim from findings where claim like '%linear%' limit 4"
             )
-            for confidence, title in rows:
-                print(f"  {confidence:.2f}  {title}")
+            for confidence, claim in rows:
+                print(f"  {confidence:10} {claim.splitlines()[0][:88]}")
         attnproto("kb", "export", base, back)
         assert back.read_text().count("\n") == FINDINGS.read_text().count("\n")
 

@@ -343,7 +343,7 @@ def test_a_file_whose_name_is_no_text_is_named_all_the_same(tmp_path):
         env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (cli.FAILED, b"")
-    assert b"\\udcff.metal:1: error: use of undeclared identifier 'y'" in done.stdout
+    assert b"\\udcff.metal:1:46: error: use of undeclared identifier 'y'" in done.stdout
 
 
 def test_the_same_error_of_many_points_is_said_once_and_counted(tmp_path, capsys):
