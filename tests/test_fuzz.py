@@ -8,12 +8,12 @@ from support import fuzzing
 
 
 def test_no_text_ends_the_process_or_hangs_it():
-    fuzzing.assert_no_finds("text_cases:attempt", limit_s=60, few=24)
+    fuzzing.assert_no_finds("text_cases:attempt", limit_s=60, few=16)
 
 
 def test_no_launch_ends_the_process_or_hangs_it():
-    fuzzing.assert_no_finds("launch_cases:attempt", limit_s=60, few=24)
+    fuzzing.assert_no_finds("launch_cases:attempt", limit_s=60, few=20)
 
 
 def test_no_file_and_no_command_line_gets_a_traceback():
-    fuzzing.assert_no_finds("file_cases:attempt", limit_s=60, few=40)
+    fuzzing.assert_no_finds("file_cases:attempt", limit_s=60, few=28)

@@ -487,3 +487,9 @@ PASSING = {
 @pytest.mark.parametrize("text", PASSING.values(), ids=PASSING)
 def test_what_metal_takes_raises_no_alarm(text):
     assert [f for f in attnproto.lint(text) if f.severity == "error"] == []
+
+
+@pytest.mark.parametrize("odd", ["[[buffer(1)]]", "[[threadgroup(0)]]", "[[]]", "[[,]]", ""])
+def test_a_parameter_that_is_only_an_attribute_is_an_error(odd):
+    text = f"kernel void k(device int* x [[buffer(0)]], {odd}) {{ x[0] = 1; }}"
+    assert [one.line for one in attnproto.lint(text) if one.severity == "error"]

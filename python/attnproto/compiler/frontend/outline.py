@@ -136,7 +136,8 @@ def _function(t: list[Token], start: int, d: Declaration, class_name: str | None
     while t[name].kind != "name" and name > start:  # of `operator+`
         name -= 1
     head = _without_attributes(t[start:name])
-    parameters = [_parameter(p) for p in split_commas(t[begin + 1 : end])]
+    declared = (_parameter(p) for p in split_commas(t[begin + 1 : end]))
+    parameters = [one for one in declared if one.tokens]  # clang says it of attributes alone
     body = t[d.body[0] + 1 : d.body[1]] if d.body else None
     return Function(t[name], head, d.attributes, parameters, body, class_name)
 
@@ -147,7 +148,7 @@ def _parameter(tokens: list[Token]) -> Parameter:
     while i < len(tokens):
         if is_attribute(tokens, i):
             end = close_of(tokens, i)
-            for attribute in split_commas(tokens[i + 2 : end - 1]):
+            for attribute in filter(None, split_commas(tokens[i + 2 : end - 1])):
                 attributes[attribute[0].text] = attribute[2:-1]
             i = end
         i += 1
