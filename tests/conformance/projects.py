@@ -10,6 +10,7 @@ from . import (
     carmen,
     carmen_cases,
     ggml_cases,
+    maxsim_cases,
     mistral_cases,
     mlx_cases,
     texts,
@@ -34,7 +35,7 @@ PROJECTS = {
     "mistral.rs": Project(texts.mistral, mistral_cases.cases),
     "tinygrad": Project(tinygrad_operations.texts, tinygrad_operations.cases),
     "MLX": Project(texts.mlx_texts, mlx_cases.cases),
-    "late-interaction": Project(texts.maxsim),
+    "late-interaction": Project(texts.maxsim, maxsim_cases.cases),
     "carmen": Project(carmen.texts, carmen_cases.cases),
 }
 # One kernel of so many is tried where trying all takes hours.
