@@ -20,12 +20,13 @@ class Finding:
     Args:
         kind: as the report has it.
         reason: what the kernel does, and why that is wrong.
-        faults: whether the cpu device ends the kernel for it without validation too.
+        unsafe: whether the kernel may harm the process for it, or is ended, and so is run under
+            validation only.
     """
 
     kind: str
     reason: str
-    faults: bool = False
+    unsafe: bool = False
 
 
 @dataclass(frozen=True)

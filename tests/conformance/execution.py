@@ -9,7 +9,7 @@ from attnproto.errors import AttnprotoError, GpuFault, ValidationError
 
 from .case import Case
 
-AGREES, CLEAN, EXPECTED = "agrees", "clean", "a right report"
+AGREES, NOT_RUN, CLEAN, EXPECTED = "agrees", "not run", "clean", "a right report"
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Executed:
     Attributes:
         project: whose kernel it is.
         name: the case's.
-        fp64: ``AGREES``, or what was wrong.
+        fp64: ``AGREES``, ``NOT_RUN``, or what was wrong.
         validated: ``CLEAN``, ``EXPECTED``, or what was wrong; empty: it was not tried.
         report: what validation reported, where a report was expected, and why it is right.
     """
@@ -33,7 +33,7 @@ class Executed:
     @property
     def passed(self) -> bool:
         """Whether nothing stands against it."""
-        return self.fp64 == AGREES and self.validated in ("", CLEAN, EXPECTED)
+        return self.fp64 in (AGREES, NOT_RUN) and self.validated in ("", CLEAN, EXPECTED)
 
     def pack(self) -> dict:
         """As JSON's types."""
@@ -44,9 +44,8 @@ def run_case(
     case: Case, device: attnproto.Device, validating: attnproto.Device | None = None
 ) -> Executed:
     """Run a case, and under validation where a device for that is given."""
-    fp64 = _compared(case, device)
-    if case.finding and case.finding.faults and fp64.startswith("GpuPageFault"):
-        fp64 = AGREES  # as far as it can: validation says what is wrong
+    unsafe = case.finding is not None and case.finding.unsafe
+    fp64 = NOT_RUN if unsafe else _compared(case, device)
     if validating is None:
         return Executed(case.project, case.name, fp64)
     validated, report = _validated(case, validating)

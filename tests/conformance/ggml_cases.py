@@ -101,7 +101,7 @@ _UNALIGNED = Finding(
     "misaligned",
     "the edge of a tile is written as float4, at rows of an odd number of floats: no multiple of "
     "16 bytes, which float4 asks for (specification, 2.2.3)",
-    faults=True,
+    unsafe=True,
 )
 
 _BINARY = (np.add, np.subtract, np.multiply, np.divide)

@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import attnproto
 import numpy as np
@@ -36,13 +37,15 @@ def install(wheel: Path, launches: Launches) -> types.ModuleType:
         wheel: unpacked.
         launches: where kernels run, and what keeps their texts.
     """
-    # Read when the package is imported: no files of its own, no workers, no tuning by time.
-    os.environ |= {"DEV": "METAL", "CACHELEVEL": "0", "PARALLEL": "0", "BEAM": "0"}
-    sys.path.insert(0, str(wheel))
     module = types.ModuleType("tinygrad.runtime.ops_metal")
     sys.modules[module.__name__] = module
-    package = importlib.import_module("tinygrad")
-    vars(module).update(_runtime(launches))
+    # Read at the import: no files of its own, no workers, no tuning by time.
+    settings = {"DEV": "METAL", "CACHELEVEL": "0", "PARALLEL": "0", "BEAM": "0"}
+    with mock.patch.dict(os.environ, settings):
+        sys.path.insert(0, str(wheel))
+        package = importlib.import_module("tinygrad")
+        vars(module).update(_runtime(launches))
+        sys.path.remove(str(wheel))
     return package
 
 
