@@ -183,6 +183,65 @@ def test_another_gpus_times_are_not_held_against_marks_of_m4(device):
     assert "NVIDIA H200" in finding.title
 
 
+def expected_row(device, bc, d=64, n=4096, **result):
+    point = {**POINT, "kind": "expected", "Hq": 1, "Nq": n, "Nkv": n, "Bc": bc, "Br": 32, "D": d}
+    given = {"flops": 4 * n * n * d, "kernel_hash": "h", **result}
+    outcome = type("Outcome", (), {"status": "ok", "reason": "", "result": given})
+    return stored(point, device, outcome)
+
+
+def modelled(us):
+    return {
+        "modelled_us": us, "modelled_low_us": 0.92 * us, "modelled_high_us": 1.1 * us,
+        "modelled_limit": "matrix", "modelled_tier": "modelled", "modelled_chip": "M4",
+    }  # fmt: skip
+
+
+def test_what_is_expected_of_tiles_is_modelled_and_chosen_within_scope(device):
+    refused = {"modelled_least_us": 900.0, "modelled_refused": ["registers: found 140 live"]}
+    rows = [
+        expected_row(device, 64, **modelled(1400.0)),
+        expected_row(device, 80, **modelled(1320.0)),
+        expected_row(device, 128, **refused),
+    ]
+    chosen, beside = prototype.conclude(rows)
+    # 4 x 4096^2 x 64 FLOP in 1320 us: 3.254 TFLOP/s; of MFA's 3.266, 0.996.
+    assert "tile 32x80 is expected to reach 3.25 TFLOP/s on an M4, modelled" in chosen.title
+    assert "32x128 no number (registers)" in chosen.content
+    assert "2.96 to 3.54 TFLOP/s in 90 %" in chosen.content
+    assert beside.evidence.effect.value == pytest.approx(0.996, abs=1e-3)
+    for finding in (chosen, beside):
+        assert finding.tier == "modelled"
+        assert finding.confidence <= 0.5
+
+
+def test_nothing_is_expected_where_no_tile_is_in_scope(device):
+    assert prototype.conclude([expected_row(device, 64, modelled_refused=["D: found 256"])]) == []
+
+
+def test_an_expected_point_is_modelled_on_any_device(device):
+    point = {**POINT, "kind": "expected", "Hq": 1, "Nq": 4096, "Nkv": 4096, "Br": 32}
+    result = prototype.run(point, device, "quick").result
+    assert 1200 < result["modelled_us"] < 1450
+    assert result["modelled_low_us"] < result["modelled_us"] < result["modelled_high_us"]
+    check_declared(result)
+    short = prototype.run({**point, "Nq": 256, "Nkv": 256}, device, "quick").result
+    assert short["modelled_refused"] == ["N: found 256, needs at least 2048"]
+    assert 0 < short["modelled_least_us"] < result["modelled_us"]
+
+
+def test_a_measured_time_is_said_beside_what_was_expected(device):
+    row = timed_row(device, 64, 2000, 20)
+    row["result"] |= modelled(1320.0)
+    (finding,) = prototype.conclude([row])
+    assert "expected 1320 us (1214 to 1452) before the run; the time is a surprise, 1.52" in (
+        finding.content
+    )
+    row["result"] |= modelled(1950.0)
+    (finding,) = prototype.conclude([row])
+    assert "the time is as expected, 1.03 of it" in finding.content
+
+
 def test_the_prototype_is_found_by_its_name():
     assert load("flash") is prototype.PROTOTYPE
 

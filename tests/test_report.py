@@ -137,6 +137,28 @@ def test_a_finding_links_to_all_of_its_rows_on_the_page():
     assert "and 48 more" in markdown
 
 
+def surprise(i, time_us, name="Apple M4"):
+    modelled = dict(
+        modelled_us=100.0, modelled_low_us=92.0, modelled_high_us=110.0, modelled_chip="M4"
+    )
+    row = flash_tile_row(i, "measured", time_us=time_us, **modelled)
+    return {**row, "device": {**row["device"], "name": name}}
+
+
+def test_a_time_outside_its_interval_is_a_surprise_and_comes_first():
+    rows = [surprise(0, 108.0), surprise(1, 111.0), surprise(2, 91.0), surprise(3, 95.0)]
+    assert [charts.is_surprise(row) for row in rows] == [False, True, True, False]
+    svg = charts.surprises(rows)
+    # Drawn from below: those as expected, then those outside, the furthest at the top.
+    assert re.findall(r'href="#r-([^"]+)"', svg) == [rows[i]["key"] for i in (3, 0, 2, 1)]
+
+
+def test_another_devices_times_are_no_surprise():
+    rows = [surprise(0, 500.0, "NVIDIA H200"), flash_tile_row(1, "measured", time_us=9.0)]
+    assert not charts.is_surprise(rows[0])
+    assert charts.surprises(rows) is None
+
+
 def test_every_mark_of_every_chart_links_to_its_row():
     rows = [timed(i) for i in range(1200)] + [pair_row(), crossover_row()]
     html, _ = report.render(rows, [])

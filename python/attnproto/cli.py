@@ -362,6 +362,26 @@ def predict(
     return 0
 
 
+@app.command
+def calibrate(
+    *, out: Path = Path("chip.json"), device: str = "auto", cores: int | None = None
+) -> int:
+    """Time probes and flash tiles on this Mac; write the record that predict --chip takes.
+
+    Args:
+        out: The record to write.
+        device: auto or metal.
+        cores: Of the GPU, where they are not those of the chip with its name.
+    """
+    from .commands.calibrate import calibrate_device
+
+    chip = calibrate_device(device, out, cores, print)
+    for name, constant in chip.constants.items():
+        print(f"{name} {constant.value:.4g} {constant.unit}: {constant.source}")
+    print(f"written: {out}")
+    return 0
+
+
 def _require_points(folder: Path) -> None:
     from .results.store import POINTS
 

@@ -68,8 +68,7 @@ class Chip:
         launch_us: Of one dispatch.
         issue_exponent: Norm by which matrix products, other instructions and bytes overlap.
         path_exponent: Norm by which throughput and the critical path overlap.
-        intervals: By class, how far below and above the prediction times lie (two factors), where
-            this chip was calibrated; else those of the published rows hold.
+        intervals: By class, how far below and above the prediction 90 % of times lie, as factors.
         pair_interval: Likewise of the ratio of two kernels for one problem.
     """
 
@@ -85,7 +84,7 @@ class Chip:
     launch_us: Constant
     issue_exponent: Constant
     path_exponent: Constant
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     pair_interval: tuple[float, float] = (0.5, 2.0)
 
     @property

@@ -26,6 +26,7 @@ _ELEMENT_BYTES = {"half": 2, "bfloat": 2, "float": 4}
 # Issue of these is the movement of their bytes, or counted by itself.
 _APART = ("matrix", "device", "threadgroup", "private", "constant", "barrier")
 _MASKED = "mask: found causal, needs none, as published times; threadgroups would differ in work"
+_FULL = 4096  # queries that fill an M4 by far
 # What does not grow with the keys.
 _PROPERTIES = (
     "threadgroups", "simdgroups", "live_registers", "code_instructions", "threadgroup_bytes",
@@ -212,18 +213,28 @@ def refused_result(lines: Iterable[str], chip: Chip = M4) -> dict[str, Any]:
     }
 
 
-def repeated_blocks(counts: Counts, attention: Attention, blocks: int) -> Work:
-    """Return the work of a launch over many blocks of keys, of which some were counted.
+def block_ratio(a: Counts, b: Counts, d: int, keys: int, chip: Chip = M4) -> dict[str, Any]:
+    """Return how much longer one kernel is expected to take than another, as a row holds it.
+
+    For as many queries as keys, enough to fill the chip, each simdgroup of 8 rows alone.
 
     Args:
-        counts: Of one simdgroup, what is left of two runs that differ by some blocks of keys.
-        attention: The problem, whose rows fill the chip by eights.
-        blocks: By how many times as many keys it has.
+        a: Of one simdgroup of the one, what is left of two runs that differ by some keys.
+        b: Likewise of the other.
+        d: Dimensions of a head.
+        keys: By how many keys they differ.
+        chip: Where.
     """
-    work = work_of_counts(counts)
+    attention = Attention(_FULL, d, DIRECT)
+    works = [_repeated(work_of_counts(counts), _FULL // keys) for counts in (a, b)]
+    return ratio_result(works, [attention, attention], chip)
+
+
+def _repeated(work: Work, times: int) -> Work:
+    """The work of a launch for ``_FULL`` queries whose walk over the keys is so much longer."""
     grown = {
-        one.name: blocks * getattr(work, one.name)
+        one.name: times * getattr(work, one.name)
         for one in fields(Work)
         if one.name not in _PROPERTIES
     }
-    return replace(work, **grown, threadgroups=-(-attention.n // 8), simdgroups=1, unique_bytes=0)
+    return replace(work, **grown, threadgroups=_FULL // 8, simdgroups=1, unique_bytes=0)

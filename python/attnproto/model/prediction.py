@@ -78,7 +78,7 @@ def predict_work(work: Work, attention: Attention | None, chip: Chip = M4) -> Pr
     times = predict_time(work, chip)
     refused = refusals(work, attention)
     kind = attention.kind if attention else None
-    interval = (chip.intervals or M4.intervals).get(kind) if kind else None
+    interval = chip.intervals.get(kind) if kind else None
     if interval is None and not refused:
         refused = (f"interval: found no times of kernels {kind}, needs at least 20",)
     if refused or interval is None:

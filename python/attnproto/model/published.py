@@ -30,24 +30,33 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class PublishedTime:
+class TimedLaunch:
+    """A launch whose time somebody measured.
+
+    Attributes:
+        work: What it does.
+        attention: The problem.
+        time_us: Measured.
+    """
+
+    work: Work
+    attention: Attention
+    time_us: float
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedTime(TimedLaunch):
     """A published time beside what its kernel does.
 
     Attributes:
         name: Sheet and cell, or the kernel's name.
         table: The table it stands in: one sheet, kernel, precision and title.
-        work: What the launch does.
-        attention: The problem.
-        time_us: As published.
         usable: Whether the clock had settled, so that the time may be compared with.
         row: All columns.
     """
 
     name: str
     table: tuple[str, ...]
-    work: Work
-    attention: Attention
-    time_us: float
     usable: bool
     row: Row
 
@@ -62,7 +71,7 @@ def work_of_row(row: Row) -> tuple[Work, Attention] | None:
         What its launch does and computes; None where its counts are missing, or are not of the
         kernel that ran: an early revision at a D that its head block does not divide.
     """
-    if not row.get("ir_path_mid") or _number(row, "old_edge"):
+    if not _number(row, "ir_path_mid") or _number(row, "old_edge"):
         return None
     work = _mfa_work(row) if row.get("mode") else _scalar_work(row)
     return work, Attention(int(_number(row, "N")), int(_number(row, "D")), _way(row))
@@ -115,7 +124,9 @@ def _counted(row: Row, products: float) -> dict[str, Any]:
 
 
 def _number(row: Row, name: str) -> float:
-    return float(row.get(name) or 0)
+    """A column's number; 0 where it is blank, which a table's reader may give as NaN."""
+    value = float(row.get(name) or 0)
+    return 0.0 if math.isnan(value) else value
 
 
 @cache
@@ -139,10 +150,10 @@ def _times(file: str) -> tuple[PublishedTime, ...]:
             continue
         times.append(
             PublishedTime(
-                row.get("id") or f"{row['kernel']} N={row['N']}",
-                tuple(row.get(name) or "" for name in _TABLE),
                 *read,
                 float(row["time_us"]),
+                row.get("id") or f"{row['kernel']} N={row['N']}",
+                tuple(row.get(name) or "" for name in _TABLE),
                 row.get("usable", "1") == "1",
                 row,
             )

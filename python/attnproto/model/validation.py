@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
-from .chip import CHIPS, M4, Chip
+from .chip import M4, Chip
 from .prediction import distance
-from .published import PublishedTime, mfa_times
+from .published import PublishedTime, TimedLaunch, mfa_times
 from .scope import DIRECT, STAGED, refusals
 from .time_model import predict_time
 
@@ -53,32 +53,32 @@ def in_scope(times: Iterable[PublishedTime]) -> list[PublishedTime]:
     return [one for one in times if not refusals(one.work, one.attention)]
 
 
-def residual(one: PublishedTime, chip: Chip) -> float:
+def residual(one: TimedLaunch, chip: Chip) -> float:
     """log(published / predicted)."""
     return math.log(one.time_us / predict_time(one.work, chip).total_us)
 
 
-def fit(times: Sequence[PublishedTime], chip: Chip = M4) -> Chip:
+def fit(times: Sequence[TimedLaunch], chip: Chip = M4) -> Chip:
     """Fit the one constant that only published times can tell, by least absolute log residuals.
 
     Args:
         times: Rows in scope.
         chip: The others' values.
     """
-    misfits = sum(_misfits(one, chip.name) for one in times)
+    misfits = sum(_misfits(one, chip) for one in times)
     rate = float(_RATES[int(np.argmin(misfits))])
-    return chip.with_values("fitted to published times", cache_bytes_per_cycle=rate)
+    return chip.with_values(f"fitted to {len(times)} times", cache_bytes_per_cycle=rate)
 
 
 @cache
-def _misfits(one: PublishedTime, chip: str) -> np.ndarray:
+def _misfits(one: TimedLaunch, chip: Chip) -> np.ndarray:
     """|residual| of a time at each rate that is tried; the same row stands in many folds."""
     return np.array([abs(residual(one, tried)) for tried in _tried(chip)])
 
 
 @cache
-def _tried(chip: str) -> tuple[Chip, ...]:
-    return tuple(CHIPS[chip].with_values("tried", cache_bytes_per_cycle=r) for r in _RATES)
+def _tried(chip: Chip) -> tuple[Chip, ...]:
+    return tuple(chip.with_values("tried", cache_bytes_per_cycle=rate) for rate in _RATES)
 
 
 @cache
@@ -147,6 +147,32 @@ def _problem(one: PublishedTime) -> tuple[int, int, tuple[str, ...]]:
 
 def _tile(one: PublishedTime) -> tuple[str, ...]:
     return tuple(one.row[name] for name in ("mode", "R", "C", "H", "cache"))
+
+
+def calibrate(chip: Chip, times: Sequence[TimedLaunch]) -> Chip:
+    """Fit a chip to times measured on it, with intervals of its own.
+
+    Args:
+        chip: What is known of it before.
+        times: Of launches in scope; a class needs 20 for an interval.
+
+    Returns:
+        The chip, whose intervals are of leaving each time out.
+    """
+    errors = [
+        residual(one, fit([other for other in times if other is not one], chip)) for one in times
+    ]
+    kinds = dict.fromkeys(one.attention.kind for one in times)
+    by_kind = {
+        kind: [error for one, error in zip(times, errors, strict=True)
+               if one.attention.kind == kind]
+        for kind in kinds
+    }  # fmt: skip
+    return replace(
+        fit(times, chip),
+        intervals={k: interval(ones) for k, ones in by_kind.items() if len(ones) >= LEAST_ROWS},
+        pair_interval=interval([a - b for a in errors for b in errors]),
+    )
 
 
 def coverage(kind: str) -> float:

@@ -300,6 +300,51 @@ def _pair_name(row: Row) -> str:
     return f"{sides.strip()}, {point.get('dtype', '')} {size}".replace(",  ", ", ")
 
 
+def surprises(rows: Sequence[Row]) -> str | None:
+    """Draw measured times beside what a model of the device expected, those outside first."""
+    both = [row for row in rows if _surprise(row) is not None]
+    if not both:
+        return None
+    chosen = sorted(both, key=lambda row: (is_surprise(row), abs(_surprise(row) or 0.0)))
+    chosen = chosen[-_MOST_PAIRS:]
+    few = f", {len(chosen)} of {len(both)}" if len(chosen) < len(both) else ""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.38 * len(chosen)))
+        axis.axvline(1.0, color=INK, lw=1)
+        for y, row in enumerate(chosen):
+            result, point = row["result"], row["point"]
+            middle = result["modelled_us"]
+            span = (result[f"modelled_{end}_us"] / middle for end in ("low", "high"))
+            axis.hlines(y, *span, SOFT, lw=4, alpha=0.5)
+            colour = COLOURS[1] if is_surprise(row) else COLOURS[2]
+            mark = axis.scatter([result["time_us"] / middle], [y], 26, colour, lw=0)
+            mark.set_urls([link(row)])
+            tile = f"{point['Br']}x{point['Bc']} " if "Br" in point else ""
+            name = f"{tile}{point.get('dtype', '')} D {point.get('D')} N {_length(row) or 0:g}"
+            place = axis.get_yaxis_transform()
+            axis.text(0.0, y + 0.3, name, transform=place, fontsize=8.5, color=INK)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        axis.set_xlabel(f"time measured / time modelled{few}")
+        return svg(figure, "surprises", "Surprises")
+
+
+def _surprise(row: Row) -> float | None:
+    """log(measured / modelled); None where one is missing or the device is not the model's."""
+    time_us, modelled_us = number(row, "time_us"), number(row, "modelled_us")
+    same = row["device"]["name"].removeprefix("Apple ") == row["result"].get("modelled_chip")
+    return math.log(time_us / modelled_us) if same and time_us and modelled_us else None
+
+
+def is_surprise(row: Row) -> bool:
+    """True where a measured time lies outside what was expected before the run."""
+    result = row["result"]
+    inside = _surprise(row) is None or (
+        result["modelled_low_us"] <= result["time_us"] <= result["modelled_high_us"]
+    )
+    return not inside
+
+
 @dataclass(frozen=True)
 class Chart:
     """A chart: its title, a note, how to draw it, and whether it shows times."""
@@ -325,6 +370,13 @@ _CHARTS = (
     ),
     Chart("Throughput", "Measured; dashed lines were published by others.", throughput, True),
     Chart("Throughput by tile", "Each tile at its best length.", throughput_by_tile, True),
+    Chart(
+        "Surprises",
+        "Measured beside what a model of this device expected before the run. Orange: outside its "
+        "90 % interval, the grey bar, and first; green: as expected.",
+        surprises,
+        True,
+    ),
     Chart("Roofline", "The line is this device's own probed peaks.", roofline, True),
     Chart(
         "Roofline, counted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attnproto.dtypes import BY_NAME
+from attnproto.prototypes.expected_ratios import measured_beside_expected
 from attnproto.prototypes.pair_findings import pair_finding, weighed
 from attnproto.prototypes.rows import Case, Row, keys, regime, right, several, worst
 from attnproto.results.findings import Effect, Evidence, Finding
@@ -192,6 +193,7 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
         "published for M4."
         for met in reached([best])
     )
+    against += measured_beside_expected(case, result)
     return case.finding(
         domain="gpu-perf",
         topic=f"rate-{dtype}-D{d}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attnproto.prototypes.expected_ratios import expected, expected_ratio_finding
 from attnproto.prototypes.pair_findings import pair_finding, weighed
 from attnproto.prototypes.rows import Case, Row, concluding, keys, right, several, worst
 from attnproto.results.findings import Effect, Evidence, Finding
@@ -301,6 +302,21 @@ def _counts(case: Case) -> list[Finding]:
     return findings
 
 
+def _expected(case: Case) -> list[Finding]:
+    return [
+        expected_ratio_finding(
+            case,
+            row,
+            names=(f"paged attention with pages of {point['page']}", "its contiguous twin"),
+            where=f"{point['dtype']} D={point['D']}",
+            topic=f"expected-page{point['page']}-{point['dtype']}-D{point['D']}",
+            tags=[*_TAGS, "page-size"],
+        )
+        for row in expected(case, "count")
+        for point in (row["point"],)
+    ]
+
+
 def _pairs(case: Case) -> list[Finding]:
     findings = []
     for row in weighed(case, "pair"):
@@ -325,5 +341,12 @@ def _pairs(case: Case) -> list[Finding]:
 
 
 conclude = concluding(
-    _pages_are_right, _same_bits, _unused_slots, _partitions, _budget, _counts, _pairs
+    _pages_are_right,
+    _same_bits,
+    _unused_slots,
+    _partitions,
+    _budget,
+    _counts,
+    _pairs,
+    _expected,
 )

@@ -20,6 +20,7 @@ from attnproto.kernels.flash_variant import Variant
 from attnproto.kernels.paged import PAGE_SIZES, KeyCache, attend_source, launch_paged, reduce_source
 from attnproto.measure.dynamic_counts import NAMES, count_launch
 from attnproto.measure.pairs import compare, recorded
+from attnproto.model.launches import block_ratio
 from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import gate
@@ -232,12 +233,15 @@ def _count(point: Mapping[str, Any]) -> Outcome:
         return count_launch(lambda device: launch(device, np.empty_like(tokens.q)))
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}
+    blocks = []
     for side in ("paged", "contiguous"):
         whole_run = counted(point, side)
         more = whole_run - counted(fewer, side)
+        blocks.append(more)
         lanes = 32 * _COUNTED_BLOCKS
         result[f"{side}_counts"] = whole_run.as_row()
         result |= {f"{side}_{name}": getattr(more, name) / lanes for name in NAMES}
+    result |= block_ratio(*blocks, point["D"], point["Bc"] * _COUNTED_BLOCKS)
     return Outcome(OK, "", result)
 
 

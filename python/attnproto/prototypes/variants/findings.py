@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attnproto.prototypes.expected_ratios import expected, expected_ratio_finding
 from attnproto.prototypes.pair_findings import pair_finding, weighed
 from attnproto.prototypes.rows import Case, Row, concluding, keys, regime, right, several, worst
 from attnproto.results.findings import Effect, Evidence, Finding
@@ -304,4 +305,19 @@ def _pairs(case: Case) -> list[Finding]:
     return findings
 
 
-conclude = concluding(_fused, _alone, _budget, _counts, _expansion, _rotations, _pairs)
+def _expected(case: Case) -> list[Finding]:
+    return [
+        expected_ratio_finding(
+            case,
+            row,
+            names=(f"attention with {point['variant']}", "the base kernel"),
+            where=f"{point['dtype']} D={point['D']}",
+            topic=f"expected-{point['variant']}-{point['dtype']}-D{point['D']}",
+            tags=[*_TAGS, point["variant"]],
+        )
+        for row in expected(case, "count")
+        for point in (row["point"],)
+    ]
+
+
+conclude = concluding(_fused, _alone, _budget, _counts, _expansion, _rotations, _pairs, _expected)

@@ -23,6 +23,7 @@ from attnproto.kernels.rope import launch_rope
 from attnproto.kernels.score_mod import launch_scores
 from attnproto.measure.dynamic_counts import NAMES, count_launch
 from attnproto.measure.pairs import compare, recorded
+from attnproto.model.launches import block_ratio
 from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import gate
@@ -326,12 +327,15 @@ def _count(point: Mapping[str, Any]) -> Outcome:
         return count_launch(make(point, tensors, np.empty_like(tensors[0])))
 
     result: dict[str, Any] = {"kernel_hash": kernel_hash(point)}
+    blocks = []
     for side, make in (("variant", _fused), ("base", _base)):
         total = counted(point, make)
         more = total - counted(fewer, make)
+        blocks.append(more)
         lanes = 32 * _COUNTED_BLOCKS
         result[f"{side}_counts"] = total.as_row()
         result |= {f"{side}_{name}": getattr(more, name) / lanes for name in NAMES}
+    result |= block_ratio(*blocks, point["D"], point["Bc"] * _COUNTED_BLOCKS)
     return Outcome(OK, "", result)
 
 
