@@ -140,7 +140,7 @@ def _findings(rows: Sequence[Row]) -> Iterator[str]:
         "## Which of our counts may be quoted for a kernel that Apple compiles",
         "",
         "Derived from the table. Confirmed: the same in every kernel that has any. Near: within",
-        f"{_CLOSE:.0%} in {_NEAR:.0%} of them. Others are our front end's own, and quoted with that.",
+        f"{_CLOSE:.0%} in {_NEAR:.0%} of them. Others are our front end's own, and quoted so.",
         "",
         "| count | kernels that have any | the same | within 5 % | smallest, largest ratio | |",
         "|---|---|---|---|---|---|",
