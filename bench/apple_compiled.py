@@ -84,11 +84,11 @@ def page(rows: Sequence[Row]) -> str:
         "",
         "Written by `make apple-compiled`; do not edit.",
         "",
-        f"{len(rows)} kernels of MLX {mlx.MLX.version} exist as text and, in the metallib of the",
-        "same package, as Apple's compiler compiled them. Each ran twice on the counting device at",
-        "odd sizes: from the text, by our clang, and from Apple's module, lifted. "
-        f"{equal} of {len(rows)}",
-        "gave the same bits in every output.",
+        f"{len(rows)} kernels of MLX {mlx.VERSION} exist as text and, in the metallib of the same",
+        "package, as Apple's compiler compiled them. Each ran twice on the counting device at odd",
+        "sizes: from the text, by our clang, and from Apple's module, lifted. "
+        f"{equal} of {len(rows)} gave",
+        "the same bits in every output.",
         "",
         "This is Apple's front end and optimiser, not its back end: what a GPU executes is made of",
         "it later, by a compiler that unrolls and schedules. The counts of both sides are taken",
@@ -140,8 +140,7 @@ def _findings(rows: Sequence[Row]) -> Iterator[str]:
         "## Which of our counts may be quoted for a kernel that Apple compiles",
         "",
         "Derived from the table. Confirmed: the same in every kernel that has any. Near: within",
-        f"{_CLOSE:.0%} in {_NEAR:.0%} of them. Others are our front end's own, and are quoted with "
-        "that.",
+        f"{_CLOSE:.0%} in {_NEAR:.0%} of them. Others are our front end's own, and quoted so.",
         "",
         "| count | kernels that have any | the same | within 5 % | smallest, largest ratio | |",
         "|---|---|---|---|---|---|",

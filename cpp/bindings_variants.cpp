@@ -117,6 +117,7 @@ void bind_device(nb::module_&) {
         return submit(self, dispatches, {concurrent, time_each, time_limit_s, nullptr});
       },
       "dispatches"_a, "concurrent"_a = false, "time_each"_a = false, "time_limit_s"_a = 0.0);
+  add_method<Device>("compiled_library", &Device::compiled_library, "path"_a, Unlocked());
   add_method<Device>("new_archive", &Device::new_archive);
   add_method<Device>("allocated_bytes", &Device::allocated_bytes);
   add_method<Device>("properties", &Device::properties);

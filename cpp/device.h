@@ -250,6 +250,13 @@ class Device {
                   "them into the text");
     return library(msl_text);
   }
+  // The kernels of a file that Metal's compiler has compiled ahead of time.
+  virtual std::shared_ptr<Library> compiled_library(const std::string& path) {
+    throw Error(ErrorKind::KernelCompileError,
+                "[device.metallib] found " + path +
+                    " for a device that loads no metallib itself, needs Metal; use "
+                    "Device.metallib, which lifts its kernels");
+  }
   // In-order execution is one of the orders a concurrent submission allows.
   virtual Timing submit_with(const std::vector<Dispatch>& dispatches, const SubmitOptions&) {
     return submit(dispatches);

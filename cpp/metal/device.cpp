@@ -130,6 +130,20 @@ class MetalDevice : public Device {
     return libraries_.emplace(key, std::move(made)).first->second;
   }
 
+  std::shared_ptr<Library> compiled_library(const std::string& path) override {
+    Pool pool;
+    NS::Error* error = nullptr;
+    auto library = compiled(
+        error, [&](NS::Error** why) { return context_->device->newLibrary(file_url(path), why); });
+    if (!library)
+      throw Error(ErrorKind::KernelCompileError,
+                  "[metal.metallib] found " + path +
+                      ", which Metal refuses, needs a metallib that is for this system's version "
+                      "or an older one; " +
+                      describe(error));
+    return std::make_shared<MetalLibrary>(context_, std::move(library), "");
+  }
+
   Timing submit(const std::vector<Dispatch>& dispatches) override {
     return metal::submit(*context_, dispatches, {});
   }

@@ -9,6 +9,7 @@
 namespace metal_double {
 
 Library* new_library(Device*, Sel, Object* source, Object* options, Object** error);
+Library* new_compiled_library(Device*, Sel, Url* url, Object** error);
 Library* new_stitched_library(Device*, Sel, Object* descriptor, Object** error);
 Object* archive_from(Device*, Sel, Object* descriptor, Object** error);
 
@@ -241,6 +242,7 @@ void register_device() {
       .method("newBufferWithLength:options:", new_buffer)
       .method("newBufferWithBytesNoCopy:length:options:deallocator:", borrow)
       .method("newLibraryWithSource:options:error:", new_library)
+      .method("newLibraryWithURL:error:", new_compiled_library)
       .method("newLibraryWithStitchedDescriptor:error:", new_stitched_library)
       .method("newComputePipelineStateWithDescriptor:options:reflection:error:",
               [](Device*, Sel, PipelineDescriptor* descriptor, UInt options, void*,

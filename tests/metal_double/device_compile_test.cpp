@@ -1,4 +1,6 @@
 // Texts, options and constants of the Metal device, on the double.
+#include <fstream>
+
 #include "lab.h"
 
 using namespace attnproto;
@@ -98,4 +100,22 @@ TEST("on macOS 14 no newer selector is called") {
   auto x = lab.buffer({1}), y = lab.buffer({0});
   lab.device->submit_with({axpy_of(lab, x, y, 1)}, {true, true});
   EXPECT(lab.device->properties().size() > 8);
+}
+
+TEST("a metallib is loaded by its path, and one that is none is refused with Metal's words") {
+  Lab lab;
+  const auto path = std::filesystem::temp_directory_path() / "attnproto_double.metallib";
+  std::ofstream(path) << "MTLB" << kText;
+  auto library = lab.device->compiled_library(path.string());
+  EXPECT(library->functions() == lab.library->functions());
+  PipelineDescriptor descriptor;
+  descriptor.function = "scaled";
+  descriptor.constants = {{uint32_t(3), int64_t(5)}, {std::string("NEGATE"), true}};
+  auto y = lab.buffer({1});
+  lab.device->submit({run(library->pipeline(descriptor), {{0, DeviceMemory{y, 0}}})});
+  EXPECT(first(y) == -5);
+  std::ofstream(path) << "no library";
+  EXPECT(refused(kCompile, {"[metal.metallib]", "Invalid library file"},
+                 [&] { lab.device->compiled_library(path.string()); }));
+  std::filesystem::remove(path);
 }

@@ -1,12 +1,15 @@
 // Libraries, functions, function constants and stitching: rules E1, E2, E3, E13, E17.
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "metal_objects.h"
 
 namespace metal_double {
 namespace {
 
+constexpr char kCompiled[] = "MTLB";
 constexpr UInt kSafeMode = 0, kFastMode = 2, kFastFunctions = 0, kPreciseFunctions = 1;
 
 struct CompileOptions : Object {
@@ -401,6 +404,21 @@ Library* new_library(Device*, Sel, Object* source, Object* options, Object** err
   check_language(static_cast<CompileOptions*>(options));
   check_math(static_cast<CompileOptions*>(options));
   return compile(with_macros(static_cast<CompileOptions*>(options), text(source)), error);
+}
+
+// A metallib of the double's is four letters and a text in the place of compiled kernels.
+Library* new_compiled_library(Device*, Sel, Url* url, Object** error) {
+  if (!url) {
+    violation("newLibraryWithURL: url must not be nil");
+    return nullptr;
+  }
+  std::ifstream file(url->path, std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(file), {}};
+  if (content.rfind(kCompiled, 0) != 0) {
+    set_error(error, kLibraryDomain, 1, "Invalid library file");
+    return nullptr;
+  }
+  return compile(content.substr(strlen(kCompiled)), error);
 }
 
 Library* new_stitched_library(Device*, Sel, Object* descriptor, Object** error) {

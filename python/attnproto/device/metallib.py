@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from attnproto.compiler.air.container import Metallib
@@ -72,17 +74,26 @@ class CompiledLibrary(Library):
         )
 
 
-def opened(device: _core.Device, source: object) -> CompiledLibrary:
-    """The kernels of a metallib on a device that lifts them.
+def opened(device: _core.Device, source: object) -> Library:
+    """The kernels of a metallib on a device, which loads it itself where it is Metal.
 
     Raises:
         KernelCompileError: the source is no file and no bytes, or no whole metallib.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return CompiledLibrary(device, Metallib(bytes(source)))
-    if not isinstance(source, (str, os.PathLike)):
+        content = bytes(source)
+    elif isinstance(source, (str, os.PathLike)):
+        content = None
+    else:
         raise KernelCompileError(
             f"[metallib] found {type(source).__name__}, needs a file or its content; pass a path "
             "or bytes"
         )
-    return CompiledLibrary(device, Metallib(source))
+    if device.kind != "metal":
+        return CompiledLibrary(device, Metallib(source if content is None else content))
+    if content is None:
+        return Library(device.compiled_library(os.fspath(source)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernels.metallib"
+        path.write_bytes(content)
+        return Library(device.compiled_library(str(path)))

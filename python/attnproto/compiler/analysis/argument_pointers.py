@@ -14,6 +14,7 @@ from attnproto.compiler.ir.instruction import Instruction
 STATE = -1  # in the place of an argument: the engine's own memory
 _ENGINE = "ptr addrspace(1)"  # how a lane points to the engine's state
 _ADDRESS_BYTES = 8
+_BUFFERS_BYTES = _core.MAX_BUFFERS * _ADDRESS_BYTES
 _FROM_FIRST = frozenset((
     "getelementptr", "bitcast", "addrspacecast", "ptrtoint", "inttoptr", "freeze",
 ))  # fmt: skip
@@ -33,10 +34,8 @@ def arguments_of_pointers(function: Function) -> dict[str, frozenset[int]]:
             offset = one.operands[-1][1]
             known = one.element == "i8" and offset.isdigit()
             places[one.name] = places[one.operands[0][1]] + int(offset) if known else -1
-        elif one.op == "load":
-            place = places.get(one.operands[0][1], -1)
-            if 0 <= place < _core.MAX_BUFFERS * _ADDRESS_BYTES:
-                reached[one.name] = frozenset((place // _ADDRESS_BYTES,))
+        elif one.op == "load" and 0 <= places.get(one.operands[0][1], -1) < _BUFFERS_BYTES:
+            reached[one.name] = frozenset((places[one.operands[0][1]] // _ADDRESS_BYTES,))
     reached |= dict.fromkeys(places, frozenset((STATE,)))
     changed = True
     while changed:
