@@ -65,6 +65,18 @@ def test_the_prototype_of_the_document_runs_and_concludes(tmp_path: Path) -> Non
     assert "Row sums by simd_sum" in (tmp_path / "out" / "findings.jsonl").read_text()
 
 
+def test_the_first_lines_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
+    ((_, script),) = blocks("README.md", "python")
+    package = str(Path(attnproto.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": package, "ATTNPROTO_DEVICE": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("[0.  0.5 1.  1.5] on MSL on the host's processor")
+    assert done.stdout.endswith("(1, 8, 100, 64)\n")
+
+
 def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Path) -> None:
     written("docs/adding-a-device.md", "cpp", tmp_path)
     own = shutil.which("c++")
