@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from attnproto import cli
 from attnproto.commands.run import run_plan
+from attnproto.compiler.frontend import clang
 from attnproto.device import discovery
 from attnproto.device.device import Dispatch
 from attnproto.device.library import Call, Input, describe
@@ -161,6 +162,13 @@ def test_a_program_that_is_no_clang_is_refused(monkeypatch, program):
     monkeypatch.setenv("ATTNPROTO_CLANG", program)
     with pytest.raises(DeviceUnavailable, match="ATTNPROTO_CLANG=") as caught:
         compiler.__wrapped__()
+    sentence(caught)
+
+
+def test_a_text_that_clang_never_ends_with_is_refused(device, monkeypatch):
+    monkeypatch.setattr(clang, "LONGEST_S", 2.0)
+    with pytest.raises(KernelCompileError, match="has worked for 2 s") as caught:
+        device.library("#pragma clang __debug overflow_stack\n" + KERNEL)
     sentence(caught)
 
 

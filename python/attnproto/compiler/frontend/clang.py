@@ -152,6 +152,10 @@ def compiler_version() -> str:
     return _version(compiler()).split("\n", 1)[0].strip()
 
 
+# Longer than any text of a size that LLVM takes needs; with some texts clang never ends.
+LONGEST_S = 300.0
+
+
 def _run(arguments: list[str], text: str, *, all_files: bool = False) -> str:
     return _completed(arguments, text, all_files=all_files).stdout
 
@@ -169,8 +173,13 @@ def _called(
         try:
             return subprocess.run(
                 command, input=text, capture_output=True, text=True, encoding="utf-8",
-                errors="replace",
+                errors="replace", timeout=LONGEST_S,
             )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise KernelCompileError(
+                f"[msl] found a text on which {command[0]} has worked for {LONGEST_S:g} s, needs "
+                "one that it ends with; look for recursion at compile time, or divide the text"
+            ) from None
         except OSError as error:
             raise DeviceUnavailable(
                 f"[msl] found {command[0]}, which does not start: {error}"
