@@ -44,7 +44,11 @@ ATTN_INLINE uint attn_matrix_column() {
 template <class T, int Rows, int Columns>
 struct simdgroup_matrix {
   static_assert(Rows == 8 && Columns == 8, "a simdgroup_matrix is 8x8");
+#ifdef ATTN_LINT
+  typedef vec<T, 64> storage_type;  // as Apple's header declares it
+#else
   typedef vec<T, 2> storage_type;
+#endif
   storage_type elements;
   simdgroup_matrix() = default;
   // The value fills the diagonal (MSL 2.3, table 2.4), nothing else.
@@ -63,7 +67,7 @@ typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
 template <class T, int Rows, int Columns = Rows>
 ATTN_INLINE simdgroup_matrix<T, Rows, Columns> make_filled_simdgroup_matrix(T value) {
   simdgroup_matrix<T, Rows, Columns> m;
-  m.elements = (vec<T, 2>)(value);
+  m.elements = (decltype(m.elements))(value);
   return m;
 }
 template <class T, int Rows, int Columns = Rows>
