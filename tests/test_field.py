@@ -163,6 +163,25 @@ def test_an_error_of_an_included_text_names_it(device):
         device.library(text).pipeline("k")
 
 
+def test_comparisons_of_vectors_are_one_wherever_they_stand(device):
+    out = np.full((20, 4), np.nan, np.float32)
+    x = np.array([[1, 2, 3, 4], [2, 1, 4, 3]], np.float32)
+    run(device, "truths.metal", "truths", {0: out, 1: x})
+    expected = [*[x[0] > x[1]] * 16, *[x[0] < 2] * 3, [1, 1, 0, 0]]
+    np.testing.assert_array_equal(out, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(
+    "statement", ["m = int4(1);", "m = x[0];", "uchar4 u = float4(1) > 2;", "int4 n = m;"]
+)
+def test_no_other_vector_becomes_one_of_truth_by_itself(device, statement):
+    body = f"bool4 m = bool4(true); {statement}"
+    with pytest.raises(KernelCompileError, match="line 3, column"):
+        device.library(
+            f"{HEAD}kernel void k(device float4* x [[buffer(0)]]) {{ {body} }}"
+        ).functions()
+
+
 def test_casts_convert_elements_and_comparisons_are_one(device):
     out = np.full((20, 4), np.nan, np.float32)
     a, x = np.array([1, -2, 3, 4], np.int32), np.array([1.5, -2.5, 3.5, 4.5], np.float32)

@@ -198,6 +198,19 @@ ALSO = [
     ("bfloat-conversion", kernel("b[i] = 0.0f;", arguments=(BFLOATS, AT))),
     ("bfloat-conversion", kernel("b[i] = i > 3 ? 1.0f : b[0];", arguments=(BFLOATS, AT))),
     ("bfloat-conversion", kernel("o[i] = f();", "bfloat f() { return 1.0; }")),
+    ("bfloat-conversion", kernel("f(1.0f, b);", "void f(bfloat x, device bfloat* b) { b[0] = x; }",
+                                 arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("bfloat a[2] = {1.0f, bfloat(2)}; b[i] = a[1];",
+                                 arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("S s = {1.0f}; b[i] = s.x;", "struct S { bfloat x; };",
+                                 arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("S s; s.x = -INFINITY; b[i] = s.x;", "struct S { bfloat x; };",
+                                 arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("b[i] = f();", "bfloat f(bfloat x = 0.0f) { return x; }",
+                                 arguments=(BFLOATS, AT))),
+    ("compile", kernel("simdgroup_float8x8 m; float2 e = m.thread_elements(); o[i] = e.x;")),
+    ("argument-type", kernel("simdgroup_float8x8 m; auto e = m.thread_elements();"
+                             " o[i] = simd_shuffle(e, 1)[0];")),
     ("reserved-name", kernel("o[i] = 1;", "struct complex { float r; };")),
     ("atomic-operation", kernel("threadgroup atomic_float s; o[i] = 1;")),
     ("buffer-index", kernel("", arguments=[f"device int* a{n}" for n in range(32)])),
@@ -479,7 +492,22 @@ PASSING = {
     + """
         struct Z { float r; };
         kernel void k(device Z* x [[buffer(0)]]) { Z z; z.r = 1; x[0] = z.r > 0 ? x[1] : z; }""",
-    "bfloats of bfloats": kernel("b[i] = bfloat(1.0f); b[i + 1] = b[i];", arguments=(BFLOATS, AT)),
+    "bfloats of bfloats": kernel(
+        "b[i] = bfloat(1.0f); b[i + 1] = b[i] + 1.0bf;"
+        "bfloat z = 0; z = bfloat(-INFINITY); b[i] = z;",
+        arguments=(BFLOATS, AT),
+    ),
+    "a lane's two elements of a fragment": kernel(
+        "simdgroup_float8x8 m = simdgroup_float8x8(1); thread auto& e = m.thread_elements();"
+        "e[0] *= 2; *(thread float2*)&(m.thread_elements()) += float2(1);"
+        "o[i] = reinterpret_cast<thread float2&>(m.thread_elements()).y;"
+    ),
+    "what mixes types and is not ambiguous": kernel(
+        "o[i] = pow(o[i], 2) + fma(o[i], 2, 1) + max(A, 2) + max(I<3>::v, 2) + min(c, 3)"
+        " + max(integral_constant<int, 3>{}, 2) + isnan(half(o[i])) + clamp(float4(1), 0, o[i]).x;",
+        "enum E { A }; constant int c = 4;"
+        "template <int N> struct I { static constant constexpr int v = N; };",
+    ),
     "31 buffers": kernel("", arguments=[f"device int* a{n}" for n in range(31)]),
 }
 

@@ -19,6 +19,8 @@ from attnproto.compiler.ir.debug_lines import SOURCE
 from attnproto.compiler.target import Target
 from attnproto.errors import DeviceUnavailable, KernelCompileError
 
+from . import truth
+
 HEADERS = Path(__file__).parents[1] / "headers"
 # clang's whole file system: no text can read another file, nor learn whether there is one.
 _OVERLAY = json.dumps({
@@ -59,6 +61,7 @@ _SPELLINGS = [
         (r"__private\b", "thread"), (r"__global\b", "device"), (r"__local\b", "threadgroup"),
         (r"__constant\b", "constant"), (r"__bf16\b", "bfloat"),
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
+        (r"(\w+) __attribute__\(\(ext_vector_type\((\d+)\)\)\)", r"vec<\1, \2>"),
         (r"(?:metal::)?attn_packed3<(\w+)>", r"packed_\g<1>3"),
         (r"^static assertion failed due to requirement '.*': (.* needs types of .*)$", r"\1"),
         (r"attn_(?:name|derived|defined)_(\w+)", r"\1"),
@@ -280,7 +283,7 @@ def preprocess(text: str, folder: Path | None = None) -> str:
 
 def to_ir(text: str, target: Target) -> str:
     """C++ for OpenCL to unoptimised LLVM IR, as text."""
-    return _run(_to_ir(target), text)
+    return truth.as_one(_run(_to_ir(target), text))
 
 
 def messages(text: str, target: Target) -> str:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from .casts import is_truth
 from .forwarders import MOST_OVERLOADS, forwarders, statement_begin
-from .lexer import Token, angle_close, close_of, continues_mark, made
+from .lexer import Token, angle_close, close_of, continues_mark, made, split_commas
 
 ONE_A_LINE = "mend"  # what such a text is called in clang's messages
 _FIRST = re.compile(
@@ -23,6 +24,8 @@ _FIRST = re.compile(
 _RANGE = re.compile(r"\{(\d+):\d+-(\d+):\d+\}")
 _VECTOR = re.compile(r"cannot convert initializer list argument to .*\(vector of (\d+) '([^']+)'")
 _PLACED = re.compile(r"from '(const )?__(global|constant|local)")
+_BOOLS = re.compile(r"'(?:__\w+ )?(?:metal::)?bool([234])' \(vector of")
+_NTH = re.compile(r"for (\d+)\w+ argument")
 _PREFERRED = '__attribute__((enable_if(true, "")))'
 _CONSTANT = "bind reference in address space '__constant' to object"
 
@@ -253,7 +256,54 @@ def _rank(t: list[Token], error: _Error, edits: _Edits) -> None:
         edits.wrap(*scalar, f"attn_scalar<decltype({spelled})>")
 
 
+def _truths(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """A comparison of vectors where a vector of bool is wanted; clang has one of integers."""
+    wanted = _BOOLS.search(error.text)
+    if wanted and error.operands:
+        _truth(t, *error.operands[-1], wanted[1], edits)
+
+
+def _truth_operand(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``m & (a > b)``, whose operands clang does not name."""
+    wanted, after = _BOOLS.search(error.text), error.at + 1
+    if wanted is None:
+        return
+    if t[after] == "(":
+        _truth(t, after, close_of(t, after), wanted[1], edits)
+    before = error.at - 1
+    opens = next(
+        (i for i in range(before, -1, -1) if t[i] == "(" and close_of(t, i) == before), None
+    )
+    if t[before] == ")" and opens is not None:
+        _truth(t, opens, before, wanted[1], edits)
+
+
+def _truth_argument(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``f(a > b)`` where f takes a vector of bool: clang's note says which argument."""
+    opens = _call_opens(t, error.at)
+    if opens is None:
+        return
+    for _, text in error.notes:
+        wanted = _BOOLS.search(text)
+        nth = _NTH.search(text)
+        if wanted and nth:
+            begin = opens + 1
+            for part in split_commas(t[begin : close_of(t, opens)])[: int(nth[1]) - 1]:
+                begin += len(part) + 1
+            arguments = split_commas(t[begin : close_of(t, opens)])
+            _truth(t, begin, begin + len(arguments[0]) - 1, wanted[1], edits)
+
+
+def _truth(t: list[Token], first: int, last: int, width: str, edits: _Edits) -> None:
+    if is_truth(t[first : last + 1]):
+        edits.wrap(first, last, f"attn_bools<bool{width}>")
+
+
 _MENDS = (
+    ("assigning to", _truths),
+    ("cannot initialize", _truths),
+    ("implicit conversions between vector types", _truth_operand),
+    ("no matching function for call to", _truth_argument),
     ("too few elements in vector initialization", _short),
     ("excess elements in scalar initializer", _construction),
     ("is ambiguous", _ambiguous),

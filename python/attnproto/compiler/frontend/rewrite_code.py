@@ -276,7 +276,7 @@ class CodeRewriter:
             return [made("((", near), *type_tokens, made(")(0))", near)]
         if len(parts) == 1:
             bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
-            convert = "attn_bools" if bools and "vec" not in type_tokens[:-4] else "attn_vector"
+            convert = "attn_bools" if bools else "attn_vector"
             begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
             value = self.code(parts[0]) if bools else self._value(parts[0], near)
             return [*begin, *value, made(")", near)]

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.clang import Message
-from attnproto.compiler.frontend.lexer import Token, close_of
-from attnproto.compiler.frontend.outline import Function, Outline
+from attnproto.compiler.frontend.lexer import Token, made
+from attnproto.compiler.frontend.outline import Outline
 from attnproto.compiler.frontend.source import Place
 
 from .language_rules import Finding, calls, error, kernels, rule
 
-_BUILTINS = ("__builtin_inff", "__builtin_nanf", "__builtin_huge_valf")
 _ARITHMETIC = {"+", "-", "*", "/", "+=", "-=", "*=", "/="}
 _STAGES = {"vertex", "fragment"}
 
@@ -29,6 +30,8 @@ _REFUSED = {
     "argument-type": "which Metal's library has not; convert its argument",
     "atomic-operation": "which Metal has not; compare and exchange, or use another type",
 }
+_FLOAT = re.compile(r"[\d.]+(?:[eE][+-]?\d+)?[fF]")
+_INFINITE = {"__builtin_inff", "__builtin_nanf", "__builtin_huge_valf"}
 _SPELLED = [("signed char", "char"), *((f"unsigned {t}", f"u{t}") for t in _WHOLE)]
 _FUNCTION = re.compile(r"from 'diagnose_if' attribute on '(\w+)<(.*)>':$")
 _NARROWING = re.compile(r"implicit conversion .*'float' to 'bfloat'")
@@ -69,6 +72,21 @@ def _refused(rule: str, name: str, arguments: str) -> str:
     for spelled, word in _SPELLED:
         types = re.sub(rf"\b{spelled}\b", word, types)
     return f"found {name}({types}), {_REFUSED[rule]}"
+
+
+def inexact(tokens: list[Token]) -> list[Token]:
+    """Tokens whose float literals are no bfloats: clang says nothing of a conversion that is exact.
+
+    No value matters to lint.
+    """
+    return [
+        made(f"{np.nextafter(np.float32(token.text[:-1]), np.float32(np.inf)):.9e}f", token)
+        if token.kind == "number" and _FLOAT.fullmatch(token.text)
+        else made("attn_infinity", token)
+        if token.text in _INFINITE
+        else token
+        for token in tokens
+    ]
 
 
 @rule
@@ -115,77 +133,6 @@ def undefined_functions(text: Outline) -> Iterator[Finding]:
         if function.body is None and function.class_name is None and missing and not linked:
             message = f"found {function.name.text} declared and not defined; write its body"
             yield error(function.name, "undefined-function", message)
-
-
-@rule
-def bfloat_values(text: Outline) -> Iterator[Finding]:
-    """A float literal becomes no bfloat by itself (MSL 3.1, 2.1: no implicit conversion)."""
-    message = "found a float that becomes a bfloat by itself; write bfloat(...)"
-    for function in text.functions:
-        body = function.body or []
-        names = _names_of(function, {"bfloat", "bfloat16_t"})
-        returns = bool(function.head) and function.head[-1].text in ("bfloat", "bfloat16_t")
-        for i, token in enumerate(body):
-            assigned = token == "=" and i > 0 and _assigned(body, i) in names
-            if assigned or (token == "return" and returns):
-                value = _until_end(body, i + 1)
-                yield from (error(at, "bfloat-conversion", message) for at in _literals(value))
-
-
-def _until_end(body: list[Token], begin: int) -> list[Token]:
-    end = begin
-    while end < len(body) and body[end].text not in (";", ","):
-        end = close_of(body, end) if body[end].text in ("(", "[", "{") else end
-        end += 1
-    return body[begin:end]
-
-
-def _assigned(body: list[Token], equals: int) -> str:
-    """The variable on the left: ``x =``, ``x[i] =``."""
-    at, depth = equals - 1, 0
-    while at > 0 and (depth or body[at] == "]"):
-        depth += (body[at] == "]") - (body[at] == "[")
-        at -= 1
-    return "" if at and body[at - 1].text in (".", "->") else body[at].text
-
-
-def _literals(value: list[Token]) -> Iterator[Token]:
-    """A literal that is the whole value, or one choice of it."""
-    if "?" in value:
-        at = value.index("?")
-        colon = next((k for k in range(at, len(value)) if value[k] == ":"), len(value))
-        yield from _literals(value[at + 1 : colon])
-        yield from _literals(value[colon + 1 :])
-        return
-    plain = value[1:] if value[:1] in (["-"], ["+"]) else value
-    while plain[:1] == ["("] and close_of(plain, 0) == len(plain) - 1:
-        plain = plain[1:-1]
-    called = len(plain) > 1 and plain[1] == "(" and close_of(plain, 1) == len(plain) - 1
-    infinite = called and plain[0].text.startswith(_BUILTINS)  # what INFINITY and NAN are
-    if infinite or (len(plain) == 1 and _is_float(plain[0])):
-        yield plain[0]
-
-
-def _is_float(token: Token) -> bool:
-    text = token.text.lower()
-    point = "." in text or "e" in text
-    return token.kind == "number" and not text.startswith("0x") and point and text[-1] not in "h"
-
-
-def _names_of(function: Function, types: set[str]) -> set[str]:
-    """Parameters and local variables of some types, pointers and arrays of them too."""
-    names = {
-        p.tokens[-1].text for p in function.parameters if types & {t.text for t in p.tokens[:-1]}
-    }
-    body = function.body or []
-    for i, token in enumerate(body[:-2]):
-        if token.text in types:
-            name = i + 1
-            while name < len(body) and body[name].text in ("*", "&", "const", "thread"):
-                name += 1
-            if name < len(body) and body[name].kind == "name":
-                names.add(body[name].text)
-    return names
 
 
 @rule

@@ -29,7 +29,7 @@ from attnproto.errors import KernelCompileError
 
 from . import argument_rules  # noqa: F401 - its rules register themselves
 from .language_rules import ERROR, RULES, WARNING, Lint
-from .library_rules import refused_arguments
+from .library_rules import inexact, refused_arguments
 
 __all__ = ["Lint", "lint"]
 
@@ -117,7 +117,9 @@ def _of_clang(source: Source, declared: Outline) -> Iterator[Lint]:
 
 
 def _warned(rewritten: Rewritten, target: Target) -> tuple[str, list[clang.Message]]:
-    return clang.to_ir_warning(with_entries(rewritten, one_a_line(rewritten.tokens)), target)
+    return clang.to_ir_warning(
+        with_entries(rewritten, one_a_line(inexact(rewritten.tokens))), target
+    )
 
 
 def _initialisers(module: ir.Module, declared: Outline) -> Iterator[_Found]:

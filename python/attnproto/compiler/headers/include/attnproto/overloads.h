@@ -62,7 +62,8 @@ constexpr bool attn_is_undecided() {
 }
 template <uint Types, class T>
 constexpr bool attn_is_outside() {
-  return !((attn_scalar_bit<T> | attn_vector_bit<T>) & (Types | attn_bfloat | attn_class));
+  return attn_lanes<T>::count > 4 ||
+         !((attn_scalar_bit<T> | attn_vector_bit<T>) & (Types | attn_bfloat | attn_class));
 }
 template <uint Types, bool Threadgroup, class T>
 constexpr bool attn_has_no_atomic() {
@@ -74,6 +75,8 @@ template <class T, ulong N>
 constexpr __constant bool attn_is_atomic_float<T[N]> = attn_is_atomic_float<T>;
 
 }  // namespace metal
+// Infinity and NaN, as a float that is no bfloat.
+#define attn_infinity(...) 3.3e38f
 #define ATTN_SAYS(condition, rule) __attribute__((diagnose_if(condition, rule, "warning")))
 #define ATTN_ONE_OF(types, ...) \
   ATTN_SAYS((metal::attn_is_undecided<metal::attn_##types, __VA_ARGS__>()), "ambiguous-call")

@@ -1,6 +1,7 @@
 // Scalars and vectors of MSL, in C++ for OpenCL.
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #pragma OPENCL EXTENSION __cl_clang_function_pointers : enable  // for the types of kernels too
+#pragma OPENCL EXTENSION __cl_clang_bitfields : enable
 
 #define ATTN_INLINE inline __attribute__((always_inline))
 
