@@ -50,6 +50,14 @@ struct attn_elements {
   ATTN_INLINE T operator[](int i) const __private { return pair[i]; }
 };
 
+#ifdef ATTN_LINT
+// No function of the library takes it whole: of Metal's 64 elements none has so many.
+template <class T>
+struct attn_type_of<attn_elements<T> > {
+  static constexpr __constant uint bit = 0;
+};
+#endif
+
 template <class T, int Rows, int Columns>
 struct simdgroup_matrix {
   static_assert(Rows == 8 && Columns == 8, "a simdgroup_matrix is 8x8");
