@@ -29,6 +29,14 @@ class Finding:
     unsafe: bool = False
 
 
+# The commonest: on Apple's GPUs it seems to hold, and the specification does not promise it.
+UNFENCED = Finding(
+    "race",
+    "threads hand over threadgroup memory at a threadgroup_barrier(mem_flags::mem_none), which "
+    "orders execution and no memory; mem_threadgroup would (specification, 6.9.1)",
+)
+
+
 @dataclass(frozen=True)
 class Case:
     """What a device can be asked to run.
