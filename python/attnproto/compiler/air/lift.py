@@ -55,8 +55,11 @@ _OF_VARIABLE = re.compile(
 )
 _PLACES = re.compile(r"<(\d) x (i\d+)>|(i\d+)")
 _CALL_GROUP = re.compile(r" #\d+$", re.M)
+_ASSEMBLY = re.compile(r"\bcall [^\n@]*\basm\b")
+# That a loop comes to an end is no kernel's to promise here.
+_ENDS_PROMISED = '!"llvm.loop.mustprogress"'
 _GROUPS = {
-    "entry": "convergent norecurse nounwind",
+    "entry": "convergent norecurse nounwind null_pointer_is_valid",
     "collective": "convergent nomerge nounwind",
     "pure": "nounwind willreturn memory(none)",
 }
@@ -100,7 +103,7 @@ class _Lift:
         first = max(numbers, default=-1) + 1
         self.groups = {name: first + n for n, name in enumerate(_GROUPS)}
         self.attributes = [
-            *(re.sub(r"\{\s*\}", "{ nounwind }", _STRINGS.sub("", line)) for line in groups),
+            *(_STRINGS.sub("", line).replace("mustprogress ", "") for line in groups),
             *(f"attributes #{self.groups[n]} = {{ {said} }}" for n, said in _GROUPS.items()),
         ]
         self.collectives = {
@@ -233,6 +236,8 @@ class _Lift:
 
     def _function(self, symbol: str, body: str) -> str:
         head, rest = _ATTACHED.sub("", body).split("\n", 1)
+        if _ASSEMBLY.search(rest):
+            raise _unknown(f"assembly in {symbol}", "AIR alone")
         rest = self._renamed(rest)
         for state in sorted(self.states.keys() & set(ir.symbols(rest))):
             kind, name = self.states[state], re.escape(state) + _ENDS
@@ -347,16 +352,19 @@ class _Lift:
 
     def _loops(self) -> Iterator[str]:
         """Metadata that the code still names: what it says of loops."""
-        nodes = self.module.nodes
+        nodes: dict[str, list[str]] = {}
         todo = set(_NUMBER.findall("\n".join(self.functions.values())))
-        used: set[str] = set()
         while todo:
             number = todo.pop()
-            used.add(number)
-            todo |= set(_NUMBER.findall(nodes[number])) - used
-        for number in sorted(used, key=int):
-            distinct = "distinct " if f"!{number}" in nodes[number] else ""
-            yield f"!{number} = {distinct}!{{{nodes[number]}}}"
+            nodes[number] = [
+                word
+                for word in operands(self.module.nodes[number])
+                if self.module.nodes.get(word[1:]) != _ENDS_PROMISED
+            ]
+            todo |= set(_NUMBER.findall(" ".join(nodes[number]))) - nodes.keys()
+        for number, words in sorted(nodes.items(), key=lambda item: int(item[0])):
+            distinct = "distinct " if f"!{number}" in words else ""
+            yield f"!{number} = {distinct}!{{{', '.join(words)}}}"
 
 
 def _wrapper(symbol: str, result: str, kinds: list[str], definition: str, group: int) -> str:
