@@ -79,10 +79,13 @@ _ATOMIC = {"f32": "float", "s.i32": "int", "u.i32": "uint"}
 _SPACES = {"1": "__global", "3": "__local"}
 _ROWS = (
     *_each(
-        "exp exp2 exp10 log log2 log10 sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh "
+        "exp exp2 exp10 log log2 log10 sqrt sin cos tan asin acos atan sinh cosh tanh asinh "
         "acosh atanh sinpi cospi tanpi floor ceil round rint trunc fabs fract sign saturate",
         _MATHS, "T", "(a)",
     ),
+    # The one whose precise form is another function (headers/include/attnproto/accuracy.h).
+    Row("rsqrt.{t}", _MATHS, "T", "T", "precise::rsqrt(a)"),
+    Row("fast_rsqrt.{t}", _MATHS, "T", "T", "rsqrt(a)"),
     *_each("fmin fmax pow powr fmod atan2 fdim copysign", _MATHS, "T, T", "(a, b)"),
     *_each("fma mad", _MATHS, "T, T, T", "(a, b, c)"),
     Row("ldexp.{t}", _HALVES, "T, int", "T", "ldexp(a, b)"),
