@@ -25,6 +25,7 @@ from attnproto.errors import KernelCompileError
 
 from . import intrinsics
 from .module import Argument, Module, operands
+from .wrappers import wrapper
 
 # What the entry point calls: the address of a buffer by its index, or one axis of a position.
 BUFFERS = {
@@ -41,7 +42,8 @@ _ATTACHED = re.compile(
 )
 _NUMBER = re.compile(r"!(\d+)\b")
 _OF_ARGUMENTS = re.compile(r'"air-[\w-]+" ?')
-_STRINGS = re.compile(r' "[^"]+"(?:="[^"]*")?')
+_OURS_NOT = re.compile(r' (?:"[^"]+"(?:="[^"]*")?|mustprogress\b)')
+_EMPTY = re.compile(r"\{\s*\}")
 _DECLARED = re.compile(rf"^declare (.*?) ?({_SYMBOL})\((.*)\)[^()]*?(?: #(\d+))?$")
 _VARIABLE = re.compile(
     rf"^{_SYMBOL} = .*?addrspace\((\d)\)(?: externally_initialized)? (global|constant) (.*)$"
@@ -103,7 +105,7 @@ class _Lift:
         first = max(numbers, default=-1) + 1
         self.groups = {name: first + n for n, name in enumerate(_GROUPS)}
         self.attributes = [
-            *(_STRINGS.sub("", line).replace("mustprogress ", "") for line in groups),
+            *(_EMPTY.sub("{ nounwind }", _OURS_NOT.sub("", line)) for line in groups),
             *(f"attributes #{self.groups[n]} = {{ {said} }}" for n, said in _GROUPS.items()),
         ]
         self.collectives = {
@@ -293,7 +295,7 @@ class _Lift:
         places = ", ".join(["ptr"] * (len(kinds) + (result != "void")))
         self.calls[definition.symbol] = None
         self.declared[definition.symbol] = f"declare void {definition.symbol}({places})"
-        self.functions[symbol] = _wrapper(symbol, result, kinds, definition.symbol, number)
+        self.functions[symbol] = wrapper(symbol, result, kinds, definition.symbol, number)
 
     # The way from the engine to the kernel's arguments.
 
@@ -365,56 +367,6 @@ class _Lift:
         for number, words in sorted(nodes.items(), key=lambda item: int(item[0])):
             distinct = "distinct " if f"!{number}" in words else ""
             yield f"!{number} = {distinct}!{{{', '.join(words)}}}"
-
-
-def _wrapper(symbol: str, result: str, kinds: list[str], definition: str, group: int) -> str:
-    """A function of values as AIR calls it, over one of memory as it is defined."""
-    letters = "abcdefgh"[: len(kinds)]
-    lines, places = [], []
-    if result != "void":
-        lines.append(f"  %r = alloca {_stored(result)}")
-        places.append("ptr %r")
-    for x, kind in zip(letters, kinds, strict=True):
-        own, value = _stored(kind), f"%{x}"
-        lines.append(f"  %at.{x} = alloca {own}")
-        if own != kind:
-            lines.append(f"  %to.{x} = {_narrowed(kind, own, value)}")
-            value = f"%to.{x}"
-        lines.append(f"  store {own} {value}, ptr %at.{x}")
-        places.append(f"ptr %at.{x}")
-    lines.append(f"  call void {definition}({', '.join(places)})")
-    if result == "void":
-        lines.append("  ret void")
-    else:
-        own = _stored(result)
-        lines.append(f"  %got = load {own}, ptr %r")
-        if own != result:
-            lines.append(f"  %given = {_widened(result, own)}")
-        lines.append(f"  ret {result} {'%given' if own != result else '%got'}")
-    parameters = ", ".join(f"{kind} %{x}" for x, kind in zip(letters, kinds, strict=True))
-    return "\n".join([f"define internal {result} {symbol}({parameters}) #{group} {{", *lines, "}"])
-
-
-_FRAGMENT = re.compile(r"<64 x (\w+)>")
-
-
-def _stored(kind: str) -> str:
-    """How a value lies in memory: a truth as a byte, a matrix as a lane's two elements."""
-    fragment = _FRAGMENT.fullmatch(kind)
-    return f"<2 x {fragment[1]}>" if fragment else "i8" if kind == "i1" else kind
-
-
-def _narrowed(kind: str, own: str, value: str) -> str:
-    if kind == "i1":
-        return f"zext i1 {value} to i8"
-    return f"shufflevector {kind} {value}, {kind} poison, <2 x i32> <i32 0, i32 1>"
-
-
-def _widened(kind: str, own: str) -> str:
-    if kind == "i1":
-        return "trunc i8 %got to i1"
-    mask = ", ".join(["i32 0", "i32 1", *["i32 poison"] * (intrinsics.MATRIX_LANES - 2)])
-    return f"shufflevector {own} %got, {own} poison, <{intrinsics.MATRIX_LANES} x i32> <{mask}>"
 
 
 def _parenthesised(text: str) -> str:
