@@ -224,6 +224,9 @@ CHANGED = {
         "air.exp.f32", "air.sample_texture_2d.f32", "a call of air.sample_texture_2d.f32",
     ),
     "a function of another module": ("air.exp.f32", "helper", "a call of helper, which .* only"),
+    "a function with other operands": (
+        "@air.exp.f32(float", "@air.ldexp.f32(float", "a call of air.ldexp.f32 with float, float",
+    ),
     "assembly": (
         "  ret float %4", '  call void asm sideeffect "nop", ""()\n  ret float %4',
         "assembly in @times_of",

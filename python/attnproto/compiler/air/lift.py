@@ -25,7 +25,7 @@ from attnproto.errors import KernelCompileError
 
 from . import intrinsics
 from .module import Argument, Module, operands
-from .wrappers import wrapper
+from .wrappers import stored, wrapper
 
 # What the entry point calls: the address of a buffer by its index, or one axis of a position.
 BUFFERS = {
@@ -292,7 +292,13 @@ class _Lift:
         number = int(group) if group else self.groups["entry"]
         if number in self.collectives:
             number = self.groups["collective"]
-        places = ", ".join(["ptr"] * (len(kinds) + (result != "void")))
+        found = [stored(kind) for kind in (result, *kinds) if kind != "void"]
+        if tuple(found) != definition.stored:
+            raise _unknown(
+                f"a call of {symbol[1:]} with {', '.join(found)} for its result and operands",
+                ", ".join(definition.stored),
+            )
+        places = ", ".join(["ptr"] * len(found))
         self.calls[definition.symbol] = None
         self.declared[definition.symbol] = f"declare void {definition.symbol}({places})"
         self.functions[symbol] = wrapper(symbol, result, kinds, definition.symbol, number)

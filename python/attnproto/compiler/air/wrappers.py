@@ -14,10 +14,10 @@ def wrapper(symbol: str, result: str, kinds: list[str], definition: str, group: 
     letters = "abcdefgh"[: len(kinds)]
     lines, places = [], []
     if result != "void":
-        lines.append(f"  %r = alloca {_stored(result)}")
+        lines.append(f"  %r = alloca {stored(result)}")
         places.append("ptr %r")
     for x, kind in zip(letters, kinds, strict=True):
-        own, value = _stored(kind), f"%{x}"
+        own, value = stored(kind), f"%{x}"
         lines.append(f"  %at.{x} = alloca {own}")
         if own != kind:
             lines.append(f"  %to.{x} = {_narrowed(kind, own, value)}")
@@ -28,7 +28,7 @@ def wrapper(symbol: str, result: str, kinds: list[str], definition: str, group: 
     if result == "void":
         lines.append("  ret void")
     else:
-        own = _stored(result)
+        own = stored(result)
         lines.append(f"  %got = load {own}, ptr %r")
         if own != result:
             lines.append(f"  %given = {_widened(result, own)}")
@@ -37,7 +37,7 @@ def wrapper(symbol: str, result: str, kinds: list[str], definition: str, group: 
     return "\n".join([f"define internal {result} {symbol}({parameters}) #{group} {{", *lines, "}"])
 
 
-def _stored(kind: str) -> str:
+def stored(kind: str) -> str:
     """How a value lies in memory: a truth as a byte, a matrix as a lane's two elements."""
     fragment = _FRAGMENT.fullmatch(kind)
     return f"<2 x {fragment[1]}>" if fragment else "i8" if kind == "i1" else kind
