@@ -5,6 +5,7 @@ The modules are written by hand (tests/air), and so is the container (support/me
 
 from __future__ import annotations
 
+import re
 import struct
 
 import attnproto
@@ -223,6 +224,13 @@ CHANGED = {
         "air.exp.f32", "air.sample_texture_2d.f32", "a call of air.sample_texture_2d.f32",
     ),
     "a function of another module": ("air.exp.f32", "helper", "a call of helper, which .* only"),
+    "a function with other operands": (
+        "@air.exp.f32(float", "@air.ldexp.f32(float", "a call of air.ldexp.f32 with float, float",
+    ),
+    "assembly": (
+        "  ret float %4", '  call void asm sideeffect "nop", ""()\n  ret float %4',
+        "assembly in @times_of",
+    ),
     "a constant whose address is taken": (
         "  %8 = load float", "  store ptr addrspace(2) @_ZL5times, ptr addrspace(1) %7\n"
         "  %8 = load float", "using @_ZL5times otherwise than by its value",
@@ -245,6 +253,14 @@ def test_each_definition_stands_for_one_function():
 
     symbols = [one.symbol for one in definitions().values()]
     assert len(set(symbols)) == len(symbols) > 1000
+
+
+def test_what_a_loop_says_is_kept_but_not_that_it_ends(content):
+    text = lift.lift(module.read(Metallib(content).bitcode("scale")), compiled_kernel.BUILTINS).text
+    assert re.search(r"^!(\d+) = distinct !\{!\1, !\d+\}$", text, re.M)
+    assert '{!"llvm.loop.unroll.full"}' in text
+    assert "mustprogress" not in text
+    assert "null_pointer_is_valid" in text
 
 
 def test_a_getter_asks_for_no_constant_on_which_it_does_not_depend(content):

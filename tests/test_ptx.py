@@ -308,3 +308,16 @@ def test_angles_are_reduced_by_a_constant_of_all_its_bits():
     text = "kernel void k(device float* x [[buffer(0)]]) { x[0] = metal::sin(x[0]); }"
     two_over_pi = np.float64(2 / np.pi).view(np.uint64)
     assert f"0d{two_over_pi:016X}" in code_of(text, "k")
+
+
+def test_an_argument_that_a_derived_constant_brings_is_asked_for_on_another_processor_too():
+    text = (
+        "constant int n [[function_constant(0)]];\nconstant bool many = n > 3;\n"
+        "kernel void f(device float* x [[buffer(0)]],\n"
+        "              device float* y [[buffer(1), function_constant(many)]]) {\n"
+        "  x[0] = many ? y[0] : 3;\n}\n"
+    )
+    for n, wanted in ((5, ["x", "y"]), (2, ["x"])):
+        described = _core.PipelineDescriptor("f", [_core.Constant("n", n)])
+        image = nvptx.PtxFrontEnd(SM).compile(text, described)
+        assert [one.name for one in image.arguments] == wanted

@@ -43,7 +43,7 @@ define weak_odr void @scale(ptr addrspace(1) noundef "air-buffer-no-alias" %0, p
 12:
   %13 = getelementptr inbounds float, ptr addrspace(1) %3, i64 %6
   %14 = load float, ptr addrspace(1) %13, align 4
-  br label %15
+  br label %15, !llvm.loop !40
 
 15:
   %16 = phi float [ 0.000000e+00, %5 ], [ %14, %12 ]
@@ -61,7 +61,7 @@ declare float @air.exp.f32(float) local_unnamed_addr #2
 declare float @llvm.fmuladd.f32(float, float, float) #2
 
 attributes #0 = { nounwind "frame-pointer"="all" "no-builtins" }
-attributes #1 = { convergent nounwind "frame-pointer"="all" "max-work-group-size"="96" "no-builtins" }
+attributes #1 = { convergent mustprogress nounwind "frame-pointer"="all" "max-work-group-size"="96" "no-builtins" }
 attributes #2 = { nounwind willreturn memory(none) }
 attributes #3 = { convergent nounwind }
 
@@ -89,3 +89,6 @@ attributes #3 = { convergent nounwind }
 !18 = !{ptr addrspace(2) @_Z6unread.MTL_FC_INIT_8_i, !"int", !"unread", i32 8, i1 true}
 !30 = !{!31, !31, i64 0}
 !31 = !{!"float"}
+!40 = distinct !{!40, !41, !42}
+!41 = !{!"llvm.loop.mustprogress"}
+!42 = !{!"llvm.loop.unroll.full"}

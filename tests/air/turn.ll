@@ -71,7 +71,7 @@ last:
 
 declare void @air.wg.barrier(i32, i32) #2
 
-attributes #0 = { nounwind "no-builtins" }
+attributes #0 = { mustprogress "no-builtins" }
 attributes #1 = { convergent nounwind "min-legal-vector-width"="96" }
 attributes #2 = { convergent nounwind willreturn }
 attributes #3 = { convergent nounwind willreturn }

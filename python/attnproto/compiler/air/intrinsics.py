@@ -29,6 +29,10 @@ _INTEGERS = {
     for size, name in ((1, "char"), (2, "short"), (4, "int"), (8, "long"))
 }
 _NUMBERS = {**_FLOATS, **_INTEGERS}
+_STORED = {
+    "float": "float", "half": "half", "bfloat": "bfloat", "bool": "i8", "char": "i8",
+    "short": "i16", "int": "i32", "long": "i64",
+}  # fmt: skip
 # As conversions name them, which say of floats that they are.
 _NAMED = {**{f"f.{t}": kind for t, kind in _FLOATS.items()}, **_INTEGERS, "u.i1": "bool"}
 _SHORT = ("f.f16", "f.bf16")  # which are no conversion of one another's
@@ -79,10 +83,13 @@ _ATOMIC = {"f32": "float", "s.i32": "int", "u.i32": "uint"}
 _SPACES = {"1": "__global", "3": "__local"}
 _ROWS = (
     *_each(
-        "exp exp2 exp10 log log2 log10 sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh "
+        "exp exp2 exp10 log log2 log10 sqrt sin cos tan asin acos atan sinh cosh tanh asinh "
         "acosh atanh sinpi cospi tanpi floor ceil round rint trunc fabs fract sign saturate",
         _MATHS, "T", "(a)",
     ),
+    # The one whose precise form is another function (headers/include/attnproto/accuracy.h).
+    Row("rsqrt.{t}", _MATHS, "T", "T", "precise::rsqrt(a)"),
+    Row("fast_rsqrt.{t}", _MATHS, "T", "T", "rsqrt(a)"),
     *_each("fmin fmax pow powr fmod atan2 fdim copysign", _MATHS, "T, T", "(a, b)"),
     *_each("fma mad", _MATHS, "T, T, T", "(a, b, c)"),
     Row("ldexp.{t}", _HALVES, "T, int", "T", "ldexp(a, b)"),
@@ -153,11 +160,13 @@ class Definition:
     Attributes:
         air: its symbol in AIR.
         symbol: of the function that is defined.
+        stored: LLVM's types of its result, if any, and of its operands, as they lie in memory.
         text: of that, in C++ for OpenCL.
     """
 
     air: str
     symbol: str
+    stored: tuple[str, ...]
     text: str
 
 
@@ -172,7 +181,17 @@ def _definition(name: str, operands: list[str], result: str, statement: str) -> 
     parameters += [f"{kind} __private* at_{x}" for x, kind in named]
     taken = "".join(f"{kind} {x} = *at_{x}; " for x, kind in named)
     text = f'extern "C" void {own}({", ".join(parameters)}) {{ {taken}{statement}; }}'
-    return Definition(PREFIX + name, f"@{own}", text)
+    stored = map(_stored, [result, *operands] if result else operands)
+    return Definition(PREFIX + name, f"@{own}", tuple(stored), text)
+
+
+def _stored(kind: str) -> str:
+    """LLVM's type of what a variable of a type in C++ holds."""
+    if kind.endswith("*"):
+        return f"ptr addrspace({1 if '__global' in kind else 3})"
+    scalar = kind.rstrip("234")
+    element = _STORED[scalar.removeprefix("u")]
+    return element if scalar == kind else f"<{kind[len(scalar) :]} x {element}>"
 
 
 def _of_rows() -> Iterator[Definition]:

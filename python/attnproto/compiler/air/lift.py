@@ -25,6 +25,7 @@ from attnproto.errors import KernelCompileError
 
 from . import intrinsics
 from .module import Argument, Module, operands
+from .wrappers import stored, wrapper
 
 # What the entry point calls: the address of a buffer by its index, or one axis of a position.
 BUFFERS = {
@@ -41,7 +42,8 @@ _ATTACHED = re.compile(
 )
 _NUMBER = re.compile(r"!(\d+)\b")
 _OF_ARGUMENTS = re.compile(r'"air-[\w-]+" ?')
-_STRINGS = re.compile(r' "[^"]+"(?:="[^"]*")?')
+_OURS_NOT = re.compile(r' (?:"[^"]+"(?:="[^"]*")?|mustprogress\b)')
+_EMPTY = re.compile(r"\{\s*\}")
 _DECLARED = re.compile(rf"^declare (.*?) ?({_SYMBOL})\((.*)\)[^()]*?(?: #(\d+))?$")
 _VARIABLE = re.compile(
     rf"^{_SYMBOL} = .*?addrspace\((\d)\)(?: externally_initialized)? (global|constant) (.*)$"
@@ -55,8 +57,11 @@ _OF_VARIABLE = re.compile(
 )
 _PLACES = re.compile(r"<(\d) x (i\d+)>|(i\d+)")
 _CALL_GROUP = re.compile(r" #\d+$", re.M)
+_ASSEMBLY = re.compile(r"\bcall [^\n@]*\basm\b")
+# That a loop comes to an end is no kernel's to promise here.
+_ENDS_PROMISED = '!"llvm.loop.mustprogress"'
 _GROUPS = {
-    "entry": "convergent norecurse nounwind",
+    "entry": "convergent norecurse nounwind null_pointer_is_valid",
     "collective": "convergent nomerge nounwind",
     "pure": "nounwind willreturn memory(none)",
 }
@@ -100,7 +105,7 @@ class _Lift:
         first = max(numbers, default=-1) + 1
         self.groups = {name: first + n for n, name in enumerate(_GROUPS)}
         self.attributes = [
-            *(re.sub(r"\{\s*\}", "{ nounwind }", _STRINGS.sub("", line)) for line in groups),
+            *(_EMPTY.sub("{ nounwind }", _OURS_NOT.sub("", line)) for line in groups),
             *(f"attributes #{self.groups[n]} = {{ {said} }}" for n, said in _GROUPS.items()),
         ]
         self.collectives = {
@@ -233,6 +238,8 @@ class _Lift:
 
     def _function(self, symbol: str, body: str) -> str:
         head, rest = _ATTACHED.sub("", body).split("\n", 1)
+        if _ASSEMBLY.search(rest):
+            raise _unknown(f"assembly in {symbol}", "AIR alone")
         rest = self._renamed(rest)
         for state in sorted(self.states.keys() & set(ir.symbols(rest))):
             kind, name = self.states[state], re.escape(state) + _ENDS
@@ -285,10 +292,16 @@ class _Lift:
         number = int(group) if group else self.groups["entry"]
         if number in self.collectives:
             number = self.groups["collective"]
-        places = ", ".join(["ptr"] * (len(kinds) + (result != "void")))
+        found = [stored(kind) for kind in (result, *kinds) if kind != "void"]
+        if tuple(found) != definition.stored:
+            raise _unknown(
+                f"a call of {symbol[1:]} with {', '.join(found)} for its result and operands",
+                ", ".join(definition.stored),
+            )
+        places = ", ".join(["ptr"] * len(found))
         self.calls[definition.symbol] = None
         self.declared[definition.symbol] = f"declare void {definition.symbol}({places})"
-        self.functions[symbol] = _wrapper(symbol, result, kinds, definition.symbol, number)
+        self.functions[symbol] = wrapper(symbol, result, kinds, definition.symbol, number)
 
     # The way from the engine to the kernel's arguments.
 
@@ -347,66 +360,19 @@ class _Lift:
 
     def _loops(self) -> Iterator[str]:
         """Metadata that the code still names: what it says of loops."""
-        nodes = self.module.nodes
+        nodes: dict[str, list[str]] = {}
         todo = set(_NUMBER.findall("\n".join(self.functions.values())))
-        used: set[str] = set()
         while todo:
             number = todo.pop()
-            used.add(number)
-            todo |= set(_NUMBER.findall(nodes[number])) - used
-        for number in sorted(used, key=int):
-            distinct = "distinct " if f"!{number}" in nodes[number] else ""
-            yield f"!{number} = {distinct}!{{{nodes[number]}}}"
-
-
-def _wrapper(symbol: str, result: str, kinds: list[str], definition: str, group: int) -> str:
-    """A function of values as AIR calls it, over one of memory as it is defined."""
-    letters = "abcdefgh"[: len(kinds)]
-    lines, places = [], []
-    if result != "void":
-        lines.append(f"  %r = alloca {_stored(result)}")
-        places.append("ptr %r")
-    for x, kind in zip(letters, kinds, strict=True):
-        own, value = _stored(kind), f"%{x}"
-        lines.append(f"  %at.{x} = alloca {own}")
-        if own != kind:
-            lines.append(f"  %to.{x} = {_narrowed(kind, own, value)}")
-            value = f"%to.{x}"
-        lines.append(f"  store {own} {value}, ptr %at.{x}")
-        places.append(f"ptr %at.{x}")
-    lines.append(f"  call void {definition}({', '.join(places)})")
-    if result == "void":
-        lines.append("  ret void")
-    else:
-        own = _stored(result)
-        lines.append(f"  %got = load {own}, ptr %r")
-        if own != result:
-            lines.append(f"  %given = {_widened(result, own)}")
-        lines.append(f"  ret {result} {'%given' if own != result else '%got'}")
-    parameters = ", ".join(f"{kind} %{x}" for x, kind in zip(letters, kinds, strict=True))
-    return "\n".join([f"define internal {result} {symbol}({parameters}) #{group} {{", *lines, "}"])
-
-
-_FRAGMENT = re.compile(r"<64 x (\w+)>")
-
-
-def _stored(kind: str) -> str:
-    """How a value lies in memory: a truth as a byte, a matrix as a lane's two elements."""
-    fragment = _FRAGMENT.fullmatch(kind)
-    return f"<2 x {fragment[1]}>" if fragment else "i8" if kind == "i1" else kind
-
-
-def _narrowed(kind: str, own: str, value: str) -> str:
-    if kind == "i1":
-        return f"zext i1 {value} to i8"
-    return f"shufflevector {kind} {value}, {kind} poison, <2 x i32> <i32 0, i32 1>"
-
-
-def _widened(kind: str, own: str) -> str:
-    if kind == "i1":
-        return "trunc i8 %got to i1"
-    mask = ", ".join(["i32 0", "i32 1", *["i32 poison"] * (intrinsics.MATRIX_LANES - 2)])
-    return f"shufflevector {own} %got, {own} poison, <{intrinsics.MATRIX_LANES} x i32> <{mask}>"
+            nodes[number] = [
+                word
+                for word in operands(self.module.nodes[number])
+                if self.module.nodes.get(word[1:]) != _ENDS_PROMISED
+            ]
+            todo |= set(_NUMBER.findall(" ".join(nodes[number]))) - nodes.keys()
+        for number, words in sorted(nodes.items(), key=lambda item: int(item[0])):
+            distinct = "distinct " if f"!{number}" in words else ""
+            yield f"!{number} = {distinct}!{{{', '.join(words)}}}"
 
 
 def _parenthesised(text: str) -> str:
