@@ -34,6 +34,7 @@ from attnproto.model.scope import (
 )
 from attnproto.model.time_model import BYTES, MATRIX, PATH, least_time, predict_time
 from attnproto.problem import AttentionProblem
+from attnproto.prototypes.registry import Outcome, load
 
 ROOT = Path(__file__).resolve().parents[1]
 # 13 of 128 threadgroups on the fullest core; nothing but what a test says.
@@ -458,3 +459,20 @@ def test_a_mistaken_command_gets_one_sentence(words, message, tmp_path, capsys):
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_points_that_are_timed_and_not_modelled_say_why():
+    for name in ("linear", "paged", "variants", "stitch", "cubecl"):
+        prototype = load(name)
+        kinds = {point["kind"] for point in prototype.points("full")}
+        assert set() < prototype.unmodelled.keys() <= kinds
+    prototype = replace(
+        load("paged"), run=lambda point, device, mode: Outcome(point["status"], "", {"calls": 1})
+    )
+    said = prototype.answer({"kind": "pair", "status": "ok"}, None, "quick").result
+    assert said["calls"] == 1
+    assert said["modelled_refused"][0].startswith("mask: found causal")
+    assert said["modelled_tier"] == "modelled"
+    for kind, status in (("pair", "wrong"), ("count", "ok")):
+        answer = prototype.answer({"kind": kind, "status": status}, None, "quick")
+        assert answer.result == {"calls": 1}

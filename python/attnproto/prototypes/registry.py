@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from attnproto.errors import AttnprotoError
@@ -73,6 +73,7 @@ class Prototype:
         prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
         sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
         metrics: What its results hold beyond the names that all prototypes share.
+        unmodelled: By kind of point that is timed, why the model of an M4 expects no time of it.
     """
 
     name: str
@@ -85,6 +86,21 @@ class Prototype:
     prepare: Callable[[Callable[[str], None]], None] | None = None
     sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
     metrics: tuple[Metric, ...] = ()
+    unmodelled: Mapping[str, str] = field(default_factory=dict)
+
+    def answer(self, point: dict[str, Any], device: Any, mode: str) -> Outcome:
+        """Run a point, and say why no time of it is expected where that is so.
+
+        Raises:
+            AttnprotoError: As ``run``.
+        """
+        from attnproto.model.launches import refused_result
+
+        outcome = self.run(point, device, mode)
+        why = self.unmodelled.get(point.get("kind", ""))
+        if why is None or outcome.status != OK:
+            return outcome
+        return replace(outcome, result={**outcome.result, **refused_result([why])})
 
 
 def entry(name: str) -> Entry:

@@ -135,7 +135,7 @@ def _work(
         except EOFError:
             return
         try:
-            outcome = load(name).run(point, device, mode)
+            outcome = load(name).answer(point, device, mode)
             answer = (outcome.status, (outcome.reason, plain(outcome.result)))
         except DeviceUnavailable as error:
             # This process holds a device that is gone; another process may get it back.

@@ -352,4 +352,14 @@ def _traffic(point: Mapping[str, Any]) -> Outcome:
     return Outcome(OK, "", result)
 
 
-PROTOTYPE = Prototype("variants", points, run, conclude, kernel_hash)
+PROTOTYPE = Prototype(
+    "variants",
+    points,
+    run,
+    conclude,
+    kernel_hash,
+    unmodelled={
+        "pair": "kernel: found several dispatches, published times are of one; points of kind "
+        "count have the ratio expected of a block of keys"
+    },
+)
