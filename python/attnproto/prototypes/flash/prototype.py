@@ -122,7 +122,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     if point["kind"] == "count":
         return _count(point)
     if point["kind"] == "pair":
-        return _pair(point, device)
+        return _pair(point, device, mode)
     problem, tile = problem_of(point), tile_of(point)
     tried = _tried(problem, tile, device, point["input"])
     judged = tried.judgement
@@ -160,7 +160,7 @@ def _tried(problem: AttentionProblem, tile: Any, device: Any, input_class: str) 
     return gate.trial(launch, problem, input_class=input_class)
 
 
-def _pair(point: Mapping[str, Any], device: Any) -> Outcome:
+def _pair(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
     """Judge two tiles that differ in one axis and, where times count, compare them paired."""
     problem = problem_of(point)
     tiles = [tile_of({**point, point["axis"]: point[side]}) for side in ("a", "b")]
@@ -173,7 +173,7 @@ def _pair(point: Mapping[str, Any], device: Any) -> Outcome:
         if not judgement.passed:
             return Outcome(WRONG, f"{point['axis']} {point[side]}: {judgement.reason}", result)
     if device.tier != "emulated":
-        result.update(paired(problem, tiles, device))
+        result.update(paired(problem, tiles, device, mode))
     return Outcome(OK, "", result)
 
 
