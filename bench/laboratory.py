@@ -1,6 +1,8 @@
 """The laboratory's own costs against their marks: ``python bench/laboratory.py``.
 
 Loop overhead: time of the measuring loop per dispatch of a kernel that takes none, below 5 us.
+Encoding: what a dispatch costs before it runs, each encoded by Python and repeated in C++, below
+1 us when repeated.
 Points: 100,000 rows loaded, concluded and reported in less than 10 s and 1 GiB.
 Findings: 10,000 imported into a new knowledge base in less than 5 s.
 Import: ``import attnproto`` in less than 0.3 s.
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +47,34 @@ def loop_overhead_us() -> float:
 
     measure(run, gate=Right, protocol=protocol)
     return (finished[-1] - finished[0]) / SAMPLES * 1e6
+
+
+def encode_us(count: int = 2000) -> tuple[float, float]:
+    """Return wall-clock us a dispatch beside its run: encoded one by one, and repeated."""
+    from dataclasses import replace
+
+    import attnproto
+    import numpy as np
+
+    device = attnproto.open_device("cpu", threads=1)
+    text = "kernel void none(device float* y [[buffer(0)]], constant uint& n [[buffer(1)]]) {}"
+    pipeline = device.library(text).pipeline("none")
+    buffers = {0: device.buffer(16), 1: np.uint32(1)}
+    one = attnproto.Dispatch(pipeline, 1, 32, buffers)
+    each = [replace(one) for _ in range(count)]
+
+    def beside(work: Callable[[], attnproto.Timing]) -> float:
+        started = time.perf_counter()
+        gpu_us = work().gpu_us
+        return ((time.perf_counter() - started) * 1e6 - gpu_us) / count
+
+    return tuple(
+        min(beside(work) for _ in range(7))
+        for work in (
+            lambda: device.submit(each),
+            lambda: device.submit_repeated([one], count),
+        )
+    )
 
 
 def write_points(folder: Path) -> None:
@@ -147,6 +178,9 @@ def main() -> None:
     """Print each cost beside its mark."""
     print(f"import attnproto         {import_s():8.3f} s    mark 0.3")
     print(f"measuring loop           {loop_overhead_us():8.3f} us   mark 5")
+    one_by_one_us, repeated_us = encode_us()
+    print(f"dispatch, one by one     {one_by_one_us:8.3f} us")
+    print(f"dispatch, repeated       {repeated_us:8.3f} us   mark 1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_points(folder)

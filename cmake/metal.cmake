@@ -28,7 +28,9 @@ function(attnproto_add_metal target)
     target_compile_definitions(${target} PRIVATE METALCPP_SYMBOL_VISIBILITY_HIDDEN)
     find_library(METAL_FRAMEWORK Metal REQUIRED)
     find_library(FOUNDATION_FRAMEWORK Foundation REQUIRED)
-    target_link_libraries(${target} PUBLIC ${METAL_FRAMEWORK} ${FOUNDATION_FRAMEWORK})
+    find_library(IOKIT_FRAMEWORK IOKit REQUIRED)
+    target_link_libraries(${target} PUBLIC
+      ${METAL_FRAMEWORK} ${FOUNDATION_FRAMEWORK} ${IOKIT_FRAMEWORK} objc)
     # Two extensions of one process may both hold metal-cpp: nothing of ours is exported.
     set_target_properties(${target} PROPERTIES
       CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)

@@ -264,6 +264,7 @@ NB_MODULE(_core, m) {
   nb::class_<Timing>(m, "Timing")
       .def_ro("gpu_start_us", &Timing::gpu_start_us)
       .def_ro("gpu_end_us", &Timing::gpu_end_us)
+      .def_ro("each_refused", &Timing::each_refused)
       .def_prop_ro("gpu_us", &Timing::gpu_us);
 
   nb::class_<Dispatch>(m, "Dispatch")
@@ -308,7 +309,7 @@ NB_MODULE(_core, m) {
       .def(
           "submit",
           [](Device& self, const std::vector<const Dispatch*>& dispatches) {
-            return submit(self, dispatches, {});
+            return submit(self, dispatches, {}, {});
           },
           "dispatches"_a);
 

@@ -114,10 +114,18 @@ void bind_device(nb::module_&) {
       "submit_with",
       [](Device& self, const std::vector<const Dispatch*>& dispatches, bool concurrent,
          bool time_each, double time_limit_s) {
-        return submit(self, dispatches, {concurrent, time_each, time_limit_s, nullptr});
+        return submit(self, dispatches, {}, {concurrent, time_each, time_limit_s, nullptr});
       },
       "dispatches"_a, "concurrent"_a = false, "time_each"_a = false, "time_limit_s"_a = 0.0);
   add_method<Device>("compiled_library", &Device::compiled_library, "path"_a, Unlocked());
+  add_method<Device>(
+      "submit_repeated",
+      [](Device& self, const std::vector<const Dispatch*>& dispatches, uint32_t times,
+         uint32_t ahead, double time_limit_s) {
+        return submit(self, dispatches, {times, ahead}, {false, false, time_limit_s, nullptr});
+      },
+      "dispatches"_a, "times"_a, "ahead"_a = 0, "time_limit_s"_a = 0.0);
+  add_method<Device>("conditions", &Device::conditions);
   add_method<Device>("new_archive", &Device::new_archive);
   add_method<Device>("allocated_bytes", &Device::allocated_bytes);
   add_method<Device>("properties", &Device::properties);
@@ -125,7 +133,7 @@ void bind_device(nb::module_&) {
 
 }  // namespace
 
-Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches,
+Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches, const Rounds& rounds,
               SubmitOptions options) {
   std::vector<Dispatch> copies;
   for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
@@ -138,7 +146,7 @@ Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches,
   };
   try {
     nb::gil_scoped_release unlocked;
-    return device.submit_with(copies, options);
+    return device.submit_repeated(copies, rounds, options);
   } catch (const Interrupted&) {
     std::rethrow_exception(raised);
   }

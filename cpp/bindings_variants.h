@@ -12,7 +12,7 @@ namespace attnproto {
 void bind_variants(nanobind::module_& module);
 
 // Runs without the interpreter's lock; what Python's signal handlers raise meanwhile ends it.
-Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches,
+Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches, const Rounds& rounds,
               SubmitOptions options);
 
 }  // namespace attnproto

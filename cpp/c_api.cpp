@@ -233,3 +233,20 @@ int attnproto_run(attnproto_device* device, attnproto_kernel* kernel,
     return 0;
   });
 }
+
+int attnproto_run_repeated(attnproto_device* device, attnproto_kernel* const* kernels,
+                           const attnproto_dispatch* wanted, size_t count, uint32_t ahead,
+                           uint32_t times, double* gpu_us) {
+  return guarded(1, [&] {
+    Device& on = *given(device, "a device")->device;
+    given(kernels, "kernels");
+    given(wanted, "dispatches");
+    if (!times) refuse("[c_api.run_repeated] found 0 rounds, needs at least one that is timed");
+    std::vector<Dispatch> dispatches;
+    for (size_t i = 0; i < count; i++)
+      dispatches.push_back(dispatch(wanted[i], *given(kernels[i], "a kernel")));
+    Timing timing = on.submit_repeated(dispatches, {times, ahead}, {});
+    if (gpu_us) *gpu_us = timing.gpu_us();
+    return 0;
+  });
+}

@@ -90,6 +90,12 @@ void attnproto_release_buffer(attnproto_buffer*);
 /* Runs one dispatch to its end; gpu_us, where not NULL, receives the device's own time. */
 int attnproto_run(attnproto_device*, attnproto_kernel*, const attnproto_dispatch*, double* gpu_us);
 
+/* Runs dispatches in rounds, each seeing what the ones before it wrote: `ahead` rounds that are not
+ * timed and keep a GPU at work, then `times` rounds whose time gpu_us receives. */
+int attnproto_run_repeated(attnproto_device*, attnproto_kernel* const* kernels,
+                           const attnproto_dispatch* dispatches, size_t dispatch_count,
+                           uint32_t ahead, uint32_t times, double* gpu_us);
+
 /* What a kernel exported for the cpu device holds, under the symbol attnproto_exported. */
 typedef struct {
   uint32_t kind; /* 0 buffer, 1 threadgroup memory */

@@ -210,6 +210,13 @@ struct SubmitOptions {
   std::function<bool()> interrupted;
 };
 
+// How often a submission's dispatches run: `ahead` rounds that are not timed, so that a GPU is at
+// work when the clock starts, then `times` rounds between the timing's start and end.
+struct Rounds {
+  uint32_t times = 1;
+  uint32_t ahead = 0;
+};
+
 // Start and end on the device's own clock, for the whole submission.
 struct Timing {
   double gpu_start_us = 0;
@@ -221,6 +228,8 @@ struct Timing {
     double end_us = 0;
   };
   std::vector<Span> each;
+  // Why there are none, where time_each was asked for.
+  std::string each_refused;
 };
 
 struct DeviceInfo {
@@ -261,6 +270,18 @@ class Device {
   virtual Timing submit_with(const std::vector<Dispatch>& dispatches, const SubmitOptions&) {
     return submit(dispatches);
   }
+  // Runs the dispatches in rounds, each seeing what the ones before it wrote; encoded once.
+  virtual Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
+                                 const SubmitOptions& options) {
+    for (uint32_t i = 0; i < rounds.ahead; i++) submit_with(dispatches, options);
+    Timing timing;
+    for (uint32_t i = 0; i < rounds.times; i++) {
+      Timing round = submit_with(dispatches, options);
+      if (i) round.gpu_start_us = timing.gpu_start_us;
+      timing = round;
+    }
+    return timing;
+  }
   virtual std::shared_ptr<Archive> new_archive() {
     throw Error(ErrorKind::KernelCompileError,
                 "[device.archive] found a device without binary archives, needs one that stores "
@@ -268,6 +289,8 @@ class Device {
   }
   // Memory the device holds for this process, for leak checks; 0 when it cannot say.
   virtual uint64_t allocated_bytes() const { return 0; }
+  // What changes a time and is not the program's doing, by name: thermal state, power.
+  virtual std::vector<std::pair<std::string, std::string>> conditions() const { return {}; }
   // What the device says of itself, by name: at least the limits it enforces.
   virtual std::vector<std::pair<std::string, std::string>> properties() const {
     return {{"max_threads", std::to_string(kMaxThreadsPerThreadgroup)},

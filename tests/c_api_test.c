@@ -49,6 +49,8 @@ int main(int argc, char** argv) {
        (attnproto_archive*, const char*, const char*, const attnproto_constant*, size_t));
   LOAD(void, release_archive, (attnproto_archive*));
   LOAD(int, run, (attnproto_device*, attnproto_kernel*, const attnproto_dispatch*, double*));
+  LOAD(int, run_repeated, (attnproto_device*, attnproto_kernel* const*, const attnproto_dispatch*,
+                           size_t, uint32_t, uint32_t, double*));
   *(void**)&last_error = dlsym(library, "attnproto_last_error");
 
   check(version() == ATTNPROTO_C_API_VERSION, "version");
@@ -89,6 +91,20 @@ int main(int argc, char** argv) {
   bindings[1].buffer = buffer;
   check(run(device, kernel, &dispatch, NULL) == 0, "run into a buffer");
   check(((float*)contents(buffer))[99] == 101.5f, "what the kernel wrote into a buffer");
+
+  float twice[N] = {0};
+  attnproto_binding onward[] = {
+      {0, ATTNPROTO_BUFFER, buffer, 0, NULL, 0},
+      {1, ATTNPROTO_WRITE, NULL, 0, twice, sizeof twice},
+      bindings[2],
+      bindings[3],
+  };
+  attnproto_dispatch both[] = {dispatch, {{4, 1, 1}, {32, 1, 1}, onward, 4}};
+  attnproto_kernel* kernels[] = {kernel, kernel};
+  gpu_us = -1;
+  check(run_repeated(device, kernels, both, 2, 1, 3, &gpu_us) == 0 && gpu_us >= 0, "rounds");
+  check(twice[0] == 5.0f && twice[99] == 104.0f, "what the second of a round made of the first's");
+  check_error(run_repeated(device, kernels, both, 2, 1, 0, NULL), "0 rounds", "no timed round");
 
   attnproto_archive* archive = open_archive(device, argv[3]);
   check(archive != NULL, "open an archive");

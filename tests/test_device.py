@@ -80,6 +80,32 @@ def test_a_device_buffer_is_kept_and_several_dispatches_go_in_one_submission(dev
     np.testing.assert_array_equal(buffer.numpy(np.float32), np.arange(64) + 3)
 
 
+def test_rounds_follow_one_another_and_those_ahead_are_run_and_not_timed(device):
+    text = "kernel void step(device uint* y [[buffer(0)]]) { y[0] = 3 * y[0] + y[1]; }"
+    pipeline = device.library(text).pipeline("step")
+    y = np.array([0, 1], np.uint32)
+    one = attnproto.Dispatch(pipeline, 1, 1, {0: y})
+    timing = device.submit_repeated([one], 3, ahead=2)
+    # 0, 1, 4, 13, 40, 121: five steps.
+    assert y[0] == 121
+    assert timing.gpu_start_us > 0
+    assert timing.gpu_us >= 0
+    other = attnproto.Dispatch(pipeline, 1, 1, {0: np.array([1, 0], np.uint32)})
+    device.submit_repeated([one, other], 2)
+    assert y[0] == 9 * 121 + 4
+    assert other.buffers[0][0] == 9
+
+
+@pytest.mark.parametrize(("times", "ahead"), [(0, 0), (-1, 0), (True, 0), (1.5, 0), (1, -1)])
+def test_a_number_of_rounds_that_is_none_is_refused(device, library, times, ahead):
+    with pytest.raises(DispatchError, match="needs a whole number from"):
+        device.submit_repeated([], times, ahead=ahead)
+
+
+def test_only_metal_tells_of_heat_and_power(device):
+    assert device.conditions() == {}
+
+
 def test_a_view_of_a_buffer_outlives_the_buffer(device):
     view = device.buffer(np.arange(1000, dtype=np.float32)).numpy(np.float32)
     device.buffer(4096)

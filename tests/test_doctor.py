@@ -6,6 +6,8 @@ import sys
 import attnproto
 import pytest
 from attnproto.commands.doctor.checks import DoctorError, Line, answer_apart, ask, doctor, examine
+from attnproto.commands.doctor.day_questions import DAY
+from attnproto.commands.doctor.day_questions import EXPECTED as DAY_EXPECTED
 from attnproto.errors import DeviceUnavailable
 
 
@@ -39,6 +41,18 @@ def test_the_lines_are_written_as_json(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert record["attnproto"] == attnproto.__version__
     assert all(line.found in printed for line in written)
+
+
+def test_the_report_is_one_text_with_what_was_expected(tmp_path, has_metal):
+    path = tmp_path / "doctor.txt"
+    assert doctor(report=path, only="F1") == 0
+    text = path.read_text()
+    assert "device cpu: " in text
+    if has_metal:
+        assert "seen     F1: " in text
+        assert f"expected: {DAY_EXPECTED['F1'][0]}" in text
+    with pytest.raises(DoctorError, match=r"no folder .*absent"):
+        doctor(report=tmp_path / "absent" / "doctor.txt")
 
 
 def test_a_mistyped_question_or_path_is_refused_before_anything_runs(tmp_path, capsys):
@@ -102,7 +116,8 @@ def test_every_open_question_is_answered(has_metal, record_property):
     if attnproto.open_device("metal").tier == "emulated":
         assert [line for line in lines if line.status != "seen"] == []
     names = [line.subject.split(":")[0] for line in lines]
-    assert names == [f"Q{i}" for i in range(1, 9)] + [f"G{i}" for i in range(1, 21)]
+    expected = [f"Q{i}" for i in range(1, 9)] + [f"G{i}" for i in range(1, 21)]
+    assert names == [*expected, *DAY]
 
 
 # What the double answers, by its rules; a Mac is asked to learn what it says.
@@ -130,6 +145,13 @@ EXPECTED = {
     "G18": "32 of 32 read",
     "G19": "0 of 1024",
     "G20": "['modify'], 1 became 1.5001,",
+    "K2": "rope: right",
+    "T1": "us in one",
+    "T2": "after 100 ms",
+    "T3": "in 50 spans",
+    "F1": "readable as [0] and [1]",
+    "F2": "bfloat x bfloat: right",
+    "F3": "1 became 1.5001,",
     "W1": "afterwards accepted",
 }
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from attnproto.commands.selftest import SyntheticKernel
 from attnproto.errors import AttnprotoError, UnsupportedProblem
+from attnproto.measure import pairs, protocol
 from attnproto.measure import peaks as probe
-from attnproto.measure import protocol
 from attnproto.prototypes.flash import prototype
 from attnproto.prototypes.flash import timing as flash_timing
 from attnproto.prototypes.registry import load
@@ -321,12 +321,22 @@ def test_a_pair_is_compared_in_blocks(device, monkeypatch):
     monkeypatch.setattr(flash_timing, "judge", lambda *_: lambda: SAID[next(verdicts)])
     monkeypatch.setattr(probe, "peaks_of", lambda device: protocol.Peaks(1e15, 1e15, 1e-6))
     tiles = [prototype.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
-    result = flash_timing.paired(prototype.problem_of(PAIR), tiles, device)
+    result = flash_timing.paired(prototype.problem_of(PAIR), tiles, device, "quick")
     assert result["verdict"] == "faster"
     assert result["ratio"] == pytest.approx(0.9, rel=0.02)
-    # 1200 us over 90 and 100 us, by the fastest dispatch of 3 % less: 14 and 13.
-    assert result["repeats"] == [pytest.approx(14, abs=1), pytest.approx(13, abs=1)]
+    # 20 ms over 90 and 100 us, by the fastest dispatch of at most 4 % less.
+    assert 222 <= result["repeats"][0] <= 232
+    assert 200 <= result["repeats"][1] <= 209
     assert "A-B-B-A" in result["protocol"]
+    assert "samples of at least 20 ms" in result["protocol"]
+
+
+def test_a_full_run_compares_by_the_full_protocol():
+    kernels = [SyntheticKernel(90.0), SyntheticKernel(100.0)]
+    result = pairs.compare(kernels, mode="full")
+    # 200 ms a sample, after 5 s of warm-up each.
+    assert result["repeats"] == [2223, 2000]
+    assert "5000 ms thrown away, samples of at least 200 ms" in result["protocol"]
 
 
 @pytest.mark.parametrize(
@@ -347,14 +357,14 @@ def test_no_ratio_is_reported_of_wrong_outputs_or_impossible_times(
     monkeypatch.setattr(probe, "peaks_of", lambda device: protocol.Peaks(1e15, 1e15, empty_us))
     tiles = [prototype.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
     with pytest.raises(AttnprotoError, match=error):
-        flash_timing.paired(prototype.problem_of(PAIR), tiles, device)
+        flash_timing.paired(prototype.problem_of(PAIR), tiles, device, "quick")
 
 
 def test_both_kernels_of_a_pair_are_judged_on_the_device(device, monkeypatch):
-    monkeypatch.setattr(flash_timing, "compare", lambda kernels: {"a_us": 1.0, "b_us": 1.0})
+    monkeypatch.setattr(flash_timing, "compare", lambda kernels, mode: {"a_us": 1.0, "b_us": 1.0})
     monkeypatch.setattr(probe, "peaks_of", lambda device: protocol.Peaks(1e15, 1e15, 1e-6))
     tiles = [prototype.tile_of({**PAIR, "keys": keys}) for keys in ("lane", "matrix")]
-    flash_timing.paired(prototype.problem_of(PAIR), tiles, device)
+    flash_timing.paired(prototype.problem_of(PAIR), tiles, device, "quick")
 
 
 def pair_row(device, verdict, ratio, p_value, **changes):

@@ -20,6 +20,7 @@ _SYSTEM = {
     "/System/Library/Frameworks/Metal.framework/Versions/A/Metal",
     "/System/Library/Frameworks/Foundation.framework/Versions/C/Foundation",
     "/System/Library/Frameworks/CoreFoundation.framework/Versions/A/CoreFoundation",
+    "/System/Library/Frameworks/IOKit.framework/Versions/A/IOKit",
     "/usr/lib/libobjc.A.dylib",
     "/usr/lib/libc++.1.dylib",
     "/usr/lib/libSystem.B.dylib",

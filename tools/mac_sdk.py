@@ -21,6 +21,9 @@ import ziglang
 _FRAMEWORKS = "System/Library/Frameworks"
 _CORE_FOUNDATION = "/System/Library/Frameworks/CoreFoundation.framework/Versions/A/CoreFoundation"
 
+_IOKIT = "/System/Library/Frameworks/IOKit.framework/Versions/A/IOKit"
+_POWER_SOURCES = {"_IOPSCopyPowerSourcesInfo", "_IOPSGetProvidingPowerSourceType"}
+
 _CORE_FOUNDATION_H = """#pragma once
 #include <TargetConditionals.h>
 #include <sys/types.h>
@@ -97,8 +100,11 @@ def _write_frameworks(sdk: pathlib.Path, evidence: pathlib.Path) -> None:
             path = sdk / _FRAMEWORKS / f"{stem}.framework" / f"{stem}.tbd"
             _write(path, _tbd(name, symbols, reexports))
         elif stem == "libobjc.A.dylib":
+            # What MLX does not use; documented in <objc/objc-exception.h>.
+            symbols = symbols | {"_objc_setExceptionPreprocessor"}
             _write(sdk / "usr/lib/libobjc.A.tbd", _tbd(name, symbols))
             _write(sdk / "usr/lib/libobjc.tbd", _tbd(name, symbols))
+    _write(sdk / _FRAMEWORKS / "IOKit.framework/IOKit.tbd", _tbd(_IOKIT, _POWER_SOURCES))
     framework = sdk / _FRAMEWORKS / "CoreFoundation.framework"
     stub = _tbd(_CORE_FOUNDATION, {"___CFConstantStringClassReference"})
     _write(framework / "CoreFoundation.tbd", stub)

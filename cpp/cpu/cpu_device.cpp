@@ -150,22 +150,31 @@ class CpuDevice final : public Device {
   }
   Timing submit_with(const std::vector<Dispatch>& dispatches,
                      const SubmitOptions& options) override {
+    return submit_repeated(dispatches, {}, options);
+  }
+  Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
+                         const SubmitOptions& options) override {
     std::vector<Launch> launches;
     for (const Dispatch& dispatch : dispatches)
       launches.push_back(prepare(dispatch, bool(validation_)));
     Turn turn(*turns_, options, launches);
+    auto round = [&] {
+      for (size_t i = 0; i < launches.size(); i++) {
+        if (validation_) {
+          if (!i || !options.concurrent || dispatches[i].barrier_before)
+            validation_->forget_dispatches();
+          watch(dispatches[i], launches[i], options.concurrent);
+        }
+        run(launches[i], options);
+        if (validation_ && options.concurrent) validation_->end_dispatch(launches[i].kernel);
+      }
+    };
+    for (uint32_t i = 0; i < rounds.ahead; i++) round();
     Timing timing;
     timing.gpu_start_us = now_us();
-    for (size_t i = 0; i < launches.size(); i++) {
-      if (validation_) {
-        if (!i || !options.concurrent || dispatches[i].barrier_before)
-          validation_->forget_dispatches();
-        watch(dispatches[i], launches[i], options.concurrent);
-      }
-      run(launches[i], options);
-      if (validation_ && options.concurrent) validation_->end_dispatch(launches[i].kernel);
-    }
+    for (uint32_t i = 0; i < rounds.times; i++) round();
     timing.gpu_end_us = now_us();
+    if (options.time_each) timing.each_refused = "the cpu device times whole submissions";
     return timing;
   }
 

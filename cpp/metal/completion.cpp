@@ -15,6 +15,9 @@ MTL::CounterSet* timestamps(MTL::Device* device) {
   return nullptr;
 }
 
+// Two clocks are read: what they may differ by.
+constexpr double kClockSlackUs = 1;
+
 // What a code of Metal's means, and what to do about it.
 struct Meaning {
   const char* name;
@@ -116,19 +119,28 @@ MTL::ComputePassDescriptor* Counters::pass(size_t dispatch) const {
   return pass;
 }
 
-std::vector<Timing::Span> Counters::read() const {
+void Counters::read(Timing& timing) const {
+  auto refuse = [&](const char* why) { timing.each_refused = why; };
   const NS::Data* data = buffer_->resolveCounterRange(NS::Range(0, samples_));
-  if (!data || data->length() < samples_ * sizeof(uint64_t)) return {};
+  if (!data || data->length() < samples_ * sizeof(uint64_t))
+    return refuse("the counters gave too few samples");
   std::vector<uint64_t> ticks(samples_);
   std::memcpy(ticks.data(), data_bytes(data), samples_ * sizeof(uint64_t));
   std::vector<Timing::Span> spans;
+  double total_us = 0;
   for (size_t i = 0; i < samples_; i += 2) {
     // Some macOS releases resolve to zero or to the error value: no time is better than those.
     const uint64_t start = ticks[i], end = ticks[i + 1];
-    if (start == 0 || end == MTL::CounterErrorValue || end < start) return {};
+    if (start == 0) return refuse("the counters gave zero");
+    if (end == MTL::CounterErrorValue) return refuse("the counters gave Metal's error value");
+    if (end < start) return refuse("a dispatch ends before it starts");
+    if (i && start < ticks[i - 1]) return refuse("a dispatch starts before the one before it ends");
     spans.push_back({start * 1e-3, end * 1e-3});
+    total_us += (end - start) * 1e-3;
   }
-  return spans;
+  if (total_us > timing.gpu_us() + kClockSlackUs)
+    return refuse("the dispatches take longer than the command buffer");
+  timing.each = std::move(spans);
 }
 
 }  // namespace attnproto::metal

@@ -3,6 +3,10 @@
 
 #include "internal.h"
 
+// Of IOKit: its objects are Foundation's too.
+extern "C" void* IOPSCopyPowerSourcesInfo();
+extern "C" const void* IOPSGetProvidingPowerSourceType(const void* sources);
+
 namespace attnproto::metal {
 
 void Gate::enter() {
@@ -79,11 +83,30 @@ std::string library_key(const std::string& msl_text, const CompileOptions& optio
   return key + msl_text;
 }
 
+std::string system_version() {
+  return text(NS::ProcessInfo::processInfo()->operatingSystemVersionString());
+}
+
+// What the device is made for; on other machines a sentence, where Metal would end the process.
+void check_machine(MTL::Device* device) {
+  if (!responds(device, "architecture"))
+    throw Error(ErrorKind::DeviceUnavailable,
+                "[metal.open] found macOS " + system_version() +
+                    ", needs macOS 14 or later; update it, or open the cpu device");
+  // Virtual machines own up to few families, but to this one.
+  if (!device->supportsFamily(MTL::GPUFamilyApple5))
+    throw Error(ErrorKind::DeviceUnavailable,
+                "[metal.open] found " + text(device->name()) +
+                    ", needs an Apple GPU; use a Mac with Apple silicon, or open the cpu device");
+}
+
 class MetalDevice : public Device {
  public:
   MetalDevice() : context_(std::make_shared<Context>()) {
     Pool pool;
+    remember_exceptions();
     context_->device = find_device();
+    check_machine(context_->device.get());
 #if defined(__APPLE__)
     const char* tier = "measured";
 #else
@@ -91,7 +114,7 @@ class MetalDevice : public Device {
 #endif
     const std::string name = text(context_->device->name());
     info_ = {"metal", name, tier, name + " " + text(context_->device->architecture()->name()),
-             text(NS::ProcessInfo::processInfo()->operatingSystemVersionString())};
+             system_version()};
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -125,7 +148,7 @@ class MetalDevice : public Device {
       std::lock_guard<std::mutex> lock(mutex_);
       if (auto found = libraries_.find(key); found != libraries_.end()) return found->second;
     }
-    auto made = compile(msl_text, options);
+    auto made = caught("metal.compile", [&] { return compile(msl_text, options); });
     std::lock_guard<std::mutex> lock(mutex_);
     return libraries_.emplace(key, std::move(made)).first->second;
   }
@@ -145,12 +168,18 @@ class MetalDevice : public Device {
   }
 
   Timing submit(const std::vector<Dispatch>& dispatches) override {
-    return metal::submit(*context_, dispatches, {});
+    return submit_repeated(dispatches, {}, {});
   }
 
   Timing submit_with(const std::vector<Dispatch>& dispatches,
                      const SubmitOptions& options) override {
-    return metal::submit(*context_, dispatches, options);
+    return submit_repeated(dispatches, {}, options);
+  }
+
+  Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
+                         const SubmitOptions& options) override {
+    return caught("metal.dispatch",
+                  [&] { return metal::submit(*context_, dispatches, rounds, options); });
   }
 
   std::shared_ptr<Archive> new_archive() override { return make_archive(context_); }
@@ -160,6 +189,7 @@ class MetalDevice : public Device {
     return context_->device->currentAllocatedSize();
   }
 
+  std::vector<std::pair<std::string, std::string>> conditions() const override;
   std::vector<std::pair<std::string, std::string>> properties() const override;
 
  private:
@@ -183,6 +213,19 @@ class MetalDevice : public Device {
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<MetalLibrary>> libraries_;
 };
+
+std::vector<std::pair<std::string, std::string>> MetalDevice::conditions() const {
+  Pool pool;
+  auto* process = NS::ProcessInfo::processInfo();
+  constexpr const char* kStates[] = {"nominal", "fair", "serious", "critical"};
+  const auto state = size_t(process->thermalState());
+  std::string power = "unknown";
+  if (auto sources = NS::TransferPtr(static_cast<NS::Object*>(IOPSCopyPowerSourcesInfo())))
+    power = text(static_cast<const NS::String*>(IOPSGetProvidingPowerSourceType(sources.get())));
+  return {{"thermal", state < 4 ? kStates[state] : "unknown"},
+          {"low_power_mode", process->isLowPowerModeEnabled() ? "on" : "off"},
+          {"power", power}};
+}
 
 std::vector<std::pair<std::string, std::string>> MetalDevice::properties() const {
   Pool pool;

@@ -31,7 +31,10 @@ class Gate {
 // Shared by everything made from one device, so that the last of them frees it.
 struct Context {
   Owned<MTL::Device> device;
+  // Two command buffers a place.
   Gate gate{32};
+  // The encoder at fault costs time to know: it is asked for only after a failure.
+  std::atomic<bool> explain_faults{false};
 
   ~Context() { give_back(archives_, queue_, device); }
 
@@ -175,8 +178,9 @@ class Counters {
   Counters(Context& context, size_t dispatches);
   bool available() const { return bool(buffer_); }
   MTL::ComputePassDescriptor* pass(size_t dispatch) const;
-  // Only after completion; empty when the samples cannot be believed.
-  std::vector<Timing::Span> read() const;
+  // Only after completion, into a timing of the whole; the reason where the samples cannot be
+  // believed.
+  void read(Timing& timing) const;
 
  private:
   Owned<MTL::CounterSampleBuffer> buffer_;
@@ -186,7 +190,7 @@ class Counters {
 // Names the kernel and Metal's code.
 Fault command_error(MTL::CommandBuffer* commands, const std::string& kernels);
 
-Timing submit(Context& context, const std::vector<Dispatch>& dispatches,
+Timing submit(Context& context, const std::vector<Dispatch>& dispatches, const Rounds& rounds,
               const SubmitOptions& options);
 
 }  // namespace attnproto::metal

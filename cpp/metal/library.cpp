@@ -1,8 +1,8 @@
 // Kernels of one text, and the pipelines made from them.
 #include <chrono>
-#include <functional>
 
 #include "internal.h"
+#include "sha256.h"
 #include "stitching.h"
 
 namespace attnproto::metal {
@@ -38,7 +38,7 @@ std::shared_ptr<Pipeline> MetalLibrary::pipeline(const PipelineDescriptor& descr
       return found->second->cached_copy();
     }
   }
-  auto made = compile(descriptor);
+  auto made = caught("metal.pipeline", [&] { return compile(descriptor); });
   std::lock_guard<std::mutex> lock(mutex_);
   return pipelines_.emplace(key, std::move(made)).first->second;
 }
@@ -63,7 +63,7 @@ Owned<MTL::Function> MetalLibrary::specialise(const std::string& name,
   // A visible function is called by its name and keeps it.
   if (!constants.empty() && function->functionType() == MTL::FunctionTypeKernel)
     descriptor->setSpecializedName(
-        ns(name + "_" + std::to_string(std::hash<std::string>()(constants_key(constants)))));
+        ns(name + "_" + sha256(constants_key(constants)).substr(0, 16)));
   NS::Error* error = nullptr;
   auto special = compiled(
       error, [&](NS::Error** why) { return library_->newFunction(descriptor.get(), why); });

@@ -2,7 +2,42 @@
 
 #include <objc/message.h>
 
+// Of libobjc: called with whatever is raised, and returns what is raised instead.
+using Preprocessor = NS::Object* (*)(NS::Object*);
+extern "C" Preprocessor objc_setExceptionPreprocessor(Preprocessor);
+
 namespace attnproto::metal {
+namespace {
+
+thread_local std::string raised_last;
+Preprocessor next = nullptr;
+
+NS::String* property(NS::Object* object, const char* selector) {
+  using Function = NS::String* (*)(const void*, SEL);
+  return responds(object, selector)
+             ? reinterpret_cast<Function>(&objc_msgSend)(object, sel_registerName(selector))
+             : nullptr;
+}
+
+NS::Object* remember(NS::Object* exception) {
+  Pool pool;
+  raised_last = text(property(exception, "name")) + ": " + text(property(exception, "reason"));
+  return next ? next(exception) : exception;
+}
+
+}  // namespace
+
+void remember_exceptions() {
+  static const bool once = (next = objc_setExceptionPreprocessor(remember), true);
+  (void)once;
+}
+
+void refuse_exception(const char* where) {
+  throw Error(ErrorKind::DispatchError,
+              std::string("[") + where + "] found an exception of Metal's (" + raised_last +
+                  "), needs a call that it accepts; run again with MTL_DEBUG_LAYER=1 and report "
+                  "what it says");
+}
 
 bool responds(const NS::Object* object, const char* selector) {
   using Function = bool (*)(const void*, SEL, SEL);

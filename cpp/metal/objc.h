@@ -4,6 +4,7 @@
 
 #include <Foundation/Foundation.hpp>
 #include <Metal/Metal.hpp>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,22 @@ auto compiled(NS::Error*& error, Ask ask) {
     made = NS::TransferPtr(ask(&error));
   }
   return made;
+}
+
+// Metal answers some mistakes with an exception of Objective-C, which would end the process. From
+// the first device on, what was raised last on a thread is remembered.
+void remember_exceptions();
+[[noreturn]] void refuse_exception(const char* where);
+
+template <class Work>
+auto caught(const char* where, Work work) {
+  try {
+    return work();
+  } catch (const std::exception&) {
+    throw;
+  } catch (...) {
+    refuse_exception(where);
+  }
 }
 
 NS::URL* file_url(const std::string& path);

@@ -124,8 +124,8 @@ class HostBuffers {
   std::map<Place, Entry> entries_;
 };
 
-void encode(MTL::ComputeCommandEncoder* encoder, const Dispatch& dispatch,
-            const HostBuffers& host) {
+// All that a dispatch runs with.
+void set(MTL::ComputeCommandEncoder* encoder, const Dispatch& dispatch, const HostBuffers& host) {
   auto& pipeline = static_cast<const MetalPipeline&>(*dispatch.pipeline);
   encoder->setComputePipelineState(pipeline.get());
   for (const Binding& binding : dispatch.bindings) {
@@ -144,6 +144,9 @@ void encode(MTL::ComputeCommandEncoder* encoder, const Dispatch& dispatch,
                                      binding.index);
   for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
     encoder->setThreadgroupMemoryLength(memory.bytes, memory.index);
+}
+
+void launch(MTL::ComputeCommandEncoder* encoder, const Dispatch& dispatch) {
   auto size = [](const Extent& extent) { return MTL::Size(extent.x, extent.y, extent.z); };
   if (dispatch.grid) {
     encoder->dispatchThreads(size(*dispatch.grid), size(dispatch.threads));
@@ -182,44 +185,55 @@ std::string kernels_of(const std::vector<Dispatch>& dispatches) {
   return names.size() > 8 ? joined + ", ..." : joined;
 }
 
-// The arguments a dispatch sets: buffers, inline bytes and tables, then threadgroup memory.
-std::bitset<2 * kMaxBufferIndex> arguments_of(const Dispatch& dispatch) {
-  std::bitset<2 * kMaxBufferIndex> set;
-  for (const Binding& one : dispatch.bindings) set.set(one.index);
-  for (const TableBinding& one : dispatch.function_tables) set.set(one.index);
-  for (const ThreadgroupMemory& one : dispatch.threadgroup_memory)
-    set.set(kMaxBufferIndex + one.index);
-  return set;
-}
+// Places of arguments that are set: buffers and inline bytes, tables, threadgroup memory.
+struct Places {
+  std::bitset<kMaxBufferIndex> buffers, tables, memory;
 
-void encode_all(MTL::CommandBuffer* commands, const std::vector<Dispatch>& dispatches,
-                const SubmitOptions& options, const HostBuffers& host) {
-  const auto order = options.concurrent ? MTL::DispatchTypeConcurrent : MTL::DispatchTypeSerial;
-  std::optional<Encoder> encoder;
-  std::bitset<2 * kMaxBufferIndex> held;
-  for (const Dispatch& dispatch : dispatches) {
-    // What was set stays set until the encoder ends: a dispatch that sets less would run with
-    // its forerunner's arguments, and with its threadgroup memory on top of its own.
-    if (const auto sets = arguments_of(dispatch); !encoder || (held & ~sets).any()) {
-      encoder.reset();
-      encoder.emplace(commands->computeCommandEncoder(order), kernels_of(dispatches));
-      held = sets;
-    } else {
-      held |= sets;
+  explicit Places(const Dispatch& dispatch) {
+    for (const Binding& one : dispatch.bindings) buffers.set(one.index);
+    for (const TableBinding& one : dispatch.function_tables) tables.set(one.index);
+    for (const ThreadgroupMemory& one : dispatch.threadgroup_memory) memory.set(one.index);
+  }
+
+  // What was set stays set until the encoder ends: a dispatch that sets less would run with its
+  // forerunner's arguments, and with its threadgroup memory on top of its own.
+  void clear_but(const Places& kept, MTL::ComputeCommandEncoder* encoder) const {
+    for (uint32_t i = 0; i < kMaxBufferIndex; ++i) {
+      if (buffers[i] && !kept.buffers[i]) encoder->setBuffer(nullptr, 0, i);
+      if (tables[i] && !kept.tables[i]) encoder->setVisibleFunctionTable(nullptr, i);
+      if (memory[i] && !kept.memory[i]) encoder->setThreadgroupMemoryLength(0, i);
     }
-    if (options.concurrent && dispatch.barrier_before)
-      (*encoder)->memoryBarrier(MTL::BarrierScopeBuffers);
-    encode(encoder->get(), dispatch, host);
+  }
+};
+
+// One encoder for all: its boundaries cost a GPU microseconds.
+void encode_all(MTL::CommandBuffer* commands, const std::vector<Dispatch>& dispatches,
+                uint32_t rounds, bool concurrent, const HostBuffers& host) {
+  const auto order = concurrent ? MTL::DispatchTypeConcurrent : MTL::DispatchTypeSerial;
+  Encoder encoder(commands->computeCommandEncoder(order), kernels_of(dispatches));
+  const std::vector<Places> places(dispatches.begin(), dispatches.end());
+  std::optional<size_t> held;
+  for (uint32_t round = 0; round < rounds; ++round) {
+    for (size_t i = 0; i < dispatches.size(); ++i) {
+      if (concurrent && dispatches[i].barrier_before)
+        encoder->memoryBarrier(MTL::BarrierScopeBuffers);
+      if (held != i) {
+        if (held) places[*held].clear_but(places[i], encoder.get());
+        set(encoder.get(), dispatches[i], host);
+        held = i;
+      }
+      launch(encoder.get(), dispatches[i]);
+    }
   }
 }
 
 }  // namespace
 
-Timing submit(Context& context, const std::vector<Dispatch>& dispatches,
+Timing submit(Context& context, const std::vector<Dispatch>& dispatches, const Rounds& rounds,
               const SubmitOptions& options) {
   Pool pool;
   for (const Dispatch& dispatch : dispatches) check(context, dispatch);
-  if (dispatches.empty()) return {};
+  if (dispatches.empty() || !rounds.times) return {};
 
   struct Place {
     Gate& gate;
@@ -235,33 +249,53 @@ Timing submit(Context& context, const std::vector<Dispatch>& dispatches,
   const bool timed = options.time_each && dispatches.size() <= kMaxTimedDispatches;
   Counters counters(context, timed ? dispatches.size() : 0);
   auto queue = context.queue();
-  auto descriptor = make<MTL::CommandBufferDescriptor>();
-  descriptor->setErrorOptions(MTL::CommandBufferErrorOptionEncoderExecutionStatus);
-  MTL::CommandBuffer* commands = queue->commandBuffer(descriptor.get());
-  if (!commands)
-    throw Error(ErrorKind::DeviceUnavailable,
-                "[metal.dispatch] found no command buffer, needs a working queue; open the device "
-                "again");
-  commands->setLabel(ns(kernels_of(dispatches)));
+  auto new_commands = [&] {
+    auto descriptor = make<MTL::CommandBufferDescriptor>();
+    if (context.explain_faults)
+      descriptor->setErrorOptions(MTL::CommandBufferErrorOptionEncoderExecutionStatus);
+    MTL::CommandBuffer* commands = queue->commandBuffer(descriptor.get());
+    if (!commands)
+      throw Error(ErrorKind::DeviceUnavailable,
+                  "[metal.dispatch] found no command buffer, needs a working queue; open the "
+                  "device again");
+    commands->setLabel(ns(kernels_of(dispatches)));
+    return commands;
+  };
+  // Both are encoded before either is committed: the second finds the GPU at work.
+  MTL::CommandBuffer* ahead = rounds.ahead ? new_commands() : nullptr;
+  if (ahead) encode_all(ahead, dispatches, rounds.ahead, options.concurrent, host);
+  MTL::CommandBuffer* commands = new_commands();
   if (counters.available()) {
     for (size_t i = 0; i < dispatches.size(); ++i) {
       Encoder encoder(commands->computeCommandEncoder(counters.pass(i)),
                       kernels_of({dispatches[i]}));
-      encode(encoder.get(), dispatches[i], host);
+      set(encoder.get(), dispatches[i], host);
+      launch(encoder.get(), dispatches[i]);
     }
   } else {
-    encode_all(commands, dispatches, options, host);
+    encode_all(commands, dispatches, rounds.times, options.concurrent, host);
   }
+  if (ahead) ahead->commit();
   commands->commit();
   commands->waitUntilCompleted();
-  if (commands->status() != MTL::CommandBufferStatusCompleted) {
-    const Fault error = command_error(commands, kernels_of(dispatches));
+  for (MTL::CommandBuffer* one : {ahead, commands}) {
+    if (!one || one->status() == MTL::CommandBufferStatusCompleted) continue;
+    const Fault error = command_error(one, kernels_of(dispatches));
+    context.explain_faults = true;
     context.renew_queue();
     throw error;
   }
+  context.explain_faults = false;
   host.write_back();
-  Timing timing{commands->GPUStartTime() * 1e6, commands->GPUEndTime() * 1e6, {}};
-  if (counters.available()) timing.each = counters.read();
+  Timing timing;
+  timing.gpu_start_us = commands->GPUStartTime() * 1e6;
+  timing.gpu_end_us = commands->GPUEndTime() * 1e6;
+  if (counters.available()) {
+    counters.read(timing);
+  } else if (options.time_each) {
+    timing.each_refused = timed ? "the GPU has no counters at the ends of encoders"
+                                : "a submission times at most 2048 dispatches each";
+  }
   return timing;
 }
 

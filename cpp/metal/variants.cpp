@@ -85,7 +85,10 @@ std::shared_ptr<Library> MetalLibrary::stitch(const std::vector<StitchedFunction
   descriptor->setFunctionGraphs(array(graphs));
   NS::Error* error = nullptr;
   auto library = compiled(
-      error, [&](NS::Error** why) { return context_->device->newLibrary(descriptor.get(), why); });
+      error, [&](NS::Error** why) {
+        return caught("metal.stitch",
+                      [&] { return context_->device->newLibrary(descriptor.get(), why); });
+      });
   if (!library)
     throw Error(ErrorKind::KernelCompileError,
                 "[metal.stitch] found a graph Metal refuses, needs functions that fit together; " +
@@ -133,11 +136,13 @@ class MetalArchive : public Archive {
                   "[metal.archive] found a library of another device, needs one of this device; "
                   "compile its text here");
     ours->check_links(wanted);
-    auto prepared = ours->prepare(wanted);
+    auto prepared = caught("metal.archive", [&] { return ours->prepare(wanted); });
     NS::Error* error = nullptr;
     auto add = [&] {
       error = nullptr;
-      return archive_->addComputePipelineFunctions(prepared.descriptor.get(), &error);
+      return caught("metal.archive", [&] {
+        return archive_->addComputePipelineFunctions(prepared.descriptor.get(), &error);
+      });
     };
     if (!add() && !(lost_compiler(error) && add()))
       throw Error(ErrorKind::KernelCompileError,

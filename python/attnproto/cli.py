@@ -135,6 +135,26 @@ def report(folder: Path) -> int:
 
 
 @app.command
+def rows(
+    folder: Path, *, csv: Path | None = None, parquet: Path | None = None, sql: str = ""
+) -> int:
+    """Write the rows of a results folder for other tools; to the screen as CSV by default.
+
+    Args:
+        folder: Holds points.jsonl.
+        csv: A CSV file to write.
+        parquet: A Parquet file to write.
+        sql: A query over the table "rows", whose columns are such as point_D, result_time_us and
+            device_name: "select point_D, min(result_time_us) from rows group by 1".
+    """
+    from .commands.rows import write_rows
+
+    _require_points(folder)
+    print(write_rows(folder, csv=csv, parquet=parquet, sql=sql), end="")
+    return 0
+
+
+@app.command
 def compare(
     before: Path,
     after: str,

@@ -20,11 +20,15 @@ void bind(nb::module_& m) {
   m.def("hold", &hold, "held"_a);
   m.def("in_flight", &in_flight);
   m.def("last_math", &last_math);
+  m.def("encoders", &encoders);
+  m.def("explained", &explained);
   nb::enum_<Samples>(m, "Samples")
       .value("GOOD", Samples::Good)
       .value("ZERO", Samples::Zero)
       .value("ERROR", Samples::Error)
-      .value("UNORDERED", Samples::Unordered);
+      .value("UNORDERED", Samples::Unordered)
+      .value("OVERLAPPING", Samples::Overlapping)
+      .value("LONG", Samples::Long);
   nb::class_<Behaviour>(m, "Behaviour")
       .def_rw("macos", &Behaviour::macos)
       .def_rw("default_device", &Behaviour::default_device)
@@ -38,6 +42,11 @@ void bind(nb::module_& m) {
       .def_rw("no_copy", &Behaviour::no_copy)
       .def_rw("device_lost", &Behaviour::device_lost)
       .def_rw("fail_next", &Behaviour::fail_next)
+      .def_rw("apple_gpu", &Behaviour::apple_gpu)
+      .def_rw("raise_next", &Behaviour::raise_next)
+      .def_rw("thermal_state", &Behaviour::thermal_state)
+      .def_rw("low_power_mode", &Behaviour::low_power_mode)
+      .def_rw("on_battery", &Behaviour::on_battery)
       .def_rw("shader_validation", &Behaviour::shader_validation);
   m.def("behaviour", &behaviour, nb::rv_policy::reference);
 }

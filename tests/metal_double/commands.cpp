@@ -147,6 +147,8 @@ void leave(QueueState& state) {
 }
 
 CommandBuffer* new_command_buffer(Queue* queue, bool explain_errors) {
+  raise_if_told();
+  buffers_explained += explain_errors;
   auto& state = *queue->state;
   {
     std::unique_lock<std::mutex> lock(state.mutex);
@@ -195,6 +197,11 @@ struct CommandBufferDescriptor : Object {
 };
 
 }  // namespace
+
+std::atomic<int> encoders_made{0}, buffers_explained{0};
+int encoders() { return encoders_made; }
+int explained() { return buffers_explained; }
+void forget_counts() { encoders_made = buffers_explained = 0; }
 
 Queue::~Queue() {
   --queues_alive;

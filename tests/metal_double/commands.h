@@ -1,6 +1,7 @@
 // Queues, command buffers and encoders.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <thread>
@@ -89,6 +90,7 @@ struct CommandBuffer : Object {
 
 void run_queue(std::shared_ptr<QueueState> state);
 void register_encoders();
+extern std::atomic<int> encoders_made, buffers_explained;
 Encoder* new_encoder(CommandBuffer* commands, PassDescriptor* pass, bool concurrent);
 
 }  // namespace metal_double

@@ -103,6 +103,12 @@ Data* resolve(SampleBuffer* self, Sel, Range range) {
     case Samples::Unordered:
       std::reverse(samples.begin(), samples.end());
       break;
+    case Samples::Overlapping:
+      for (size_t i = 0; i + 2 < samples.size(); i += 2) samples[i + 1] = samples[i + 2] + 1;
+      break;
+    case Samples::Long:
+      for (size_t i = 0; i < samples.size(); ++i) samples[i] = (i + 1) * uint64_t(1e12);
+      break;
     case Samples::Good:
       break;
   }
@@ -215,12 +221,13 @@ void register_device() {
       .method("length", [](Buffer* self, Sel) { return UInt(self->bytes); });
   Type<Device>("_MTLDevice", root_class())
       .property<&Device::name>("name")
-      .method("architecture", [](Device*, Sel) { return pooled(make<Architecture>()); })
+      .method("architecture", [](Device*, Sel) { return pooled(make<Architecture>()); }, 14)
       .method("registryID", [](Device*, Sel) { return uint64_t(1); })
       .method("hasUnifiedMemory", [](Device*, Sel) { return true; })
       .method("supportsFamily:",
               [](Device*, Sel, intptr_t family) {
-                return (family >= 1001 && family <= 1009) || family == 5001;
+                const bool apple = family >= 1001 && family <= 1009;
+                return (behaviour().apple_gpu && apple) || family == 5001;
               })
       .method("supportsFunctionPointers", [](Device*, Sel) { return true; })
       .method("supportsCounterSampling:",

@@ -153,6 +153,68 @@ TEST("a dispatch runs with its own arguments, whatever the one before it had") {
   EXPECT(first(y) == 1);
 }
 
+TEST("a submission has one encoder, whatever its dispatches set") {
+  Lab lab;
+  auto x = lab.buffer({1}), y = lab.buffer({0});
+  Dispatch greedy = axpy_of(lab, x, y, 1);
+  greedy.threadgroup_memory = {{0, 32768}};
+  Dispatch small = run(lab.pipeline("alone"), {{0, DeviceMemory{y, 0}}});
+  const int before = metal_double::encoders();
+  lab.device->submit({greedy, small, greedy, small});
+  EXPECT(metal_double::encoders() == before + 1);
+}
+
+TEST("rounds run one after another, those ahead too, and only the others are timed") {
+  Lab lab;
+  auto x = lab.buffer({1}), y = lab.buffer({0}), z = lab.buffer({0});
+  const std::vector<Dispatch> two = {axpy_of(lab, x, y, 1), axpy_of(lab, y, z, 1)};
+  const int before = metal_double::encoders();
+  const Timing timing = lab.device->submit_repeated(two, {3, 2}, {});
+  EXPECT(metal_double::encoders() == before + 2);
+  // Five rounds: z is 1 + 2 + 3 + 4 + 5.
+  EXPECT(first(y) == 5 && first(z) == 15);
+  EXPECT(timing.gpu_start_us > 0 && timing.gpu_us() >= 0);
+  lab.device->submit_repeated({two[0]}, {4, 0}, {});
+  EXPECT(first(y) == 9);
+  EXPECT(lab.device->submit_repeated(two, {0, 1}, {}).gpu_us() == 0);
+  behaviour().fail_next = 1;
+  EXPECT(refused(kDispatch, {"internal error"},
+                 [&] { lab.device->submit_repeated({two[0]}, {1, 1}, {}); }));
+}
+
+TEST("a Mac that is too old or has another GPU gets a sentence") {
+  behaviour().macos = 13;
+  EXPECT(refused(ErrorKind::DeviceUnavailable, {"macOS Version 13", "macOS 14 or later"},
+                 [] { open_metal(); }));
+  behaviour() = {};
+  behaviour().apple_gpu = false;
+  EXPECT(refused(ErrorKind::DeviceUnavailable, {"needs an Apple GPU"}, [] { open_metal(); }));
+}
+
+TEST("an exception of Objective-C is an error with its name and reason, and all works on") {
+  Lab lab;
+  const std::vector<std::string> words = {"NSInvalidArgumentException", "told to raise"};
+  auto x = lab.buffer({1}), y = lab.buffer({0});
+  const Dispatch one = axpy_of(lab, x, y, 1);
+  behaviour().raise_next = true;
+  EXPECT(refused(kDispatch, words, [&] { lab.device->submit({one}); }));
+  behaviour().raise_next = true;
+  EXPECT(refused(kDispatch, words, [&] { lab.device->library("kernel void other() {}"); }));
+  lab.device->submit({one});
+  EXPECT(first(y) == 1);
+}
+
+TEST("heat, power and power saving are told") {
+  Lab lab;
+  using Told = std::vector<std::pair<std::string, std::string>>;
+  EXPECT(lab.device->conditions() ==
+         (Told{{"thermal", "nominal"}, {"low_power_mode", "off"}, {"power", "AC Power"}}));
+  behaviour().thermal_state = 2;
+  behaviour().low_power_mode = behaviour().on_battery = true;
+  EXPECT(lab.device->conditions() ==
+         (Told{{"thermal", "serious"}, {"low_power_mode", "on"}, {"power", "Battery Power"}}));
+}
+
 TEST("what Metal would drop silently is refused") {
   Lab lab;
   auto x = lab.buffer({1}), y = lab.buffer({0});

@@ -13,7 +13,7 @@
 namespace metal_double {
 
 // What counters resolve to; the bad ones were seen on real machines.
-enum class Samples { Good, Zero, Error, Unordered };
+enum class Samples { Good, Zero, Error, Unordered, Overlapping, Long };
 
 // How the pretended machine behaves; the defaults are an M4 on a recent macOS.
 struct Behaviour {
@@ -31,6 +31,11 @@ struct Behaviour {
   int fail_next = 0;         // error code of the next command buffer
   bool device_lost = false;  // set by fault 11, after which every command buffer has it
   bool shader_validation = false;
+  bool apple_gpu = true;     // false: a GPU of an Intel Mac
+  bool raise_next = false;   // the next library or command buffer is an exception instead
+  int thermal_state = 0;     // 0 nominal to 3 critical
+  bool low_power_mode = false;
+  bool on_battery = false;
   int in_flight_wait_ms = 300;  // how long a blocked commandBuffer() waits before it is reported
 };
 
@@ -42,6 +47,9 @@ std::shared_ptr<attnproto::Device> executor();
 // While held, committed commands do not start; how many are committed and not completed.
 void hold(bool held);
 int in_flight();
+// Encoders made, and command buffers that were told to know the encoder at fault, since reset.
+int encoders();
+int explained();
 // The math that the last library was compiled with: mode, then functions.
 std::string last_math();
 

@@ -171,6 +171,7 @@ Encoder* new_encoder(CommandBuffer* commands, PassDescriptor* pass, bool concurr
     violation("computeCommandEncoder while %s is still open", describe(commands->open).c_str());
     return nullptr;
   }
+  ++encoders_made;
   Encoder* encoder = make<Encoder>();
   encoder->commands = commands;
   encoder->concurrent = concurrent;

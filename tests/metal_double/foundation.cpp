@@ -1,6 +1,8 @@
 // The classes of Foundation that Metal takes and hands out.
 #include "metal_objects.h"
 
+#include <utility>
+
 namespace metal_double {
 
 void register_root();
@@ -24,6 +26,14 @@ struct Enumerator : Object {
 };
 
 struct ProcessInfo : Object {};
+struct PowerSources : Object {};
+
+struct Exception : Object {
+  Ref<String> name, reason;
+};
+
+using Preprocessor = Object* (*)(Object*);
+Preprocessor preprocessor = nullptr;
 
 bool is_string(const Object* object) {
   return object->isa == Type<String>::known || object->isa == &__CFConstantStringClassReference;
@@ -131,6 +141,16 @@ ErrorObject* make_error(const char* domain, int code, const std::string& message
   return pooled(error);
 }
 
+void raise_if_told() {
+  if (!std::exchange(behaviour().raise_next, false)) return;
+  Exception* exception = make<Exception>();
+  exception->name = string("NSInvalidArgumentException");
+  exception->reason = string("the software double was told to raise");
+  Object* raised = pooled(exception);
+  if (preprocessor) raised = preprocessor(raised);
+  throw raised;
+}
+
 void set_error(Object** out, const char* domain, int code, const std::string& message) {
   if (out) *out = make_error(domain, code, message);
 }
@@ -163,6 +183,16 @@ std::string reason(const std::exception& refused) {
 FOUNDATION_STRINGS(DEFINE)
 #undef DEFINE
 
+extern "C" {
+Preprocessor objc_setExceptionPreprocessor(Preprocessor wanted) {
+  return std::exchange(preprocessor, wanted);
+}
+void* IOPSCopyPowerSourcesInfo() { return make<PowerSources>(); }
+const void* IOPSGetProvidingPowerSourceType(const void*) {
+  return string(behaviour().on_battery ? "Battery Power" : "AC Power");
+}
+}
+
 void register_foundation() {
   register_root();
   register_strings();
@@ -172,6 +202,10 @@ void register_foundation() {
       .property<&ErrorObject::domain>("domain")
       .property<&ErrorObject::code>("code")
       .property<&ErrorObject::details>("userInfo");
+  Type<PowerSources>("__NSCFType", root_class());
+  Type<Exception>("NSException", root_class())
+      .property<&Exception::name>("name")
+      .property<&Exception::reason>("reason");
   Type<Url>("NSURL", root_class())
       .class_method("fileURLWithPath:", [](Class, Sel, Object* path) -> Url* {
         if (!path) {
@@ -188,6 +222,8 @@ void register_foundation() {
       .method("bytes", [](Data* self, Sel) -> const void* { return self->content.data(); });
   Type<ProcessInfo>("NSProcessInfo", root_class())
       .class_method("processInfo", [](Class, Sel) { return pooled(make<ProcessInfo>()); })
+      .method("thermalState", [](ProcessInfo*, Sel) { return intptr_t(behaviour().thermal_state); })
+      .method("isLowPowerModeEnabled", [](ProcessInfo*, Sel) { return behaviour().low_power_mode; })
       .method("operatingSystemVersionString", [](ProcessInfo*, Sel) {
         return string("Version " + std::to_string(behaviour().macos) + " (software double)");
       });

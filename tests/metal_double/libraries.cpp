@@ -397,6 +397,7 @@ std::string with_macros(const CompileOptions* options, const std::string& source
 }  // namespace
 
 Library* new_library(Device*, Sel, Object* source, Object* options, Object** error) {
+  raise_if_told();
   if (!source) {
     violation("newLibraryWithSource: source must not be nil");
     return nullptr;

@@ -126,8 +126,8 @@ FAULTS = {
     ),
     "a dispatch keeps the arguments of the one before it": (
         "submission.cpp",
-        "(held & ~sets).any()",
-        "false",
+        "        if (held) places[*held].clear_but(places[i], encoder.get());\n",
+        "",
     ),
     "a failed command buffer passes for a good one": (
         "submission.cpp",
@@ -141,8 +141,40 @@ FAULTS = {
     ),
     "the encoder at fault is not asked for": (
         "submission.cpp",
-        "  descriptor->setErrorOptions(MTL::CommandBufferErrorOptionEncoderExecutionStatus);\n",
+        "    if (context.explain_faults)\n",
+        "    if (false)\n",
+    ),
+    "every run pays for knowing the encoder at fault": (
+        "submission.cpp",
+        "  context.explain_faults = false;\n",
         "",
+    ),
+    "samples that overlap are believed": ("completion.cpp", "i && start < ticks[i - 1]", "false"),
+    "samples longer than the whole are believed": (
+        "completion.cpp",
+        "total_us > timing.gpu_us() + kClockSlackUs",
+        "false",
+    ),
+    "an old macOS is asked for its architecture": (
+        "device.cpp",
+        '!responds(device, "architecture")',
+        "false",
+    ),
+    "another vendor's GPU passes for Apple's": (
+        "device.cpp",
+        "!device->supportsFamily(MTL::GPUFamilyApple5)",
+        "false",
+    ),
+    "an exception ends the process": (
+        "device.cpp",
+        'return caught("metal.dispatch",\n                  [&] { return metal::submit('
+        "*context_, dispatches, rounds, options); });",
+        "return metal::submit(*context_, dispatches, rounds, options);",
+    ),
+    "the rounds ahead are timed too": (
+        "submission.cpp",
+        "encode_all(ahead, dispatches, rounds.ahead,",
+        "encode_all(ahead, dispatches, rounds.ahead + rounds.times,",
     ),
     "no limit on submissions in flight": ("device.cpp", "places_ > 0", "true"),
     "NSData is asked for mutableBytes": ("objc.cpp", '"bytes"', '"mutableBytes"'),

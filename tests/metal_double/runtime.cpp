@@ -135,6 +135,7 @@ void reset() {
   state().violations.clear();
   state().warnings.clear();
   state().behaviour = {};
+  forget_counts();
 }
 
 void work_begins() { ++working; }

@@ -171,6 +171,10 @@ String* string(const std::string& text);  // +0
 String* immortal_string(const char* text);
 ErrorObject* make_error(const char* domain, int code, const std::string& message);  // +0
 void set_error(Object** out, const char* domain, int code, const std::string& message);
+// An exception of Objective-C, which a C++ program catches with (...) alone.
+void raise_if_told();
+// What encoders() and explained() tell begins anew.
+void forget_counts();
 Class root_class();
 
 void register_foundation();

@@ -23,6 +23,10 @@ class SyntheticDevice:
     tier: str = "emulated"
     time_us: float = 100.0
 
+    def conditions(self) -> dict[str, str]:
+        """Nothing is known of its heat."""
+        return {}
+
 
 def open_measured(kind: str) -> SyntheticDevice:
     """A device whose times count as measured."""

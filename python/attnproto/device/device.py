@@ -37,11 +37,13 @@ class Timing:
     Attributes:
         each: start and end of every dispatch, where they were asked for and the device's
             counters could be believed; else empty.
+        each_refused: why ``each`` is empty, where it was asked for.
     """
 
     gpu_start_us: float
     gpu_end_us: float
     each: tuple[tuple[float, float], ...] = ()
+    each_refused: str = ""
 
     @property
     def gpu_us(self) -> float:
@@ -259,19 +261,54 @@ class Device:
             GpuFault: a kernel did not come to its end: it faulted (GpuPageFault), took too long
                 (GpuTimeout), or Metal ended it. The device works on.
         """
-        if not isinstance(dispatches, Sequence):
-            raise DispatchError(
-                f"[submit] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
-            )
         _check_truth(concurrent, "concurrent", "submit")
         _check_truth(time_each, "time_each", "submit")
-        encoded = [_encode(dispatch) for dispatch in dispatches]
+        encoded = _encode_all(dispatches)
         limit = self._time_limit_s
         if time_limit_s is not None:
             limit = checked_limit(time_limit_s, self.kind, "submit")
         with alone:
             timing = self._core.submit_with(encoded, bool(concurrent), bool(time_each), limit)
-        return Timing(timing.gpu_start_us, timing.gpu_end_us, tuple(timing.spans()))
+        spans = tuple(timing.spans())
+        return Timing(timing.gpu_start_us, timing.gpu_end_us, spans, timing.each_refused)
+
+    def submit_repeated(
+        self, dispatches: Sequence[Dispatch], times: int, *, ahead: int = 0
+    ) -> Timing:
+        """Run dispatches in rounds as one submission, encoded once, and wait for the last.
+
+        Each dispatch sees what the ones before it wrote, those of earlier rounds too; arrays of
+        the caller are read before the first round and written after the last.
+
+        Args:
+            dispatches: what runs, in order, in each round.
+            times: rounds between start and end of the timing.
+            ahead: rounds that run just before and are not timed, so that a GPU is at work when
+                the clock starts.
+
+        Raises:
+            DispatchError: a number of rounds is none, or as :meth:`submit`.
+            GpuFault: as :meth:`submit`.
+        """
+        for name, rounds, least in (("times", times, 1), ("ahead", ahead, 0)):
+            number = isinstance(rounds, (int, np.integer)) and not isinstance(rounds, bool)
+            if not number or not least <= rounds < 2**32:
+                raise DispatchError(
+                    f"[submit_repeated] found {name}={rounds!r}, needs a whole number from {least}"
+                )
+        encoded = _encode_all(dispatches)
+        with alone:
+            timing = self._core.submit_repeated(encoded, int(times), int(ahead), self._time_limit_s)
+        return Timing(timing.gpu_start_us, timing.gpu_end_us)
+
+    def conditions(self) -> dict[str, str]:
+        """What changes a time and is not the program's doing: thermal state, power.
+
+        Returns:
+            On Metal ``thermal`` (nominal, fair, serious or critical), ``low_power_mode`` (on or
+            off) and ``power`` (macOS's name of the source); on other devices nothing.
+        """
+        return dict(self._core.conditions())
 
     def __repr__(self) -> str:
         return f"Device({self.kind!r}, {self.name!r}, tier={self.tier!r})"
@@ -310,6 +347,16 @@ def _axes(value: Axes, what: str) -> tuple[int, int, int]:
             "and each below 2^32"
         )
     return tuple(int(n) for n in (*axes, 1, 1)[:3])
+
+
+def _encode_all(dispatches: Sequence[Dispatch]) -> list[_core.Dispatch]:
+    if not isinstance(dispatches, Sequence):
+        raise DispatchError(
+            f"[submit] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
+        )
+    # What is repeated is encoded once.
+    known: dict[int, _core.Dispatch] = {}
+    return [known.get(id(one)) or known.setdefault(id(one), _encode(one)) for one in dispatches]
 
 
 def _encode(dispatch: Dispatch) -> _core.Dispatch:

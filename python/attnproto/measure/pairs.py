@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
 
@@ -15,27 +17,32 @@ from . import protocol as measure
 from . import stats
 
 MARGIN = 0.02
+# The two sides take turns: shorter samples would compare the gaps between submissions.
+_LEAST_SAMPLE_US = 20e3
 
 
-class Kernel(Protocol):
+class Kernel(Interface):
     """What can be timed."""
 
     def run(self, repeats: int = 1) -> float:
         """Run that many dispatches in one submission and return its GPU time in us."""
 
 
-def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]:
+def compare(
+    kernels: Sequence[Kernel], margin: float = MARGIN, mode: str = "quick"
+) -> dict[str, Any]:
     """Compare two kernels in A-B-B-A blocks until the interval of their ratio decides.
 
     Args:
         kernels: Two that have been found right, on a device whose times are measured.
         margin: Largest difference called equal.
+        mode: ``"quick"`` or ``"full"``: how each side is warmed up, and how long its samples are.
 
     Returns:
         Ratio A / B of times, its interval, verdict, blocks, p-value, and the median times.
     """
-    ratio, times, repeats = _compared(kernels, margin)
-    protocol = measure.QUICK
+    protocol = _protocol(mode)
+    ratio, times, repeats = _compared(kernels, margin, protocol)
     return {
         "ratio": ratio.ratio,
         "ratio_low": ratio.low,
@@ -55,13 +62,18 @@ def compare(kernels: Sequence[Kernel], margin: float = MARGIN) -> dict[str, Any]
     }
 
 
-def ratio_of(kernels: Sequence[Kernel]) -> stats.Ratio:
+def ratio_of(kernels: Sequence[Kernel], mode: str = "quick") -> stats.Ratio:
     """Compare two kernels as ``compare`` does, for a search that needs the ratio itself."""
-    return _compared(kernels, MARGIN)[0]
+    return _compared(kernels, MARGIN, _protocol(mode))[0]
+
+
+def _protocol(mode: str) -> measure.Protocol:
+    usual = measure.of_mode(mode)
+    return replace(usual, sample_us=max(usual.sample_us, _LEAST_SAMPLE_US))
 
 
 def _compared(
-    kernels: Sequence[Kernel], margin: float
+    kernels: Sequence[Kernel], margin: float, protocol: measure.Protocol
 ) -> tuple[stats.Ratio, list[list[float]], list[int]]:
     times: list[list[float]] = [[], []]
 
@@ -73,7 +85,7 @@ def _compared(
         return run
 
     with alone:
-        repeats = [measure.warm_up(kernel.run, measure.QUICK)[0] for kernel in kernels]
+        repeats = [measure.warm_up(kernel.run, protocol)[0] for kernel in kernels]
         return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
 
 

@@ -74,6 +74,11 @@ QUICK = Protocol(
 FULL = Protocol("full", 4, 5e6, 200e3, AllOf((SampleCount(50), ElapsedTime(10.0))))
 
 
+def of_mode(mode: str) -> Protocol:
+    """The protocol of ``"quick"`` or ``"full"``."""
+    return FULL if mode == "full" else QUICK
+
+
 @dataclass(frozen=True)
 class Peaks:
     """A device's measured limits: matrix rate, device memory bandwidth, empty dispatch."""

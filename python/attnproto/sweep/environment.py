@@ -22,20 +22,10 @@ def _output(*command: str, folder: Path | None = None) -> str:
 
 
 def _power() -> str:
-    if sys.platform == "darwin":
-        first = _output("pmset", "-g", "batt").splitlines()[:1]
-        return first[0].split("'")[1] if first and "'" in first[0] else "unknown"
     supplies = sorted(Path("/sys/class/power_supply").glob("*/online"))
     if not supplies:
         return "unknown"
     return "mains" if any(supply.read_text().strip() == "1" for supply in supplies) else "battery"
-
-
-def _thermal() -> str:
-    if sys.platform != "darwin":
-        return "unknown"
-    limits = [x for x in _output("pmset", "-g", "therm").splitlines() if "CPU_Speed_Limit" in x]
-    return limits[0].split("=")[-1].strip() + " % CPU speed limit" if limits else "unknown"
 
 
 def _commit() -> str:
@@ -51,11 +41,13 @@ def describe() -> dict[str, str | int]:
     """Collect what is known about machine and software; unknown things say so.
 
     Returns:
-        Plain values: system, machine, cores, python, numpy, commit, power, thermal.
+        Plain values: system, machine, cores, python, numpy, commit, power. What changes while a
+        sweep runs is in each row's result, from ``Device.conditions``.
     """
     system = platform.platform(terse=True)
     if sys.platform == "darwin":
-        system = f"macOS {platform.mac_ver()[0]}"
+        # Python's own answer is that of the system it was built for.
+        system = f"macOS {_output('sysctl', '-n', 'kern.osproductversion')}"
     return {
         "system": system,
         "machine": platform.machine(),
@@ -64,5 +56,4 @@ def describe() -> dict[str, str | int]:
         "numpy": np.__version__,
         "commit": _commit(),
         "power": _power(),
-        "thermal": _thermal(),
     }

@@ -27,6 +27,10 @@ from attnproto.results.store import plain
 
 OPENER = "attnproto:open_device"
 DEVICE_KINDS = ("auto", "cpu", "metal", "cuda")
+# What macOS calls a device that is not hot, and how a worker says that it waits for one.
+NOMINAL, COOLING = "nominal", "cooling"
+_COOLING_LIMIT_S, _COOLING_STEP_S = 600.0, 5.0
+_LOG = logging.getLogger("attnproto.sweep")
 # After these a worker is of no more use.
 SPENT = ("timeout", "crashed", "lost")
 # Starting a device may compile its run-time support once; nothing needs longer than this.
@@ -81,7 +85,12 @@ class Worker:
         if not self.connection.poll(max(0.0, self.deadline - time.monotonic())):
             return "timeout", f"took longer than its limit of {self._limit_s:g} s"
         try:
-            return self.connection.recv()
+            status, value = self.connection.recv()
+            if status == COOLING:
+                _LOG.warning("the device is hot: the sweep waits up to %g s for it to cool", value)
+                self._expect(self._limit_s + value)
+                return self.answer()
+            return status, value
         except (EOFError, OSError):
             self._process.join(5)
             code = self._process.exitcode
@@ -135,8 +144,10 @@ def _work(
         except EOFError:
             return
         try:
+            cooled_s = cool_down(device, lambda: connection.send((COOLING, _COOLING_LIMIT_S)))
             outcome = load(name).answer(point, device, mode)
-            answer = (outcome.status, (outcome.reason, plain(outcome.result)))
+            made_under = _conditions(device, cooled_s)
+            answer = (outcome.status, (outcome.reason, plain({**outcome.result, **made_under})))
         except DeviceUnavailable as error:
             # This process holds a device that is gone; another process may get it back.
             answer = ("lost", str(error))
@@ -149,6 +160,34 @@ def _work(
         except OSError:
             # The parent was interrupted meanwhile and waits for no answer.
             return
+
+
+def cool_down(device: Any, say: Callable[[], None]) -> float:
+    """Wait until a device is no longer hot, and return for how many seconds.
+
+    Args:
+        device: An open device; only Metal tells of heat.
+        say: Called once, before waiting.
+    """
+    began = time.monotonic()
+    said = False
+    while device.conditions().get("thermal", NOMINAL) != NOMINAL:
+        if not said:
+            say()
+            said = True
+        if time.monotonic() - began > _COOLING_LIMIT_S:
+            break
+        time.sleep(_COOLING_STEP_S)
+    return time.monotonic() - began if said else 0.0
+
+
+def _conditions(device: Any, cooled_s: float) -> dict[str, Any]:
+    """What a row says of heat and power; ``hot`` marks samples that may be slow for it."""
+    told = device.conditions()
+    if not told:
+        return {}
+    hot = told.get("thermal", NOMINAL) != NOMINAL
+    return {**told, "hot": hot, "cooled_s": round(cooled_s, 1)}
 
 
 def _end_with(parent: int) -> None:

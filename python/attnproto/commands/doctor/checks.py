@@ -148,10 +148,11 @@ def examine() -> list[Line]:
 
 
 def _questions() -> dict[str, Callable[[Device], str]]:
+    from .day_questions import DAY
     from .double_questions import BY_NAME, GUESSES
     from .metal_questions import QUESTIONS
 
-    return {**QUESTIONS, **GUESSES, **BY_NAME}
+    return {**QUESTIONS, **GUESSES, **DAY, **BY_NAME}
 
 
 def _chosen(only: str) -> list[str]:
@@ -230,8 +231,12 @@ def _write(path: Path, lines: list[Line]) -> None:
         "attnproto": __version__,
         "lines": [asdict(line) for line in lines],
     }
+    _write_text(path, json_module.dumps(record, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
     try:
-        path.write_text(json_module.dumps(record, indent=1) + "\n")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DoctorError(
             f"[doctor] found {path} not writable ({error.strerror}), needs a file; "
@@ -239,16 +244,34 @@ def _write(path: Path, lines: list[Line]) -> None:
         ) from error
 
 
-def doctor(*, json: Path | None = None, only: str = "") -> int:
+def _report(path: Path, lines: list[Line]) -> None:
+    """One text that a person can read and send: every line, and what an answer changes."""
+    from .day_questions import EXPECTED
+
+    parts = [f"attnproto {__version__}, attnproto doctor --report"]
+    for line in lines:
+        parts.append(f"{line.status:8} {line.subject}: {line.found}")
+        name = line.subject.split(":")[0]
+        if name in EXPECTED:
+            expected, otherwise = EXPECTED[name]
+            parts.append(f"{'':9}expected: {expected}; otherwise: {otherwise}")
+        if line.cure:
+            parts.append(f"{'':9}cure: {line.cure}")
+    _write_text(path, "\n".join(parts) + "\n")
+
+
+def doctor(*, json: Path | None = None, report: Path | None = None, only: str = "") -> int:
     """Say what is there and what is missing; on a Mac, answer the open questions too.
 
     Args:
         json: Also write every line to this file.
+        report: Also write one text to send: every line, what was expected, what follows.
         only: Questions by name, separated by commas, such as Q2,Q7. W1 is asked only so: it
             keeps the GPU busy for ten seconds.
     """
-    if json is not None and not json.parent.is_dir():
-        raise DoctorError(f"[doctor] found no folder {json.parent}, needs one; create it")
+    for file in (json, report):
+        if file is not None and not file.parent.is_dir():
+            raise DoctorError(f"[doctor] found no folder {file.parent}, needs one; create it")
     _chosen(only)
     lines = examine()
     metal = any(line.subject == "device metal" and line.status == "ok" for line in lines)
@@ -260,5 +283,7 @@ def doctor(*, json: Path | None = None, only: str = "") -> int:
     _show(lines)
     if json is not None:
         _write(json, lines)
+    if report is not None:
+        _report(report, lines)
     usable = any(line.subject.startswith("device ") and line.status == "ok" for line in lines)
     return 0 if usable else 1

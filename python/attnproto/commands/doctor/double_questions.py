@@ -95,7 +95,9 @@ def clock(device: Device) -> str:
 
 def concurrent_dispatches(device: Device) -> str:
     """G7: what a concurrent encoder gains over a serial one."""
-    pipeline = device.library(HEADER + SCORE.replace("score", "modify") + LOOP).pipeline("loop")
+    # A plain function: whether a stitchable one may be called in its own text is F3.
+    plain = SCORE.removeprefix("[[stitchable]] ").replace("score", "modify")
+    pipeline = device.library(HEADER + plain + LOOP).pipeline("loop")
     arrays = [device.buffer(np.ones(1024, np.float32)) for _ in range(8)]
     dispatches = [Dispatch(pipeline, 32, 32, {0: y}) for y in arrays]
     times = {

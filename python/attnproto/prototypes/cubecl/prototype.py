@@ -72,7 +72,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     problem = _problem(point)
     hashed = {"kernel_hash": kernel_hash(point)}
     if point["kind"] == "pair":
-        return _pair(point, problem, device, hashed)
+        return _pair(point, problem, device, mode, hashed)
     subject = subject_of(point["name"], problem)
     if subject.refused:
         said = {"refused": subject.refused[:400], "versions": subject.versions}
@@ -178,7 +178,11 @@ def _counted(subject: Subject, problem: AttentionProblem) -> dict[str, Any]:
 
 
 def _pair(
-    point: Mapping[str, Any], problem: AttentionProblem, device: Any, result: dict[str, Any]
+    point: Mapping[str, Any],
+    problem: AttentionProblem,
+    device: Any,
+    mode: str,
+    result: dict[str, Any],
 ) -> Outcome:
     """Two kernels on the same inputs: the same shapes and the same operations."""
     kernels = []
@@ -194,7 +198,7 @@ def _pair(
     result |= {f"{side}_flops": flops(point[side], problem) for side in ("a", "b")}
     if device.tier != "emulated":
         recordings = [_recorded(kernel, problem, device) for kernel in kernels]
-        result |= pairs.compare(recordings)
+        result |= pairs.compare(recordings, mode=mode)
         for side in ("a", "b"):
             result[f"{side}_tflops"] = result[f"{side}_flops"] / result[f"{side}_us"] / 1e6
     return Outcome(OK, "", result)

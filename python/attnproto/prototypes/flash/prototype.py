@@ -131,7 +131,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     if point["kind"] == "count":
         return _count(point)
     if point["kind"] == "pair":
-        return _pair(point, device)
+        return _pair(point, device, mode)
     if point["kind"] == "expected":
         return _expected(point)
     problem, tile = problem_of(point), tile_of(point)
@@ -173,7 +173,7 @@ def _tried(problem: AttentionProblem, tile: Any, device: Any, input_class: str) 
     return gate.trial(launch, problem, input_class=input_class)
 
 
-def _pair(point: Mapping[str, Any], device: Any) -> Outcome:
+def _pair(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
     """Judge two tiles that differ in one axis and, where times count, compare them paired."""
     problem = problem_of(point)
     tiles = [tile_of({**point, point["axis"]: point[side]}) for side in ("a", "b")]
@@ -187,7 +187,7 @@ def _pair(point: Mapping[str, Any], device: Any) -> Outcome:
             return Outcome(WRONG, f"{point['axis']} {point[side]}: {judgement.reason}", result)
     result |= flash_ratio(problem, tiles)
     if device.tier != "emulated":
-        result.update(paired(problem, tiles, device))
+        result.update(paired(problem, tiles, device, mode))
     return Outcome(OK, "", result)
 
 

@@ -82,7 +82,7 @@ def timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict[
         kernel.run,
         gate=judge(problem, kernel, 0),
         regate=judge(problem, kernel, 1),
-        protocol=protocol.FULL if mode == "full" else protocol.QUICK,
+        protocol=protocol.of_mode(mode),
         flops=problem.flops,
         device_bytes=problem.bytes,
         peaks=peaks,
@@ -92,16 +92,19 @@ def timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict[
     return {**taken.as_result(), "peaks": peak_values}
 
 
-def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict[str, Any]:
+def paired(
+    problem: AttentionProblem, tiles: Sequence[Any], device: Any, mode: str
+) -> dict[str, Any]:
     """Compare two tiles in A-B-B-A blocks until the interval of their ratio decides.
 
     Args:
         problem: What both compute.
         tiles: Two tiles.
         device: An open device whose times are measured.
+        mode: ``"quick"`` or ``"full"``.
 
     Returns:
-        As ``pairing.compare``.
+        As ``pairs.compare``.
 
     Raises:
         WrongResult: One of them is not right, before or after; no time is reported.
@@ -112,7 +115,7 @@ def paired(problem: AttentionProblem, tiles: Sequence[Any], device: Any) -> dict
     kernels = [on_device(problem, tile, device) for tile in tiles]
     for kernel in kernels:
         protocol.require(judge(problem, kernel, 0)(), "before")
-    compared = compare(kernels)
+    compared = compare(kernels, mode=mode)
     for kernel, side in zip(kernels, ("a_us", "b_us"), strict=True):
         protocol.require(judge(problem, kernel, 1)(), "after")
         protocol.check_possible(compared[side], problem.flops, problem.bytes, peaks_of(device))

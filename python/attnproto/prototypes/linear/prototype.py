@@ -162,7 +162,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     if point["kind"] == "time":
         result.update(_timed(point, drawn, tried.output, device, mode))
     elif point["kind"] == "crossover":
-        result.update(_crossover(point, device))
+        result.update(_crossover(point, device, mode))
     return Outcome(OK, "", result)
 
 
@@ -229,7 +229,7 @@ def _timed(
     taken = protocol.measure(
         kernel.run,
         gate=lambda: _tried(point, device)[0].judgement,
-        protocol=protocol.FULL if mode == "full" else protocol.QUICK,
+        protocol=protocol.of_mode(mode),
         flops=flops(point),
         device_bytes=judged.nbytes * 4,
         peaks=peaks_of(device),
@@ -246,7 +246,7 @@ def _softmax(point: Mapping[str, Any], drawn: Mapping[str, Any], output: np.ndar
     )
 
 
-def _crossover(point: Mapping[str, Any], device: Any) -> dict[str, Any]:
+def _crossover(point: Mapping[str, Any], device: Any, mode: str) -> dict[str, Any]:
     """Search the length at which linear attention becomes faster than causal softmax."""
 
     def ratio(n: int) -> stats.Ratio:
@@ -270,7 +270,7 @@ def _crossover(point: Mapping[str, Any], device: Any) -> dict[str, Any]:
                     "one within tolerance; no time is reported"
                 )
             kernels.append(recorded(device, make(sized, drawn, again), again, output))
-        return ratio_of(kernels)
+        return ratio_of(kernels, mode)
 
     crossover = find_crossover(ratio, point["N"], point["longest"], step=64)
     linear_flops, softmax_flops = kernel_flops({**point, "N": int(crossover.high)})

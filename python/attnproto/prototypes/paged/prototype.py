@@ -144,7 +144,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     if result["partitions"] == 1:
         result["equals_flash"] = _flash(point, tokens, device).tobytes() == tried.output.tobytes()
     if point["kind"] == "pair" and device.tier != "emulated":
-        result.update(_paired(point, tokens, device, tried.output))
+        result.update(_paired(point, tokens, device, mode, tried.output))
     return Outcome(OK, "", result)
 
 
@@ -202,7 +202,7 @@ def _scratch_bytes(dispatches: Any) -> int:
 
 
 def _paired(
-    point: Mapping[str, Any], tokens: Tokens, device: Any, judged: np.ndarray
+    point: Mapping[str, Any], tokens: Tokens, device: Any, mode: str, judged: np.ndarray
 ) -> dict[str, Any]:
     outputs = [np.zeros_like(tokens.q) for _ in range(2)]
     launches = [_launch(point, tokens, cache) for cache in (tokens.paged, tokens.contiguous)]
@@ -216,7 +216,8 @@ def _paired(
 
         launches[1] = run_flash
     pairs = zip(launches, outputs, strict=True)
-    return compare([recorded(device, lambda on, f=f, o=o: f(on, o), o, judged) for f, o in pairs])
+    kernels = [recorded(device, lambda on, f=f, o=o: f(on, o), o, judged) for f, o in pairs]
+    return compare(kernels, mode=mode)
 
 
 def _count(point: Mapping[str, Any]) -> Outcome:

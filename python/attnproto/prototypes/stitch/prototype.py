@@ -85,7 +85,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     """
     if point["kind"] == "code":
         return _code(point)
-    return _equal(point, device) if point["kind"] == "equal" else _cost(point, device)
+    return _equal(point, device) if point["kind"] == "equal" else _cost(point, device, mode)
 
 
 def _tensors(point: Mapping[str, Any], seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -143,7 +143,7 @@ def _code(point: Mapping[str, Any]) -> Outcome:
     return Outcome(OK, "", {**code, "kernel_hash": kernel_hash(point)})
 
 
-def _cost(point: Mapping[str, Any], device: Any) -> Outcome:
+def _cost(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
     """Time a way and inline, both compiled from a text no cache has seen.
 
     On an emulated device too, for its counts and the road to them; its numbers say so by name.
@@ -167,7 +167,9 @@ def _cost(point: Mapping[str, Any], device: Any) -> Outcome:
         result[f"{emulated}compile_{name}_us"] = one.compile_us
         result[f"{emulated}function_{name}_us"] = one.pipeline.function_us
     compared = compare(
-        [_on_device(device, ready[way], tensors) for way in (point["way"], "inline")], MARGIN
+        [_on_device(device, ready[way], tensors) for way in (point["way"], "inline")],
+        MARGIN,
+        mode,
     )
     result.update({f"{emulated}{name}": value for name, value in compared.items()})
     inline_us = compared["b_us"]

@@ -204,7 +204,7 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         if not other.judgement.passed:
             return Outcome(WRONG, f"standalone: {other.judgement.reason}", result)
     if point["kind"] == "pair" and device.tier != "emulated":
-        result.update(_paired(point, tensors, device))
+        result.update(_paired(point, tensors, device, mode))
     return Outcome(OK, "", result)
 
 
@@ -302,7 +302,7 @@ def _whole_heads(tensors: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
 
 
 def _paired(
-    point: Mapping[str, Any], tensors: tuple[np.ndarray, ...], device: Any
+    point: Mapping[str, Any], tensors: tuple[np.ndarray, ...], device: Any, mode: str
 ) -> dict[str, Any]:
     alone = _pass_over_scores if _on_scores(point) else _alone
     makes = {"fused": _fused, "alone": alone, "base": _base}
@@ -312,7 +312,7 @@ def _paired(
         output, again = (np.zeros_like(tensors[0]) for _ in range(2))
         makes[side](point, given, output)(device)
         kernels.append(recorded(device, makes[side](point, given, again), again, output))
-    return compare(kernels)
+    return compare(kernels, mode=mode)
 
 
 def _count(point: Mapping[str, Any]) -> Outcome:

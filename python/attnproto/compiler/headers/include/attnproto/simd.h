@@ -89,8 +89,14 @@ ATTN_INLINE T attn_prefix(T x, uint op, uint inclusive) {
     return (T)attn_prefix_u32(x, op, inclusive);
   }
 }
+// Types that lanes do not exchange, though they have a size that could be.
+template <class T>
+struct attn_opaque {
+  enum { value = false };
+};
 template <class T>
 ATTN_INLINE T attn_shuffle(T x, uint source) {
+  static_assert(!attn_opaque<T>::value, "lanes exchange thread_elements()[0] and [1]");
   if constexpr (attn_lanes<T>::count == 3) {
     for (int i = 0; i < 3; i++) x[i] = attn_shuffle(x[i], source);
     return x;

@@ -50,6 +50,10 @@ struct attn_elements {
   ATTN_INLINE T operator[](int i) const __private { return pair[i]; }
 };
 
+template <class T>
+struct attn_opaque<attn_elements<T>> {
+  enum { value = true };
+};
 #ifdef ATTN_LINT
 // No function of the library takes it whole: of Metal's 64 elements none has so many.
 template <class T>
