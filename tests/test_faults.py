@@ -244,3 +244,11 @@ def test_constants_of_no_reasonable_size_are_refused(declared):
     device = attnproto.open_device("cpu", engine="fibers")
     with pytest.raises(KernelCompileError, match=r"found constants of \d{10} bytes"):
         device.library(text).pipeline("k")
+
+
+@pytest.mark.parametrize("mode", [{"engine": "fibers", "validate": False}, {"validate": True}])
+def test_local_variables_that_fit_no_stack_are_refused(mode):
+    # Under validation they are filled with NaNs, which clang would write out one by one.
+    text = kernel("int a[1 << 28]; a[x[i]] = 1; x[i] = a[3];")
+    with pytest.raises(KernelCompileError, match="found local variables of 1073741824 bytes"):
+        attnproto.open_device("cpu", **mode).library(text).pipeline("k")
