@@ -188,6 +188,7 @@ UNDEFINED = {
     "a method": ("S s; o[0] = s.g();", "struct S { int g() const; };\n", "'g'"),
     "a template": ("o[0] = g(1.0f);", "template <class T> T g(T);\n", "'g'"),
     "a constant": ("o[0] = c;", "extern constant float c;\n", "'c'"),
+    "a long double": ("o[0] = int((long double)int(o[0]) / 3);", "", "use float instead of double"),
     "assembly in a function": ('asm("nop");', "", "line 3: found asm"),
     "assembly in the file": ("o[0] = 1;", 'asm("nonsense");\n', "line 3: found asm"),
 }
@@ -227,3 +228,27 @@ def test_a_vector_with_one_number_set_by_a_variable_does_not_end_the_compiler():
     """
     done = python(code, kernel(body))
     assert (done.returncode, done.stdout.count("Pipeline('k'")) == (0, 3), done.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "constant int c[1 << 29] = {1};\n",
+        "struct S { int a[2]; int b[1 << 28]; };\nconstant S c_ = {{1}, {2}};\n#define c c_.b\n",
+        "constant int c_[4][1 << 27] = {{1}};\n#define c c_[x[1] & 3]\n",
+    ],
+    ids=["an array", "a struct", "two dimensions"],
+)
+def test_constants_of_no_reasonable_size_are_refused(declared):
+    text = kernel("x[i] = c[x[i]];", declared)
+    device = attnproto.open_device("cpu", engine="fibers")
+    with pytest.raises(KernelCompileError, match=r"found constants of \d{10} bytes"):
+        device.library(text).pipeline("k")
+
+
+@pytest.mark.parametrize("mode", [{"engine": "fibers", "validate": False}, {"validate": True}])
+def test_local_variables_that_fit_no_stack_are_refused(mode):
+    # Under validation they are filled with NaNs, which clang would write out one by one.
+    text = kernel("int a[1 << 28]; a[x[i]] = 1; x[i] = a[3];")
+    with pytest.raises(KernelCompileError, match="found local variables of 1073741824 bytes"):
+        attnproto.open_device("cpu", **mode).library(text).pipeline("k")

@@ -12,6 +12,8 @@ from attnproto.compiler.target import Target
 
 # Of a lane's stack; the rest is for what the code generator spills and for the engine.
 MAX_FRAME_BYTES = _core.STACK_BYTES * 3 // 4
+# Of constants: object code is held in memory several times over, and fails at 2 GiB.
+MAX_TABLE_BYTES = 64 << 20
 
 # Vector instructions that the code generator optimises in about a second. More take several, and
 # would run at most a third faster for it.

@@ -12,6 +12,8 @@ import llvmlite.binding as llvm
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
+from .types import take_type
+
 # Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
 # and kernels run no faster for them: the order of a kernel's text is a good one.
 _OPTIONS = ("--enable-misched=0", "--post-RA-scheduler=0")
@@ -21,6 +23,7 @@ _INDEXED = re.compile(
     r"^(  %\S+ = (?:extract|insert)element .*, (i\d+) )(%(?!attn\.index)[-\w.$]+)", re.M
 )
 _ALLOCA = re.compile(r"= alloca (.+?), align")
+_TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
 lock = threading.Lock()
 
 
@@ -131,10 +134,19 @@ def optimise(text: str, target: Target | None = None) -> str:
 
 def frame_bytes(text: str) -> int:
     """Bytes of local variables that stay in memory, of an optimised module."""
+    return _bytes_of(text, _ALLOCA.findall(text))
+
+
+def table_bytes(text: str) -> int:
+    """Bytes of the constants that a module holds."""
+    return _bytes_of(text, [rest[: take_type(rest, 0)] for rest in _TABLE.findall(text)])
+
+
+def _bytes_of(text: str, types: list[str]) -> int:
+    """Bytes of types, which may be named in a module."""
     initialise()
-    types = _ALLOCA.findall(text)
     named = re.findall(r"^%.* = type .*$", text, re.M)
-    lines = [*named, *(f"@local{i} = external global {t}" for i, t in enumerate(types))]
+    lines = [*named, *(f"@v{i} = external global {t}" for i, t in enumerate(types))]
     with lock:
         module = llvm.parse_assembly("\n".join(lines))
         sizes = target_machine(0).target_data

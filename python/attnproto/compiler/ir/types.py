@@ -8,7 +8,7 @@ import re
 from attnproto.dtypes import LLVM_FLOATS
 
 NAME = r'%(?:"[^"]+"|[-\w.$]+)'
-_SCALAR = rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|{'|'.join(LLVM_FLOATS)})"
+_SCALAR = rf"(?:ptr(?: addrspace\(\d+\))?|i\d+|{'|'.join(LLVM_FLOATS)}|fp128)"
 SIMPLE_TYPE = rf"(?:{_SCALAR}|<\d+ x {_SCALAR}>)"
 _TYPE = re.compile(rf"(?:{SIMPLE_TYPE}|void|metadata|{NAME})")
 _MANY = re.compile(r"[<\[](\d+) x (.*)[>\]]")

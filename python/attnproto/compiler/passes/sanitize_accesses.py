@@ -65,8 +65,9 @@ _PUT_IN = (
 
 def target_with_lines(host: Target) -> Target:
     """Return the target whose IR knows the lines it comes from."""
-    # Variables that nothing was assigned to hold NaNs.
-    extra = ("-gline-tables-only", "-DATTN_VALIDATE=1", "-ftrivial-auto-var-init=pattern")
+    # Variables that nothing was assigned to hold NaNs; those that fit no stack are refused later.
+    fill = ("-ftrivial-auto-var-init=pattern", "-ftrivial-auto-var-init-max-size=65536")
+    extra = ("-gline-tables-only", "-DATTN_VALIDATE=1", *fill)
     return dataclasses.replace(host, options=(*host.options, *extra))
 
 

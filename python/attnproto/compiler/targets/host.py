@@ -87,6 +87,12 @@ def _check_frame(kernel: HostKernel) -> str:
             f"[msl {kernel.request.function}] found local variables of {nbytes} bytes a thread, "
             f"needs at most {native_code.MAX_FRAME_BYTES}; use smaller arrays"
         )
+    nbytes = llvm.table_bytes(kernel.text)
+    if nbytes > native_code.MAX_TABLE_BYTES:
+        raise KernelCompileError(
+            f"[msl {kernel.request.function}] found constants of {nbytes} bytes, needs at most "
+            f"{native_code.MAX_TABLE_BYTES}; bind a buffer"
+        )
     return kernel.text
 
 
