@@ -15,8 +15,8 @@ _HEAD = """# Kernels that others published
 
 `make conformance` makes this page: kernels of other projects, as they published them, fetched
 by version and hash (`tests/support/third_party.py`) and never committed. Left out is what Metal 4
-has for matrices (MLX's `*_nax.h`, ggml's kernels for tensors), and MLX's `hadamard_m`, for which its
-host writes a function. `make conformance ARGS="ggml candle --only run"` runs a part.
+has for matrices (MLX's `*_nax.h`, ggml's kernels for tensors), and MLX's `hadamard_m`, for which
+its host writes a function. `make conformance ARGS="ggml candle --only run"` runs a part.
 """
 
 
