@@ -35,6 +35,11 @@ UNFENCED = Finding(
     "threads hand over threadgroup memory at a threadgroup_barrier(mem_flags::mem_none), which "
     "orders execution and no memory; mem_threadgroup would (specification, 6.9.1)",
 )
+UNWRITTEN = Finding(
+    "uninitialised",
+    "a simdgroup scans 32 sums where fewer simdgroups wrote one each; what nobody wrote follows "
+    "what is used, and changes none of it",
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy import special
 from support import third_party
 
 from . import texts
-from .case import UNFENCED, Case, Finding, assert_close, launch
+from .case import UNFENCED, UNWRITTEN, Case, Finding, assert_close, launch
 from .ggml_blocks import BLOCKS, Blocks
 
 _STRUCT = re.compile(r"typedef struct \{([^{}]*)\} ggml_metal_kargs_(\w+);")
@@ -102,6 +102,12 @@ _UNALIGNED = Finding(
     "the edge of a tile is written as float4, at rows of an odd number of floats: no multiple of "
     "16 bytes, which float4 asks for (specification, 2.2.3)",
     unsafe=True,
+)
+
+_ROWS_BEYOND = Finding(
+    "out-of-bounds",
+    "the last threadgroup multiplies rows that the matrix has not and drops the results: rows are "
+    "read beyond the buffer, where ggml's host has more of its heap",
 )
 
 _BINARY = (np.add, np.subtract, np.multiply, np.divide)
@@ -343,9 +349,9 @@ def _product_words(
     }  # fmt: skip
 
 
-def _matrix_by_vector(name: str, blocks: Blocks, device: attnproto.Device) -> None:
-    """29 rows by 3 vectors of 512 numbers."""
-    rows, columns, vectors = 29, 512, 3
+def _matrix_by_vector(name: str, blocks: Blocks, rows: int, device: attnproto.Device) -> None:
+    """Rows by 3 vectors of 512 numbers."""
+    columns, vectors = 512, 3
     packed, wide = blocks.random(rows, columns, seed=4)
     b, out = _normal(vectors, columns), np.full((vectors, rows), np.nan, np.float32)
     words = _product_words(rows, columns, b, out, packed.strides[0], blocks.nbytes)
@@ -420,14 +426,23 @@ def _checks() -> Iterator[tuple[str, Callable[[attnproto.Device], None]]]:
         yield f"kernel_cpy_{kind}", functools.partial(_copy, f"kernel_cpy_{kind}")
     for name, blocks in BLOCKS.items():
         yield f"kernel_get_rows_{name}", functools.partial(_get_rows, name, blocks)
-        yield f"kernel_mul_mv_{name}_f32", functools.partial(_matrix_by_vector, name, blocks)
+        by_vector = functools.partial(_matrix_by_vector, name, blocks)
+        yield f"kernel_mul_mv_{name}_f32, 32 rows", functools.partial(by_vector, 32)
+        yield f"kernel_mul_mv_{name}_f32, 29 rows", functools.partial(by_vector, 29)
         yield f"kernel_mul_mm_{name}_f32", functools.partial(_matrix_product, name, blocks, 76)
+
+
+def _finding(name: str) -> Finding | None:
+    if "soft_max" in name:  # the maximum is read from where the sum is collected next
+        return UNFENCED
+    if "cumsum" in name:
+        return UNWRITTEN
+    return _ROWS_BEYOND if name.endswith("29 rows") else None
 
 
 def cases() -> Iterator[Case]:
     """Every kernel that is compared."""
     for name, check in _checks():
-        # The maximum is read from where the sum is collected next.
-        yield Case("ggml", name, check, UNFENCED if "soft_max" in name else None)
+        yield Case("ggml", name, check, _finding(name))
     check = functools.partial(_matrix_product, "q4_0", BLOCKS["q4_0"], 77)
     yield Case("ggml", "kernel_mul_mm_q4_0_f32, 77 rows", check, _UNALIGNED)

@@ -55,8 +55,10 @@ class Package:
         place = object_cache.folder() / "third-party" / self.file
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-                os.replace(self._download(Path(scratch)), place)
+            scratch = tempfile.TemporaryDirectory(dir=place.parent)
+            with object_cache.making(self.sha256), scratch as folder:
+                if not place.exists():  # still, where another process fetched it meanwhile
+                    os.replace(self._download(Path(folder)), place)
         digest = hashlib.sha256(place.read_bytes()).hexdigest()
         if digest != self.sha256:
             place.unlink()
