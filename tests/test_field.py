@@ -212,3 +212,15 @@ def test_packed_vectors_leave_the_operators_of_other_types_alone(device):
     matrix = np.array([[1, 2, 3, 0], [4, 5, 6, 0]], np.float32)
     run(device, "reductions.metal", "products", {0: out, 1: matrix})
     assert out.tolist() == [[8, 10, 12], [6, 12, 0]]
+
+
+def test_columns_in_braces_make_a_matrix(device):
+    text = f"""{HEAD}kernel void k(device float* out [[buffer(0)]]) {{
+      float2x2 m = {{{{1, 2}}, {{3, 4}}}};
+      half2x3 short_ones = {{{{5}}, half3(6, 7, 8)}};
+      for (int i = 0; i < 4; i++) out[i] = m[i / 2][i % 2];
+      for (int i = 0; i < 6; i++) out[4 + i] = short_ones[i / 3][i % 3];
+    }}"""
+    out = np.full(10, np.nan, np.float32)
+    device.run(device.library(text).pipeline("k"), threadgroups=1, threads=1, buffers={0: out})
+    assert out.tolist() == [1, 2, 3, 4, 5, 0, 0, 6, 7, 8]

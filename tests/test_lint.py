@@ -208,6 +208,10 @@ ALSO = [
                                  arguments=(BFLOATS, AT))),
     ("bfloat-conversion", kernel("b[i] = f();", "bfloat f(bfloat x = 0.0f) { return x; }",
                                  arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("b[i] = f<bfloat>();", "template <class T> T f() { return 0.5; }",
+                                 arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("b[i] = c;", "constant bfloat c = 1.0f;",
+                                 arguments=(BFLOATS, AT))),
     ("compile", kernel("simdgroup_float8x8 m; float2 e = m.thread_elements(); o[i] = e.x;")),
     ("argument-type", kernel("simdgroup_float8x8 m; auto e = m.thread_elements();"
                              " o[i] = simd_shuffle(e, 1)[0];")),

@@ -23,6 +23,7 @@ _FIRST = re.compile(
 )
 _RANGE = re.compile(r"\{(\d+):\d+-(\d+):\d+\}")
 _VECTOR = re.compile(r"cannot convert initializer list argument to .*\(vector of (\d+) '([^']+)'")
+_MATRIX = re.compile(r"matrix<(\w+), \d, (\d)>'")
 _PLACED = re.compile(r"from '(const )?__(global|constant|local)")
 _BOOLS = re.compile(r"'(?:__\w+ )?(?:metal::)?bool([234])' \(vector of")
 _NTH = re.compile(r"for (\d+)\w+ argument")
@@ -190,10 +191,23 @@ def _braces(t: list[Token], error: _Error, edits: _Edits) -> None:
     opens = _call_opens(t, error.at)
     if vector is None or opens is None:
         return
-    element = {"__bf16": "bfloat"}.get(vector[2], vector[2])
-    i, end = opens + 1, close_of(t, opens)
+    _fill(t, (opens, close_of(t, opens)), (vector[2], vector[1]), edits)
+
+
+def _columns(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``float2x2 m = {{1, 2}, {3, 4}}``: a column in braces."""
+    matrix = _MATRIX.search(error.text)
+    braces = next((o for o in error.operands if t[o[0]] == "{"), None)
+    if matrix and braces:
+        _fill(t, braces, (matrix[1], matrix[2]), edits)
+
+
+def _fill(t: list[Token], within: tuple[int, int], vector: tuple[str, str], edits: _Edits) -> None:
+    """Make vectors, of an element and a width, of what is in braces between two brackets."""
+    element = {"__bf16": "bfloat"}.get(vector[0], vector[0])
+    i, end = within[0] + 1, within[1]
     while i < end:
-        if t[i] == "{" and t[i - 1].text in ("(", ","):
+        if t[i] == "{" and t[i - 1].text in ("(", ",", "{"):
             close = close_of(t, i)
             edits.insert(i, f"attn_filled<metal::vec<{element}, {vector[1]}>>(")
             edits.insert(close, ")")
@@ -314,6 +328,7 @@ _MENDS = (
     ("conditional expression is ambiguous", _choice),
     ("no viable overloaded '='", _assignment),
     ("no matching constructor for initialization of", _copy),
+    ("no matching constructor for initialization of", _columns),
     ("no viable conversion from", _conversion),
     ("cannot bind to a temporary object because of address space mismatch", _temporary),
     ("no matching function for call to", _braces),

@@ -34,14 +34,17 @@ _FLOAT = re.compile(r"[\d.]+(?:[eE][+-]?\d+)?[fF]")
 _INFINITE = {"__builtin_inff", "__builtin_nanf", "__builtin_huge_valf"}
 _SPELLED = [("signed char", "char"), *((f"unsigned {t}", f"u{t}") for t in _WHOLE)]
 _FUNCTION = re.compile(r"from 'diagnose_if' attribute on '(\w+)<(.*)>':$")
-_NARROWING = re.compile(r"implicit conversion .*'float' to 'bfloat'")
+_NARROWING = re.compile(r"implicit conversion .*'float' to '[^']*\b(?:bfloat|__bf16)'")
 _SAID = re.compile(rf"({'|'.join(_REFUSED)}) \[")
 
 
 def refused_arguments(
     said: list[Message], place_of: Callable[[str, int, int], Place | None]
 ) -> Iterator[tuple[Place, str, str]]:
-    """Where clang warns of arguments that Apple's library has no function for: rule and message.
+    """Where clang warns of what Apple's compiler refuses: rule and message.
+
+    A float becomes no bfloat by itself (Metal Shading Language Specification 3.1, 2.1). Arguments
+    that Apple's library has no function for:
 
     Source: Metal Shading Language Specification 3.1, 6.3 to 6.6 (a function of each type T, of the
     types that T stands for), 6.9.2 (T is neither bool nor of 64 bits), 6.15.4 (atomic functions).

@@ -25,11 +25,12 @@ struct matrix {
     for (int i = 0; i < Columns; i++) columns[i] = __builtin_convertvector(m.columns[i], column);
   }
   // Columns one by one, or the elements in their order.
-  template <class... A, class = enable_if_t<sizeof...(A) + 1 == Columns>>
-  ATTN_INLINE matrix(column first, A... rest) {
-    const column all[] = {first, column(rest)...};
-    for (int i = 0; i < Columns; i++) columns[i] = all[i];
-  }
+  template <int N = Columns, class = enable_if_t<N == 2>>
+  ATTN_INLINE matrix(column a, column b) : columns{a, b} {}
+  template <int N = Columns, class = enable_if_t<N == 3>>
+  ATTN_INLINE matrix(column a, column b, column c) : columns{a, b, c} {}
+  template <int N = Columns, class = enable_if_t<N == 4>>
+  ATTN_INLINE matrix(column a, column b, column c, column d) : columns{a, b, c, d} {}
   template <class... A, class = enable_if_t<sizeof...(A) + 2 == Columns * Rows>>
   ATTN_INLINE matrix(T first, T second, A... rest) {
     const T all[] = {first, second, (T)rest...};
