@@ -15,6 +15,7 @@ from attnproto.errors import KernelCompileError
 # Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
 # and kernels run no faster for them: the order of a kernel's text is a good one.
 _NO_SCHEDULING = ("--enable-misched=0", "--post-RA-scheduler=0")
+_PLAIN = re.compile(r"[-\w.$]+")  # a symbol that stands without quotes
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 lock = threading.Lock()
 
@@ -83,7 +84,9 @@ def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
             ) from None
         layout = llvm.create_target_data(module.data_layout)
         variables = {
-            f"@{one.name}": layout.get_abi_size(one.global_value_type)
+            f"@{one.name}" if _PLAIN.fullmatch(one.name) else f'@"{one.name}"': (
+                layout.get_abi_size(one.global_value_type)
+            )
             for one in module.global_variables
         }
         return str(module), variables
