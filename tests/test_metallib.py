@@ -203,6 +203,15 @@ def test_threadgroup_memory_and_options_are_read(content):
     assert read.arguments[1].declaration == "threadgroup int* given [[threadgroup(1)]]"
 
 
+def test_a_name_that_needs_quotes_is_found():
+    text = metallibs.kernel("turn").replace("@_ZZ4turnE6places", '@"turn places"')
+    text = re.sub("@turn(?=[(,])", '@"turn<1>"', text)
+    read = module.read(metallibs.bitcode(text))
+    assert read.threadgroup_bytes == {'@"turn places"': 128, "@_ZZ4turnE3one.0": 4}
+    assert compiled_kernel.instance_of(read).name == "turn<1>"
+    assert "call ptr addrspace(3)" in lift.lift(read, compiled_kernel.BUILTINS).text
+
+
 def test_bitcode_that_llvm_does_not_read_is_refused():
     with pytest.raises(KernelCompileError, match=r"bitcode that LLVM \d+.* does not read"):
         module.read(b"BC\xc0\xdenothing")

@@ -22,6 +22,7 @@ _OPTIONS_OF_22 = ("--pick-merged-source-locations",)
 _INDEXED = re.compile(
     r"^(  %\S+ = (?:extract|insert)element .*, (i\d+) )(%(?!attn\.index)[-\w.$]+)", re.M
 )
+_PLAIN = re.compile(r"[-\w.$]+")  # a symbol that stands without quotes
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 _TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
 lock = threading.Lock()
@@ -109,7 +110,9 @@ def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
             ) from None
         layout = llvm.create_target_data(module.data_layout)
         variables = {
-            f"@{one.name}": layout.get_abi_size(one.global_value_type)
+            f"@{one.name}" if _PLAIN.fullmatch(one.name) else f'@"{one.name}"': (
+                layout.get_abi_size(one.global_value_type)
+            )
             for one in module.global_variables
         }
         return str(module), variables
