@@ -130,7 +130,8 @@ def _beside(result: dict[str, Any]) -> str:
         return ""
     return (
         f"; by a constant rate {result['modelled_constant_rate_us']:.4g} us, by that of the "
-        f"nearest published kernel, {result['modelled_nearest']}, {result['modelled_nearest_us']:.4g} us"
+        f"nearest published kernel, {result['modelled_nearest']}, "
+        f"{result['modelled_nearest_us']:.4g} us"
     )
 
 
