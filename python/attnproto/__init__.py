@@ -39,11 +39,14 @@ if TYPE_CHECKING:
     from .kernels.flash import flash_attention
     from .kernels.linear import linear_attention
     from .kernels.paged import paged_attention
+    from .measure.dynamic_counts import count_launch as count
 
 __version__ = "0.1.0"
 
-# Operations by the module they live in; loaded when first used.
+# Operations by the module they live in, and their name there where it is another; loaded when first
+# used.
 _OPERATIONS = {
+    "count": ".measure.dynamic_counts:count_launch",
     "flash_attention": ".kernels.flash",
     "linear_attention": ".kernels.linear",
     "lint": ".compiler.lint.lint",
@@ -54,7 +57,8 @@ _MODULES = ("archive", "model")
 
 def __getattr__(name: str) -> object:
     if name in _OPERATIONS:
-        return getattr(importlib.import_module(_OPERATIONS[name], __name__), name)
+        module, _, inner = _OPERATIONS[name].partition(":")
+        return getattr(importlib.import_module(module, __name__), inner or name)
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -86,6 +90,7 @@ __all__ = [
     "ValidationError",
     "WrongResult",
     "archive",
+    "count",
     "devices",
     "flash_attention",
     "linear_attention",
