@@ -10,7 +10,7 @@ import pytest
 from attnproto.cli import MISUSED, app, guarded
 from attnproto.commands import calibrate as command
 from attnproto.measure.protocol import Peaks
-from attnproto.model import M4
+from attnproto.model import M4, validation
 from attnproto.model.chip import read_chip
 from attnproto.model.published import TimedLaunch
 from attnproto.model.scope import DIRECT
@@ -41,6 +41,18 @@ def test_a_fit_to_its_own_times_finds_the_chips_rate_and_noise():
     assert high == pytest.approx(high_noise * 1.03, abs=0.01)
     assert chip.pair_interval[0] < low
     assert chip.pair_interval[1] > high
+
+
+def test_each_time_is_asked_of_a_fit_to_the_others(monkeypatch):
+    given, asked = launches(20), []
+
+    def watched(times, chip):
+        asked.append(list(times))
+        return M4
+
+    monkeypatch.setattr(validation, "fit", watched)
+    calibrate(M4, given)
+    assert asked == [[x for x in given if x is not one] for one in given] + [given]
 
 
 def test_few_times_give_no_interval():

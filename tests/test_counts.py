@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict
 
+import attnproto
 import numpy as np
 import pytest
 from attnproto.compiler.analysis.apple_pipes import cost_of, pipe_of
@@ -326,6 +327,15 @@ def test_a_loops_segments_count_as_often_as_they_are_issued(device):
     assert (many - few).issue_cycles["exponential"] == 20 * 4
     # Each exponential waits for the one before it; a turn adds a sum, a comparison and a branch.
     assert 20 * 4.3 <= (many - few).path["cycles"] <= 20 * (4.3 + 3 * 2.2)
+
+
+def test_a_launch_is_counted_by_the_packages_own_name():
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    found = attnproto.count(lambda device: attnproto.flash_attention(x, x, x, device=device))
+    # One 8 x 8 block of scores, and one of the output: a product each of 32 lanes.
+    assert found.matrix_operations == 2 * 32
+    assert found.issue_cycles["matrix"] == 2 * 18
+    assert found.path["cycles"] > found.path["least_cycles"] > 2 * 34
 
 
 PATH = """define void @f(ptr addrspace(1) %p) {

@@ -34,6 +34,7 @@ from attnproto.model.scope import (
 )
 from attnproto.model.time_model import BYTES, MATRIX, PATH, least_time, predict_time
 from attnproto.problem import AttentionProblem
+from attnproto.prototypes.flash import expected_findings
 from attnproto.prototypes.registry import Outcome, load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -243,6 +244,12 @@ def test_the_tile_that_is_chosen_costs_little(way):
     assert len(chosen) >= 15
     assert sum(one.regret for one in chosen) / len(chosen) <= 0.04
     assert all(one.regret >= 0 for one in chosen)
+
+
+def test_findings_say_the_regret_and_rows_that_the_model_was_tested_on():
+    regrets = [one.regret for one in v.choices(DIRECT)]
+    assert round(sum(regrets) / len(regrets), 2) == expected_findings._REGRET
+    assert len(v.left_out_residuals(DIRECT)) == expected_findings._PUBLISHED_ROWS
 
 
 def test_the_model_beats_both_baselines_in_scope():

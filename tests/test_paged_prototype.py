@@ -75,6 +75,10 @@ def test_counts_are_those_of_the_table_reads(rows):
 def test_findings_reach_their_number_and_claim_no_speed(rows):
     found = prototype.conclude(rows)
     check_honest(found, rows, 5)
+    expected = [f.evidence.effect for f in found if f.tier == "modelled"]
+    assert expected
+    # A table or a switch costs a few per cent of the kernel's time at most, as far as counts say.
+    assert all(1 <= one.value < 1.05 and one.low < one.value < one.high for one in expected)
     budget = next(f for f in found if f.topic == "budget")
     # Br x D elements of 4 bytes.
     assert "2048 for D 64 f32 Br 8" in budget.content

@@ -117,11 +117,22 @@ def _line(point: dict[str, Any], chip: Chip) -> str:
         return (
             f"{name}: {result['modelled_us']:.4g} us ({result['modelled_low_us']:.4g} to "
             f"{result['modelled_high_us']:.4g}), {problem.flops / result['modelled_us'] / 1e6:.2f} "
-            f"TFLOP/s, limited by {result['modelled_limit']}"
+            f"TFLOP/s, limited by {result['modelled_limit']}{_beside(result)}"
         )
     least = result.get("modelled_least_us")
     bound = f"not faster than {least:.4g} us; " if least else ""
     return f"{name}: {bound}no number: {'; '.join(result['modelled_refused'])}"
+
+
+def _beside(result: dict[str, Any]) -> str:
+    """The two baselines, which the published chip has."""
+    if result["modelled_nearest_us"] is None:
+        return ""
+    return (
+        f"; by a constant rate {result['modelled_constant_rate_us']:.4g} us, by that of the "
+        f"nearest published kernel, {result['modelled_nearest']}, "
+        f"{result['modelled_nearest_us']:.4g} us"
+    )
 
 
 def predict_file(asked: Launch, chip: Chip, say: Callable[[str], None]) -> None:

@@ -61,6 +61,9 @@ class Prediction:
             "modelled_low_us": self.low_us,
             "modelled_high_us": self.high_us,
             "modelled_limit": self.times.limit,
+            "modelled_constant_rate_us": self.constant_rate_us,
+            "modelled_nearest_us": self.nearest_us,
+            "modelled_nearest": self.nearest,
         }
 
 

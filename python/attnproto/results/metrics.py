@@ -109,6 +109,7 @@ _COMPILED = (
 # The columns of the report's table of rows, in their order.
 COLUMNS = (
     Metric("time_us", "us", CLOCK, LOWER, heading="time, us"),
+    Metric("modelled_us", "us", heading="modelled, us"),
     Metric("cv", "ratio", CLOCK, LOWER, heading="CV"),
     Metric("median_ulp", "ULP", ROUNDING, LOWER, compared=False, heading="median ULP"),
     Metric("p99_ulp", "ULP", ROUNDING, LOWER, heading="p99 ULP"),
@@ -118,9 +119,10 @@ COLUMNS = (
 )
 # What a model expects, which no clock has a part in (model.prediction).
 _MODELLED = (
-    *_each("modelled_us modelled_low_us modelled_high_us modelled_least_us", "us"),
+    *_each("modelled_low_us modelled_high_us modelled_least_us", "us"),
+    *_each("modelled_constant_rate_us modelled_nearest_us", "us"),
     *_each("modelled_ratio modelled_ratio_low modelled_ratio_high", "ratio"),
-    *_each("modelled_tier modelled_chip modelled_limit", TEXT),
+    *_each("modelled_tier modelled_chip modelled_limit modelled_nearest", TEXT),
     *_each("modelled_refused", LIST),
 )
 # Every prototype's.
