@@ -56,7 +56,7 @@ def encode_us(count: int = 2000) -> tuple[float, float]:
     import attnproto
     import numpy as np
 
-    device = attnproto.open_device("cpu", threads=1)
+    device = attnproto.open_device("cpu")
     text = "kernel void none(device float* y [[buffer(0)]], constant uint& n [[buffer(1)]]) {}"
     pipeline = device.library(text).pipeline("none")
     buffers = {0: device.buffer(16), 1: np.uint32(1)}

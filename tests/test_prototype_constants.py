@@ -129,6 +129,30 @@ def test_several_threads_compile_the_same_pipelines(device):
     assert again["cached"] == 2
 
 
+def test_the_compiler_is_awake_before_anything_is_timed(device, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cold_compile, "wake_compiler", lambda device: seen.append("wake"))
+    monkeypatch.setattr(
+        cold_compile, "compile_variants", lambda *_, **__: seen.append("time") or {}
+    )
+    cold_compile._answer(["cpu", 1, 7, "", False])
+    assert seen == ["wake", "time"]
+    # Where no compiler may run, none is woken.
+    monkeypatch.setattr(cold_compile, "_forbid_compilers", lambda: None)
+    cold_compile._answer(["cpu", 1, 7, "", True])
+    assert seen == ["wake", "time", "time"]
+
+
+def test_each_throw_away_text_is_new(device):
+    texts = []
+    twin = type(
+        "Twin", (), {"library": lambda self, text: texts.append(text) or device.library(text)}
+    )
+    for _ in range(2):
+        cold_compile.wake_compiler(twin())
+    assert texts[0] != texts[1]
+
+
 def test_a_process_in_which_compilers_are_forbidden_fails_on_what_is_new(device):
     with pytest.raises(KernelCompileError, match="found a compiler at work"):
         cold_compile.in_new_process(device, 1, 54321, forbid_compilers=True)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from attnproto.cli import app, guarded
 from attnproto.commands.rows import RowsError, flat, write_rows
+from support.rows import flash_tile_row
 
 pytest.importorskip("duckdb")
 
@@ -16,9 +17,9 @@ pytest.importorskip("duckdb")
 @pytest.fixture
 def folder(tmp_path):
     rows = [
-        {"key": "a", "point": {"D": 64, "dtype": "f16"}, "result": {"time_us": 1.5}},
-        {"key": "b", "point": {"D": 128}, "result": {"time_us": 4.0, "samples_us": [4, 5]}},
-        {"key": "a", "point": {"D": 64, "dtype": "f16"}, "result": {"time_us": 2.5}},
+        flash_tile_row(0, time_us=1.5),
+        flash_tile_row(1, time_us=4.0, samples_us=[4.0, 5.0]),
+        flash_tile_row(0, time_us=2.5),
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "points.jsonl").write_text(text + '{"key": "torn')
@@ -33,22 +34,22 @@ def test_a_csv_file_has_the_latest_row_of_each_point(folder, tmp_path):
     assert write_rows(folder, csv=tmp_path / "rows.csv") == ""
     with open(tmp_path / "rows.csv", newline="") as file:
         read = {row["key"]: row for row in csv.DictReader(file)}
-    assert {key: (row["point_D"], row["result_time_us"]) for key, row in read.items()} == {
-        "a": ("64", "2.5"),
-        "b": ("128", "4.0"),
+    assert {key: (row["point_Nkv"], row["result_time_us"]) for key, row in read.items()} == {
+        "key000000": ("64", "2.5"),
+        "key000001": ("128", "4.0"),
     }
-    assert read["a"]["result_samples_us"] == ""
-    assert read["b"]["point_dtype"] == ""
+    assert read["key000000"]["result_samples_us"] == ""
+    assert read["key000001"]["result_samples_us"] == "[4.0, 5.0]"
 
 
 def test_a_query_is_answered_and_a_parquet_file_is_read_back(folder, tmp_path, capsys):
-    query = "select max(point_D) as widest, sum(result_time_us) as total from rows"
+    query = "select max(point_Nkv) as widest, sum(result_time_us) as total from rows"
     assert guarded(app, ["rows", str(folder), "--sql", query]) == 0
     assert capsys.readouterr().out == "widest,total\n128,6.5\n"
     file = tmp_path / "rows.parquet"
-    write_rows(folder, parquet=file, sql="select point_D from rows order by 1")
+    write_rows(folder, parquet=file, sql="select point_Nkv from rows order by 1")
     assert file.read_bytes()[:4] == b"PAR1"
-    again = f"select sum(point_D) as s from read_parquet('{file}')"
+    again = f"select sum(point_Nkv) as s from read_parquet('{file}')"
     assert write_rows(folder, sql=again) == "s\n192\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import sys
@@ -43,6 +44,7 @@ def run(
     protocol: str | None = None,
     fleet: str | None = None,
     jobs: int | None = None,
+    peers: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run prototypes; write points.jsonl, findings.jsonl, report.html and report.md.
 
@@ -65,6 +67,8 @@ def run(
             as many as there are cores on the cpu device, one elsewhere. Times are then those of a
             busy machine: of compilation surely, and where processors and GPU share memory and
             power, as on a Mac, perhaps of kernels.
+        peers: Time flash attention beside MLX's and torch's, those that are installed, in place of
+            its own points; with --only flash.
     """
     if list_:
         return _list()
@@ -74,6 +78,8 @@ def run(
     if quick and full:
         raise UsageError("[run] found --quick and --full, needs at most one; drop one of them")
     chosen = tuple(name.strip() for name in only.split(",") if name.strip())
+    if peers:
+        point = _peer_points("full" if full else "quick", chosen, point)
     plan = make_plan(
         mode="full" if full else "quick",
         device=device,
@@ -96,6 +102,18 @@ def run(
         print(f"  {proto:9} {tier:9} {title}")
     print(f"\nreport: {finished.report}")
     return FAILED if finished.not_ok else 0
+
+
+def _peer_points(mode: str, chosen: tuple[str, ...], point: str | None) -> str:
+    from .prototypes.flash.prototype import peer_points
+    from .sweep.plan import UsageError
+
+    if chosen != ("flash",) or point is not None:
+        raise UsageError("[run] found --peers, needs flash alone; pass --only flash, no --point")
+    listed = peer_points(mode)
+    if not listed:
+        raise UsageError("[run] found no peer, needs mlx or torch; pip install one of them")
+    return json.dumps(listed)
 
 
 def _read(path: Path) -> str:

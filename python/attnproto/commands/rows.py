@@ -59,7 +59,7 @@ def write_rows(
         raise RowsError(
             "[rows] found no DuckDB, needs it to write tables; pip install 'attnproto[query]'"
         ) from None
-    rows = [flat(row) for row in latest_rows(folder / POINTS)]
+    rows = [flat(row) for row in latest_rows(folder)]
     if not rows:
         raise RowsError(f"[rows] found no row in {folder / POINTS}, needs one; run a prototype")
     with tempfile.TemporaryDirectory() as place, duckdb.connect(config=_CONFIG) as database:

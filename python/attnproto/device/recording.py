@@ -153,7 +153,7 @@ class Repeated:
         self._device = device
         self._buffers = dict(buffers)
         self._output = output
-        self._dispatch = Dispatch(pipeline, threadgroups, threads, self._buffers)
+        self.dispatch = Dispatch(pipeline, threadgroups, threads, self._buffers)
 
     def load(self, inputs: Mapping[int, np.ndarray], fill: np.ndarray) -> None:
         """Copy inputs to the device and set the output to ``fill``, an array of its size."""
@@ -163,7 +163,7 @@ class Repeated:
 
     def run(self, repeats: int = 1) -> float:
         """Run that many dispatches in one submission and return its GPU time in us."""
-        return _timed(self._device, [self._dispatch], repeats)
+        return _timed(self._device, [self.dispatch], repeats)
 
     def read(self, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         """Copy the output back."""

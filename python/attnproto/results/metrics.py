@@ -93,6 +93,12 @@ _PAIRED = (
     *_each("verdict protocol", TEXT, CLOCK),
     *_each("repeats", LIST, CLOCK),
 )
+_PEERS = (
+    *_each("peer peer_device", TEXT),
+    *_each("peer_worst_ratio", "ratio", ROUNDING, LOWER),
+    *_each("own_gpu_us", "us", CLOCK, LOWER),
+    *_prefixed("emulated", _each("own_gpu_us", "us", CLOCK, LOWER)),
+)
 _STITCHED = (
     *_each("compile_inline_us compile_way_us function_inline_us function_way_us", "us", CLOCK,
            LOWER),
@@ -162,6 +168,7 @@ _OF_PROTOTYPES = (
     *_of_ways(_each("instructions calls indirect", "instructions", better=LOWER)),
     *_of_ways(_each("same", TRUTH, better=HIGHER)),
     *_STITCHED,
+    *_PEERS,
     *_prefixed("emulated", (*_STITCHED, *_PAIRED)),
     # paged
     *_each("staged_bytes scratch_bytes", "bytes", better=LOWER),

@@ -99,6 +99,19 @@ def points(mode: str) -> list[dict[str, Any]]:
     return listed
 
 
+def peer_points(mode: str) -> list[dict[str, Any]]:
+    """List a problem for each peer that is installed: ``attnproto run --only flash --peers``."""
+    from .peers import installed
+
+    sizes = (1024,) if mode == "quick" else (1024, 4096)
+    axes = (64, 128), ("f16", "f32"), sizes, (False, True)
+    return [
+        _point("peer", D=d, dtype=dtype, Nq=n, Nkv=n, causal=causal, peer=peer)
+        for peer in installed()
+        for d, dtype, n, causal in itertools.product(*axes)
+    ]
+
+
 def problem_of(point: Mapping[str, Any]) -> AttentionProblem:
     """Return a point's problem."""
     names = ("B", "Hq", "Hkv", "Nq", "Nkv", "D", "dtype", "causal")
@@ -137,6 +150,8 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
     problem, tile = problem_of(point), tile_of(point)
     tried = _tried(problem, tile, device, point["input"])
     judged = tried.judgement
+    if point["kind"] == "peer":
+        return _peer(point, judged, device, mode)
     pipe, _ = dispatch_of(problem, tile, device)
     result = {
         "flops": problem.flops,
@@ -160,6 +175,21 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         result["emulated_us"] = float(tried.returned.gpu_us)
     elif point["kind"] == "time":
         result.update(timed(problem, tile, device, mode))
+    return Outcome(OK, "", result)
+
+
+def _peer(point: Mapping[str, Any], judged: Any, device: Any, mode: str) -> Outcome:
+    """Compare with another library's kernel; on an emulated device the numbers say so by name."""
+    from .peers import compared
+
+    problem, tile = problem_of(point), tile_of(point)
+    result: dict[str, Any] = {**judged.numbers, "kernel_hash": tile.source.digest}
+    if not judged.passed:
+        return Outcome(WRONG, judged.reason, result)
+    emulated = "emulated_" if device.tier == "emulated" else ""
+    seen = compared(problem, tile, point["peer"], device, mode)
+    texts = ("peer", "peer_device", "peer_worst_ratio")
+    result |= {name if name in texts else emulated + name: value for name, value in seen.items()}
     return Outcome(OK, "", result)
 
 

@@ -18,7 +18,7 @@ from attnproto.kernels import flash, score_dispatch
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.score_dispatch import MODIFICATIONS, WAYS, Modification, Prepared
 from attnproto.measure.pairs import compare
-from attnproto.prototypes.constants.cold_compile import fresh, new_nonce
+from attnproto.prototypes.constants.cold_compile import fresh, new_nonce, wake_compiler
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 
 from .findings import conclude
@@ -150,6 +150,7 @@ def _cost(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
     """
     tensors, modification = _tensors(point), Modification(point["modification"])
     problem, expected = flash.problem_of(*tensors), score_dispatch.reference(*tensors, modification)
+    wake_compiler(device)
     ready = {
         way: score_dispatch.prepare(
             device, problem, tile_of(point), way, modification, rewrite=fresh(new_nonce())
