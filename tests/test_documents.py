@@ -132,7 +132,9 @@ def test_the_stages_of_the_document_are_those_of_the_code() -> None:
 
 
 # What is made, not kept: by a build, a run or a download; and what a reader is to add.
-_MADE = re.compile(r"^(build/|out\b|results/(2|quick|full)|.*NAME|.*row_sum|.*\.venv|mlx/)|report\.html$")
+_MADE = re.compile(
+    r"^(build/|out\b|results/(2|quick|full)|.*NAME|.*row_sum|.*\.venv|mlx/)|report\.html$"
+)
 _ROOTS = ("cpp", "metal", "python", "tests", "docs", "tools", "results", "rust", "make", "bench",
           "cmake", "compiler", "frontend", "passes", "analysis", "ir", "vectorize", "tensor_core",
           "targets", "codegen", "lint")  # fmt: skip

@@ -75,15 +75,15 @@ def write_rows(
             # Anything else could fetch an extension, or write where nobody looks.
             if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
                 raise RowsError(f"[rows] found {query!r}, needs one query; begin it with select")
-            found = database.sql(query)
+            answer = database.sql(query)
             if csv is not None:
-                found.write_csv(str(csv))
+                answer.write_csv(str(csv))
             if parquet is not None:
-                found.write_parquet(str(parquet))
+                answer.write_parquet(str(parquet))
             if csv is not None or parquet is not None:
                 return ""
             printed = Path(place) / "printed.csv"
-            found.write_csv(str(printed))
+            answer.write_csv(str(printed))
             return printed.read_text(encoding="utf-8")
         except duckdb.Error as error:
             said = " ".join(str(error).split())

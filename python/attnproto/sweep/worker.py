@@ -183,11 +183,11 @@ def cool_down(device: Any, say: Callable[[], None]) -> float:
 
 def _conditions(device: Any, cooled_s: float) -> dict[str, Any]:
     """What a row says of heat and power; ``hot`` marks samples that may be slow for it."""
-    told = device.conditions()
-    if not told:
+    heat = device.conditions()
+    if not heat:
         return {}
-    hot = told.get("thermal", NOMINAL) != NOMINAL
-    return {**told, "hot": hot, "cooled_s": round(cooled_s, 1)}
+    hot = heat.get("thermal", NOMINAL) != NOMINAL
+    return {**heat, "hot": hot, "cooled_s": round(cooled_s, 1)}
 
 
 def _end_with(parent: int) -> None:

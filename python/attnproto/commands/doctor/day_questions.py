@@ -82,7 +82,9 @@ def other_kernels(device: Device) -> str:
     x, scores = _numbers(1, 2, _N, _D), _numbers(1, 2, 9, 33)
     k, v = _numbers(3, 1, 32, _D), _numbers(3, 1, 32, _D) + 1
     table, lengths = np.array([[2, 0, 1]], np.int32), np.array([_M], np.int32)
-    whole = [np.concatenate([pages[i] for i in table[0]], axis=1)[None, :, :_M] for pages in (k, v)]
+    contiguous = [
+        np.concatenate([pages[i] for i in table[0]], axis=1)[None, :, :_M] for pages in (k, v)
+    ]
     families: dict[str, Callable[[Device], str]] = {
         "linear": lambda on: _near(
             linear.linear_attention(x, x, x, device=on),
@@ -90,7 +92,7 @@ def other_kernels(device: Device) -> str:
         ),
         "paged": lambda on: _near(
             paged.paged_attention(x[:, :, :1], k, v, table, lengths, partition=64, device=on),
-            reference.softmax_attention(x[:, :, :1], *whole), 1e-4,
+            reference.softmax_attention(x[:, :, :1], *contiguous), 1e-4,
         ),
         "rope": lambda on: _near(
             np.linalg.norm(rope.apply_rope(x, Rope(), device=on), axis=-1),

@@ -141,11 +141,11 @@ class Metallib:
             KernelCompileError: there is no such function, or its metadata is damaged.
         """
         at = self.function(name).metadata
-        found = []
+        constants = []
         for tag, field in self._entry(at, self._metadata_end, f"metadata of '{name}'")[0]:
             if tag == "CNST":
-                found += self._listed(field, name)
-        return found
+                constants += self._listed(field, name)
+        return constants
 
     def _listed(self, field: bytes, name: str) -> Iterator[ListedConstant]:
         at = 2

@@ -39,11 +39,11 @@ _SHORT = ("f.f16", "f.bf16")  # which are no conversion of one another's
 
 
 def _vectors(types: dict[str, str]) -> dict[str, str]:
-    found = {}
+    by_name = {}
     for (name, spelled), n in itertools.product(types.items(), (2, 3, 4)):
         sign, dot, kind = name.rpartition(".")
-        found[f"{sign}{dot}v{n}{kind}"] = f"{spelled}{n}"
-    return found
+        by_name[f"{sign}{dot}v{n}{kind}"] = f"{spelled}{n}"
+    return by_name
 
 
 _MATHS = {**_HALVES, **_vectors(_HALVES)}

@@ -41,11 +41,11 @@ def arguments_of_pointers(function: Function) -> dict[str, frozenset[int]]:
     while changed:
         changed = False
         for one in function.instructions:
-            found = reached.get(one.name, frozenset()).union(
+            buffers = reached.get(one.name, frozenset()).union(
                 *(reached.get(value, frozenset()) for value in _origins(one))
             )
-            if found and found != reached.get(one.name) and STATE not in found:
-                reached[one.name], changed = found, True
+            if buffers and buffers != reached.get(one.name) and STATE not in buffers:
+                reached[one.name], changed = buffers, True
     return reached
 
 

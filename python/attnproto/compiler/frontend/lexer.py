@@ -75,9 +75,9 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def made(text: str, near: Token) -> Token:
+def inserted(text: str, near: Token) -> Token:
     """A token the rewriter adds, at the place of ``near``."""
-    return Token("made", text, near.file, near.line, False, near.offset)
+    return Token("inserted", text, near.file, near.line, False, near.offset)
 
 
 def continues_mark(tokens: list[Token], i: int) -> bool:

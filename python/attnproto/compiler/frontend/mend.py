@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from .casts import is_truth
 from .forwarders import MOST_OVERLOADS, forwarders, statement_begin
-from .lexer import Token, angle_close, close_of, continues_mark, made, split_commas
+from .lexer import Token, angle_close, close_of, continues_mark, inserted, split_commas
 
 ONE_A_LINE = "mend"  # what such a text is called in clang's messages
 _FIRST = re.compile(
@@ -69,10 +69,10 @@ class _Edits:
     def applied(self, t: list[Token]) -> list[Token]:
         out: list[Token] = []
         for i, token in enumerate(t):
-            out += [made(text, token) for text in self.before.get(i, [])]
+            out += [inserted(text, token) for text in self.before.get(i, [])]
             if i not in self.left_out:
                 out.append(token)
-            out += [made(text, token) for text in self.after.get(i, [])]
+            out += [inserted(text, token) for text in self.after.get(i, [])]
         return out
 
 

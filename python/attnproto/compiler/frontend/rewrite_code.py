@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .casts import is_cast, is_truth
-from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, made, split_commas
+from .lexer import RewriteError, Token, angle_close, close_of, inserted, is_attribute, split_commas
 
 SPACES = {
     "device": "__global",
@@ -121,10 +121,10 @@ class CodeRewriter:
                 base = part[: dims - 1]
             self.threadgroup_variables += 1
             out += [
-                made(f"__local auto& {name.text} = attn_threadgroup<", name),
-                made(f"{self.threadgroup_variables},", name),
+                inserted(f"__local auto& {name.text} = attn_threadgroup<", name),
+                inserted(f"{self.threadgroup_variables},", name),
                 *self.code(base + part[dims:]),
-                made(f"{alignment}>();", name),
+                inserted(f"{alignment}>();", name),
                 *(self._start(name, value, bool(part[dims:])) if value else []),
             ]
         return out
@@ -138,8 +138,12 @@ class CodeRewriter:
                 f"threadgroup variable '{name.text}' cannot start with a value; assign it later",
             )
         if all(w.text in ("{", "}", ",") or w.text.strip("0.fhFHu") == "" for w in inside):
-            return [made(f"attn_start_zero({name.text});", name)]
-        return [made(f"attn_start({name.text},", name), *self.code(inside[1:-1]), made(");", name)]
+            return [inserted(f"attn_start_zero({name.text});", name)]
+        return [
+            inserted(f"attn_start({name.text},", name),
+            *self.code(inside[1:-1]),
+            inserted(");", name),
+        ]
 
     def code(self, t: list[Token], *, body: bool = False) -> list[Token]:
         """Rewrite the tokens of a type or an expression, or of the statements of a body."""
@@ -153,10 +157,10 @@ class CodeRewriter:
             text = token.text
             if text in SPACES:
                 if text != "thread" or not _qualifies_again(t, i):
-                    out.append(made(SPACES[text], token))
+                    out.append(inserted(SPACES[text], token))
                     if text == "constant" and "const" not in (*out[-2:-1], *t[i + 1 : i + 2]):
                         # What is in constant memory is const: one type for both spellings.
-                        out.append(made("const", token))
+                        out.append(inserted("const", token))
             elif text == "template" and t[i + 1 : i + 2] == ["<"]:
                 # clang has no template argument that is a pointer to a function, but functions.
                 end = angle_close(t, i + 1) or i + 1
@@ -176,25 +180,25 @@ class CodeRewriter:
                 i = self._copy(t, i, out)
                 continue
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
-                out.append(made(f"attn_defined_{t[i + 2].text}", token))
+                out.append(inserted(f"attn_defined_{t[i + 2].text}", token))
                 i = close_of(t, i + 1)
             elif text in self.type_parameters and self._converts(t, i):
                 # T(x), where T may be a vector of another element than x.
                 close = close_of(t, i + 1)
-                out += [made("attn_cast<", token), token, made(">(", token)]
+                out += [inserted("attn_cast<", token), token, inserted(">(", token)]
                 out += [*self._value(t[i + 2 : close], token), t[close]]
                 i = close
             elif text == "(" and self._is_cast_to_parameter(t, i, out):
                 out += self._cast([t[i + 1]], t[i + 3 :])
                 i += 2
             elif text in self.derived:
-                out.append(made(f"attn_derived_{text}()", token))
+                out.append(inserted(f"attn_derived_{text}()", token))
             elif body and text in _ASSEMBLY:
                 raise RewriteError(token, "inline assembly is no MSL; write it in MSL")
             elif text in _RESERVED:
-                out.append(made(f"attn_name_{text}", token))
+                out.append(inserted(f"attn_name_{text}", token))
             elif text in _ATOMICS:
-                out.append(made(_ATOMICS[text], token))
+                out.append(inserted(_ATOMICS[text], token))
             else:
                 out.append(token)
             i += 1
@@ -204,10 +208,10 @@ class CodeRewriter:
         text = token.text.replace("'", "")
         lower = text.lower()
         if lower.endswith("bf") and not lower.startswith("0x"):
-            return made(f"((bfloat){text[:-2]})", token)
+            return inserted(f"((bfloat){text[:-2]})", token)
         if lower.endswith("h") and "." not in text and "e" not in lower and lower[:2] != "0x":
-            return made(f"((half){text[:-1]})", token)
-        return token if text == token.text else made(text, token)
+            return inserted(f"((half){text[:-1]})", token)
+        return token if text == token.text else inserted(text, token)
 
     def _table(self, t: list[Token], i: int, out: list[Token]) -> int:
         """``visible_function_table<R(A...)>``: R( is a type here and constructs nothing."""
@@ -230,14 +234,14 @@ class CodeRewriter:
         type_tokens = self.code(t[i + 1 : end + 1])
         bools = [w.text for w in type_tokens[:2]] == ["<", "bool"]
         if bools:
-            type_tokens[1] = made("uchar", type_tokens[1])
+            type_tokens[1] = inserted("uchar", type_tokens[1])
         type_tokens = [t[i], *type_tokens]
         following = [w.text for w in t[end + 1 : end + 3]]
         before = out[-1].text if out else ""
         if body and following[1:] == ["("] and t[end + 1].kind == "name":
             # float4 name(a, b, c, d);
             close = close_of(t, end + 2)
-            out += [*type_tokens, *self.code([t[end + 1]]), made("=", t[i])]
+            out += [*type_tokens, *self.code([t[end + 1]]), inserted("=", t[i])]
             out += self._constructed(type_tokens, t[end + 3 : close], t[i])
             return close + 1
         if body and (bools or t[i].text in _BOOLS) and following[1:] == ["="]:
@@ -273,17 +277,17 @@ class CodeRewriter:
     ) -> list[Token]:
         parts = split_commas(arguments)
         if not parts:
-            return [made("((", near), *type_tokens, made(")(0))", near)]
+            return [inserted("((", near), *type_tokens, inserted(")(0))", near)]
         if len(parts) == 1:
             bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
             convert = "attn_bools" if bools else "attn_vector"
-            begin = [made(f"{convert}<", near), *type_tokens, made(">(", near)]
+            begin = [inserted(f"{convert}<", near), *type_tokens, inserted(">(", near)]
             value = self.code(parts[0]) if bools else self._value(parts[0], near)
-            return [*begin, *value, made(")", near)]
-        out = [made("((", near), *type_tokens, made(")(", near)]
+            return [*begin, *value, inserted(")", near)]
+        out = [inserted("((", near), *type_tokens, inserted(")(", near)]
         for k, part in enumerate(parts):
-            out += [*([made(",", near)] if k else []), *self.code(part)]
-        return [*out, made("))", near)]
+            out += [*([inserted(",", near)] if k else []), *self.code(part)]
+        return [*out, inserted("))", near)]
 
     def _converts(self, t: list[Token], i: int) -> bool:
         """Whether a type's name at a place is followed by the one value that it is made of.
@@ -311,15 +315,19 @@ class CodeRewriter:
     def _cast(self, type_tokens: list[Token], operand: list[Token]) -> list[Token]:
         """``(float4)`` before an operand."""
         near = type_tokens[0]
-        out = [made("attn_to<", near), *type_tokens, made(">() ->*", near)]
+        out = [inserted("attn_to<", near), *type_tokens, inserted(">() ->*", near)]
         if operand[0] == "(" and is_truth(operand[1 : close_of(operand, 0)]):
-            out.append(made("attn_truth", near))
+            out.append(inserted("attn_truth", near))
         return out
 
     def _value(self, value: list[Token], near: Token) -> list[Token]:
         """What is converted; a comparison of vectors is 0 or 1 in MSL, and 0 or -1 for clang."""
         tokens = self.code(value)
-        return [made("attn_truth(", near), *tokens, made(")", near)] if is_truth(value) else tokens
+        return (
+            [inserted("attn_truth(", near), *tokens, inserted(")", near)]
+            if is_truth(value)
+            else tokens
+        )
 
     @staticmethod
     def _copies(t: list[Token], i: int, out: list[Token]) -> bool:
@@ -341,8 +349,8 @@ class CodeRewriter:
         if len(split_commas(value)) > 1:
             out += t[i : i + 1]
             return i + 1
-        out += [t[i], *self.code([t[i + 1]]), t[i + 2], made(f"attn_copy<{t[i].text}>(", t[i])]
-        out += [*self.code(value), made(")", t[end - 1])]
+        out += [t[i], *self.code([t[i + 1]]), t[i + 2], inserted(f"attn_copy<{t[i].text}>(", t[i])]
+        out += [*self.code(value), inserted(")", t[end - 1])]
         return end
 
 
@@ -375,9 +383,9 @@ def with_stored_elements(t: list[Token]) -> list[Token]:
         out.append(token)
         opens = [w.text for w in t[i - 1 : i + 1]] == ["vec", "<"] and t[i + 2 : i + 3] == [","]
         if opens and t[i + 1].kind == "name" and t[i + 1].text not in (*SCALARS, "long", "ulong"):
-            out.append(made("attn_element <", token))
+            out.append(inserted("attn_element <", token))
         if i > 1 and t[i - 2 : i] == ["vec", "<"] and out[-2].text == "attn_element <":
-            out.append(made(">", token))
+            out.append(inserted(">", token))
     return out
 
 

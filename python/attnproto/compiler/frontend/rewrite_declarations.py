@@ -25,8 +25,8 @@ from .lexer import (
     Token,
     angle_close,
     close_of,
+    inserted,
     is_attribute,
-    made,
     split_commas,
     tokenize,
     untokenize,
@@ -164,7 +164,7 @@ class Rewriter(MethodRewriter):
             if (is_kernel or host_name) and _is_instantiation(d):
                 return self._instantiation(t, d, host_name)
             if is_kernel and d.parameters:
-                return [made("static", near), *self.code(without_linkage(t[start : d.end]))]
+                return [inserted("static", near), *self.code(without_linkage(t[start : d.end]))]
             if class_name is not None and d.parameters:
                 return self.method(t, start, d, class_name)
             if d.parameters and (is_linkable(d) or "extern" in words):
@@ -212,12 +212,12 @@ class Rewriter(MethodRewriter):
         check_pointers(t, d)
         out = self.code(without_linkage(t[start:begin]) if is_kernel else t[start:begin])
         if is_kernel and "template" not in {h.text for h in d.head}:
-            out = [made("static", t[start]), *out]
+            out = [inserted("static", t[start]), *out]
         if is_linkable(d):
             self.visible.append(t[d.parameters[0] - 1].text)
-            out = [made("__attribute__((used))", t[start]), *out]
+            out = [inserted("__attribute__((used))", t[start]), *out]
         if any(a[-1:] == ["noinline"] for a in d.attributes):
-            out = [made("__attribute__((noinline))", t[start]), *out]
+            out = [inserted("__attribute__((noinline))", t[start]), *out]
         return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
 
     # -- kernels and constants ----------------------------------------------
@@ -280,7 +280,7 @@ class Rewriter(MethodRewriter):
         # Its template arguments are what makes it a function of these parameters.
         self.deduced[name] = f"attn_deduced_{len(self.deduced)}"
         parameters = self.code(t[d.parameters[0] : d.parameters[1] + 1])
-        return [made(f"void {self.deduced[name]}", near), *parameters, made(";", near)]
+        return [inserted(f"void {self.deduced[name]}", near), *parameters, inserted(";", near)]
 
     def _variable(self, t: list[Token], start: int, d: Declaration) -> list[Token]:
         near = t[start]
@@ -316,7 +316,7 @@ class Rewriter(MethodRewriter):
             f"extern __constant const {spelled} {name}; "
             f"extern __constant const bool attn_defined_{name};"
         )
-        return [made(text, near)]
+        return [inserted(text, near)]
 
     def _derived_constant(self, d: Declaration, equals: int, near: Token) -> list[Token]:
         skip = (*SPACES, "const", "static", "constexpr")
@@ -325,8 +325,8 @@ class Rewriter(MethodRewriter):
         value = self.code(d.head[equals + 1 :])
         self.derived.add(name)
         spelled = " ".join(w.text for w in type_tokens)
-        begin = made(f"ATTN_INLINE {spelled} attn_derived_{name}() {{ return", near)
-        return [begin, *value, made("; }", near)]
+        begin = inserted(f"ATTN_INLINE {spelled} attn_derived_{name}() {{ return", near)
+        return [begin, *value, inserted("; }", near)]
 
 
 def _argument(attribute: list[Token]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .declarations import Declaration, check_pointers
-from .lexer import Token, angle_close, made, split_commas
+from .lexer import Token, angle_close, inserted, split_commas
 from .rewrite_code import SCALARS, SPACES, CodeRewriter
 
 _TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
@@ -36,7 +36,7 @@ class MethodRewriter(CodeRewriter):
         out = self.code(t[start : close + 1])
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
-            out += [made(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
+            out += [inserted(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
         elif qualified or "static" in words or "friend" in words:
             out += self.code(tail)
         else:
@@ -46,7 +46,7 @@ class MethodRewriter(CodeRewriter):
             forwarder = []
             if d.body and inside and after == len(tail) and class_name not in self.placed:
                 forwarder = self._for_temporaries(t, start, d, class_name)
-            space = made("__private &" if forwarder else "__private", t[close])
+            space = inserted("__private &" if forwarder else "__private", t[close])
             out = [*forwarder, *out]
             out += [*self.code(tail[:after]), space, *self.code(tail[after:])]
         if not d.body:
@@ -65,10 +65,10 @@ class MethodRewriter(CodeRewriter):
             begin = next((k for k, w in enumerate(part) if w == "("), None)
             if begin is not None and len(split_commas(part[begin + 1 : -1])) > 1:
                 inside = self.code(part[begin + 1 : -1])
-                part = [*part[:begin], made("{", part[0]), *inside, made("}", part[-1])]
+                part = [*part[:begin], inserted("{", part[0]), *inside, inserted("}", part[-1])]
             else:
                 part = self.code(part)
-            out += [*([made(",", part[0])] if number else []), *part]
+            out += [*([inserted(",", part[0])] if number else []), *part]
         return out
 
     def _for_temporaries(
@@ -88,8 +88,8 @@ class MethodRewriter(CodeRewriter):
             end = next((k for k, w in enumerate(parameter) if w.text in ("=", "[")), len(parameter))
             name = _parameter_name(parameter[:end])
             names.append(name or f"attn_argument_{number}")
-            new = [] if name else [made(names[-1], near)]
-            declared += [*([made(",", near)] if number else []), *parameter[:end], *new]
+            new = [] if name else [inserted(names[-1], near)]
+            declared += [*([inserted(",", near)] if number else []), *parameter[:end], *new]
             declared += parameter[end:]
         head = t[start:name_at]
         arguments = ""
@@ -111,7 +111,7 @@ class MethodRewriter(CodeRewriter):
         )
         return [
             *self.code([*t[start : begin + 1], *declared, near]),
-            *[made(body, near)],
+            *[inserted(body, near)],
         ]
 
 

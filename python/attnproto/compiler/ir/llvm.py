@@ -84,11 +84,11 @@ def frozen_indices(text: str) -> str:
     """
     taken = max(map(int, re.findall(r"%attn\.index\.(\d+)", text)), default=0)
 
-    def freeze(found: re.Match) -> str:
+    def freeze(access: re.Match) -> str:
         nonlocal taken
         taken += 1
         name = f"%attn.index.{taken}"
-        return f"  {name} = freeze {found[2]} {found[3]}\n{found[1]}{name}"
+        return f"  {name} = freeze {access[2]} {access[3]}\n{access[1]}{name}"
 
     return _INDEXED.sub(freeze, text)
 

@@ -60,8 +60,8 @@ def refused_arguments(
         if message.kind != "warning" or place is None:
             continue
         if _NARROWING.match(message.text):
-            found = "found a float that becomes a bfloat by itself; write bfloat(...)"
-            yield place, "bfloat-conversion", found
+            cure = "found a float that becomes a bfloat by itself; write bfloat(...)"
+            yield place, "bfloat-conversion", cure
         elif rule:
             function = next(m for n in said[number:] if (m := _FUNCTION.search(n.text)))
             yield place, rule[1], _refused(rule[1], *function.groups())

@@ -129,10 +129,10 @@ class _Instrumenter:
         if not self.names:
             return None
         known = [self.reached.get(v, frozenset()) for _, v in instruction.operands]
-        found = frozenset().union(*known) if _accesses(instruction) else frozenset()
-        if STATE in found:
+        numbers = frozenset().union(*known) if _accesses(instruction) else frozenset()
+        if STATE in numbers:
             return Place(entry=True)
-        named = [self.names.buffers.get(index, "") for index in sorted(found)]
+        named = [self.names.buffers.get(index, "") for index in sorted(numbers)]
         return Place(name=" or ".join(filter(None, named)))
 
     def _instruction(self, instruction: Instruction) -> Iterator[str]:

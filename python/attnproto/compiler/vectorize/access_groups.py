@@ -21,7 +21,7 @@ _WINDOW = 4  # elements that neighbouring accesses of a lane may span to be made
 class Access:
     """One of several accesses that are made together: its distance from the first, in bytes."""
 
-    made: Instruction
+    instruction: Instruction
     distance: int
 
 
@@ -77,8 +77,10 @@ def plan(w: Writer, block: Block) -> Plan:
         if len(group) > 1:
             leader = group[0] if key[0] == "load" else group[-1]
             first = min(a.distance for a in group)
-            grouping.together[id(leader.made)] = [Access(a.made, a.distance - first) for a in group]
-            grouping.done |= {id(a.made) for a in group if a is not leader}
+            grouping.together[id(leader.instruction)] = [
+                Access(a.instruction, a.distance - first) for a in group
+            ]
+            grouping.done |= {id(a.instruction) for a in group if a is not leader}
 
     for instruction in block.body:
         spaces = _touches(instruction)

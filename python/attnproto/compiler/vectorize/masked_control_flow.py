@@ -30,7 +30,7 @@ class Control:
 
     w: Writer
     flow: Flow
-    found: Divergence
+    divergence: Divergence
     labels: dict[str, str] = field(default_factory=dict)
     next: dict[str, str] = field(default_factory=dict)  # label after a masked block
 
@@ -41,8 +41,8 @@ class Control:
             self.labels[name] = f"block{number}"
         rows: dict[str, list[str]] = {}
         for name in self.flow.order:
-            if name in self.found.masked:
-                rows.setdefault(self.found.meets[name], []).append(name)
+            if name in self.divergence.masked:
+                rows.setdefault(self.divergence.meets[name], []).append(name)
         for meet, row in rows.items():
             for name, following in zip(row, [*row[1:], meet], strict=True):
                 self.next[name] = self.labels[following]
@@ -52,7 +52,7 @@ class Control:
             if len(w.lines) > MAX_LINES:
                 raise Unsupported(f"more than {MAX_LINES} lines of vector code")
         lines = w.text()
-        masks = [self._mask(n) for n in self.flow.order if n in self.found.masked]
+        masks = [self._mask(n) for n in self.flow.order if n in self.divergence.masked]
         head = [f"  {m} = alloca {_BITS}, align 64" for m in masks]
         head += w.head()
         head += [f"  store {_BITS} zeroinitializer, ptr {m}, align 64" for m in masks]
@@ -64,7 +64,7 @@ class Control:
     def _block(self, block: Block) -> None:
         w = self.w
         w.begin(self.labels[block.name])
-        if block.name not in self.found.masked:
+        if block.name not in self.divergence.masked:
             self._phis(block)
             self._body(block, None)
             self._leave(block)
@@ -110,7 +110,7 @@ class Control:
         heads = [
             head
             for head, loop in self.flow.loops.items()
-            if head in self.found.masked and max(loop, key=order.__getitem__) == name
+            if head in self.divergence.masked and max(loop, key=order.__getitem__) == name
         ]
         return sorted(heads, key=lambda h: len(self.flow.loops[h]))
 
@@ -171,7 +171,7 @@ class Control:
 
     def _come(self, target: str, mask: str) -> None:
         """Note that lanes come to a masked block."""
-        if target not in self.found.masked:
+        if target not in self.divergence.masked:
             return
         slot = self._mask(target)
         old = self.w.let(f"load {_BITS}, ptr {slot}, align 64")

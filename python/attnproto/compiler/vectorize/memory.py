@@ -139,7 +139,7 @@ def _first(group: list[Access]) -> int:
 
 
 def _load(w: Writer, group: list[Access]) -> None:
-    first = group[0].made
+    first = group[0].instruction
     kind, pointer = first.operands[0]
     offset = w.offsets.of(pointer)
     parts = parts_of(first.type)
@@ -175,7 +175,7 @@ def _load(w: Writer, group: list[Access]) -> None:
         else:
             vectors[column] = lanes
     for number, access in enumerate(group):
-        keep_lanes(w, access.made, [vectors[number, part] for part in range(len(parts))])
+        keep_lanes(w, access.instruction, [vectors[number, part] for part in range(len(parts))])
 
 
 def _pairs(cells: dict) -> dict[tuple[int, int], tuple[int, int]]:
@@ -206,7 +206,7 @@ def _whole_word(runs: list[_Run], width: int) -> int:
 
 
 def _store(w: Writer, group: list[Access]) -> None:
-    first = group[0].made
+    first = group[0].instruction
     kind, pointer = first.operands[1]
     offset = w.offsets.of(pointer)
     parts = parts_of(first.operands[0][0])
@@ -217,7 +217,7 @@ def _store(w: Writer, group: list[Access]) -> None:
     last = {}  # of several lanes that write an element, the last one's remains
     for (number, part, lane), cell in cells.items():
         last[numbers[cell]] = (number * len(parts) + part) * LANES + lane
-    columns = [v for access in group for v in w.lanes(*access.made.operands[0])]
+    columns = [v for access in group for v in w.lanes(*access.instruction.operands[0])]
     chunks = [c for column in columns for c in interleave.split(w, parts[0], column)]
     size = interleave.chunk(parts[0])
     sources = [divmod(last[n], size) for n in range(len(last))]

@@ -60,8 +60,8 @@ class TorchAttention:
 
         types = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
         accelerators = {"cuda": torch.cuda, "mps": torch.backends.mps}
-        found = [name for name, one in accelerators.items() if one.is_available()]
-        self.where = (found or ["cpu"])[0]
+        present = [name for name, one in accelerators.items() if one.is_available()]
+        self.where = (present or ["cpu"])[0]
         self._torch = torch
         self._tensors = [
             torch.from_numpy(np.array(x, np.float32)).to(self.where, types[problem.dtype])
