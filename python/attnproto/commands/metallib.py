@@ -29,22 +29,22 @@ def signature(file: Path, kernel: str) -> Iterator[str]:
         KernelCompileError: the file is no whole metallib, or has no such kernel that can be read.
     """
     container = Metallib(file)
-    kernel_module = module.read(container.bitcode(kernel))
+    module_read = module.read(container.bitcode(kernel))
     yield "  ".join([kernel, *_about(container.function(kernel))])
-    for one in kernel_module.arguments:
+    for one in module_read.arguments:
         size = f"  // {one.nbytes} bytes or more" if one.nbytes else ""
         yield f"  {one.declaration}{size}"
-    for constant in kernel_module.constants.values():
+    for constant in module_read.constants.values():
         yield f"  constant {constant.type} {constant.name} [[function_constant({constant.index})]]"
-    yield f"  threads in a threadgroup: {kernel_module.max_threads or 'as many as the device allows'}"
+    yield f"  threads in a threadgroup: {module_read.max_threads or 'as many as the device allows'}"
     # Each begins at a multiple of 16, as where it is placed.
-    nbytes = sum(-(-size // 16) * 16 for size in kernel_module.threadgroup_bytes.values())
+    nbytes = sum(-(-size // 16) * 16 for size in module_read.threadgroup_bytes.values())
     yield f"  threadgroup variables: {nbytes} bytes at most"
     flushed = (
-        "flushed to zero on Apple's GPU, kept here" if kernel_module.flushes_denormals else "kept"
+        "flushed to zero on Apple's GPU, kept here" if module_read.flushes_denormals else "kept"
     )
     yield f"  denormal numbers: {flushed}"
-    yield f"  compiled with: {', '.join(kernel_module.options) or 'no options'}"
+    yield f"  compiled with: {', '.join(module_read.options) or 'no options'}"
 
 
 def _about(one: Function) -> tuple[str, ...]:

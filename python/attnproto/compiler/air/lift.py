@@ -292,13 +292,13 @@ class _Lift:
         number = int(group) if group else self.groups["entry"]
         if number in self.collectives:
             number = self.groups["collective"]
-        kinds_stored = [stored(kind) for kind in (result, *kinds) if kind != "void"]
-        if tuple(kinds_stored) != definition.stored:
+        stored_as = [stored(kind) for kind in (result, *kinds) if kind != "void"]
+        if tuple(stored_as) != definition.stored:
             raise _unknown(
-                f"a call of {symbol[1:]} with {', '.join(kinds_stored)} for its result and operands",
+                f"a call of {symbol[1:]} with {', '.join(stored_as)} for its result and operands",
                 ", ".join(definition.stored),
             )
-        places = ", ".join(["ptr"] * len(kinds_stored))
+        places = ", ".join(["ptr"] * len(stored_as))
         self.calls[definition.symbol] = None
         self.declared[definition.symbol] = f"declare void {definition.symbol}({places})"
         self.functions[symbol] = wrapper(symbol, result, kinds, definition.symbol, number)
