@@ -72,7 +72,9 @@ def measured(cases: Sequence[kernels.Case]) -> Iterator[Row]:
     device = counting_device()
     both = kernels.witness(device)
     for case in cases:
-        name = object_cache.key("witness", case.compiled, mlx.SHA256, own_sources())
+        constants = json.dumps(sorted((str(k), v) for k, v in case.constants.items()))
+        parts = ("witness", case.compiled, constants, mlx.SHA256, own_sources())
+        name = object_cache.key(*parts)
         if (kept := object_cache.read(name)) is None:
             text, compiled = both.dispatches(case)
             counts = [_numbers(count(device, [one])) for one in (text, compiled)]
