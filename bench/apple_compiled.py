@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import numpy as np
 from attnproto.compiler import object_cache
 from attnproto.compiler.frontend.program import own_sources
 from attnproto.measure.dynamic_counts import Counts, count, counting_device
@@ -72,7 +73,10 @@ def measured(cases: Sequence[kernels.Case]) -> Iterator[Row]:
     device = counting_device()
     both = kernels.witness(device)
     for case in cases:
-        name = object_cache.key("witness", case.compiled, mlx.SHA256, own_sources())
+        constants = json.dumps(sorted((str(k), v) for k, v in case.constants.items()))
+        launches = Path(kernels.__file__).read_text()
+        parts = ("witness", case.compiled, constants, launches, mlx.SHA256, own_sources())
+        name = object_cache.key(*parts)
         if (kept := object_cache.read(name)) is None:
             text, compiled = both.dispatches(case)
             counts = [_numbers(count(device, [one])) for one in (text, compiled)]
@@ -116,7 +120,7 @@ def page(rows: Sequence[Row]) -> str:
     for family, members in families.items():
         same = sum(row.judged.equal == 1 for row in members)
         errors = (
-            f"{max(getattr(row.judged, name) for row in members):.1e}"
+            f"{np.max([getattr(row.judged, name) for row in members]):.1e}"
             for name in ("error_of_text", "error_of_compiled")
         )
         why = {row.case.explained for row in members if row.judged.equal < 1}

@@ -92,16 +92,21 @@ def _wanted(values: np.ndarray, out: np.ndarray) -> Launch:
 def _rows() -> Iterator[Case]:
     """Softmax and logsumexp of rows."""
     for name, looped in itertools.product(TYPES, (False, True)):
-        columns = 3001 if looped else 1000
+        columns = 5001 if looped else 1000
 
-        def launch(what: str, name: str = name, columns: int = columns) -> Launch:
+        # The looped ones read a number of each of 32 simdgroups.
+        threads = 1024 if looped else 256
+
+        def launch(
+            what: str, name: str = name, columns: int = columns, threads: int = threads
+        ) -> Launch:
             x = _normal((3, columns), name, 4)
             powers = np.exp(x.astype(np.float64))
             softmax = powers / powers.sum(-1, keepdims=True)
             values = softmax if what == "softmax" else np.log(powers.sum(-1))
             out = _unset(values.shape, TYPES[name])
             buffers = {0: x, 1: out, 2: np.int32(columns)}
-            return Launch((3, 1, 1), (256, 1, 1), buffers, (1,), _wanted(values, out))
+            return Launch((3, 1, 1), (threads, 1, 1), buffers, (1,), _wanted(values, out))
 
         how = "looped" if looped else "block"
         of = "softmax_looped" if looped else "softmax_single_row"
