@@ -125,6 +125,7 @@ def test_the_bound_takes_the_fast_end_of_every_range():
         (replace(FLASH, live_registers=128), PROBLEM, "registers: found 128"),
         (replace(FLASH, code_instructions=6001), PROBLEM, "code: found 6001"),
         (replace(FLASH, fragment_loads=4096), PROBLEM, "fragments: found 0.5"),
+        (replace(FLASH, other_issue_cycles=9.1 * 8192), PROBLEM, "instructions: found 9.1"),
         (replace(FLASH, fragment_loads=69632), PROBLEM, "fragments: found 8.5"),
     ],
 )
@@ -370,6 +371,13 @@ def test_tiles_whose_registers_are_out_of_scope_get_no_number():
     assert [line.split(":")[0] for line in said["modelled_refused"]] == ["registers", "fragments"]
     assert said["modelled_least_us"] > 0
     assert said["modelled_tier"] == "modelled"
+
+
+def test_addresses_that_a_gpu_may_not_compute_so_are_out_of_scope():
+    # simdgroup_load becomes shifts and sums here, more of them than any published kernel had.
+    problem, geometry = tile(32, keys="matrix")
+    (line,) = flash_result(problem, geometry)["modelled_refused"]
+    assert line.startswith("instructions: found")
 
 
 def test_a_mask_is_silent_with_its_reason():
