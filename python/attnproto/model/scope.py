@@ -9,6 +9,9 @@ from .work import Work
 LEAST_D, LARGEST_D, LEAST_N = 32, 192, 2048
 REGISTERS, INSTRUCTIONS = 128, 6000
 _LOADS = (0.8, 1.3)
+_OTHER_CYCLES = (
+    9  # of other issue for each product, half of its own; published kernels have up to 5
+)
 # Classes of kernels whose times were published.
 DIRECT, STAGED = "direct", "staged"
 SMALL_D, LARGE_D, SHORT = "direct, small D", "direct, large D", "direct, short"
@@ -78,5 +81,11 @@ def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
     if not _LOADS[0] <= work.loads_per_product <= _LOADS[1]:
         lines.append(
             f"fragments: found {work.loads_per_product:.2g} loads a matrix product, needs about one"
+        )
+    other = work.other_issue_cycles / (work.matrix_products or 1)
+    if other > _OTHER_CYCLES:
+        lines.append(
+            f"instructions: found {other:.2g} cycles of others a matrix product, needs at most "
+            f"{_OTHER_CYCLES}"
         )
     return tuple(lines)

@@ -16,6 +16,8 @@ from .work import Work
 
 # Cycles of a scheduler for 32 lanes; of a floating operation, and of an exponential.
 _FLOAT_CYCLES, _EXPONENTIAL_CYCLES = 1, 4
+# Less than this a repeated launch may find on chip; generous, since nobody published the size.
+_CACHE_BYTES = 64 << 20
 MATRIX, OTHER, BYTES, BARRIERS, PATH, MEMORY, LAUNCH = (
     "matrix", "instructions", "bytes", "barriers", "path", "memory", "launch",
 )  # fmt: skip
@@ -94,8 +96,8 @@ def least_time(work: Work, chip: Chip) -> float:
 
     The largest of: matrix products, floating operations and exponentials at their pipes' rates,
     bytes at the most a core moves, the critical path with the least latencies, and unique bytes at
-    DRAM's rate; with each constant at the end of its range that is fastest. Integer work is left
-    out, since a compiler may do without much of it.
+    DRAM's rate where caches cannot hold them; with each constant at the end of its range that is
+    fastest. Integer work is left out, since a compiler may do without much of it.
 
     Args:
         work: What it does.
@@ -109,7 +111,8 @@ def least_time(work: Work, chip: Chip) -> float:
     bytes_ = work.cache_bytes / chip.cache_bytes_per_cycle.high
     of_core = math.ceil(work.threadgroups / chip.cores.high)
     cycles = max(of_core * work.simdgroups * max(issue, bytes_), work.path_low_cycles)
-    return max(cycles / chip.clock_ghz.high, work.unique_bytes / chip.dram_gb_s.high) / 1e3
+    streamed = work.unique_bytes if work.unique_bytes > _CACHE_BYTES else 0.0
+    return max(cycles / chip.clock_ghz.high, streamed / chip.dram_gb_s.high) / 1e3
 
 
 def _norm(values, exponent: float) -> float:
