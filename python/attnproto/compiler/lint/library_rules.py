@@ -13,7 +13,7 @@ import numpy as np
 
 from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.clang import Message
-from attnproto.compiler.frontend.lexer import Token, made
+from attnproto.compiler.frontend.lexer import Token, inserted
 from attnproto.compiler.frontend.outline import Outline
 from attnproto.compiler.frontend.source import Place
 
@@ -83,9 +83,9 @@ def inexact(tokens: list[Token]) -> list[Token]:
     No value matters to lint.
     """
     return [
-        made(f"{np.nextafter(np.float32(token.text[:-1]), np.float32(np.inf)):.9e}f", token)
+        inserted(f"{np.nextafter(np.float32(token.text[:-1]), np.float32(np.inf)):.9e}f", token)
         if token.kind == "number" and _FLOAT.fullmatch(token.text)
-        else made("attn_infinity", token)
+        else inserted("attn_infinity", token)
         if token.text in _INFINITE
         else token
         for token in tokens
