@@ -24,7 +24,7 @@ FAMILY = "Apple9"  # an M4's: with matrix units and bfloat
 
 @dataclass
 class Launches:
-    """What tinygrad launched: texts by the name of their kernel, in order."""
+    """What tinygrad launched: the name of the kernel by its text, which tells more apart."""
 
     device: attnproto.Device
     texts: dict[str, str] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def _runtime(launches: Launches) -> dict[str, type | Callable]:
         def __init__(self, dev: object, obj: object):
             self.signature = obj.signature
             self.name, self.text = obj.name, obj.lib.decode()
-            launches.texts[self.name] = self.text
+            launches.texts[self.text] = self.name
 
         def __call__(self, *bufs, global_size, local_size, vals=(), **others):
             buffers: dict[int, object] = dict(enumerate(bufs))

@@ -211,5 +211,5 @@ def texts() -> Iterator[Text]:
         _, launches = _tinygrad()
         before = set(launches.texts)
         _check(name, device)
-        for kernel in sorted(set(launches.texts) - before):
-            yield Text("tinygrad", kernel, launches.texts[kernel])
+        for text in sorted(set(launches.texts) - before):
+            yield Text("tinygrad", f"{name}: {launches.texts[text]}", text)
