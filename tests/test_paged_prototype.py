@@ -112,6 +112,9 @@ def test_pairs_are_timed_where_times_count(device, monkeypatch, against):
     outcome = prototype.run(point, clocked(device, monkeypatch), "quick")
     assert outcome.status == "ok"
     assert outcome.result["ratio"] > 0
+    assert outcome.result["memory"] == "hot"
+    memories = [p.get("memory", "hot") for p in quick("pair") if p["against"] == "twin"]
+    assert memories.count("hot") == memories.count("cold") == len(PAGE_SIZES)
 
 
 def test_a_measured_overhead_is_said_with_its_page_size():
@@ -119,6 +122,10 @@ def test_a_measured_overhead_is_said_with_its_page_size():
     result = {"ratio": 1.1, "ratio_low": 1.09, "ratio_high": 1.11, "cv": 0.02, "blocks": 6}
     result |= {"verdict": "slower", "p_value": 1e-6, "kernel_hash": "h", "a_us": 1, "b_us": 1}
     (finding,) = prototype.conclude([row_of("paged", point, M4, Outcome(result=result))])
+    cold = row_of("paged", {**point, "memory": "cold"}, M4, Outcome(result=result))
+    (other,) = prototype.conclude([cold])
+    assert "inputs not in a cache" in other.title
+    assert other.topic == finding.topic + "-cold"
     assert "pages of 32 is slower than the contiguous twin on Apple M4" in finding.title
     assert "+10.0 %" in finding.content
 

@@ -201,8 +201,8 @@ class CudaDevice final : public Device {
         void* parameters[] = {&launch.parameter};
         const Extent& grid = launch.threadgroups;
         const int status = driver().LaunchKernel(
-            launch.pipeline->function(launch.aligned), grid.x, grid.y, grid.z, launch.threads, 1,
-            1, launch.dynamic_bytes, nullptr, parameters, nullptr);
+            launch.pipeline->function(launch.aligned), grid.x, grid.y, grid.z, launch.threads, 1, 1,
+            launch.dynamic_bytes, nullptr, parameters, nullptr);
         // A sentence is put together only where there is something to say.
         if (status) context_->check(status, "dispatch " + launch.pipeline->name());
       }

@@ -62,8 +62,7 @@ Owned<MTL::Function> MetalLibrary::specialise(const std::string& name,
   // Two specialisations of one kernel may meet in one archive: they need names of their own.
   // A visible function is called by its name and keeps it.
   if (!constants.empty() && function->functionType() == MTL::FunctionTypeKernel)
-    descriptor->setSpecializedName(
-        ns(name + "_" + sha256(constants_key(constants)).substr(0, 16)));
+    descriptor->setSpecializedName(ns(name + "_" + sha256(constants_key(constants)).substr(0, 16)));
   NS::Error* error = nullptr;
   auto special = compiled(
       error, [&](NS::Error** why) { return library_->newFunction(descriptor.get(), why); });

@@ -84,11 +84,10 @@ std::shared_ptr<Library> MetalLibrary::stitch(const std::vector<StitchedFunction
   descriptor->setFunctions(array(used));
   descriptor->setFunctionGraphs(array(graphs));
   NS::Error* error = nullptr;
-  auto library = compiled(
-      error, [&](NS::Error** why) {
-        return caught("metal.stitch",
-                      [&] { return context_->device->newLibrary(descriptor.get(), why); });
-      });
+  auto library = compiled(error, [&](NS::Error** why) {
+    return caught("metal.stitch",
+                  [&] { return context_->device->newLibrary(descriptor.get(), why); });
+  });
   if (!library)
     throw Error(ErrorKind::KernelCompileError,
                 "[metal.stitch] found a graph Metal refuses, needs functions that fit together; " +

@@ -221,7 +221,8 @@ void register_device() {
       .method("length", [](Buffer* self, Sel) { return UInt(self->bytes); });
   Type<Device>("_MTLDevice", root_class())
       .property<&Device::name>("name")
-      .method("architecture", [](Device*, Sel) { return pooled(make<Architecture>()); }, 14)
+      .method(
+          "architecture", [](Device*, Sel) { return pooled(make<Architecture>()); }, 14)
       .method("registryID", [](Device*, Sel) { return uint64_t(1); })
       .method("hasUnifiedMemory", [](Device*, Sel) { return true; })
       .method("supportsFamily:",

@@ -31,9 +31,9 @@ struct Behaviour {
   int fail_next = 0;         // error code of the next command buffer
   bool device_lost = false;  // set by fault 11, after which every command buffer has it
   bool shader_validation = false;
-  bool apple_gpu = true;     // false: a GPU of an Intel Mac
-  bool raise_next = false;   // the next library or command buffer is an exception instead
-  int thermal_state = 0;     // 0 nominal to 3 critical
+  bool apple_gpu = true;    // false: a GPU of an Intel Mac
+  bool raise_next = false;  // the next library or command buffer is an exception instead
+  int thermal_state = 0;    // 0 nominal to 3 critical
   bool low_power_mode = false;
   bool on_battery = false;
   int in_flight_wait_ms = 300;  // how long a blocked commandBuffer() waits before it is reported

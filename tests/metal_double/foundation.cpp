@@ -1,7 +1,7 @@
 // The classes of Foundation that Metal takes and hands out.
-#include "metal_objects.h"
-
 #include <utility>
+
+#include "metal_objects.h"
 
 namespace metal_double {
 

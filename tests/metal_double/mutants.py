@@ -74,9 +74,9 @@ FAULTS = {
     "results read without waiting": ("submission.cpp", "  commands->waitUntilCompleted();\n", ""),
     "a second encoder while the first is open": (
         "submission.cpp",
-        "    if (options.concurrent && dispatch.barrier_before)",
-        "    commands->computeCommandEncoder();\n"
-        "    if (options.concurrent && dispatch.barrier_before)",
+        "      if (concurrent && dispatches[i].barrier_before)",
+        "      commands->computeCommandEncoder();\n"
+        "      if (concurrent && dispatches[i].barrier_before)",
     ),
     "the pipeline is never set": (
         "submission.cpp",
@@ -85,12 +85,12 @@ FAULTS = {
     ),
     "the barrier is left out": (
         "submission.cpp",
-        "(*encoder)->memoryBarrier(MTL::BarrierScopeBuffers);",
+        "encoder->memoryBarrier(MTL::BarrierScopeBuffers);",
         "{}",
     ),
     "serial submissions are concurrent": (
         "submission.cpp",
-        "options.concurrent ? MTL::DispatchTypeConcurrent : MTL::DispatchTypeSerial",
+        "concurrent ? MTL::DispatchTypeConcurrent : MTL::DispatchTypeSerial",
         "MTL::DispatchTypeConcurrent",
     ),
     "offsets are forgotten": (
@@ -131,8 +131,8 @@ FAULTS = {
     ),
     "a failed command buffer passes for a good one": (
         "submission.cpp",
-        "commands->status() != MTL::CommandBufferStatusCompleted",
-        "commands->status() < MTL::CommandBufferStatusCompleted",
+        "one->status() == MTL::CommandBufferStatusCompleted",
+        "one->status() >= MTL::CommandBufferStatusCompleted",
     ),
     "the poisoned queue is kept after a fault": (
         "submission.cpp",
@@ -184,13 +184,13 @@ FAULTS = {
         "setEndOfEncoderSampleIndex(2 * dispatch + 1)",
         "setEndOfEncoderSampleIndex(2 * dispatch + 2)",
     ),
-    "zero samples are believed": ("completion.cpp", "start == 0 || ", ""),
+    "zero samples are believed": ("completion.cpp", "if (start == 0)", "if (false)"),
     "invalid samples are believed": (
         "completion.cpp",
-        "end == MTL::CounterErrorValue || ",
-        "",
+        "if (end == MTL::CounterErrorValue)",
+        "if (false)",
     ),
-    "unordered samples are believed": ("completion.cpp", " || end < start", ""),
+    "unordered samples are believed": ("completion.cpp", "if (end < start)", "if (false)"),
     "a sample buffer that was not made is used": (
         "internal.h",
         "return bool(buffer_);",

@@ -101,22 +101,57 @@ class Recording:
     Args:
         device: An open device.
         launch: ``f(device)`` calls launchers on the device it is given.
+        spread_bytes: Least bytes that repeats go through before they come to a buffer again, by
+            copies of all of them: above the last cache's size no input is found there. 0: the
+            same buffers each time.
     """
 
-    def __init__(self, device: Device, launch: Launch) -> None:
+    def __init__(self, device: Device, launch: Launch, spread_bytes: int = 0) -> None:
         recorder = _Recorder(device)
         launch(recorder)
         self._device = device
-        self._dispatches = recorder.recorded
         self._buffers = recorder.buffers
+        held = sum(buffer.nbytes for buffer in self._buffers.values())
+        self._copies = [recorder.recorded]
+        for _ in range(-(-spread_bytes // held) - 1 if held else 0):
+            self._copies.append(_copied(device, recorder.recorded))
 
     def run(self, repeats: int = 1) -> float:
-        """Run everything that often in one submission and return its GPU time in us."""
-        return _timed(self._device, self._dispatches, repeats)
+        """Run everything that often in one submission and return its GPU time in us.
+
+        With copies, whole rounds of them run, and the time is that of so many repeats.
+        """
+        copies = self._copies[:repeats]
+        rounds = -(-repeats // len(copies))
+        dispatches = [dispatch for copy in copies for dispatch in copy]
+        took_us = _timed(self._device, dispatches, rounds)
+        return took_us * repeats / (rounds * len(copies))
+
+    @property
+    def copies(self) -> int:
+        """How many sets of buffers repeats go through."""
+        return len(self._copies)
 
     def read(self, array: np.ndarray) -> np.ndarray:
         """Copy back what the device has in place of an array."""
         return self._buffers[place_of(array)].numpy(array.dtype, array.shape).copy()
+
+
+def _copied(device: Device, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
+    """The same dispatches with a copy of each buffer; what was one buffer stays one."""
+    twins: dict[int, Buffer] = {}
+
+    def twin(value: object) -> object:
+        if not isinstance(value, Buffer):
+            return value
+        if id(value) not in twins:
+            twins[id(value)] = device.buffer(value.numpy())
+        return twins[id(value)]
+
+    return [
+        replace(one, buffers={index: twin(value) for index, value in one.buffers.items()})
+        for one in dispatches
+    ]
 
 
 def _timed(device: Device, dispatches: Sequence[Dispatch], repeats: int) -> float:

@@ -17,6 +17,9 @@ from . import protocol as measure
 from . import stats
 
 MARGIN = 0.02
+HOT, COLD = "hot", "cold"
+# Twice what Peaks takes for the largest cache.
+_COLD_BYTES = 128 << 20
 # The two sides take turns: shorter samples would compare the gaps between submissions.
 _LEAST_SAMPLE_US = 20e3
 
@@ -39,7 +42,9 @@ def compare(
         mode: ``"quick"`` or ``"full"``: how each side is warmed up, and how long its samples are.
 
     Returns:
-        Ratio A / B of times, its interval, verdict, blocks, p-value, and the median times.
+        Ratio A / B of times, its interval, verdict, blocks, p-value, the median times, and
+        ``memory``: hot, since repeats find their inputs in a cache that holds them; who recorded
+        the kernels cold says so.
     """
     protocol = _protocol(mode)
     ratio, times, repeats = _compared(kernels, margin, protocol)
@@ -52,6 +57,7 @@ def compare(
         "cv": ratio.cv,
         "p_value": ratio.p_value,
         "repeats": repeats,
+        "memory": HOT,
         "a_us": float(np.median(times[0])),
         "b_us": float(np.median(times[1])),
         "protocol": (
@@ -89,7 +95,13 @@ def _compared(
         return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
 
 
-def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray) -> Recording:
+def recorded(
+    device: Any,
+    launch: Launch,
+    output: np.ndarray,
+    judged: np.ndarray,
+    memory: str = HOT,
+) -> Recording:
     """Record a launch whose result has been judged, and see that its repeat gives those bits.
 
     Args:
@@ -97,11 +109,13 @@ def recorded(device: Any, launch: Launch, output: np.ndarray, judged: np.ndarray
         launch: ``f(device)`` writes ``output``.
         output: What the launcher was given.
         judged: What it must come to hold.
+        memory: ``"hot"``: repeats find their inputs where the one before left them; ``"cold"``:
+            they go through copies of more bytes than the last cache holds.
 
     Raises:
         WrongResult: The recorded dispatches compute something else.
     """
-    recording = Recording(device, launch)
+    recording = Recording(device, launch, _COLD_BYTES if memory == COLD else 0)
     recording.run(1)
     if recording.read(output).tobytes() != judged.tobytes():
         raise WrongResult(

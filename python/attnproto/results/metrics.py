@@ -91,6 +91,7 @@ _PAIRED = (
     *_each("blocks", "blocks", CLOCK),
     *_each("cv", "ratio", CLOCK, LOWER),
     *_each("verdict protocol", TEXT, CLOCK),
+    *_each("memory", TEXT),
     *_each("repeats", LIST, CLOCK),
 )
 _PEERS = (

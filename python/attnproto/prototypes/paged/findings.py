@@ -323,6 +323,8 @@ def _pairs(case: Case) -> list[Finding]:
         point, percent = row["point"], 100 * (float(row["result"]["ratio"]) - 1)
         act = "decoding" if point["Nq"] == 1 else f"prefill of {point['Nq']}"
         where = f"{point['dtype']} D={point['D']} N={point['Nkv']}, {act}"
+        cold = point.get("memory") == "cold"
+        where += ", inputs not in a cache" if cold else ""
         other = "the contiguous twin" if point["against"] == "twin" else "flash"
         findings.append(
             pair_finding(
@@ -332,7 +334,8 @@ def _pairs(case: Case) -> list[Finding]:
                 where=where,
                 regime=f"{where}, {point['B']} sequences, {point['Hq']} query heads on "
                 f"{point['Hkv']}, partitions of {point['partition']}, pages in random order",
-                topic=f"overhead-page{point['page']}-{act.split()[0]}-{point['dtype']}",
+                topic=f"overhead-page{point['page']}-{act.split()[0]}-{point['dtype']}"
+                + ("-cold" if cold else ""),
                 tags=[*_TAGS, "paired-comparison", "overhead", "page-size"],
                 more=f" The table costs {percent:+.1f} % of the time.",
             )

@@ -19,7 +19,7 @@ from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.flash_variant import Variant
 from attnproto.kernels.paged import PAGE_SIZES, KeyCache, attend_source, launch_paged, reduce_source
 from attnproto.measure.dynamic_counts import NAMES, count_launch
-from attnproto.measure.pairs import compare, recorded
+from attnproto.measure.pairs import COLD, HOT, compare, recorded
 from attnproto.model.launches import block_ratio
 from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
@@ -77,7 +77,9 @@ def points(mode: str) -> list[dict[str, Any]]:
     ]
     long = 1024 if mode == "quick" else 8192
     listed += [
-        _point("pair", Nkv=long, page=page, dtype="f16", contexts="equal", against="twin")
+        _point("pair", Nkv=long, page=page, dtype="f16", contexts="equal", against="twin", **place)
+        # Decoding reads each key once: whether it was in the cache is half of its time.
+        for place in ({}, {"memory": COLD})
         for page in PAGE_SIZES
     ]
     wide = {"Nq": 128, "Br": 32, "Hq": 8} if mode == "quick" else {"Nq": 2048, "Br": 32, "Hq": 8}
@@ -216,8 +218,9 @@ def _paired(
 
         launches[1] = run_flash
     pairs = zip(launches, outputs, strict=True)
-    kernels = [recorded(device, lambda on, f=f, o=o: f(on, o), o, judged) for f, o in pairs]
-    return compare(kernels, mode=mode)
+    memory = point.get("memory", HOT)
+    kernels = [recorded(device, lambda on, f=f, o=o: f(on, o), o, judged, memory) for f, o in pairs]
+    return {**compare(kernels, mode=mode), "memory": memory}
 
 
 def _count(point: Mapping[str, Any]) -> Outcome:
