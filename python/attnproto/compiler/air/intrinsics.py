@@ -88,7 +88,7 @@ _ROWS = (
         _MATHS, "T", "(a)",
     ),
     # The one whose precise form is another function (headers/include/attnproto/accuracy.h).
-    Row("rsqrt.{t}", _MATHS, "T", "T", "precise::rsqrt(a)"),
+    Row("rsqrt.{t}", _MATHS, "T", "T", "precise::attn_rsqrt(a)"),
     Row("fast_rsqrt.{t}", _MATHS, "T", "T", "rsqrt(a)"),
     *_each("fmin fmax pow powr fmod atan2 fdim copysign", _MATHS, "T, T", "(a, b)"),
     *_each("fma mad", _MATHS, "T, T, T", "(a, b, c)"),
@@ -215,14 +215,14 @@ def _of_matrices() -> Iterator[Definition]:
     for d, a, b in itertools.product(_FLOATS, repeat=3):
         kinds = [_FLOATS[t] for t in (a, b, d)]
         matrices = "".join(
-            f"simdgroup_matrix<{kind}, 8, 8> m{x}; m{x}.elements = {x}; "
+            f"simdgroup_matrix<{kind}, 8, 8> m{x}; m{x}.elements.pair = {x}; "
             for x, kind in zip("abc", kinds, strict=True)
         )
         yield _definition(
             f"{family}_multiply_accumulate.v64{d}.v64{a}.v64{b}.v64{d}",
             [f"{kind}2" for kind in kinds], f"{kinds[2]}2",
             f"{matrices}simdgroup_matrix<{kinds[2]}, 8, 8> md; "
-            "simdgroup_multiply_accumulate(md, ma, mb, mc); *r = md.elements",
+            "simdgroup_multiply_accumulate(md, ma, mb, mc); *r = md.elements.pair",
         )  # fmt: skip
     for t, kind in _FLOATS.items():
         matrix = f"simdgroup_matrix<{kind}, 8, 8> m"
@@ -233,11 +233,11 @@ def _of_matrices() -> Iterator[Definition]:
             where = ["ulong", "ulong2", "bool"]
             yield _definition(
                 f"{family}_load.v64{t}.p{n}{t}", [f"const {space} {kind}*", *where], f"{kind}2",
-                f"{matrix}; simdgroup_load(m, a, b, c, d); *r = m.elements",
+                f"{matrix}; simdgroup_load(m, a, b, c, d); *r = m.elements.pair",
             )  # fmt: skip
             yield _definition(
                 f"{family}_store.v64{t}.p{n}{t}", [f"{kind}2", f"{space} {kind}*", *where], "",
-                f"{matrix}; m.elements = a; simdgroup_store(m, b, c, d, e)",
+                f"{matrix}; m.elements.pair = a; simdgroup_store(m, b, c, d, e)",
             )  # fmt: skip
 
 

@@ -37,13 +37,19 @@ namespace fast {
 ATTN_SINGLE(rsqrt)
 }
 #undef ATTN_SINGLE
-// Correctly rounded.
+// Correctly rounded; of half too where Apple's compiler has compiled it (compiler/air).
 namespace precise {
-ATTN_INLINE float rsqrt(float x) { return (float)(1.0 / __builtin_sqrt((double)x)); }
+ATTN_INLINE float attn_rsqrt(float x) { return (float)(1.0 / __builtin_sqrt((double)x)); }
+ATTN_INLINE half attn_rsqrt(half x) { return (half)attn_rsqrt((float)x); }
+template <class T, int N>
+ATTN_INLINE vec<T, N> attn_rsqrt(vec<T, N> x) {
+  for (int i = 0; i < N; i++) x[i] = attn_rsqrt(x[i]);
+  return x;
+}
+ATTN_INLINE float rsqrt(float x) { return attn_rsqrt(x); }
 template <int N>
 ATTN_INLINE vec<float, N> rsqrt(vec<float, N> x) {
-  for (int i = 0; i < N; i++) x[i] = rsqrt(x[i]);
-  return x;
+  return attn_rsqrt(x);
 }
 }
 
