@@ -8,13 +8,14 @@ from attnproto.compiler.air.container import Metallib
 from attnproto.compiler.air.module import read
 from attnproto.compiler.frontend import compiled_kernel
 from attnproto.compiler.target import host_target
-from support import mlx, mlx_checks, witness
+from support import mlx, witness
 from support.mlx_checks import TYPES
+from support.third_party import MLX
 
 
 @pytest.fixture(scope="module")
 def both():
-    mlx_checks.need_wheel()
+    MLX.need()
     return witness.witness(attnproto.open_device("cpu"))
 
 
@@ -38,7 +39,7 @@ def test_the_choice_has_every_family():
 
 
 def test_every_case_is_in_the_metallib_and_one_kernel_of_each_kind_of_name_lifts():
-    mlx_checks.need_wheel()
+    MLX.need()
     container = Metallib(mlx.metallib())
     assert {case.compiled for case in witness.cases()} <= set(container.kernels())
     kinds = {name.split("_")[0]: name for name in container.kernels()}

@@ -189,8 +189,8 @@ UNDEFINED = {
     "a template": ("o[0] = g(1.0f);", "template <class T> T g(T);\n", "'g'"),
     "a constant": ("o[0] = c;", "extern constant float c;\n", "'c'"),
     "a long double": ("o[0] = int((long double)int(o[0]) / 3);", "", "use float instead of double"),
-    "assembly in a function": ('asm("nop");', "", "line 3: found asm"),
-    "assembly in the file": ("o[0] = 1;", 'asm("nonsense");\n', "line 3: found asm"),
+    "assembly in a function": ('asm("nop");', "", "line 3, column 48: found asm"),
+    "assembly in the file": ("o[0] = 1;", 'asm("nonsense");\n', "line 3, column 1: found asm"),
 }
 
 

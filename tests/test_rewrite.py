@@ -67,7 +67,7 @@ def test_a_kernel_knows_its_parameters():
         ("at", {"thread_position_in_grid": ""}, None, False),
         ("extra", {"buffer": "5", "function_constant": "has"}, "device", False),
     ]
-    assert found.call == "k"
+    assert found.call == "::k"
 
 
 TEMPLATE = "template <typename T, int N> {} void f(device T* x [[buffer(0)]]) {{ x[0] = N; }}\n"
@@ -85,13 +85,13 @@ TEMPLATE = "template <typename T, int N> {} void f(device T* x [[buffer(0)]]) {{
 def test_templates_are_instantiated_by_either_form(kernel, instantiation, name):
     found = rewrite(TEMPLATE.format(kernel) + instantiation).instances
     assert list(found) == [name]
-    assert found[name].call.replace(" ", "") == "f<half,4>"
+    assert found[name].call.replace(" ", "") == "::f<half,4>"
 
 
 def test_a_kernel_may_have_a_limit_of_threads_and_another_name():
     text = '[[host_name("b")]] [[max_total_threads_per_threadgroup(128)]] kernel void a() {}'
     found = rewrite(text).instances
-    assert {n: (i.call, i.max_threads) for n, i in found.items()} == {"b": ("a", 128)}
+    assert {n: (i.call, i.max_threads) for n, i in found.items()} == {"b": ("::a", 128)}
 
 
 def test_function_constants_have_an_index_and_a_type():

@@ -20,7 +20,7 @@ except ModuleNotFoundError:  # before Python 3.11
 def requirements(project: dict, extra: str) -> list[str]:
     """Requirements that hold on this machine; those of extras that an extra names, too."""
     extras = project["optional-dependencies"]
-    found: list[str] = []
+    needed: list[str] = []
     todo = [*project["dependencies"], *extras[extra]]
     while todo:
         text = todo.pop(0)
@@ -30,8 +30,9 @@ def requirements(project: dict, extra: str) -> list[str]:
             continue
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate():
-            found.append(f"{requirement.name}{requirement.specifier}")
-    return found
+            extras_of = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+            needed.append(f"{requirement.name}{extras_of}{requirement.specifier}")
+    return needed
 
 
 if __name__ == "__main__":

@@ -233,8 +233,8 @@ def check_points(
     for point in own:
         if "kind" not in point:
             return
-        kinds.setdefault(point["kind"], set(point)).update(point)
-    known = set(more).union(*kinds.values())
+        kinds.setdefault(point["kind"], set(point)).intersection_update(point)
+    known = set(more).union(*own)
     for point in points:
         kind = point.get("kind")
         if kind not in kinds:

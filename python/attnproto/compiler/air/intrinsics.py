@@ -88,7 +88,7 @@ _ROWS = (
         _MATHS, "T", "(a)",
     ),
     # The one whose precise form is another function (headers/include/attnproto/accuracy.h).
-    Row("rsqrt.{t}", _MATHS, "T", "T", "precise::attn_rsqrt(a)"),
+    Row("rsqrt.{t}", _MATHS, "T", "T", "precise::rsqrt(a)"),
     Row("fast_rsqrt.{t}", _MATHS, "T", "T", "rsqrt(a)"),
     *_each("fmin fmax pow powr fmod atan2 fdim copysign", _MATHS, "T, T", "(a, b)"),
     *_each("fma mad", _MATHS, "T, T, T", "(a, b, c)"),

@@ -95,6 +95,9 @@ class Refused(KernelCompileError):
         super().__init__(explained(stderr, _line_only))
         self.stderr = stderr
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[str]]:
+        return type(self), (self.stderr,)
+
 
 @functools.cache
 def compiler() -> tuple[str, ...]:

@@ -37,19 +37,14 @@ namespace fast {
 ATTN_SINGLE(rsqrt)
 }
 #undef ATTN_SINGLE
-// Correctly rounded; of half too where Apple's compiler has compiled it (compiler/air).
+// Correctly rounded.
 namespace precise {
-ATTN_INLINE float attn_rsqrt(float x) { return (float)(1.0 / __builtin_sqrt((double)x)); }
-ATTN_INLINE half attn_rsqrt(half x) { return (half)attn_rsqrt((float)x); }
+ATTN_INLINE float rsqrt(float x) { return (float)(1.0 / __builtin_sqrt((double)x)); }
 template <class T, int N>
-ATTN_INLINE vec<T, N> attn_rsqrt(vec<T, N> x) {
-  for (int i = 0; i < N; i++) x[i] = attn_rsqrt(x[i]);
+ATTN_SAYS(!__is_same(T, float), "argument-type")
+ATTN_INLINE vec<T, N> rsqrt(vec<T, N> x) {
+  for (int i = 0; i < N; i++) x[i] = (T)rsqrt((float)x[i]);
   return x;
-}
-ATTN_INLINE float rsqrt(float x) { return attn_rsqrt(x); }
-template <int N>
-ATTN_INLINE vec<float, N> rsqrt(vec<float, N> x) {
-  return attn_rsqrt(x);
 }
 }
 
