@@ -19,11 +19,11 @@ from attnproto.device import discovery
 
 COMPILER_ALONE = frozenset((
     "compiler", "test_apple_compiled.py", "test_attention_fuzz.py", "test_conformance.py",
-    "test_cuda.py", "test_cuda_double.py", "test_divergence.py", "test_examples.py", "test_field.py",
-    "test_functions.py", "test_fuzz.py", "test_integers.py", "test_library.py", "test_lockstep.py",
-    "test_math.py", "test_matrix.py", "test_messages.py", "test_metallib.py", "test_mma.py",
-    "test_model.py", "test_planted_bugs.py",
-    "test_products.py", "test_ptx.py", "test_quads.py", "test_simd.py", "test_structs.py",
+    "test_cuda.py", "test_cuda_double.py", "test_divergence.py", "test_examples.py",
+    "test_field.py", "test_functions.py", "test_fuzz.py", "test_integers.py", "test_library.py",
+    "test_lockstep.py", "test_math.py", "test_matrix.py", "test_messages.py", "test_metallib.py",
+    "test_mma.py", "test_model.py", "test_planted_bugs.py", "test_products.py", "test_ptx.py",
+    "test_quads.py", "test_simd.py", "test_structs.py",
 ))  # fmt: skip
 
 
