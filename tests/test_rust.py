@@ -265,7 +265,7 @@ def test_every_kernel_of_the_comparison_is_right(point) -> None:
 def test_a_pair_is_timed_where_times_are_measured(monkeypatch) -> None:
     timed = []
 
-    def compare(kernels):
+    def compare(kernels, mode):
         timed.extend(kernel.run(1) for kernel in kernels)
         return {"ratio": 2.0, "a_us": 4.0, "b_us": 2.0}
 
