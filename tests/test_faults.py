@@ -222,12 +222,16 @@ def test_a_vector_with_one_number_set_by_a_variable_does_not_end_the_compiler():
     body += "  threadgroup_barrier(mem_flags::mem_device);\n  v[x[0] & 3] = 2;\n  y[i] = v;"
     code = """
         import attnproto, sys
+        from attnproto.compiler.targets.nvptx import PtxFrontEnd
+        from attnproto.device.library import describe
         for mode in ({"engine": "lockstep"}, {"engine": "fibers"}, {"validate": True}):
             device = attnproto.open_device("cpu", **mode)
             print(device.library(sys.argv[1]).pipeline("k"))
+        print(PtxFrontEnd("sm_90").compile(sys.argv[1], describe("k", {}, (), {})).code.decode())
     """
     done = python(code, kernel(body))
     assert (done.returncode, done.stdout.count("Pipeline('k'")) == (0, 3), done.stderr[-500:]
+    assert ".entry" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def clean_up(text: str, target: Target) -> str:
     """LLVM's short pipeline, after passes that leave work behind."""
     initialise()
     with lock:
-        return run_pipeline(text, target_machine(2, target), 1)
+        return str(run_pipeline(text, target_machine(2, target), 1))
 
 
 def regular(text: str, target: Target) -> str:

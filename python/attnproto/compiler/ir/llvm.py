@@ -65,15 +65,18 @@ def target_machine(opt: int, target: Target | None = None) -> llvm.TargetMachine
     )
 
 
-def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> str:
-    """A module after LLVM's own pipeline of a level, without its vectorisers."""
+def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> llvm.ModuleRef:
+    """A module after LLVM's own pipeline of a level, without its vectorisers.
+
+    Whoever calls this holds the lock of the machine's target.
+    """
     module = llvm.parse_assembly(frozen_indices(text))
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
-    return str(module)
+    return module
 
 
 def frozen_indices(text: str) -> str:
@@ -132,7 +135,7 @@ def optimise(text: str, target: Target | None = None) -> str:
     """Inline everything and simplify; matrix operations are still calls."""
     initialise()
     with lock:
-        return run_pipeline(text, target_machine(2, target), 2)
+        return str(run_pipeline(text, target_machine(2, target), 2))
 
 
 def frame_bytes(text: str) -> int:

@@ -12,6 +12,7 @@ import llvmlite.binding as llvm
 from attnproto import _core
 from attnproto.compiler.frontend.program import arguments, check_no_table
 from attnproto.compiler.frontend.request import Request
+from attnproto.compiler.ir.llvm import run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import widen_loads
@@ -45,16 +46,6 @@ def _machine(architecture: str) -> llvm.TargetMachine:
     )
 
 
-def _optimise(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(text)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    return module
-
-
 @dataclass(frozen=True)
 class NvptxOptions:
     """What decides a kernel's PTX besides the request.
@@ -68,7 +59,7 @@ class NvptxOptions:
 
 def _optimize(kernel: Kernel) -> llvm.ModuleRef:
     with _lock:
-        return _optimise(kernel.text, _machine(kernel.request.options.architecture))
+        return run_pipeline(kernel.text, _machine(kernel.request.options.architecture), 3)
 
 
 def _add_function_table(kernel: Kernel) -> str:
