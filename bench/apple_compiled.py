@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
 from attnproto.compiler import object_cache
-from attnproto.compiler.frontend.program import own_sources
+from attnproto.compiler.frontend.text_key import own_sources
 from attnproto.measure.dynamic_counts import Counts, count, counting_device
 from support import mlx
 from support import witness as kernels
@@ -75,7 +75,7 @@ def measured(cases: Sequence[kernels.Case]) -> Iterator[Row]:
     for case in cases:
         constants = json.dumps(sorted((str(k), v) for k, v in case.constants.items()))
         launches = Path(kernels.__file__).read_text()
-        parts = ("witness", case.compiled, constants, launches, mlx.SHA256, own_sources())
+        parts = ("witness", case.compiled, constants, launches, mlx.MLX.sha256, own_sources())
         name = object_cache.key(*parts)
         if (kept := object_cache.read(name)) is None:
             text, compiled = both.dispatches(case)
@@ -102,9 +102,9 @@ def page(rows: Sequence[Row]) -> str:
         "",
         "Written by `make apple-compiled`; do not edit.",
         "",
-        f"{len(rows)} kernels of MLX {mlx.VERSION} exist as text and, in the metallib of the same",
-        "package, as Apple's compiler compiled them. Each ran twice on the counting device at odd",
-        "sizes: from the text, by our clang, and from Apple's module, lifted. "
+        f"{len(rows)} kernels of MLX {mlx.MLX.version} exist as text and, in the metallib of the",
+        "same package, as Apple's compiler compiled them. Each ran twice on the counting device at",
+        "odd sizes: from the text, by our clang, and from Apple's module, lifted. "
         f"{equal} of {len(rows)} gave",
         "the same bits in every output.",
         "",

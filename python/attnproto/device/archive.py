@@ -51,9 +51,9 @@ def identity(device: Device) -> dict[str, str]:
     compiler = core.os
     if device.kind in ("cpu", "cuda"):
         from attnproto.compiler.frontend import clang
-        from attnproto.compiler.frontend import program as library
+        from attnproto.compiler.frontend.text_key import own_sources
 
-        compiler = f"{clang.compiler_version()}, {library.own_sources()[:16]}"
+        compiler = f"{clang.compiler_version()}, {own_sources()[:16]}"
         if device.kind == "cpu":
             compiler += f", {processor_name(host_target())}"
     return {

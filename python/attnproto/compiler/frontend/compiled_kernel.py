@@ -27,6 +27,7 @@ from attnproto.errors import KernelCompileError
 from . import clang
 from .entry_points import BUILTINS, THREADGROUP_MEMORY, launch
 from .library_parts import includes
+from .text_key import text_key
 
 _FIRST_LINE = "#!air\n"
 _LANE = "const __private attn_lane* lane"
@@ -155,7 +156,7 @@ class _Library:
 @functools.lru_cache(maxsize=4)
 def _definitions(target: Target) -> _Library:
     text = _source()
-    name = object_cache.key("air", text, target.triple, *target.options, clang.compiler_version())
+    name = text_key(text, target)
     content = object_cache.read(name)
     if content is None:
         content = clang.to_ir(text, target).encode()

@@ -6,14 +6,13 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attnproto import _core
 from attnproto.compiler import object_cache
 from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
 from attnproto.compiler.ir import module as ir
-from attnproto.compiler.target import Target, processor_name
+from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
 from . import clang, compiled_kernel, left_out
@@ -31,20 +30,11 @@ from .lexer import RewriteError
 from .mend import ONE_A_LINE, mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
 from .source import Place, Source
+from .text_key import text_key
 
+R = TypeVar("R")
 _TEXTS_KEPT, _HEADS_KEPT = 64, 1024
 _ROUNDS = 8  # of asking clang what it refuses
-
-
-@functools.cache
-def own_sources() -> str:
-    """Hash of the compiler: a compiled kernel depends on it."""
-    here = Path(__file__).parents[1]
-    files = [
-        *here.glob("**/*.py"),
-        *(f for f in clang.HEADERS.glob("**/*") if f.is_file() and f.suffix != ".md"),
-    ]
-    return object_cache.key(*(f.read_text() for f in sorted(files)))
 
 
 @dataclass(frozen=True)
@@ -144,20 +134,6 @@ class LibraryText:
         return ir.split(self.ir_text)
 
 
-def text_key(text: str, target: Target) -> str:
-    """Name of a text's IR in the cache, and of its head in an archive."""
-    parts = ("ir", text, target.triple, *target.options, clang.compiler_version())
-    return object_cache.key(*parts, _processor(target), own_sources())
-
-
-def _processor(target: Target) -> str:
-    """The processor that the target's options call native, if they do."""
-    if not any(option.endswith("=native") for option in target.options):
-        return ""
-
-    return processor_name(target)
-
-
 _shipped: dict[str, bytes] = {}
 
 
@@ -191,7 +167,7 @@ def library_text(text: str, target: Target) -> LibraryText:
     if compiled_kernel.is_compiled(text):
         library = _lifted(text, target)
     else:
-        rewritten, ir_text = compiled(Source(text), target)
+        rewritten, ir_text = compiled(Source(text), target, _to_ir)
         library = LibraryText(*_head(rewritten, ir_text))
     object_cache.write(name, library.head.pack() + b"\n" + library.ir_text.encode())
     return library
@@ -211,18 +187,24 @@ def _lifted(text: str, target: Target) -> LibraryText:
     return LibraryText(head, compiled_kernel.to_ir(module, target))
 
 
-def compiled(source: Source, target: Target) -> tuple[Rewritten, str]:
-    """What a text holds, and its IR.
+def compiled(
+    source: Source, target: Target, compile_for: Callable[[Rewritten, Target], R]
+) -> tuple[Rewritten, R]:
+    """What a text holds, and what a compilation makes of it.
 
     Raises:
         KernelCompileError: it is not valid MSL; the message names the place.
     """
     rewritten = translated(source)
     try:
-        return rewritten, clang.to_ir(with_entries(rewritten, rewritten.text), target)
+        return rewritten, compile_for(rewritten, target)
     except clang.Refused:
         mend(source, rewritten, target)
-    return rewritten, clang.to_ir(with_entries(rewritten, rewritten.text), target)
+    return rewritten, compile_for(rewritten, target)
+
+
+def _to_ir(rewritten: Rewritten, target: Target) -> str:
+    return clang.to_ir(with_entries(rewritten, rewritten.text), target)
 
 
 def translated(source: Source) -> Rewritten:

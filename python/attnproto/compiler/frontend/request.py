@@ -14,7 +14,8 @@ from attnproto.compiler.interface import Instance
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
-from .program import LibraryHead, LibraryText, library_head, library_text, text_key
+from .program import LibraryHead, LibraryText, library_head, library_text
+from .text_key import text_key
 
 Values = Mapping[str, bool | int | float]
 

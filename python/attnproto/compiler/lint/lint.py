@@ -18,7 +18,7 @@ from attnproto.compiler.frontend.entry_points import with_entries
 from attnproto.compiler.frontend.lexer import RewriteError, Token, tokenize
 from attnproto.compiler.frontend.mend import one_a_line
 from attnproto.compiler.frontend.outline import Outline, outline
-from attnproto.compiler.frontend.program import mend, places_of, translated
+from attnproto.compiler.frontend.program import compiled, places_of
 from attnproto.compiler.frontend.rewrite_declarations import Rewritten
 from attnproto.compiler.frontend.source import Place, Source
 from attnproto.compiler.ir import module as ir
@@ -97,12 +97,7 @@ def _compile_errors(error: KernelCompileError) -> Iterator[Lint]:
 
 def _of_clang(source: Source, declared: Outline) -> Iterator[Lint]:
     target = host_target()
-    rewritten = translated(source)
-    try:
-        ir_text, said = _warned(rewritten, target)
-    except clang.Refused:
-        mend(source, rewritten, target)
-        ir_text, said = _warned(rewritten, target)
+    rewritten, (ir_text, said) = compiled(source, target, _warned)
     module = ir.split(ir_text)
     findings = [
         *_initialisers(module, declared),

@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 from attnproto import _core
 from attnproto.compiler import object_cache
 from attnproto.compiler.codegen import object_archive
-from attnproto.compiler.frontend.program import library_head, ship_heads, text_key
+from attnproto.compiler.frontend.program import library_head, ship_heads
 from attnproto.compiler.frontend.request import Request, request_of
+from attnproto.compiler.frontend.text_key import text_key
 from attnproto.compiler.pass_manager import Pass, PassManager
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
