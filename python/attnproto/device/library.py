@@ -169,13 +169,14 @@ class Library:
             fail_on_miss: raise instead of compiling what the archive does not hold.
 
         Raises:
-            KernelCompileError: no such kernel, constant or function; a constant that the
+            KernelCompileError: no such kernel, constant or function; its module in a metallib is
+                damaged, or has something that this device does not lift; a constant that the
                 kernel reads has no value, or the value does not fit its type; a function
                 that it calls is not linked, or has other types; the archive is not
                 readable, or holds nothing and ``fail_on_miss`` is set.
         """
         described = describe(name, constants, linked, private, archive, fail_on_miss)
-        return Pipeline(self._core.pipeline(described), name)
+        return Pipeline(self.holder(name)._core.pipeline(described), name)
 
     def stitch(self, functions: Mapping[str, Call], *, inline: bool = True) -> Library:
         """Compose functions of this text's ``[[stitchable]]`` ones, without source.

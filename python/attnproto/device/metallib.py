@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,12 +12,10 @@ from attnproto.compiler.air.container import Metallib
 from attnproto.compiler.frontend import compiled_kernel
 from attnproto.errors import KernelCompileError
 
-from .library import Call, Library, Pipeline
+from .library import Call, Library
 
 if TYPE_CHECKING:
     from attnproto import _core
-
-    from .library import Constants
 
 
 class CompiledLibrary(Library):
@@ -45,27 +43,6 @@ class CompiledLibrary(Library):
             text = compiled_kernel.text_of(self._container.bitcode(name))
             self._kernels[name] = Library(self._device.library(text))
         return self._kernels[name]
-
-    def pipeline(
-        self,
-        name: str,
-        constants: Constants | None = None,
-        *,
-        linked: Sequence[str] = (),
-        private: Mapping[str, Library] | None = None,
-        archive: str | os.PathLike[str] | None = None,
-        fail_on_miss: bool = False,
-    ) -> Pipeline:
-        """A kernel with its function constants fixed; as ``Library.pipeline``.
-
-        Raises:
-            KernelCompileError: as ``Library.pipeline``; and where the kernel's module is damaged,
-                or has something that this device does not lift, which the message names.
-        """
-        return self.holder(name).pipeline(
-            name, constants, linked=linked, private=private, archive=archive,
-            fail_on_miss=fail_on_miss,
-        )  # fmt: skip
 
     def stitch(self, functions: Mapping[str, Call], *, inline: bool = True) -> NoReturn:
         """Refused: stitching needs the text of the functions."""

@@ -126,16 +126,10 @@ def flash_work(problem: AttentionProblem, tile: FlashTile) -> Work:
     few, more = (left + blocks * tile.bc for blocks in (2, 4))
     short, long = (work_of_counts(_counted(problem, tile, keys)) for keys in (few, more))
     steps = (problem.Nkv - few) / (more - few)
-    grown = {
-        one.name: getattr(short, one.name)
-        + steps * (getattr(long, one.name) - getattr(short, one.name))
-        for one in fields(Work)
-        if one.name not in _PROPERTIES
-    }
     rows = -(-problem.Nq // tile.br)
     return replace(
         long,
-        **grown,
+        **{n: at + steps * (getattr(long, n) - at) for n, at in _sums(short).items()},
         threadgroups=rows * problem.Hq * problem.B,
         unique_bytes=problem.bytes,
     )
@@ -230,11 +224,12 @@ def block_ratio(a: Counts, b: Counts, d: int, keys: int, chip: Chip = M4) -> dic
     return ratio_result(works, [attention, attention], chip)
 
 
+def _sums(work: Work) -> dict[str, float]:
+    """What of a launch's work grows with the keys."""
+    return {f.name: getattr(work, f.name) for f in fields(Work) if f.name not in _PROPERTIES}
+
+
 def _repeated(work: Work, times: int) -> Work:
     """The work of a launch for ``_FULL`` queries whose walk over the keys is so much longer."""
-    grown = {
-        one.name: times * getattr(work, one.name)
-        for one in fields(Work)
-        if one.name not in _PROPERTIES
-    }
+    grown = {name: times * amount for name, amount in _sums(work).items()}
     return replace(work, **grown, threadgroups=_FULL // 8, simdgroups=1, unique_bytes=0)

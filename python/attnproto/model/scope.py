@@ -9,9 +9,8 @@ from .work import Work
 LEAST_D, LARGEST_D, LEAST_N = 32, 192, 2048
 REGISTERS, INSTRUCTIONS = 128, 6000
 _LOADS = (0.8, 1.3)
-_OTHER_CYCLES = (
-    9  # of other issue for each product, half of its own; published kernels have up to 5
-)
+# Of other issue for each product, half of its own; published kernels have up to 5.
+_OTHER_CYCLES = 9
 # Classes of kernels whose times were published.
 DIRECT, STAGED = "direct", "staged"
 SMALL_D, LARGE_D, SHORT = "direct, small D", "direct, large D", "direct, short"

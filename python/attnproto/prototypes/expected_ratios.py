@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnproto.model import M4
+from attnproto.model.beside import beside_expected
 from attnproto.results.findings import Effect, Evidence, Finding
 
 from .rows import Case, Row
@@ -64,13 +65,12 @@ def expected_ratio_finding(
 
 def measured_beside_expected(case: Case, result: Mapping[str, Any]) -> str:
     """Say whether a time measured on the model's chip is what it expected; nothing elsewhere."""
-    if case.device.name.removeprefix("Apple ") != result.get("modelled_chip"):
+    beside = beside_expected(case.device.name, result)
+    if beside is None:
         return ""
-    if "modelled_us" not in result:
-        return ""
+    ratio, inside = beside
     low, high = (float(result[f"modelled_{end}_us"]) for end in ("low", "high"))
-    ratio = float(result["time_us"]) / float(result["modelled_us"])
-    verdict = "as expected," if low <= float(result["time_us"]) <= high else "a surprise,"
+    verdict = "as expected," if inside else "a surprise,"
     return (
         f" A model expected {result['modelled_us']:.4g} us ({low:.4g} to {high:.4g}) before the "
         f"run; the time is {verdict} {ratio:.2f} of it."

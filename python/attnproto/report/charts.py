@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnproto.measure import stats
+from attnproto.model.beside import beside_expected
 from attnproto.prototypes.registry import metrics_of
 from attnproto.results.metrics import COUNTS
 from attnproto.results.published import mark_to_reach
@@ -302,22 +303,21 @@ def _pair_name(row: Row) -> str:
 
 def surprises(rows: Sequence[Row]) -> str | None:
     """Draw measured times beside what a model of the device expected, those outside first."""
-    both = [row for row in rows if _surprise(row) is not None]
+    both = [(row, *beside) for row in rows if (beside := _beside(row)) is not None]
     if not both:
         return None
-    chosen = sorted(both, key=lambda row: (is_surprise(row), abs(_surprise(row) or 0.0)))
-    chosen = chosen[-_MOST_PAIRS:]
+    chosen = sorted(both, key=lambda one: (not one[2], abs(math.log(one[1]))))[-_MOST_PAIRS:]
     few = f", {len(chosen)} of {len(both)}" if len(chosen) < len(both) else ""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.38 * len(chosen)))
         axis.axvline(1.0, color=INK, lw=1)
-        for y, row in enumerate(chosen):
+        for y, (row, ratio, inside) in enumerate(chosen):
             result, point = row["result"], row["point"]
             middle = result["modelled_us"]
             span = (result[f"modelled_{end}_us"] / middle for end in ("low", "high"))
             axis.hlines(y, *span, SOFT, lw=4, alpha=0.5)
-            colour = COLOURS[1] if is_surprise(row) else COLOURS[2]
-            mark = axis.scatter([result["time_us"] / middle], [y], 26, colour, lw=0)
+            colour = COLOURS[2] if inside else COLOURS[1]
+            mark = axis.scatter([ratio], [y], 26, colour, lw=0)
             mark.set_urls([link(row)])
             tile = f"{point['Br']}x{point['Bc']} " if "Br" in point else ""
             name = f"{tile}{point.get('dtype', '')} D {point.get('D')} N {_length(row) or 0:g}"
@@ -329,20 +329,14 @@ def surprises(rows: Sequence[Row]) -> str | None:
         return svg(figure, "surprises", "Surprises")
 
 
-def _surprise(row: Row) -> float | None:
-    """log(measured / modelled); None where one is missing or the device is not the model's."""
-    time_us, modelled_us = number(row, "time_us"), number(row, "modelled_us")
-    same = row["device"]["name"].removeprefix("Apple ") == row["result"].get("modelled_chip")
-    return math.log(time_us / modelled_us) if same and time_us and modelled_us else None
+def _beside(row: Row) -> tuple[float, bool] | None:
+    return beside_expected(row["device"]["name"], row["result"])
 
 
 def is_surprise(row: Row) -> bool:
     """True where a measured time lies outside what was expected before the run."""
-    result = row["result"]
-    inside = _surprise(row) is None or (
-        result["modelled_low_us"] <= result["time_us"] <= result["modelled_high_us"]
-    )
-    return not inside
+    beside = _beside(row)
+    return beside is not None and not beside[1]
 
 
 @dataclass(frozen=True)

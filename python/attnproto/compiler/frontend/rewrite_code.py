@@ -323,11 +323,9 @@ class CodeRewriter:
     def _value(self, value: list[Token], near: Token) -> list[Token]:
         """What is converted; a comparison of vectors is 0 or 1 in MSL, and 0 or -1 for clang."""
         tokens = self.code(value)
-        return (
-            [inserted("attn_truth(", near), *tokens, inserted(")", near)]
-            if is_truth(value)
-            else tokens
-        )
+        if not is_truth(value):
+            return tokens
+        return [inserted("attn_truth(", near), *tokens, inserted(")", near)]
 
     @staticmethod
     def _copies(t: list[Token], i: int, out: list[Token]) -> bool:

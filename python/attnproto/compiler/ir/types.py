@@ -62,6 +62,11 @@ def is_struct(kind: str) -> bool:
     return kind[0] == "{" or kind.startswith("<{")
 
 
+def is_vector(kind: str) -> bool:
+    """Whether a type is a vector's; a packed struct's begins with the same sign."""
+    return kind[0] == "<" and not is_struct(kind)
+
+
 @functools.cache
 def members_of(kind: str) -> list[str]:
     """The types of a struct's members."""
@@ -145,8 +150,9 @@ def access_bytes(kind: str) -> int:
     Raises:
         Unsupported: as ``size_of``.
     """
-    is_vector = kind[0] == "<" and not is_struct(kind)
-    return elements_of(kind)[0] * size_of(element_of(kind)) if is_vector else size_of(kind)
+    if not is_vector(kind):
+        return size_of(kind)
+    return elements_of(kind)[0] * size_of(element_of(kind))
 
 
 def register_bits(kind: str) -> int:

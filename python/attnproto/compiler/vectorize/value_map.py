@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from attnproto.compiler.analysis.lane_offsets import Offsets
 from attnproto.compiler.analysis.lane_values import LANES, LaneValue, bits_of, literal
 from attnproto.compiler.ir.instruction import Instruction, take_value
-from attnproto.compiler.ir.types import elements_of, is_struct, members_of, take_type
+from attnproto.compiler.ir.types import elements_of, is_struct, is_vector, members_of, take_type
 
 ALL = "splat (i1 true)"
 
@@ -30,10 +30,6 @@ def parts_of(kind: str) -> list[str]:
     """The scalar types that a value is made of."""
     parts = direct_parts(kind)
     return parts if parts == [kind] else [scalar for part in parts for scalar in parts_of(part)]
-
-
-def _is_vector(kind: str) -> bool:
-    return kind[0] == "<" and not is_struct(kind)
 
 
 def constants(kind: str, steps: tuple[int, ...] | list[int]) -> str:
@@ -241,7 +237,7 @@ class Writer:
         members = direct_parts(kind)
         if members == [kind]:
             return [value]
-        extract = "extractelement {} {}, i64 {}" if _is_vector(kind) else "extractvalue {} {}, {}"
+        extract = "extractelement {} {}, i64 {}" if is_vector(kind) else "extractvalue {} {}, {}"
         return [
             scalar
             for i, member in enumerate(members)
@@ -254,7 +250,7 @@ class Writer:
         if members == [kind]:
             return scalars[0]
         insert = "insertelement {} {}, {} {}, i64 {}"
-        if not _is_vector(kind):
+        if not is_vector(kind):
             insert = "insertvalue {} {}, {} {}, {}"
         value, at = "poison", 0
         for i, member in enumerate(members):

@@ -51,7 +51,7 @@ def points(mode: str) -> list[dict[str, Any]]:
     Args:
         mode: ``"quick"`` keeps to problems that the cpu device does in well under a second;
             ``"full"`` adds longer ones and times every tile. What an M4 is expected to take is
-        modelled from counts of a few blocks, so that its points are long in both.
+            modelled from counts of a few blocks, so that its points are long in both.
 
     Returns:
         Points; ``kind`` says what each is for.

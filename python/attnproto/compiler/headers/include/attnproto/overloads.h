@@ -1,6 +1,13 @@
 // Which arguments a function of Apple's library does not take. It has a function of every type that
 // it takes, where this one has templates that take more: clang says so under lint, at the call.
 // A text's own function of exactly those types is called instead, here as there.
+namespace metal {
+// Types that no function of the library takes, though they have a size that lanes could exchange.
+template <class T>
+struct attn_opaque {
+  enum { value = false };
+};
+}  // namespace metal
 #ifdef ATTN_LINT
 namespace metal {
 
@@ -20,7 +27,7 @@ enum : uint {
 };
 template <class T>
 struct attn_type_of {
-  static constexpr __constant uint bit = attn_class;
+  static constexpr __constant uint bit = attn_opaque<T>::value ? 0 : attn_class;
 };
 #define ATTN_BIT(T)                                      \
   template <>                                            \

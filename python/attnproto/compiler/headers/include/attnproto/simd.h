@@ -89,11 +89,6 @@ ATTN_INLINE T attn_prefix(T x, uint op, uint inclusive) {
     return (T)attn_prefix_u32(x, op, inclusive);
   }
 }
-// Types that lanes do not exchange, though they have a size that could be.
-template <class T>
-struct attn_opaque {
-  enum { value = false };
-};
 template <class T>
 ATTN_INLINE T attn_shuffle(T x, uint source) {
 #ifndef ATTN_LINT  // which says so of every function of the library

@@ -54,13 +54,6 @@ template <class T>
 struct attn_opaque<attn_elements<T>> {
   enum { value = true };
 };
-#ifdef ATTN_LINT
-// No function of the library takes it whole: of Metal's 64 elements none has so many.
-template <class T>
-struct attn_type_of<attn_elements<T> > {
-  static constexpr __constant uint bit = 0;
-};
-#endif
 
 template <class T, int Rows, int Columns>
 struct simdgroup_matrix {
