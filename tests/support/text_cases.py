@@ -1,4 +1,4 @@
-"""A text of a seed is linted, compiled, and run where that can end nothing but itself."""
+"""A text of a seed is linted, compiled for cpu and cuda, and run where that can end only itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from functools import cache
 import attnproto
 import numpy as np
 from attnproto.compiler.lint.lint import lint
+from attnproto.compiler.targets.nvptx import PtxFrontEnd
 from attnproto.device.device import Device
+from attnproto.device.library import describe
 
 from . import mutated_texts, random_texts
 from .fuzzing import refusing
@@ -22,6 +24,12 @@ def device(engine: str) -> Device:
     """A device for one way of running."""
     options = {"validate": True} if engine == "validate" else {"engine": engine, "validate": False}
     return attnproto.open_device("cpu", time_limit_s=TIME_LIMIT_S, **options)
+
+
+@cache
+def cuda() -> PtxFrontEnd:
+    """What compiles for an NVIDIA GPU, which need not be here."""
+    return PtxFrontEnd("sm_90")
 
 
 def text_of(seed: int) -> tuple[str, bool]:
@@ -38,6 +46,8 @@ def attempt(seed: int) -> None:
     lint(text)
     library = device("validate").library(text)
     for name in library.functions()[:2]:
+        with refusing():
+            cuda().compile(text, describe(name, {0: 3}, (), {}))
         for engine in ENGINES:
             with refusing():
                 pipeline = device(engine).library(text).pipeline(name, {0: 3})
