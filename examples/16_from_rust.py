@@ -3,13 +3,12 @@
 The program is rust/attnproto-sys/examples/squares.rs.
 """
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from attnproto.device.export import export
-from attnproto.prototypes.rust_crates import library_path
+from attnproto.prototypes.rust_crates import library_path, missing
 
 TEXT = """
 kernel void squares(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
@@ -22,8 +21,8 @@ RUST = Path(__file__).parents[1] / "rust"
 
 def main() -> None:
     """Export the kernel and run the crate's example on it."""
-    if shutil.which("cargo") is None:
-        raise SystemExit("found no cargo, needs Rust 1.92 or later")
+    if lacking := missing(library=True):
+        raise SystemExit(lacking)
     with tempfile.TemporaryDirectory() as folder:
         kernel = export(TEXT, "squares", Path(folder) / "squares.kernel")
         command = ["cargo", "run", "--quiet", "--locked", "--release", "--package", "attnproto-sys"]

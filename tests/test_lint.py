@@ -196,6 +196,7 @@ BFLOATS = "device bfloat* b [[buffer(0)]]"
 ALSO = [
     ("bfloat-conversion", kernel("bfloat x = -INFINITY; o[i] = x;")),
     ("bfloat-conversion", kernel("b[i] = 0.0f;", arguments=(BFLOATS, AT))),
+    ("bfloat-conversion", kernel("b[i] = 3.402823466e+38f;", arguments=(BFLOATS, AT))),
     ("bfloat-conversion", kernel("b[i] = i > 3 ? 1.0f : b[0];", arguments=(BFLOATS, AT))),
     ("bfloat-conversion", kernel("o[i] = f();", "bfloat f() { return 1.0; }")),
     ("bfloat-conversion", kernel("f(1.0f, b);", "void f(bfloat x, device bfloat* b) { b[0] = x; }",

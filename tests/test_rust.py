@@ -304,8 +304,8 @@ def test_burns_roads_are_right_and_its_costs_are_findings() -> None:
     assert all(finding.confidence <= 0.6 for finding in costs)
 
 
-@pytest.mark.skipif(bool(rust_crates.missing()), reason="no Rust crates here")
-def test_the_example_in_rust_runs():
+@needs_library
+def test_the_example_in_rust_runs() -> None:
     example = Path(__file__).parents[1] / "examples" / "16_from_rust.py"
     done = subprocess.run(
         [sys.executable, example], capture_output=True, text=True, timeout=600, check=False

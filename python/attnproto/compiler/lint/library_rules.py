@@ -77,13 +77,19 @@ def _refused(rule: str, name: str, arguments: str) -> str:
     return f"found {name}({types}), {_REFUSED[rule]}"
 
 
+def _next_float(text: str) -> np.float32:
+    """The float after a literal, and the largest one for what is as large or larger."""
+    largest = float(np.finfo(np.float32).max)
+    return np.nextafter(np.float32(min(float(text), largest)), np.float32(largest))
+
+
 def inexact(tokens: list[Token]) -> list[Token]:
     """Tokens whose float literals are no bfloats: clang says nothing of a conversion that is exact.
 
     No value matters to lint.
     """
     return [
-        inserted(f"{np.nextafter(np.float32(token.text[:-1]), np.float32(np.inf)):.9e}f", token)
+        inserted(f"{_next_float(token.text[:-1]):.9e}f", token)
         if token.kind == "number" and _FLOAT.fullmatch(token.text)
         else inserted("attn_infinity", token)
         if token.text in _INFINITE
