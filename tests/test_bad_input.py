@@ -12,6 +12,7 @@ import pytest
 from attnproto import cli
 from attnproto.commands.run import run_plan
 from attnproto.compiler.frontend import clang
+from attnproto.compiler.ir.module import Module, inlined_lines
 from attnproto.device import discovery
 from attnproto.device.device import Dispatch
 from attnproto.device.library import Call, Input, describe
@@ -170,6 +171,59 @@ def test_a_text_that_clang_never_ends_with_is_refused(device, monkeypatch):
     with pytest.raises(KernelCompileError, match="has worked for 2 s") as caught:
         device.library("#pragma clang __debug overflow_stack\n" + KERNEL)
     sentence(caught)
+
+
+def test_a_text_that_macros_make_endless_is_refused(device):
+    """A thousand million statements of ten lines; of what is left, clang writes 8 MiB."""
+    tens = [f"#define A{i + 1} {' '.join([f'A{i}'] * 10)}" for i in range(9)]
+    text = "\n".join(["#define A0 x[0] += 1;", *tens, KERNEL.replace("}", "A9 }")])
+    with pytest.raises(KernelCompileError, match="macros and includes make more than") as caught:
+        device.library(text)
+    sentence(caught)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a child's RLIMIT_AS is set on Linux only")
+def test_a_text_that_fills_the_memory_is_refused(device, monkeypatch, tmp_path):
+    monkeypatch.setattr(clang, "MOST_MEMORY", 1 << 29)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    pack = "template <typename T, T... I> struct seq {};"
+    pack += "__make_integer_seq<seq, int, 100000000> all;"
+    with pytest.raises(KernelCompileError, match="GiB of memory") as caught:
+        device.library(pack + KERNEL)
+    sentence(caught)
+    assert not list(tmp_path.iterdir())  # clang's report of its own end, which asks to be sent
+
+
+@pytest.mark.parametrize("depth", [23, 500])
+def test_a_text_that_inlining_makes_endless_is_refused(device, depth):
+    tree = """
+    template <int N> int f(int x) { return f<N - 1>(x + N) * f<N - 1>(x - N); }
+    template <> int f<0>(int x) { return x; }
+    """
+    kernel = KERNEL.replace("x[0] = 1;", "x[0] = f<%d>(x[0]);")
+    with pytest.raises(KernelCompileError, match="more than 16777216 instructions") as caught:
+        device.library(tree + kernel % depth).pipeline("k")
+    sentence(caught)
+    x = np.full(1, 2, np.int32)
+    pipeline = device.library(tree + kernel % 2).pipeline("k")
+    device.run(pipeline, threadgroups=1, threads=1, buffers={0: x})
+    assert x[0] == (4 + 1) * (4 - 1) * (0 + 1) * (0 - 1)
+
+
+def test_lines_of_a_kernel_that_calls_a_function_twice_count_twice():
+    body = "define i32 @{}() {{\n{}  ret i32 0\n}}"
+    call = "  %{0} = call i32 @{0}()\n"
+    functions = {
+        "@leaf": body.format("leaf", ""),
+        "@twice": body.format("twice", call.format("leaf") * 2),
+        "@root": body.format("root", call.format("twice") * 3),
+    }
+    module = Module(functions, {}, [])
+    assert inlined_lines(module, "@leaf") == 2
+    assert inlined_lines(module, "@twice") == 4 + 2 * 2
+    assert inlined_lines(module, "@root") == 5 + 3 * 8
+    functions["@twice"] = functions["@twice"].replace("() {", "() noinline {")
+    assert inlined_lines(module, "@root") == 5
 
 
 def test_masked_arrays_are_refused_where_the_host_reads_them_itself():

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from attnproto.compiler.ir.debug_lines import SOURCE
 from attnproto.compiler.target import Target
@@ -49,6 +52,7 @@ _PREPROCESS = [
 _UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\n]*)$")
 _UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
 _MOST_SAID = 8
+_NO_MEMORY = re.compile(r"out of memory|bad_alloc|Buffer allocation failed")
 _OWN_FILES = ("entry", "<stdin>")
 _OWN = re.compile(r"\battn_|__builtin_|too many errors emitted")
 _CAUSE = re.compile(
@@ -158,44 +162,96 @@ def compiler_version() -> str:
     return _version(compiler()).split("\n", 1)[0].strip()
 
 
-# Longer than any text of a size that LLVM takes needs; with some texts clang never ends.
+# More than any text of a size that LLVM takes needs; with some texts clang never ends.
 LONGEST_S = 300.0
+MOST_MEMORY = 4 << 30
+# Of a text after macros and includes, in bytes: LLVM takes 2 GB and a minute for as much.
+LONGEST_TEXT = 8 << 20
+_LONGEST_IR = 1 << 30
+_CURE = "look for recursion at compile time, or divide the text"
 
 
-def _run(arguments: list[str], text: str, *, all_files: bool = False) -> str:
-    return _completed(arguments, text, all_files=all_files).stdout
+def _run(arguments: list[str], text: str, **options: Any) -> str:
+    return _completed(arguments, text, **options).stdout
 
 
 def _called(
-    arguments: list[str], text: str, *, all_files: bool = False
+    arguments: list[str], text: str, *, all_files: bool = False, longest: int = _LONGEST_IR
 ) -> subprocess.CompletedProcess[str]:
-    """Call clang, which sees no file but the headers here, whatever a text would include."""
-    with tempfile.NamedTemporaryFile("w", prefix="attnproto-", suffix=".json") as overlay:
+    """Call clang, which sees no file but the headers here, whatever a text would include.
+
+    Args:
+        arguments: clang's.
+        text: on its standard input.
+        all_files: let it see the machine's files.
+        longest: bytes that it may write.
+    """
+    with (
+        tempfile.NamedTemporaryFile("w", prefix="attnproto-", suffix=".json") as overlay,
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as said,
+    ):
         if not all_files:
             overlay.write(_OVERLAY)
             overlay.flush()
             arguments = ["-ivfsoverlay", overlay.name, *arguments]
-        command = [*compiler(), *arguments]
+        given.write(text.encode("utf-8", "replace"))
+        given.seek(0)
+        command = [*compiler(), "-fno-crash-diagnostics", *arguments]
+        code, written = _limited(command, given, said, longest)
+        said.seek(0)
+        stderr = said.read().decode("utf-8", "replace")
+    if code and _NO_MEMORY.search(stderr):
+        raise KernelCompileError(
+            f"[msl] found a text that {command[0]} wants more than {MOST_MEMORY >> 30} GiB of "
+            f"memory for, needs one that takes less; {_CURE}"
+        )
+    return subprocess.CompletedProcess(command, code, written.decode("utf-8", "replace"), stderr)
+
+
+def _limited(
+    command: list[str], given: BinaryIO, said: BinaryIO, longest: int
+) -> tuple[int, bytes]:
+    """Run a command on a file, and return its exit code and what it writes.
+
+    It gets as much time, memory and output as a text may take.
+    """
+    try:
+        process = subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=said)
+    except OSError as error:
+        raise DeviceUnavailable(
+            f"[msl] found {command[0]}, which does not start: {error}"
+        ) from None
+    late = threading.Event()
+    timer = threading.Timer(LONGEST_S, lambda: (late.set(), process.kill()))
+    timer.daemon = True
+    timer.start()
+    with process:
         try:
-            return subprocess.run(
-                command, input=text, capture_output=True, text=True, encoding="utf-8",
-                errors="replace", timeout=LONGEST_S,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise KernelCompileError(
-                f"[msl] found a text on which {command[0]} has worked for {LONGEST_S:g} s, needs "
-                "one that it ends with; look for recursion at compile time, or divide the text"
-            ) from None
-        except OSError as error:
-            raise DeviceUnavailable(
-                f"[msl] found {command[0]}, which does not start: {error}"
-            ) from None
+            if hasattr(resource, "prlimit"):
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    resource.prlimit(process.pid, resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+            written = process.stdout.read(longest + 1)
+            if len(written) > longest:
+                raise KernelCompileError(
+                    f"[msl] found a text of which macros and includes make more than {longest} "
+                    "bytes, needs less; look for a macro that names itself many times over, or "
+                    "divide the text"
+                )
+            code = process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+    if late.is_set():
+        raise KernelCompileError(
+            f"[msl] found a text on which {command[0]} has worked for {LONGEST_S:g} s, needs one "
+            f"that it ends with; {_CURE}"
+        )
+    return code, written
 
 
-def _completed(
-    arguments: list[str], text: str, *, all_files: bool = False
-) -> subprocess.CompletedProcess[str]:
-    done = _called(arguments, text, all_files=all_files)
+def _completed(arguments: list[str], text: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = _called(arguments, text, **options)
     if done.returncode:
         silent = f"found {compiler()[0]} that ends with code {done.returncode} and says nothing"
         raise Refused(done.stderr or silent)
@@ -280,7 +336,9 @@ def preprocess(text: str, folder: Path | None = None) -> str:
     # A pragma's words are not expanded, a line's are.
     marked = _UNROLL.sub(r"attn_unroll \1 attn_unroll_end", text.removeprefix("\ufeff"))
     begun = f'#line 1 "{SOURCE}"\n{marked}'
-    done = _run([*_PREPROCESS, *search, "-"], begun, all_files=folder is not None)
+    done = _run(
+        [*_PREPROCESS, *search, "-"], begun, all_files=folder is not None, longest=LONGEST_TEXT
+    )
     return _UNROLLED.sub(r"#pragma unroll \1", done)
 
 

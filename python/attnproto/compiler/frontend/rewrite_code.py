@@ -148,6 +148,7 @@ class CodeRewriter:
     def code(self, t: list[Token], *, body: bool = False) -> list[Token]:
         """Rewrite the tokens of a type or an expression, or of the statements of a body."""
         out: list[Token] = []
+        templates_end = 0  # of the parameters of templates that functions have been written in
         i = 0
         while i < len(t):
             token = t[i]
@@ -163,8 +164,11 @@ class CodeRewriter:
                         out.append(inserted("const", token))
             elif text == "template" and t[i + 1 : i + 2] == ["<"]:
                 # clang has no template argument that is a pointer to a function, but functions.
-                end = angle_close(t, i + 1) or i + 1
-                t = [*t[:i], *as_functions(t[i:end]), *t[end:]]
+                if i >= templates_end:
+                    end = angle_close(t, i + 1) or i + 1
+                    parameters = as_functions(t[i:end])
+                    t = [*t[:i], *parameters, *t[end:]]
+                    templates_end = i + len(parameters)
                 out.append(token)
             elif text == "kernel":
                 pass
@@ -364,8 +368,9 @@ def as_functions(t: list[Token]) -> list[Token]:
     out: list[Token] = []
     i = 0
     while i < len(t):
-        close = next((k for k in (i + 2, i + 3) if t[k : k + 2] == [")", "("]), None)
-        if t[i] == "(" and t[i + 1 : i + 2] == ["*"] and close is not None:
+        opens = t[i] == "(" and t[i + 1 : i + 2] == ["*"]
+        close = next((k for k in (i + 2, i + 3) if opens and t[k : k + 2] == [")", "("]), None)
+        if close is not None:
             out += t[i + 2 : close]
             i = close + 1
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -66,23 +68,17 @@ class Source:
 
     def _column(self, token: Token) -> int:
         """By the tokens of the line as it was written; 0 where there is no such line."""
-        line = self._line(token.file, token.line)
-        if line is None:
-            return 0
-        written = tokenize(line[1])
-        left = self._tokens[token.file, token.line]
-        at = next((i for i, one in enumerate(left) if one.offset == token.offset), None)
-        if at is None or not written:
-            return 1
-        macro = 0  # the last token that is not left: what is there instead stands for it
-        matcher = difflib.SequenceMatcher(None, written, left, autojunk=False)
-        for kind, begin, end, left_begin, left_end in matcher.get_opcodes():
-            macro = begin if kind in ("replace", "delete") else macro
-            if left_begin <= at < left_end:
-                same = end - begin == left_end - left_begin
-                begin = begin + at - left_begin if same else macro
-                return written[begin].offset + 1
-        return 1
+        key = token.file, token.line
+        if key not in self._columns:
+            line = self._line(*key)
+            self._columns[key] = None if line is None else _columns(line[1], self._tokens[key])
+        columns = self._columns[key]
+        return 0 if columns is None else columns.get(token.offset, 1)
+
+    @functools.cached_property
+    def _columns(self) -> dict[tuple[str, int], dict[int, int] | None]:
+        """What was asked of ``_column``, by file and line."""
+        return {}
 
     @functools.cached_property
     def _tokens(self) -> dict[tuple[str, int], list[Token]]:
@@ -103,6 +99,47 @@ class Source:
         lines: dict[tuple[str, int], tuple[str, str]] = {}
         _add_lines(lines, self.text.removeprefix("\ufeff"), SOURCE)
         return lines
+
+
+def _columns(code: str, left: list[Token]) -> dict[int, int]:
+    """Columns of a line's preprocessed tokens, by their offsets; a macro's are where it is named.
+
+    Args:
+        code: the line as it was written, without comments.
+        left: its tokens after preprocessing.
+    """
+    written = tokenize(code)
+    columns: dict[int, int] = {}
+    macro = 0  # the last token that is not left: what is there instead stands for it
+    for kind, begin, end, left_begin, left_end in _differences(written, left):
+        macro = begin if kind in ("replace", "delete") else macro
+        same = end - begin == left_end - left_begin
+        for at in range(left_begin, left_end):
+            place = begin + at - left_begin if same else macro
+            columns[left[at].offset] = written[place].offset + 1 if written else 1
+    return columns
+
+
+def _differences(
+    written: list[Token], left: list[Token]
+) -> Iterator[tuple[str, int, int, int, int]]:
+    """difflib's opcodes; its time grows with the square of a line, so it gets what differs only."""
+    begin = _alike(written, left)
+    alike = _alike(reversed(written[begin:]), reversed(left[begin:]))
+    end, left_end = len(written) - alike, len(left) - alike
+    yield "equal", 0, begin, 0, begin
+    matcher = difflib.SequenceMatcher(
+        None, written[begin:end], left[begin:left_end], autojunk=False
+    )
+    for kind, *places in matcher.get_opcodes():
+        yield kind, *(begin + place for place in places)
+    yield "equal", end, len(written), left_end, len(left)
+
+
+def _alike(one: Iterable[Token], other: Iterable[Token]) -> int:
+    """How many tokens are the same until the first that is not."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _add_lines(lines: dict[tuple[str, int], tuple[str, str]], text: str, file: str) -> None:

@@ -114,6 +114,31 @@ def cut(module: Module, *roots: str) -> Module:
     return Module(functions, globals_, other)
 
 
+def inlined_lines(module: Module, root: str) -> int:
+    """How many lines a function has once what it calls is inlined, and nothing simplified.
+
+    Args:
+        module: what ``cut`` returns, whose functions say which of them stay calls.
+        root: the function.
+    """
+    lines: dict[str, int] = {}
+    todo = [root]
+    while todo:
+        symbol = todo[-1]
+        body = module.functions[symbol]
+        callees = [s for s in _SYMBOLS.findall(body.split("\n", 1)[1]) if s in module.functions]
+        unknown = [s for s in set(callees) if s not in lines]
+        if unknown and symbol not in lines:
+            lines[symbol] = 0  # what calls itself is not inlined into itself
+            todo += unknown
+            continue
+        todo.pop()
+        lines[symbol] = body.count("\n") + sum(
+            lines[s] for s in callees if " noinline " not in module.functions[s].split("\n", 1)[0]
+        )
+    return lines[root]
+
+
 def _noinline(module: Module) -> set[str]:
     """Functions that the user wants called."""
     marked = {

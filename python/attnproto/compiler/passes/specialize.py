@@ -14,6 +14,8 @@ from attnproto.errors import KernelCompileError
 
 from . import fix_function_constants
 
+# LLVM takes some 20 s for as many; twice the depth of a recursion of templates takes hours.
+MOST_LINES = 1 << 24
 _PROCESSOR = re.compile(r' "target-(?:cpu|features)"="[^"]*"')
 
 
@@ -28,7 +30,8 @@ def specialised(
         marked: keep the marks that say where fragments are moved.
 
     Raises:
-        KernelCompileError: a constant or a linked function is missing or does not fit.
+        KernelCompileError: a constant or a linked function is missing or does not fit, or the
+            kernel is larger than can be compiled.
     """
     library = request.library()
     entry = f"@{symbol(request.number)}"
@@ -43,10 +46,16 @@ def specialised(
     _check_all_found(parts, request, libraries)
     for part in parts:
         (ir.free_marks if marked else ir.drop_marks)(part)
-    if len(parts) == 1:
-        return module.text()
-    linked = ir.split(llvm.link([part.text() for part in parts]))
-    return ir.cut(linked, *roots).text()
+    if len(parts) > 1:
+        module = ir.cut(ir.split(llvm.link([part.text() for part in parts])), *roots)
+    lines = max(ir.inlined_lines(module, root) for root in roots)
+    if lines > MOST_LINES:
+        raise KernelCompileError(
+            f"[msl {request.function}] found calls that make more than {MOST_LINES} instructions "
+            "once inlined, needs fewer; let fewer functions call one another twice, or mark some "
+            "[[clang::noinline]]"
+        )
+    return module.text()
 
 
 def present_parameters(request: Request) -> int:
