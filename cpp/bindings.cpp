@@ -321,11 +321,17 @@ NB_MODULE(_core, m) {
   m.attr("CUDA_BUFFER_ALIGNMENT") = cuda::kBufferAlignment;
   m.def(
       "assemble_ptx",
-      [](const std::string& ptx) {
-        std::string code = cuda::assemble(ptx);
-        return nb::bytes(code.data(), code.size());
+      [](const std::vector<std::string>& texts) {
+        std::vector<std::string> codes;
+        {
+          nb::gil_scoped_release unlocked;
+          codes = cuda::assemble(texts);
+        }
+        nb::list bytes;
+        for (const std::string& code : codes) bytes.append(nb::bytes(code.data(), code.size()));
+        return bytes;
       },
-      "ptx"_a);
+      "texts"_a);
   nb::class_<cpu::Counted>(m, "Counted")
       .def_ro("lanes", &cpu::Counted::lanes)
       .def_ro("issued", &cpu::Counted::issued)

@@ -6,9 +6,11 @@ CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
 RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
 	  ATTNPROTO_LIBRARY=$$($(BIN)/python -c 'from attnproto.prototypes import rust_crates; print(rust_crates.library_path())')
 
-# Tests are built without optimisation, which takes minutes of Burn and is for what is timed.
-CARGO_TEST := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo test --quiet --locked --release \
-	  --manifest-path rust/Cargo.toml
+# Tests are built as the programs are, so that Burn is compiled once.
+CARGO_TEST := cargo test --quiet --locked --release --manifest-path rust/Cargo.toml
+
+# What they and the C ABI's library are asked by pytest.
+RUST_TESTS := tests/test_c_api.py tests/test_rust.py tests/test_static_code.py
 
 # NVIDIA's assembler, for counts of registers and instructions: the extra "sass".
 SASS := $(if $(filter Linux,$(shell uname -s)),nvidia-cuda-nvcc nvidia-cuda-nvdisasm)
@@ -27,12 +29,10 @@ rust-build: rust-fetch
 $(RUST_KERNELS)/flash.tsv: $(VENV)/installed
 	$(BIN)/python -m attnproto.kernels.exported $(RUST_KERNELS)
 
-rust-test: rust-sanitize
+rust-test: rust-build rust-sanitize
 	$(RUST_ENVIRONMENT) $(CARGO_TEST)
-	$(MAKE) rust-build
 	$(if $(SASS),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SASS))
-	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest tests/test_c_api.py tests/test_rust.py \
-	  tests/test_static_code.py $(ARGS)
+	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest -n auto --dist worksteal $(RUST_TESTS) $(ARGS)
 
 # The crate that holds the unsafe code, under the address sanitizer, which stable Rust has
 # behind this switch; it counts what is not given back too.

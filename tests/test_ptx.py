@@ -321,3 +321,25 @@ def test_an_argument_that_a_derived_constant_brings_is_asked_for_on_another_proc
         described = _core.PipelineDescriptor("f", [_core.Constant("n", n)])
         image = nvptx.PtxFrontEnd(SM).compile(text, described)
         assert [one.name for one in image.arguments] == wanted
+
+
+@pytest.mark.parametrize(
+    ("mark", "body", "most"),
+    [
+        ("", "", "255"),
+        ("", "simdgroup_barrier(mem_flags::mem_threadgroup);", "255"),
+        ("", "threadgroup_barrier(mem_flags::mem_threadgroup);", None),
+        ("[[max_total_threads_per_threadgroup(1024)]]", "", "64"),
+        ("[[max_total_threads_per_threadgroup(640)]]", "", "96"),
+        ("[[max_total_threads_per_threadgroup(256)]]", "", "255"),
+    ],
+)
+def test_a_kernel_without_threadgroup_barriers_may_have_all_registers(mark, body, most):
+    """As many threads as a text promises can start: 65,536 registers are given out by eight."""
+    text = f"""#include <metal_stdlib>
+    using namespace metal;
+    {mark} kernel void k(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]]) {{
+      o[i] += 1;
+      {body}
+    }}"""
+    assert re.findall(r"\.maxnreg (\d+)", code_of(text, "k")) == ([most] if most else [])

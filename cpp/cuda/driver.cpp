@@ -31,6 +31,7 @@ Driver open() {
   find(library, "cuDevicePrimaryCtxRetain", d.DevicePrimaryCtxRetain);
   find(library, "cuCtxCreate_v2", d.CtxCreate);
   find(library, "cuCtxSetCurrent", d.CtxSetCurrent);
+  find(library, "cuCtxGetCurrent", d.CtxGetCurrent);
   find(library, "cuCtxSynchronize", d.CtxSynchronize);
   find(library, "cuModuleLoadDataEx", d.ModuleLoadDataEx);
   find(library, "cuModuleUnload", d.ModuleUnload);

@@ -24,6 +24,7 @@ struct Driver {
   Result (*DevicePrimaryCtxRetain)(Handle*, int);
   Result (*CtxCreate)(Handle*, unsigned, int);
   Result (*CtxSetCurrent)(Handle);
+  Result (*CtxGetCurrent)(Handle*);
   Result (*CtxSynchronize)();
   Result (*ModuleLoadDataEx)(Handle*, const void*, unsigned, int*, void**);
   Result (*ModuleUnload)(Handle);

@@ -1,7 +1,11 @@
 #include "library.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <exception>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "../check.h"
@@ -36,9 +40,7 @@ struct ErrorLog {
   void* values[2] = {text.data(), reinterpret_cast<void*>(text.size())};
 };
 
-}  // namespace
-
-std::string assemble(const std::string& ptx) {
+std::string assemble_one(const std::string& ptx) {
   const Driver& d = driver();
   ErrorLog log;
   Handle state = nullptr;
@@ -54,6 +56,36 @@ std::string assemble(const std::string& ptx) {
   if (result != kSuccess)
     refuse("[cuda.archive] the driver refused PTX: " + describe(result) + " " + log.text.data());
   return code;
+}
+
+}  // namespace
+
+std::vector<std::string> assemble(const std::vector<std::string>& texts) {
+  Handle context = nullptr;
+  driver().CtxGetCurrent(&context);
+  std::vector<std::string> codes(texts.size());
+  std::vector<std::exception_ptr> errors(texts.size());
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    driver().CtxSetCurrent(context);
+    for (size_t i = next++; i < texts.size(); i = next++) try {
+        codes[i] = assemble_one(texts[i]);
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+  };
+  std::vector<std::thread> threads;
+  const size_t most = std::min<size_t>(std::thread::hardware_concurrency(), texts.size());
+  try {
+    while (threads.size() + 1 < most) threads.emplace_back(work);
+  } catch (const std::system_error&) {
+    // Fewer threads than processors: the system has no more.
+  }
+  work();
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
+  return codes;
 }
 
 CudaPipeline::CudaPipeline(std::shared_ptr<Context> context, FrontEnds front_ends, std::string text,

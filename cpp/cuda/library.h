@@ -98,7 +98,8 @@ class CudaArchive final : public Archive {
   std::vector<PipelineDescriptor> descriptors_;
 };
 
-// PTX as the machine code of the current context's GPU. Throws KernelCompileError.
-std::string assemble(const std::string& ptx);
+// PTX as the machine code of the current context's GPU, by as many threads as there are
+// processors. Throws KernelCompileError.
+std::vector<std::string> assemble(const std::vector<std::string>& texts);
 
 }  // namespace attnproto::cuda

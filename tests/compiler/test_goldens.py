@@ -28,8 +28,9 @@ TARGET = processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
 
 
 def outcome(case: Path) -> str:
-    options = SimpleNamespace(buffer_alignment=16)
-    request = SimpleNamespace(function=case.stem, target=TARGET, options=options)
+    options = SimpleNamespace(buffer_alignment=16, registers="rule")
+    instance = SimpleNamespace(max_threads=None)
+    request = SimpleNamespace(function=case.stem, target=TARGET, options=options, instance=instance)
     kernel = Kernel(request, case.read_text())
     PassManager().run([PASSES[case.parent.name]], kernel)
     return kernel.text

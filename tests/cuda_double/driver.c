@@ -30,7 +30,7 @@ typedef struct {
 
 static Context contexts[16];
 static int context_count;
-static Context* current;
+static __thread Context* current;
 static Allocation allocations[MOST];
 static long gpus = 1, memory_bytes = 1L << 30, renewals = 16;
 static long to_device, to_host, allocated_bytes, modules;
@@ -75,6 +75,7 @@ int cuCtxCreate_v2(void** context, unsigned flags, int device) {
   return SUCCESS;
 }
 int cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
+int cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
 int cuCtxSynchronize(void) { return current->fault; }
 
 int cuMemAlloc_v2(uint64_t* pointer, size_t bytes) {

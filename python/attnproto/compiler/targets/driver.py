@@ -110,9 +110,9 @@ class Driver(_core.FrontEnd):
         """Whether the process has it loaded already."""
         return False
 
-    def stored(self, request: Request, content: bytes) -> dict[str, bytes]:
-        """What an archive keeps of a kernel, by key."""
-        return {request.key: content}
+    def stored(self, contents: list[tuple[Request, bytes]]) -> dict[str, bytes]:
+        """What an archive keeps of kernels and their code, by key."""
+        return {request.key: content for request, content in contents}
 
     @classmethod
     def pass_names(cls) -> list[str]:
@@ -184,10 +184,10 @@ class Driver(_core.FrontEnd):
                 f"[{self.device}.archive] found no pipeline to store, needs at least one; add it "
                 "first"
             )
-        heads, objects = {}, {}
+        heads, contents = {}, []
         for text, descriptor in zip(texts, descriptors, strict=True):
             request = self.request(text, descriptor)
-            objects |= self.stored(request, self.make(request))
+            contents.append((request, self.make(request)))
             for one in request.texts:
                 heads[text_key(one, self.target)] = library_head(one, self.target).pack()
-        object_archive.write(path, heads, objects)
+        object_archive.write(path, heads, self.stored(contents))

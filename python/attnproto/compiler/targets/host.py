@@ -336,10 +336,11 @@ class NativeFrontEnd(Driver):
             not passes.seconds,
         )
 
-    def stored(self, request: Request, content: bytes) -> dict[str, bytes]:
-        """The kernel, and beside one in lockstep the same on fibers."""
-        objects = {request.key: content}
-        if _Built.unpack(content).engine == "lockstep":
-            lane = self._on_fibers(request)
-            objects[lane.key] = self._fibers.make(lane)
+    def stored(self, contents: list[tuple[Request, bytes]]) -> dict[str, bytes]:
+        """The kernels, and beside those in lockstep the same on fibers."""
+        objects = super().stored(contents)
+        for request, content in contents:
+            if _Built.unpack(content).engine == "lockstep":
+                lane = self._on_fibers(request)
+                objects[lane.key] = self._fibers.make(lane)
         return objects

@@ -6,6 +6,7 @@ import functools
 import re
 import threading
 from dataclasses import dataclass
+from typing import Literal
 
 import llvmlite.binding as llvm
 
@@ -15,7 +16,7 @@ from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir.llvm import run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
-from attnproto.compiler.passes import widen_loads
+from attnproto.compiler.passes import limit_registers, widen_loads
 from attnproto.compiler.passes.place_threadgroup_memory import place_in_shared_memory
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target
@@ -26,6 +27,7 @@ from .driver import Code, Driver
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
+Registers = Literal["rule", "all", "free"]
 _CONSTANT_SPACE = re.compile(r"addrspace\(4\)")
 
 
@@ -50,11 +52,16 @@ def _machine(architecture: str) -> llvm.TargetMachine:
 class NvptxOptions:
     """What decides a kernel's PTX besides the request.
 
-    ``buffer_alignment`` are bytes that divide the address of every buffer it will be given.
+    Attributes:
+        architecture: the GPU's.
+        buffer_alignment: bytes that divide the address of every buffer it will be given.
+        registers: that a thread may have: ``rule`` (passes/limit_registers.py), ``all``, or what
+            NVIDIA's assembler chooses, ``free``.
     """
 
     architecture: str
     buffer_alignment: int = 1
+    registers: Registers = "rule"
 
 
 def _optimize(kernel: Kernel) -> llvm.ModuleRef:
@@ -95,6 +102,16 @@ def _place_shared_memory(kernel: Kernel) -> str:
     return text
 
 
+def _limit_registers(kernel: Kernel) -> str:
+    registers, text = kernel.request.options.registers, kernel.text
+    if registers == "free":
+        return text
+    most = limit_registers.by_rule(text, kernel.request.instance.max_threads)
+    return limit_registers.limit_registers(
+        text, most if registers == "rule" else limit_registers.MOST
+    )
+
+
 # Each of our passes leaves work behind, and finds more after LLVM did it.
 NVPTX = [
     Pass("specialize", lambda k: specialised(k.request, launch_name)),
@@ -105,6 +122,7 @@ NVPTX = [
     Pass("place_shared_memory", _place_shared_memory),
     Pass("optimize_products", _optimize),
     Pass("widen_loads", on_text(widen_loads.widen_reads)),
+    Pass("limit_registers", _limit_registers),
     Pass("optimize_loads", _optimize),
 ]
 
@@ -115,13 +133,15 @@ class PtxFrontEnd(Driver):
     Args:
         architecture: the GPU's, such as ``sm_90``.
         buffer_alignment: bytes that divide the address of every buffer its kernels are given.
+        registers: as in ``NvptxOptions``.
     """
 
     device = "cuda"
     lists = (NVPTX,)
 
-    def __init__(self, architecture: str, buffer_alignment: int = 1):
-        super().__init__(gpu_target(architecture), NvptxOptions(architecture, buffer_alignment))
+    def __init__(self, architecture: str, buffer_alignment: int = 1, registers: Registers = "rule"):
+        options = NvptxOptions(architecture, buffer_alignment, registers)
+        super().__init__(gpu_target(architecture), options)
 
     def lower(self, request: Request, passes: PassManager) -> Kernel:
         """Take a kernel through all passes."""
@@ -157,10 +177,13 @@ class PtxFrontEnd(Driver):
             *code.spent(),
         )
 
-    def stored(self, request: Request, content: bytes) -> dict[str, bytes]:
+    def stored(self, contents: list[tuple[Request, bytes]]) -> dict[str, bytes]:
         """Machine code; raises KernelCompileError where the driver refuses the PTX."""
-        code = _core.assemble_ptx(content[_HEAD_BYTES:].decode())
-        return {request.key: content[:_HEAD_BYTES] + code}
+        codes = _core.assemble_ptx([content[_HEAD_BYTES:].decode() for _, content in contents])
+        return {
+            request.key: content[:_HEAD_BYTES] + code
+            for (request, content), code in zip(contents, codes, strict=True)
+        }
 
 
 def exported(text: str, descriptor: _core.PipelineDescriptor, architecture: str) -> bytes:
