@@ -5,6 +5,7 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
+from attnproto.device.device import Device
 from attnproto.device.recording import Recording
 from attnproto.measure.pairs import COLD, HOT, recorded
 
@@ -51,6 +52,21 @@ def test_hot_repeats_keep_to_one_set(device):
     recording.run(5)
     assert recording.copies == 1
     np.testing.assert_array_equal(recording.read(y), 5)
+
+
+class Accelerator(Device):
+    """A device on which dispatches are sent ahead of those that are timed."""
+
+    kind = "metal"
+
+
+def test_what_goes_on_from_its_own_output_is_judged_after_one_run(device):
+    """Linear attention's state; the first linear points on a GPU were refused."""
+    x, y = np.ones(32, np.float32), np.zeros(32, np.float32)
+    accelerator = Accelerator(device._core)
+    recording = recorded(accelerator, launch_of(device, x, y), y, np.ones_like(y))
+    recording.run(8)
+    np.testing.assert_array_equal(recording.read(y), 1 + 1 + 8)
 
 
 @pytest.mark.parametrize(("memory", "copies"), [(HOT, 1), (COLD, 16)])

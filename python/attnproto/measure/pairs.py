@@ -116,7 +116,7 @@ def recorded(
         WrongResult: The recorded dispatches compute something else.
     """
     recording = Recording(device, launch, _COLD_BYTES if memory == COLD else 0)
-    recording.run(1)
+    recording.run_once()
     if recording.read(output).tobytes() != judged.tobytes():
         raise WrongResult(
             "[pairing] found other bits than the launch that was judged, needs the same; no time "
