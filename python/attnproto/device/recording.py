@@ -128,7 +128,7 @@ class Recording:
         return took_us * repeats / (rounds * len(copies))
 
     def run_once(self) -> None:
-        """Run everything once, and nothing ahead of it: a launcher may go on from its own output."""
+        """Run everything once and nothing ahead of it; a launcher may go on from its own output."""
         self._device.submit(self._copies[0])
 
     @property
