@@ -118,7 +118,7 @@ def check_binary(binary: lief.MachO.Binary, checks: Checks) -> None:
 
 def selectors_of(objects: pathlib.Path) -> set[str]:
     """Return the selectors that the device's own objects send through metal-cpp."""
-    found = set()
+    selectors = set()
     for path in objects.rglob("*.o"):
         if path.parent.name != "metal" or path.name.startswith("metal_cpp."):
             continue
@@ -128,8 +128,8 @@ def selectors_of(objects: pathlib.Path) -> set[str]:
             capture_output=True,
             text=True,
         ).stdout
-        found |= {match.group(1) for match in map(_SELECTOR.search, listed.split()) if match}
-    return found
+        selectors |= {match.group(1) for match in map(_SELECTOR.search, listed.split()) if match}
+    return selectors
 
 
 def known_selectors(path: pathlib.Path) -> set[str]:
