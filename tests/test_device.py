@@ -241,17 +241,17 @@ def test_a_syntax_error_names_the_line_of_the_text(device):
 
 
 def test_threads_that_open_a_device_at_once_get_the_same_one(monkeypatch):
-    made = []
+    created = []
 
     def slow():
         time.sleep(0.05)
-        made.append(object())
-        return made[-1]
+        created.append(object())
+        return created[-1]
 
     monkeypatch.setitem(attnproto.device.discovery._OPEN, "slow", slow)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         opened = set(pool.map(lambda _: attnproto.device.discovery._opened("slow"), range(4)))
-    assert opened == {made[0]}
+    assert opened == {created[0]}
 
 
 def test_compile_options_are_refused_where_they_would_be_ignored():
@@ -267,11 +267,11 @@ def test_an_unknown_kind_is_refused():
 
 
 def test_devices_says_what_there_is_and_what_not():
-    found = {summary.kind: summary for summary in attnproto.devices()}
-    assert list(found) == ["metal", "cuda", "cpu"]
-    assert found["cpu"].available
-    assert found["cpu"].tier == "emulated"
-    assert all(s.available or s.reason for s in found.values())
+    summaries = {summary.kind: summary for summary in attnproto.devices()}
+    assert list(summaries) == ["metal", "cuda", "cpu"]
+    assert summaries["cpu"].available
+    assert summaries["cpu"].tier == "emulated"
+    assert all(s.available or s.reason for s in summaries.values())
 
 
 def python(code: str, **environment: str) -> subprocess.Popen:

@@ -44,12 +44,12 @@ def library(device):
 
 @pytest.fixture
 def dispatch(library):
-    def made(kernel: str, *bound: object, barrier: bool = False) -> attnproto.Dispatch:
+    def of_kernel(kernel: str, *bound: object, barrier: bool = False) -> attnproto.Dispatch:
         return attnproto.Dispatch(
             library.pipeline(kernel), 2, N // 2, dict(enumerate(bound)), barrier_before=barrier
         )
 
-    return made
+    return of_kernel
 
 
 def zeros() -> np.ndarray:

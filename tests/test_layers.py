@@ -47,11 +47,11 @@ ANYWHERE = ("", "_core")
 
 def modules() -> dict[str, Path]:
     """Every module of the package by its name in it."""
-    found = {}
+    paths = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(p for p in parts if p != "__init__")] = path
-    return found
+        paths[".".join(p for p in parts if p != "__init__")] = path
+    return paths
 
 
 MODULES = modules()
@@ -60,7 +60,7 @@ MODULES = modules()
 def imported(name: str, path: Path) -> set[str]:
     """Modules of the package that one imports, anywhere in its text, annotations' too."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             absolute = [alias.name for alias in node.names]
@@ -76,8 +76,8 @@ def imported(name: str, path: Path) -> set[str]:
             while inner is not None and inner not in MODULES and inner != "_core":
                 inner = inner.rpartition(".")[0]
             if inner is not None:
-                found.add(inner)
-    return found
+                names.add(inner)
+    return names
 
 
 IMPORTS = {name: imported(name, path) for name, path in MODULES.items()}
@@ -89,7 +89,7 @@ def level(layers: tuple[tuple[str, ...], ...], name: str) -> int | None:
 
 def upward(layers: tuple[tuple[str, ...], ...], prefix: str = "") -> list[str]:
     """Imports from a higher layer, or between two packages of one."""
-    found = []
+    violations = []
     for name, targets in IMPORTS.items():
         if not name.startswith(prefix) or name == prefix.rstrip("."):
             continue
@@ -101,8 +101,8 @@ def upward(layers: tuple[tuple[str, ...], ...], prefix: str = "") -> list[str]:
             if own == other or {own, other} & set(ANYWHERE):
                 continue
             if level(layers, other) <= level(layers, own):
-                found.append(f"{name} imports {target}")
-    return found
+                violations.append(f"{name} imports {target}")
+    return violations
 
 
 def test_every_package_has_its_layer():
@@ -144,12 +144,12 @@ BENCH = TESTS.parent / "bench"
 
 def names_in_imports(path: Path) -> set[str]:
     """Each part of the names of modules that a file imports, and the names it takes from them."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or ""
-            found.update(part for a in node.names for part in f"{module}.{a.name}".split("."))
-    return found
+            names.update(part for a in node.names for part in f"{module}.{a.name}".split("."))
+    return names
 
 
 def test_no_test_planted_bug_or_benchmark_imports_a_test_module():
