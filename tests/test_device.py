@@ -102,6 +102,13 @@ def test_a_number_of_rounds_that_is_none_is_refused(device, library, times, ahea
         device.submit_repeated([], times, ahead=ahead)
 
 
+@pytest.mark.parametrize(("call", "arguments"), [("submit", {}), ("submit_repeated", {"times": 2})])
+def test_what_is_no_dispatch_is_an_error_of_the_call_that_was_made(device, call, arguments):
+    for wrong, needs in ((iter([]), "needs a list of dispatches"), ([7], "needs a Dispatch")):
+        with pytest.raises(DispatchError, match=rf"^\[{call}\] found .*, {needs}"):
+            getattr(device, call)(wrong, **arguments)
+
+
 def test_only_metal_tells_of_heat_and_power(device):
     assert device.conditions() == {}
 

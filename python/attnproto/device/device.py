@@ -235,7 +235,9 @@ class Device:
         dispatch = Dispatch(
             pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
         )
-        limit = {} if time_limit_s is None else {"time_limit_s": time_limit_s}
+        limit = {}
+        if time_limit_s is not None:
+            limit["time_limit_s"] = checked_limit(time_limit_s, self.kind, "run")
         return self.submit([dispatch], **limit)
 
     def submit(
@@ -263,7 +265,7 @@ class Device:
         """
         _check_truth(concurrent, "concurrent", "submit")
         _check_truth(time_each, "time_each", "submit")
-        encoded = _encode_all(dispatches)
+        encoded = _encode_all(dispatches, "submit")
         limit = self._time_limit_s
         if time_limit_s is not None:
             limit = checked_limit(time_limit_s, self.kind, "submit")
@@ -296,7 +298,7 @@ class Device:
                 raise DispatchError(
                     f"[submit_repeated] found {name}={rounds!r}, needs a whole number from {least}"
                 )
-        encoded = _encode_all(dispatches)
+        encoded = _encode_all(dispatches, "submit_repeated")
         with alone:
             timing = self._core.submit_repeated(encoded, int(times), int(ahead), self._time_limit_s)
         return Timing(timing.gpu_start_us, timing.gpu_end_us)
@@ -349,21 +351,23 @@ def _axes(value: Axes, what: str) -> tuple[int, int, int]:
     return tuple(int(n) for n in (*axes, 1, 1)[:3])
 
 
-def _encode_all(dispatches: Sequence[Dispatch]) -> list[_core.Dispatch]:
+def _encode_all(dispatches: Sequence[Dispatch], where: str) -> list[_core.Dispatch]:
     if not isinstance(dispatches, Sequence):
         raise DispatchError(
-            f"[submit] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
+            f"[{where}] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
         )
     # What is repeated is encoded once.
     known: dict[int, _core.Dispatch] = {}
-    return [known.get(id(one)) or known.setdefault(id(one), _encode(one)) for one in dispatches]
+    return [
+        known.get(id(one)) or known.setdefault(id(one), _encode(one, where)) for one in dispatches
+    ]
 
 
-def _encode(dispatch: Dispatch) -> _core.Dispatch:
+def _encode(dispatch: Dispatch, where: str) -> _core.Dispatch:
     from attnproto import _core
 
     if not isinstance(dispatch, Dispatch):
-        raise DispatchError(f"[submit] found {dispatch!r}, needs a Dispatch")
+        raise DispatchError(f"[{where}] found {dispatch!r}, needs a Dispatch")
     if isinstance(dispatch.view, (str, bytes)) or not isinstance(dispatch.view, Collection):
         raise DispatchError(
             f"[dispatch] found view={dispatch.view!r}, needs indices of buffers; pass view=[0]"
