@@ -10,7 +10,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from attnproto.compiler.interface import FunctionConstant
+from attnproto.compiler.interface import NUMBER_KINDS, FunctionConstant
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir import module as ir
 from attnproto.errors import KernelCompileError
@@ -21,11 +21,10 @@ _ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})")
 _OPENING, _CLOSING = "([{<", ")]}>"
 _DEVICE, _CONSTANT, _THREADGROUP = 1, 2, 3
 SPACES = {_DEVICE: "device", _CONSTANT: "constant", _THREADGROUP: "threadgroup"}
-# Kinds of numbers as attnproto/headers/include/attnproto/entry.h has them.
 _ELEMENT = re.compile(r"(packed_)?(bool|u?char|u?short|u?int|u?long|half|float|bfloat)([234]?)")
 _NUMBERS = {
-    "bool": (1, 1), "char": (2, 1), "short": (2, 2), "int": (2, 4), "long": (2, 8),
-    "half": (3, 2), "float": (3, 4), "bfloat": (4, 2),
+    "bool": ("bool", 1), "char": ("integer", 1), "short": ("integer", 2), "int": ("integer", 4),
+    "long": ("integer", 8), "half": ("float", 2), "float": ("float", 4), "bfloat": ("bfloat", 2),
 }  # fmt: skip
 
 
@@ -65,7 +64,7 @@ class Argument:
         if not match:
             return 0
         kind, nbytes = _NUMBERS[match[2].removeprefix("u")]
-        return kind * 16 + nbytes
+        return NUMBER_KINDS[kind] * 16 + nbytes
 
     @property
     def declaration(self) -> str:
