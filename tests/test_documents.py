@@ -167,3 +167,10 @@ def test_the_compilers_page_lists_every_pass_in_the_order_of_its_target() -> Non
     listed = [re.findall(r"^\| `(\w+)` \|", part, re.M) for part in (host, nvidia)]
     assert listed[0] == [p.name for p in (*HOST, *ENGINES["lockstep"], *ENGINES["fibers"])]
     assert listed[1] == [p.name for p in NVPTX]
+
+
+def test_the_compilers_page_names_every_module() -> None:
+    compiler = ROOT / "python" / "attnproto" / "compiler"
+    named = set(re.findall(r"`(?:\w+/)*(\w+)(?:\.py)?`", (compiler / "README.md").read_text()))
+    modules = {path.stem for path in compiler.rglob("*.py") if path.stem != "__init__"}
+    assert modules - named == set()

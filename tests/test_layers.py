@@ -6,6 +6,7 @@ And tests stand alone: what several of them need is in tests/support.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import attnproto
@@ -110,6 +111,13 @@ def test_every_package_has_its_layer():
     assert top == {name for layer in LAYERS for name in layer}
     inner = {n.split(".")[1] for n in MODULES if n.startswith("compiler.")}
     assert inner == {name for layer in COMPILER for name in layer}
+
+
+def test_the_page_on_the_architecture_lists_the_layers_in_their_order():
+    page = (ROOT.parents[1] / "docs" / "architecture.md").read_text()
+    table = page.split("## Layers")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", "".join(rows)) == [one for layer in LAYERS for one in layer]
 
 
 def test_no_module_imports_from_a_layer_above_its_own():
