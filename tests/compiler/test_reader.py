@@ -11,7 +11,7 @@ from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY
 from attnproto.compiler.ir.types import Unreadable, access_bytes, register_bits, size_of
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text
-from attnproto.compiler.passes.number_rendezvous import number_places
+from attnproto.compiler.passes.number_rendezvous import number_rendezvous
 from attnproto.errors import InternalError
 
 FUNCTION = """\
@@ -142,7 +142,7 @@ def test_a_pass_that_cannot_read_a_kernel_is_an_internal_error_with_its_name():
     text = "define void @k() {\n  call void @attn_simdgroup_barrier()\n  callbr void @x()\n}\n"
     one = Kernel(SimpleNamespace(function="scale"), text)
     with pytest.raises(InternalError, match=r"^\[compiler.number_rendezvous\] .* in scale: Unrea"):
-        PassManager().run([Pass("number_rendezvous", on_text(number_places))], one)
+        PassManager().run([Pass("number_rendezvous", on_text(number_rendezvous))], one)
 
 
 def test_sizes_of_types():

@@ -118,10 +118,10 @@ class _Instrumenter:
     def _turns(
         self, nest: list[tuple[Block, tuple[str, ...]]], order: dict[str, int]
     ) -> dict[str, int]:
-        """By block that ends a turn of a loop, a segment that holds nothing.
+        """By block that ends an iteration of a loop, a segment that holds nothing.
 
-        Where a turn can end at several blocks, lanes that skipped the later ones wait there for
-        the others; a loop with one such block needs none, because it comes last.
+        Where an iteration can end at several blocks, lanes that skipped the later ones wait there
+        for the others; a loop with one such block needs none, because it comes last.
         """
         passed: dict[str, int] = {}
         for head in {loop for _, loops in nest for loop in loops}:

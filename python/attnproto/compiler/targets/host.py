@@ -158,7 +158,7 @@ ENGINES = {
         Pass("simplify_vectors", lambda k: native_code.simplify_vectors(k.text, k.request.target)),
         Pass("split_blocks", _split_blocks),
     ],
-    "fibers": [Pass("number_rendezvous", on_text(number_rendezvous.number_places))],
+    "fibers": [Pass("number_rendezvous", on_text(number_rendezvous.number_rendezvous))],
 }
 
 

@@ -115,14 +115,14 @@ class Reader:
             if self._alignment(first, upper) < 2 * size:
                 continue
             line = _earliest([fragment])
-            self._meet(line, fragment.first.space)
+            self._synchronize(line, fragment.first.space)
             kind = "i32" if size == 2 else "<2 x float>"
             word = self._fetch(line, fragment.first, upper, kind, 2 * size)
             values[names] = [word] if size == 2 else self._code.elements(line, word, (0, 1))
 
     def _two_floats(self, names, fragment, values, upper, lower):
         line = _earliest([fragment])
-        self._meet(line, fragment.first.space)
+        self._synchronize(line, fragment.first.space)
         values[names] = [
             self._fetch(line, fragment.first, table, "float", 4) for table in (upper, lower)
         ]
@@ -145,7 +145,7 @@ class Reader:
             if self._alignment(first, rows) < 16 or not self._linear(rows, first):
                 continue
             line = _earliest([fragment for _, fragment in part])
-            self._meet(line, _SHARED)
+            self._synchronize(line, _SHARED)
             at = self._address(first, rows, line)
             kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
             name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
@@ -183,7 +183,7 @@ class Reader:
         if self._alignment(first, lower) < 4 * size:
             return
         line = _earliest(list(four.values()))
-        self._meet(line, first.space)
+        self._synchronize(line, first.space)
         joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
         if size == 2 and joined and self._alignment(first, upper) >= 16:
             both_rows = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
@@ -207,7 +207,7 @@ class Reader:
         if aligned < 8 or not all(self._linear(t, first) for t in tables):
             return
         line = _earliest(list(four.values()))
-        self._meet(line, first.space)
+        self._synchronize(line, first.space)
         halves = self._code.odd_halves()
         rows = [self._four_words(line, first, t, aligned) for t in tables]
         for names, upper, lower in zip(four, *rows, strict=True):
@@ -274,7 +274,7 @@ class Reader:
             return False
         return not self._changes.between(places)
 
-    def _meet(self, line: int, space: int) -> None:
+    def _synchronize(self, line: int, space: int) -> None:
         """Order what other lanes wrote before, where the kernel may have written at all."""
         if space not in self._written:
             writes = {

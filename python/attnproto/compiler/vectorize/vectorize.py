@@ -50,7 +50,7 @@ def vectorise(text: str, entry: str) -> str:
     kernel = f"@{entry}"
     for other, body in module.functions.items():
         if other != kernel and PREFIX in body:
-            raise Unsupported("a function that is called and meets other lanes")
+            raise Unsupported("a function that is called and has a rendezvous")
     source = module.functions.pop(kernel)
     argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
     function = Function(source.split("\n"))
