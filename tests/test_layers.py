@@ -29,7 +29,7 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("dtypes", "errors"),
+    ("dtypes", "errors", "files"),
 )
 # The compiler's own, likewise.
 COMPILER = (
