@@ -24,9 +24,6 @@ from .lock import alone
 if TYPE_CHECKING:
     from attnproto import _core
 
-# Metal's argument tables hold as many.
-_INDICES = 31
-
 Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
 
 
@@ -403,11 +400,14 @@ def _encode(dispatch: Dispatch, where: str) -> _core.Dispatch:
 
 def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]]:
     """Items by index, which must be one Metal has."""
+    from attnproto import _core
+
     if not isinstance(bound, Mapping):
         raise DispatchError(f"[dispatch] found {what}={bound!r}, needs a dict with indices as keys")
     for index in bound:
-        if not isinstance(index, (int, np.integer)) or not 0 <= index < _INDICES:
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < _core.MAX_BUFFERS:
             raise DispatchError(
-                f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
+                f"[dispatch] found {index!r} in {what}, needs an index below "
+                f"{_core.MAX_BUFFERS}, from 0"
             )
     return [(int(index), value) for index, value in bound.items()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.ir.cfg import Flow
 from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import runtime_call
@@ -33,8 +34,10 @@ class Divergence:
         return value in self.values
 
 
-# Offsets in attn_lane (include/attnproto_lane.h).
-GROUP, POSITION, INDEX, SIMDGROUP, LANE = 0, 8, 20, 24, 28
+# Offsets in a lane's state (include/attnproto_lane.h).
+GROUP, POSITION, INDEX, SIMDGROUP, LANE = (
+    _core.LANE[name] for name in ("group", "position", "index", "simdgroup", "lane")
+)
 _ONE_FOR_ALL_FIELDS = (GROUP, POSITION + 4, POSITION + 8, SIMDGROUP)
 
 
