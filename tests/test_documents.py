@@ -161,6 +161,21 @@ def test_every_path_that_a_document_names_exists(document: Path) -> None:
     assert lost == []
 
 
+def test_every_source_that_a_comment_names_exists() -> None:
+    """By its last name: a comment says ``device.h`` or ``cpp/device.h``."""
+    named = re.compile(r"[\w/]+\.(?:py|cpp)\b")
+    everything = ("python", "cpp", "metal", "tests", "tools", "bench")
+    names = {path.name for folder in everything for path in (ROOT / folder).rglob("*.*")}
+    sources = [
+        path for folder in ("python", "cpp", "metal") for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".cpp", ".h", ".metal")
+    ]  # fmt: skip
+    assert len(sources) > 300
+    lost = [(path.name, one) for path in sources for one in named.findall(path.read_text("utf-8"))
+            if one.rsplit("/", 1)[-1] not in names]  # fmt: skip
+    assert lost == []
+
+
 def test_the_compilers_page_lists_every_pass_in_the_order_of_its_target() -> None:
     text = (ROOT / "python" / "attnproto" / "compiler" / "README.md").read_text()
     host, nvidia = re.split("^## ", text, flags=re.M)[2:4]

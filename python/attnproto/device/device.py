@@ -1,6 +1,6 @@
 """A device, and what runs on it.
 
-The three kinds keep one contract (opening.py). A dispatch takes numpy arrays as they are:
+The three kinds keep one contract (discovery.py). A dispatch takes numpy arrays as they are:
 read-only ones are inputs, writable ones receive what the kernel wrote.
 """
 
