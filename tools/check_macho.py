@@ -36,11 +36,11 @@ class Checks:
 
     def __init__(self) -> None:
         self.failed = 0
-        self.made = 0
+        self.total = 0
 
     def expect(self, name: str, holds: bool, detail: object = "") -> None:
         """Print one check."""
-        self.made += 1
+        self.total += 1
         self.failed += not holds
         print(("ok   " if holds else "FAIL ") + name, "" if holds else detail)
 
@@ -166,7 +166,7 @@ def main() -> None:
     checks.expect("selectors were found", len(sent) > 50, len(sent))
     checks.expect("every selector exists on macOS 14", sent <= known, sorted(sent - known))
     checks.expect("the list holds no selector we do not send", known <= sent, sorted(known - sent))
-    print(f"{checks.made - checks.failed} of {checks.made} checks hold, {len(sent)} selectors sent")
+    print(f"{checks.total - checks.failed} of {checks.total} checks hold, {len(sent)} selectors sent")
     raise SystemExit(checks.failed != 0)
 
 
