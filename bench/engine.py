@@ -146,18 +146,18 @@ def unguarded() -> Iterator[None]:
     """Kernels are compiled as if divisions, loops and recursion had no guards."""
     language, divisions, depths = (
         clang._LANGUAGE,
-        define_arithmetic.divisions,
-        define_arithmetic.depths,
+        define_arithmetic.define_divisions,
+        define_arithmetic.watch_depths,
     )
     clang._LANGUAGE = [one for one in language if one not in GUARDS]
-    define_arithmetic.divisions = lambda text, **_: text
-    define_arithmetic.depths = lambda text: text
+    define_arithmetic.define_divisions = lambda text, **_: text
+    define_arithmetic.watch_depths = lambda text: text
     try:
         with empty_cache():
             yield
     finally:
         clang._LANGUAGE = language
-        define_arithmetic.divisions, define_arithmetic.depths = divisions, depths
+        define_arithmetic.define_divisions, define_arithmetic.watch_depths = divisions, depths
 
 
 def instructions(d: int, dtype: str, *, guards: bool) -> int:

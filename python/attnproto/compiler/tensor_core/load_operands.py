@@ -17,11 +17,9 @@ from attnproto.compiler.ir.builder import LaneCode
 from attnproto.compiler.ir.effects import Changes, written
 from attnproto.compiler.ir.function import Function
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY
-from attnproto.compiler.ir.types import size_of
+from attnproto.compiler.ir.types import THREADGROUP, size_of
 
 from .fragment_sources import Element, Fragment
-
-_SHARED = 3
 
 
 def _lane(row: int, pair: int) -> int:
@@ -93,10 +91,10 @@ class Reader:
             return
         if all(b - a == size for a, b in zip(upper, lower, strict=True)):
             self._neighbours(group, values, upper, size)
-        elif space == _SHARED and size == 2:
+        elif space == THREADGROUP and size == 2:
             if step == 2 and self._rows_are_contiguous(table):
                 self._matrices(group, values, table)
-        elif space == _SHARED or (step == size == 4):
+        elif space == THREADGROUP or (step == size == 4):
             for names, fragment in group.items():
                 self._two_floats(names, fragment, values, upper, lower)
         elif step == size:
@@ -145,7 +143,7 @@ class Reader:
             if self._alignment(first, rows) < 16 or not self._linear(rows, first):
                 continue
             line = _earliest([fragment for _, fragment in part])
-            self._synchronize(line, _SHARED)
+            self._synchronize(line, THREADGROUP)
             at = self._address(first, rows, line)
             kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
             name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
