@@ -114,7 +114,7 @@ def test_every_package_has_its_layer():
 
 
 def test_the_page_on_the_architecture_lists_the_layers_in_their_order():
-    page = (ROOT.parents[1] / "docs" / "architecture.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
     table = page.split("## Layers")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert re.findall(r"`(\w+)`", "".join(rows)) == [one for layer in LAYERS for one in layer]
