@@ -58,18 +58,20 @@ def per_block(kernel, device: Device, d: int, dtype: str) -> dict[str, float]:
     short, long = (kernel(device, keys, d, dtype) for keys in KEYS)
     lanes = 32 * (ROWS // 8)
     block = (long - short).per_thread(lanes * (KEYS[1] - KEYS[0]) // 64)
-    whole = ("live_registers", "code_instructions")
-    return block | {name: getattr(long, name) for name in whole}
+    static_fields = ("live_registers", "code_instructions")
+    return block | {name: getattr(long, name) for name in static_fields}
 
 
 def main() -> None:
     """Print both kernels' counts, ours / theirs."""
     device = dynamic_counts.counting_device()
-    found = {case: [per_block(kernel, device, *case) for kernel in (ours, steel)] for case in CASES}
+    blocks = {
+        case: [per_block(kernel, device, *case) for kernel in (ours, steel)] for case in CASES
+    }
     heads = "".join(f"{dtype[0] + dtype[-2:] + f' D{d}':>14}" for d, dtype in CASES)
     print(f"{'per lane, flash / steel':24}{heads}")
     for name in SHOWN:
-        cells = "".join(f"{f'{a[name]:g}/{b[name]:g}':>14}" for a, b in found.values())
+        cells = "".join(f"{f'{a[name]:g}/{b[name]:g}':>14}" for a, b in blocks.values())
         print(f"{name:24}{cells}")
 
 

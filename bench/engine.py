@@ -57,8 +57,8 @@ def ours(device: Device, d: int, dtype: str) -> Callable[[], object]:
 def tensors(d: int, dtype: str) -> list[np.ndarray]:
     """q, k, v and room for the output."""
     random = np.random.default_rng(0)
-    made = [random.standard_normal((1, 1, N, d)).astype(dtype) for _ in range(3)]
-    return [*made, np.empty((1, 1, N, d), dtype)]
+    qkv = [random.standard_normal((1, 1, N, d)).astype(dtype) for _ in range(3)]
+    return [*qkv, np.empty((1, 1, N, d), dtype)]
 
 
 def fastest(runs: dict[tuple, Callable[[], object]]) -> dict[tuple, float]:
@@ -76,19 +76,21 @@ def fastest(runs: dict[tuple, Callable[[], object]]) -> dict[tuple, float]:
 
 def front_ends() -> dict[str, NativeFrontEnd]:
     """Both engines, and lockstep for a processor that has AVX2 at most."""
-    found = {engine: NativeFrontEnd(engine=engine) for engine in CPU_ENGINES}
+    by_name = {engine: NativeFrontEnd(engine=engine) for engine in CPU_ENGINES}
     if platform.machine() in ("x86_64", "AMD64"):
-        found["avx2"] = NativeFrontEnd(
+        by_name["avx2"] = NativeFrontEnd(
             target=processor_target("x86_64", "unknown-linux-gnu", "x86-64-v3")
         )
-    return found
+    return by_name
 
 
 def main() -> None:
     """Print GFLOP/s a core of both engines and of PoCL, and their ratios."""
     print(f"attnproto {attnproto.__version__}, cpu device (emulated), N={N}, one head")
     runs: dict[tuple, Callable[[], object]] = {}
-    devices = {name: Device(_core.open_cpu(made, 1)) for name, made in front_ends().items()}
+    devices = {
+        name: Device(_core.open_cpu(front_end, 1)) for name, front_end in front_ends().items()
+    }
     for label, kernel in KERNELS.items():
         for d, dtype in CASES:
             for engine, device in devices.items():
@@ -99,8 +101,8 @@ def main() -> None:
         print(f"no comparison with PoCL: {missing}")
     seconds = fastest(runs)
     if POCL in seconds:
-        found = rate(seconds[POCL], 64)
-        print(f"PoCL, one row a work-item, float32 D64: {found:.2f} GFLOP/s a core")
+        gflops = rate(seconds[POCL], 64)
+        print(f"PoCL, one row a work-item, float32 D64: {gflops:.2f} GFLOP/s a core")
     heads = ("fibers", "lockstep", "ratio", "avx2", "by float", "by PoCL")
     print(f"{'GFLOP/s a core':30}" + "".join(f"{head:>10}" for head in heads))
     for label in KERNELS:
@@ -144,18 +146,18 @@ def unguarded() -> Iterator[None]:
     """Kernels are compiled as if divisions, loops and recursion had no guards."""
     language, divisions, depths = (
         clang._LANGUAGE,
-        define_arithmetic.divisions,
-        define_arithmetic.depths,
+        define_arithmetic.define_divisions,
+        define_arithmetic.watch_depths,
     )
     clang._LANGUAGE = [one for one in language if one not in GUARDS]
-    define_arithmetic.divisions = lambda text, **_: text
-    define_arithmetic.depths = lambda text: text
+    define_arithmetic.define_divisions = lambda text, **_: text
+    define_arithmetic.watch_depths = lambda text: text
     try:
         with empty_cache():
             yield
     finally:
         clang._LANGUAGE = language
-        define_arithmetic.divisions, define_arithmetic.depths = divisions, depths
+        define_arithmetic.define_divisions, define_arithmetic.watch_depths = divisions, depths
 
 
 def instructions(d: int, dtype: str, *, guards: bool) -> int:

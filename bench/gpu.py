@@ -35,8 +35,8 @@ JUDGED_ROWS = (0, 1, 2047, 4095)
 def inputs(d: int, dtype: str) -> list[np.ndarray]:
     """q, k, v [1, H, N, d], and room for the output."""
     random = np.random.default_rng(0)
-    made = [random.standard_normal((1, H, N, d)).astype(dtype) for _ in range(3)]
-    return [*made, np.full((1, H, N, d), np.nan, dtype)]
+    qkv = [random.standard_normal((1, H, N, d)).astype(dtype) for _ in range(3)]
+    return [*qkv, np.full((1, H, N, d), np.nan, dtype)]
 
 
 def truth(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def torch_backends(
         return {}
     q, k, v = (torch.from_numpy(x).cuda() for x in inputs(d, dtype)[:3])
     attend = torch.nn.functional.scaled_dot_product_attention
-    found = {}
+    backends = {}
     names = ["MATH", "EFFICIENT_ATTENTION"] + ["FLASH_ATTENTION"] * (dtype == "float16")
     for name in names:
         backend = getattr(SDPBackend, name)
@@ -121,8 +121,8 @@ def torch_backends(
             with sdpa_kernel(backend):
                 return attend(q, k, v).cpu().numpy()
 
-        found["torch " + name.split("_")[0].lower()] = (run, read)
-    return found
+        backends["torch " + name.split("_")[0].lower()] = (run, read)
+    return backends
 
 
 def main() -> None:
@@ -137,11 +137,11 @@ def main() -> None:
     print(f"{'kernel':36}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
     rows = []
     for dtype, d in itertools.product(options.dtype, (64, 128)):
-        made = {f"flash Br{t[0]} Bc{t[1]} rows{t[2]}": ours(device, d, dtype, *t) for t in TILES}
-        made["MLX steel_attention"] = steel(device, d, dtype)
-        made |= torch_backends(d, dtype)
+        kernels = {f"flash Br{t[0]} Bc{t[1]} rows{t[2]}": ours(device, d, dtype, *t) for t in TILES}
+        kernels["MLX steel_attention"] = steel(device, d, dtype)
+        kernels |= torch_backends(d, dtype)
         wanted = truth(*inputs(d, dtype)[:3])
-        for name, (run, read) in made.items():
+        for name, (run, read) in kernels.items():
             for _ in range(WARM):
                 run()
             times = [run() for _ in range(SAMPLES)]

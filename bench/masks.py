@@ -33,10 +33,10 @@ def executed(device: Device, d: int, dtype: str, window: int | None, *, guarded:
     text = text if guarded else text.replace(GUARDED, PLAIN)
     pipeline = device.library(text).pipeline(plan.source.name, plan.constants)
     buffers = plan.buffers(q, k, v, np.empty_like(q))
-    found = dynamic_counts.count(
+    counts = dynamic_counts.count(
         device, [Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)]
     )
-    return found.instructions
+    return counts.instructions
 
 
 def main() -> int:

@@ -61,10 +61,10 @@ def prepare(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Callable[[], object]
         platforms = pyopencl.get_platforms()
     except pyopencl.Error:
         platforms = []
-    found = [p for p in platforms if "Portable Computing Language" in p.name]
-    if not found:
+    pocl = [p for p in platforms if "Portable Computing Language" in p.name]
+    if not pocl:
         raise Missing("PoCL is not installed (apt-get install pocl-opencl-icd)")
-    context = pyopencl.Context(found[0].get_devices())
+    context = pyopencl.Context(pocl[0].get_devices())
     queue = pyopencl.CommandQueue(context)
     n, d = q.shape
     program = pyopencl.Program(context, SOURCE % {"d": d, "keys": KEYS}).build()
@@ -74,16 +74,16 @@ def prepare(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> Callable[[], object]
         for x in (q, k, v)
     ]
     out = np.empty_like(q)
-    made = pyopencl.Buffer(context, flags.WRITE_ONLY, out.nbytes)
+    out_buffer = pyopencl.Buffer(context, flags.WRITE_ONLY, out.nbytes)
     scale = np.float32(d**-0.5 * np.log2(np.e))
     kernel = pyopencl.Kernel(program, "attention")
 
     def run() -> None:
-        kernel(queue, (n,), (64,), *buffers, made, np.int32(n), scale)
+        kernel(queue, (n,), (64,), *buffers, out_buffer, np.int32(n), scale)
         queue.finish()
 
     run()
-    pyopencl.enqueue_copy(queue, out, made)
+    pyopencl.enqueue_copy(queue, out, out_buffer)
     weights = np.exp((q.astype(float) @ k.T.astype(float)) * d**-0.5)
     np.testing.assert_allclose(out, weights @ v / weights.sum(1, keepdims=True), atol=1e-4)
     return run

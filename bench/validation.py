@@ -47,8 +47,8 @@ def staged(device: Device, dtype: str) -> list[float]:
 def tensors(dtype: str) -> list[np.ndarray]:
     """q, k, v and room for the output."""
     random = np.random.default_rng(0)
-    made = [random.standard_normal((1, 1, N, D)).astype(dtype) for _ in range(3)]
-    return [*made, np.empty((1, 1, N, D), dtype)]
+    qkv = [random.standard_normal((1, 1, N, D)).astype(dtype) for _ in range(3)]
+    return [*qkv, np.empty((1, 1, N, D), dtype)]
 
 
 def main() -> None:

@@ -96,6 +96,11 @@ using Layout = std::map<std::string, size_t>;
 void bind_kernel_interface(nb::module_& m) {
   m.attr("LANES") = cpu::kLanes;
   m.attr("LANE_BYTES") = sizeof(cpu::Fiber);
+  m.attr("LANE") = nb::cast(Layout{{"group", offsetof(attn_lane, group)},
+                                   {"position", offsetof(attn_lane, position)},
+                                   {"index", offsetof(attn_lane, index)},
+                                   {"simdgroup", offsetof(attn_lane, simdgroup)},
+                                   {"lane", offsetof(attn_lane, lane)}});
   m.attr("MAX_THREADS") = cpu::kMaxThreads;
   m.attr("MAX_BUFFERS") = kMaxBufferIndex;
   m.attr("STACK_BYTES") = cpu::kStackBytes;

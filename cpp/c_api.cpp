@@ -241,6 +241,7 @@ int attnproto_run_repeated(attnproto_device* device, attnproto_kernel* const* ke
     Device& on = *given(device, "a device")->device;
     given(kernels, "kernels");
     given(wanted, "dispatches");
+    if (!count) refuse("[c_api.run_repeated] found 0 dispatches, needs at least one to run");
     if (!times) refuse("[c_api.run_repeated] found 0 rounds, needs at least one that is timed");
     std::vector<Dispatch> dispatches;
     for (size_t i = 0; i < count; i++)

@@ -91,7 +91,8 @@ void attnproto_release_buffer(attnproto_buffer*);
 int attnproto_run(attnproto_device*, attnproto_kernel*, const attnproto_dispatch*, double* gpu_us);
 
 /* Runs dispatches in rounds, each seeing what the ones before it wrote: `ahead` rounds that are not
- * timed and keep a GPU at work, then `times` rounds whose time gpu_us receives. */
+ * timed and keep a GPU at work, then `times` rounds whose time gpu_us receives. There must be a
+ * dispatch, and a timed round. */
 int attnproto_run_repeated(attnproto_device*, attnproto_kernel* const* kernels,
                            const attnproto_dispatch* dispatches, size_t dispatch_count,
                            uint32_t ahead, uint32_t times, double* gpu_us);

@@ -247,8 +247,14 @@ class Device {
   virtual const DeviceInfo& info() const = 0;
   virtual std::shared_ptr<Buffer> new_buffer(size_t bytes) = 0;
   virtual std::shared_ptr<Library> library(const std::string& msl_text) = 0;
-  // Runs the dispatches in order, each seeing what the ones before it wrote.
-  virtual Timing submit(const std::vector<Dispatch>& dispatches) = 0;
+  // Runs the dispatches in rounds, in order, each seeing what the ones before it wrote; encoded
+  // once. A device may run a concurrent submission in order: that is one of the orders it allows.
+  virtual Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
+                                 const SubmitOptions& options) = 0;
+  Timing submit_with(const std::vector<Dispatch>& dispatches, const SubmitOptions& options) {
+    return submit_repeated(dispatches, {}, options);
+  }
+  Timing submit(const std::vector<Dispatch>& dispatches) { return submit_with(dispatches, {}); }
 
   // What only some devices can do; the defaults are those of a device that cannot.
   virtual std::shared_ptr<Library> library_with(const std::string& msl_text,
@@ -265,22 +271,6 @@ class Device {
                 "[device.metallib] found " + path +
                     " for a device that loads no metallib itself, needs Metal; use "
                     "Device.metallib, which lifts its kernels");
-  }
-  // In-order execution is one of the orders a concurrent submission allows.
-  virtual Timing submit_with(const std::vector<Dispatch>& dispatches, const SubmitOptions&) {
-    return submit(dispatches);
-  }
-  // Runs the dispatches in rounds, each seeing what the ones before it wrote; encoded once.
-  virtual Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
-                                 const SubmitOptions& options) {
-    for (uint32_t i = 0; i < rounds.ahead; i++) submit_with(dispatches, options);
-    Timing timing;
-    for (uint32_t i = 0; i < rounds.times; i++) {
-      Timing round = submit_with(dispatches, options);
-      if (i) round.gpu_start_us = timing.gpu_start_us;
-      timing = round;
-    }
-    return timing;
   }
   virtual std::shared_ptr<Archive> new_archive() {
     throw Error(ErrorKind::KernelCompileError,

@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
   check(run_repeated(device, kernels, both, 2, 1, 3, &gpu_us) == 0 && gpu_us >= 0, "rounds");
   check(twice[0] == 5.0f && twice[99] == 104.0f, "what the second of a round made of the first's");
   check_error(run_repeated(device, kernels, both, 2, 1, 0, NULL), "0 rounds", "no timed round");
+  check_error(run_repeated(device, kernels, both, 0, 1, 3, NULL), "0 dispatches", "no dispatch");
 
   attnproto_archive* archive = open_archive(device, argv[3]);
   check(archive != NULL, "open an archive");

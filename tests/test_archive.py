@@ -208,8 +208,8 @@ def test_a_refused_archive_is_built_again_and_says_why(device, saved):
 
     assert archive.load_or_build(saved.path, device, fill).rebuilt_because == ""
     saved.path.write_bytes(saved.path.read_bytes()[:-3])
-    made = archive.load_or_build(saved.path, device, fill)
-    assert "damaged" in made.rebuilt_because
+    rebuilt = archive.load_or_build(saved.path, device, fill)
+    assert "damaged" in rebuilt.rebuilt_because
     assert len(archive.load(saved.path, device)) == 1
     missing = saved.path.with_name("missing")
     assert "No such file" in archive.load_or_build(missing, device, fill).rebuilt_because

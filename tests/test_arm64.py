@@ -77,32 +77,32 @@ def test_the_kernels_of_the_project_give_the_same_bits_on_arm64(pair, name):
 @pytest.mark.parametrize("seed", range(6))
 def test_random_kernels_give_the_same_bits_on_arm64(pair, seed):
     inputs = np.random.default_rng(seed).standard_normal(64).astype(np.float32)
-    found = []
+    outputs = []
     for device in pair:
         out, total = np.zeros((192, 14), np.float32), np.zeros(16, np.int32)
         pipeline = device.library(HEAD + kernel(seed)).pipeline(f"random_{seed}")
         buffers = {0: inputs, 1: out, 2: total, 3: np.int32(3)}
         device.run(pipeline, threadgroups=3, threads=64, buffers=buffers)
-        found.append((out, total))
-    np.testing.assert_array_equal(*(out.view(np.uint32) for out, _ in found))
-    np.testing.assert_array_equal(*(total for _, total in found))
-    assert found[0][0].any()
+        outputs.append((out, total))
+    np.testing.assert_array_equal(*(out.view(np.uint32) for out, _ in outputs))
+    np.testing.assert_array_equal(*(total for _, total in outputs))
+    assert outputs[0][0].any()
 
 
 # 320 threads are whole simdgroups; 300 are not, and run on fibers.
 @pytest.mark.parametrize("threads", [320, 300])
 def test_functions_threadgroup_memory_and_atomics_give_the_same_bits_on_arm64(pair, threads):
     inputs = np.random.default_rng(1).standard_normal(2 * threads).astype(np.float32)
-    found = []
+    outputs = []
     for device in pair:
         out, count = np.zeros((2 * threads, 6), np.float32), np.zeros(1, np.int32)
         device.run(
             device.library(TEXT).pipeline("functions"), threadgroups=2, threads=threads,
             buffers={0: inputs, 1: out, 2: count}, threadgroup_bytes={0: 4 * 320},
         )  # fmt: skip
-        found.append(out)
+        outputs.append(out)
         assert count == np.sum(inputs > 0)
-    same(*found)
+    same(*outputs)
 
 
 @pytest.mark.parametrize("name", ["float", "half"])
@@ -110,10 +110,10 @@ def test_a_third_party_kernel_gives_the_same_bits_on_arm64(pair, name):
     dtype = {"float": np.float32, "half": np.float16}[name]
     random = np.random.default_rng(2)
     q, k, v = (random.standard_normal((1, 2, 70, 64)).astype(dtype) for _ in range(3))
-    found = []
+    outputs = []
     for device in pair:
         out = np.zeros_like(q)
         attention = mlx.SteelAttention(name, 64)
         device.submit([attention.dispatch(device, [q, k, v, out], causal=True)])
-        found.append(out)
-    same(*found)
+        outputs.append(out)
+    same(*outputs)

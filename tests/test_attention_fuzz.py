@@ -54,11 +54,11 @@ def tensors(draw, heads=True):
     return tuple(x.astype(dtype) for x in (q, k, v))
 
 
-def near(found, expected, v):
+def near(actual, expected, v):
     """Within the tolerance of the type, at the size of the values."""
-    rtol = {"float16": 5e-3, "float32": 1e-4, "bfloat16": 2e-2}[found.dtype.name]
+    rtol = {"float16": 5e-3, "float32": 1e-4, "bfloat16": 2e-2}[actual.dtype.name]
     size = float(np.abs(v.astype(np.float64)).max())
-    error = np.abs(found.astype(np.float64) - expected)
+    error = np.abs(actual.astype(np.float64) - expected)
     assert (error <= rtol * (size + np.abs(expected))).all(), error.max() / size
 
 
@@ -74,8 +74,8 @@ def test_flash_attention_agrees_with_fp64(device, qkv, causal, window, data):
     if window and data.draw(st.booleans()):
         window = window % 200 + 1
     options = {"causal": causal, "window": window if causal else None}
-    found = flash_attention(q, k, v, tile=tile, device=device, **options)
-    near(found, softmax_attention(q, k, v, **options), v)
+    output = flash_attention(q, k, v, tile=tile, device=device, **options)
+    near(output, softmax_attention(q, k, v, **options), v)
 
 
 @fuzzed
@@ -87,12 +87,12 @@ def test_what_is_not_finite_stays_behind_the_mask(device, qkv, window, data):
     for value in (np.nan, np.inf, -np.inf):
         place = data.draw(st.integers(0, k.shape[2] - 1)), data.draw(st.integers(0, 7))
         v[0, 0, place[0], place[1]] = value
-    found = flash_attention(
+    output = flash_attention(
         q, k, v, causal=True, window=window, tile=FlashTile(8, 32, q.shape[3], "float32"),
         device=device, scale=0.01,
     )  # fmt: skip
     scaled = (q * np.float32(0.01 * q.shape[3] ** 0.5)).astype(np.float32)
-    assert_same_with_nan(found, attention_of_seen_keys(scaled, k, v, window=window))
+    assert_same_with_nan(output, attention_of_seen_keys(scaled, k, v, window=window))
 
 
 @fuzzed
@@ -100,11 +100,11 @@ def test_what_is_not_finite_stays_behind_the_mask(device, qkv, window, data):
 def test_paged_attention_agrees_with_fp64(device, qkv, page, causal, parts):
     q, k, v = qkv
     (k_pages, table), (v_pages, _) = divide_into_pages(k, page), divide_into_pages(v, page)
-    found = paged_attention(
+    output = paged_attention(
         q, k_pages, v_pages, table, np.array([k.shape[2]], np.int32), causal=causal,
         partition=32 * parts, tile=FlashTile(8, 32, q.shape[3], q.dtype.name), device=device,
     )  # fmt: skip
-    near(found, softmax_attention(q, k, v, causal=causal), v)
+    near(output, softmax_attention(q, k, v, causal=causal), v)
 
 
 @fuzzed
@@ -119,7 +119,7 @@ def test_linear_attention_agrees_with_fp64(device, data):
     resets = rng.random(shape) < data.draw(st.sampled_from((0.0, 0.02, 0.3)))
     decay[resets] = -(10.0 ** data.draw(st.integers(1, 38)))
     normalize = data.draw(st.booleans())
-    found = linear_attention(q, k, v, decay=decay, chunk=chunk, normalize=normalize, device=device)
+    output = linear_attention(q, k, v, decay=decay, chunk=chunk, normalize=normalize, device=device)
     expected, _ = linear_attention_recurrent(q, k, v, decay=decay, normalize=normalize)
-    rtol = {"float16": 2e-3, "float32": 1e-3, "bfloat16": 8e-3}[found.dtype.name]
-    np.testing.assert_allclose(found.astype(np.float64), expected, rtol, 1e-4)
+    rtol = {"float16": 2e-3, "float32": 1e-3, "bfloat16": 8e-3}[output.dtype.name]
+    np.testing.assert_allclose(output.astype(np.float64), expected, rtol, 1e-4)

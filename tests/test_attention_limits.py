@@ -57,17 +57,17 @@ def test_a_window_of_any_size_sees_what_there_is(device, nq, nkv, window):
 @pytest.mark.parametrize("window", [2**31 - 1, 2**31, 2**63])
 def test_stored_scores_take_a_window_of_any_size(device, window):
     scores = np.ones((1, 1, 5, 3), np.float32)
-    found = shape_scores(scores, Variant(causal=True, window=window), device=device)
+    shaped = shape_scores(scores, Variant(causal=True, window=window), device=device)
     expected = shape_scores(scores, Variant(causal=True), device=device)
-    np.testing.assert_array_equal(found, expected)
-    assert np.isneginf(found).any()
+    np.testing.assert_array_equal(shaped, expected)
+    assert np.isneginf(shaped).any()
 
 
 @pytest.mark.parametrize("partition", [2**30, 2**31 - 32, 2**31, 2**40])
 def test_a_partition_of_any_size_is_all_keys(device, partition):
     q, k, v = random_qkv(np.float32, 3, 70, 8)
-    found = by_pages(device, q, k, v, partition=partition, causal=True)
-    assert worst_ratio(found, softmax_attention(q, k, v, causal=True)) <= 1.0
+    output = by_pages(device, q, k, v, partition=partition, causal=True)
+    assert worst_ratio(output, softmax_attention(q, k, v, causal=True)) <= 1.0
 
 
 def many(n, d=32):
@@ -109,9 +109,9 @@ def test_small_gates_beside_a_reset_keep_their_digits(device, form, size, chunk,
 def test_a_head_that_forgets_all_returns_its_own_token(device, size):
     x = np.ones((1, 2, 40, 32), np.float32)
     decay = np.array([size, -0.1])
-    found = linear_attention(x, x, x, decay=decay, device=device)
-    assert_within_tolerance(found, recurrence_fp64(x, x, x, decay=decay)[0])
-    np.testing.assert_allclose(found[0, 0], 32**0.5, rtol=1e-6)
+    output = linear_attention(x, x, x, decay=decay, device=device)
+    assert_within_tolerance(output, recurrence_fp64(x, x, x, decay=decay)[0])
+    np.testing.assert_allclose(output[0, 0], 32**0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [-1e39, 1e39, -np.inf, np.nan])
@@ -130,8 +130,8 @@ def test_a_decay_that_no_float32_holds_is_refused(device, value):
 def test_the_lowest_finite_scores_weigh_as_any_other(kernel, low):
     q, k = query_and_keys_scoring([low] * 5)
     v = random_qkv(np.float32, 1, 5, 8)[2]
-    found = kernel(q, k, v, scale=1.0)
-    assert worst_ratio(found, softmax_attention(q, k, v, scale=1.0)) <= 1.0
+    output = kernel(q, k, v, scale=1.0)
+    assert worst_ratio(output, softmax_attention(q, k, v, scale=1.0)) <= 1.0
 
 
 @pytest.mark.parametrize("high", [-3e38, -1e31, 0.0, 3e38])
@@ -236,8 +236,8 @@ def test_no_token_of_linear_attention_is_spoiled_by_a_later_one(device, what, pl
 @pytest.mark.parametrize("dtype", TYPES)
 def test_heads_of_512_agree_with_fp64(device, dtype):
     q, k, v = random_qkv(TYPES[dtype], 20, 45, 512, hq=2)
-    found = flash_attention(q, k, v, causal=True, device=device)
-    assert worst_ratio(found, softmax_attention(q, k, v, causal=True)) <= 1.0
+    output = flash_attention(q, k, v, causal=True, device=device)
+    assert worst_ratio(output, softmax_attention(q, k, v, causal=True)) <= 1.0
 
 
 def test_decoding_with_heads_of_512_agrees_with_fp64(device):

@@ -239,9 +239,9 @@ def test_masked_arrays_are_refused_where_the_host_reads_them_itself():
 def test_a_partition_beyond_all_keys_is_one_partition(partition):
     q, pages = np.ones((1, 1, 2, 64), np.float32), np.ones((4, 1, 16, 64), np.float32)
     table, lengths = np.arange(4, dtype=np.int32)[None], np.array([20], np.int32)
-    whole = attnproto.paged_attention(q, pages, pages, table, lengths)
+    undivided = attnproto.paged_attention(q, pages, pages, table, lengths)
     again = attnproto.paged_attention(q, pages, pages, table, lengths, partition=partition)
-    assert np.array_equal(whole, again)
+    assert np.array_equal(undivided, again)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def test_every_operation_rounds_to_nearest_even(engine, processor):
     on = device(engine, processor)
     pipeline = on.library(TEXT).pipeline("every")
     assert (pipeline.engine, pipeline.engine_reason) == (engine, "")
-    out, whole = np.zeros((256, 12), BFLOAT), np.zeros(256, np.int32)
-    on.run(pipeline, threadgroups=2, threads=128, buffers={0: x, 1: out, 2: whole})
+    out, converted = np.zeros((256, 12), BFLOAT), np.zeros(256, np.int32)
+    on.run(pipeline, threadgroups=2, threads=128, buffers={0: x, 1: out, 2: converted})
     a, n = x.astype(BFLOAT), np.arange(256)
     b = np.roll(a, -7)
     with np.errstate(all="ignore"):
@@ -55,15 +55,15 @@ def test_every_operation_rounds_to_nearest_even(engine, processor):
             (n * 1000).astype(np.float32).astype(BFLOAT), np.abs(a),
         ]  # fmt: skip
         wanted += [a * b + BFLOAT(1), b * b + BFLOAT(1)]
-        whole_wanted = np.where(np.abs(a.astype(np.float32)) < 1e6, a.astype(np.float32), 0)
+        converted_wanted = np.where(np.abs(a.astype(np.float32)) < 1e6, a.astype(np.float32), 0)
     for number, column in enumerate(wanted):
-        found = out[:, number]
+        computed = out[:, number]
         nan = np.isnan(column)
-        np.testing.assert_array_equal(np.isnan(found), nan, str(number))
+        np.testing.assert_array_equal(np.isnan(computed), nan, str(number))
         np.testing.assert_array_equal(
-            found[~nan].view(np.uint16), column[~nan].view(np.uint16), str(number)
+            computed[~nan].view(np.uint16), column[~nan].view(np.uint16), str(number)
         )
-    np.testing.assert_array_equal(whole, whole_wanted.astype(np.int32))
+    np.testing.assert_array_equal(converted, converted_wanted.astype(np.int32))
 
 
 def test_a_module_without_the_type_stays_as_it_is():

@@ -41,15 +41,17 @@ def pair(before, after, tier="measured", **options):
     ],
 )
 def test_times_get_a_verdict_on_the_second_side(before, after, verdict, regressed):
-    found = pair({"samples_us": samples(before)}, {"samples_us": samples(after)})
-    assert found.changes[0].verdict == verdict
-    assert bool(found.regressions) is regressed
+    comparison = pair({"samples_us": samples(before)}, {"samples_us": samples(after)})
+    assert comparison.changes[0].verdict == verdict
+    assert bool(comparison.regressions) is regressed
 
 
 def test_noise_leaves_a_time_undecided():
-    found = pair({"samples_us": samples(100.0, 0.3, 8)}, {"samples_us": samples(104.0, 0.3, 8)})
-    assert found.changes[0].verdict == "undecided"
-    assert found.regressions == []
+    comparison = pair(
+        {"samples_us": samples(100.0, 0.3, 8)}, {"samples_us": samples(104.0, 0.3, 8)}
+    )
+    assert comparison.changes[0].verdict == "undecided"
+    assert comparison.regressions == []
 
 
 def test_many_equal_points_yield_few_false_alarms():
@@ -79,9 +81,9 @@ def test_many_equal_points_yield_few_false_alarms():
     ],
 )
 def test_exact_numbers_and_errors_are_compared_without_times(before, after, verdict, regressed):
-    found = pair(before, after, tier="emulated")
-    assert found.changes[0].verdict == verdict
-    assert bool(found.regressions) is regressed
+    comparison = pair(before, after, tier="emulated")
+    assert comparison.changes[0].verdict == verdict
+    assert bool(comparison.regressions) is regressed
 
 
 def test_a_point_that_got_wrong_is_a_regression_and_one_that_got_right_is_not():
@@ -91,18 +93,20 @@ def test_a_point_that_got_wrong_is_a_regression_and_one_that_got_right_is_not():
 
 
 def test_what_fails_on_both_sides_is_not_called_equal():
-    found = compare_rows([flash_tile_row(0, status="error")], [flash_tile_row(0, status="error")])
-    assert (found.changes[0].verdict, found.regressions) == ("status", [])
-    assert "error on both sides" in found.changes[0].detail
+    comparison = compare_rows(
+        [flash_tile_row(0, status="error")], [flash_tile_row(0, status="error")]
+    )
+    assert (comparison.changes[0].verdict, comparison.regressions) == ("status", [])
+    assert "error on both sides" in comparison.changes[0].detail
 
 
 def test_a_count_that_changed_does_not_hide_a_time_that_did():
     before = {"threadgroup_bytes": 8192, "p99_ulp": 10.0, "samples_us": samples(100.0)}
     after = {"threadgroup_bytes": 4096, "p99_ulp": 5.0, "samples_us": samples(130.0)}
-    found = pair(before, after)
-    assert [change.verdict for change in found.changes] == ["counted", "accuracy", "slower"]
-    assert [change.regression for change in found.changes] == [False, False, True]
-    assert "1 points compared: 0 equal within 2 %, 1 regressed" in render(found)
+    comparison = pair(before, after)
+    assert [change.verdict for change in comparison.changes] == ["counted", "accuracy", "slower"]
+    assert [change.regression for change in comparison.changes] == [False, False, True]
+    assert "1 points compared: 0 equal within 2 %, 1 regressed" in render(comparison)
 
 
 @pytest.mark.parametrize(("after", "verdict"), [(1.3, "moved"), (0.82, "equal")])
@@ -135,11 +139,11 @@ def timed_folder(tmp_path):
 @pytest.mark.parametrize(("revision", "verdict"), [("slower", "slower"), ("measured", "equal")])
 def test_a_revision_is_run_in_turns_with_the_kernels_here(tmp_path, revision, verdict):
     openers = tuple(f"support.synthetic_prototype:open_{name}" for name in ("measured", revision))
-    found = compare_with_revision(timed_folder(tmp_path), "HEAD", openers=openers)
-    (change,) = found.changes
+    comparison = compare_with_revision(timed_folder(tmp_path), "HEAD", openers=openers)
+    (change,) = comparison.changes
     assert change.verdict == verdict
     assert "A-B-B-A blocks" in change.detail
-    assert bool(found.regressions) is (revision == "slower")
+    assert bool(comparison.regressions) is (revision == "slower")
 
 
 @in_a_checkout
@@ -163,15 +167,15 @@ def test_an_m4s_rates_stand_beside_the_published_ones():
 
 
 def test_points_of_one_side_or_of_another_device_are_only_counted():
-    found = compare_rows(
+    comparison = compare_rows(
         [flash_tile_row(0), flash_tile_row(1)], [flash_tile_row(1), flash_tile_row(2, "measured")]
     )
-    assert (len(found.changes), found.unmatched) == (1, 2)
+    assert (len(comparison.changes), comparison.unmatched) == (1, 2)
 
 
 def test_the_text_names_regressions_and_totals():
-    found = pair({"threadgroup_bytes": 4096}, {"threadgroup_bytes": 8192})
-    text = render(found)
+    comparison = pair({"threadgroup_bytes": 4096}, {"threadgroup_bytes": 8192})
+    text = render(comparison)
     assert text.startswith("REGRESSED")
     assert "threadgroup_bytes 4096 became 8192" in text
     assert "1 points compared: 0 equal within 2 %, 1 regressed; 0 on one side only" in text

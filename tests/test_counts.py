@@ -40,42 +40,42 @@ def device():
 def count(device, body, n=1, *, threads=32, threadgroups=1, before=""):
     text = f"{HEAD}{before}\nkernel void k({ARGUMENTS}) {{ {body} }}"
     pipeline = device.library(text).pipeline("k")
-    given, found = np.arange(4096, dtype=np.float32), np.zeros(4096, np.float32)
-    buffers = {0: given, 1: found, 2: np.int32(n)}
+    given, out = np.arange(4096, dtype=np.float32), np.zeros(4096, np.float32)
+    buffers = {0: given, 1: out, 2: np.int32(n)}
     return dynamic_counts.count(device, [Dispatch(pipeline, threadgroups, threads, buffers)])
 
 
 def test_a_vector_is_one_access_of_its_bytes(device):
     body = "((device float4*)out)[i] = ((device const float4*)in)[i]; out[2048 + i] = in[2048 + i];"
-    found = count(device, body)
-    assert (found.device_loads, found.device_loads_vector, found.device_load_bytes) == (
+    counts = count(device, body)
+    assert (counts.device_loads, counts.device_loads_vector, counts.device_load_bytes) == (
         64, 32, 32 * (16 + 4),
     )  # fmt: skip
-    assert (found.device_stores, found.device_stores_vector) == (64, 32)
-    assert found.device_store_bytes == 32 * (16 + 4)
+    assert (counts.device_stores, counts.device_stores_vector) == (64, 32)
+    assert counts.device_store_bytes == 32 * (16 + 4)
 
 
 def test_what_the_engine_reads_for_itself_is_not_counted(device):
-    found = count(device, "out[i] = float(i);")
-    assert (found.device_loads, found.constant_loads, found.threadgroup_loads) == (0, 0, 0)
-    assert found.device_store_bytes == 128
+    counts = count(device, "out[i] = float(i);")
+    assert (counts.device_loads, counts.constant_loads, counts.threadgroup_loads) == (0, 0, 0)
+    assert counts.device_store_bytes == 128
 
 
 def test_an_access_is_uniform_where_all_lanes_share_the_address(device):
     # in[n] and n itself have one address, in[i] has 32, in[i / 32] one a simdgroup.
-    found = count(device, "out[i] = in[n] + in[64 + i] + in[128 + i / 32];", 5, threads=64)
-    assert (found.issued["device_loads"], found.uniform["device_loads"]) == (6, 4)
-    assert found.uniform_share("constant_loads") == 1.0
-    assert found.uniform_share("device_stores") == 0.0
-    assert found.uniform_share("threadgroup_loads") == 0.0
+    counts = count(device, "out[i] = in[n] + in[64 + i] + in[128 + i / 32];", 5, threads=64)
+    assert (counts.issued["device_loads"], counts.uniform["device_loads"]) == (6, 4)
+    assert counts.uniform_share("constant_loads") == 1.0
+    assert counts.uniform_share("device_stores") == 0.0
+    assert counts.uniform_share("threadgroup_loads") == 0.0
 
 
 def test_bytes_that_lanes_share_are_unique_once(device):
     # Two lanes read each float; the lanes' shorts overlap by half.
-    found = count(device, "out[i] = in[i / 2] + as_type<float>(*(device const int*)(in + 512));")
-    assert found.device_load_bytes == 32 * 8
-    assert found.unique_load_bytes == 16 * 4 + 4
-    assert found.unique_store_bytes == 128
+    counts = count(device, "out[i] = in[i / 2] + as_type<float>(*(device const int*)(in + 512));")
+    assert counts.device_load_bytes == 32 * 8
+    assert counts.unique_load_bytes == 16 * 4 + 4
+    assert counts.unique_store_bytes == 128
     again = count(device, "out[i % 3] = in[i] + in[i + 1];", threadgroups=4)
     assert again.unique_load_bytes == 129 * 4
     assert again.unique_store_bytes == 12
@@ -83,11 +83,11 @@ def test_bytes_that_lanes_share_are_unique_once(device):
 
 def test_lanes_that_take_turns_are_active_by_halves(device):
     body = "for (int k = 0; k < n; k++) if ((lane + k) % 2 == 0) out[32 * k + lane] = in[lane];"
-    found = count(device, body, 10)
-    assert found.device_stores == 160
-    assert found.issued["device_stores"] == 10
+    counts = count(device, body, 10)
+    assert counts.device_stores == 160
+    assert counts.issued["device_stores"] == 10
     # Each turn's if parts them; the loop's own branch never does.
-    assert found.divergent_branches == 10
+    assert counts.divergent_branches == 10
 
 
 def test_continue_does_not_let_a_lane_run_a_turn_ahead(device):
@@ -95,16 +95,18 @@ def test_continue_does_not_let_a_lane_run_a_turn_ahead(device):
         "for (int k = 0; k < n; k++) { if ((lane + k) % 4 == 0) continue; out[32 * k + lane] = 1;"
         "if (lane < 8) continue; out[2048 + 32 * k + lane] = 2; }"
     )
-    found = count(device, body, 8)
+    counts = count(device, body, 8)
     # A turn stores for 24 lanes, then for 18 of the 24 lanes from 8 on.
-    assert (found.device_stores, found.issued["device_stores"]) == (8 * (24 + 18), 16)
+    assert (counts.device_stores, counts.issued["device_stores"]) == (8 * (24 + 18), 16)
 
 
 def test_lanes_leave_a_loop_one_by_one(device):
-    found = count(device, "for (uint k = 0; k <= lane % 4; k++) out[32 * k + lane] = in[lane + k];")
-    assert found.device_stores == 8 * (1 + 2 + 3 + 4)
-    assert found.issued["device_stores"] == 4
-    assert found.divergent_branches == 3  # after the last turn the last lanes leave together
+    counts = count(
+        device, "for (uint k = 0; k <= lane % 4; k++) out[32 * k + lane] = in[lane + k];"
+    )
+    assert counts.device_stores == 8 * (1 + 2 + 3 + 4)
+    assert counts.issued["device_stores"] == 4
+    assert counts.divergent_branches == 3  # after the last turn the last lanes leave together
 
 
 def test_turns_of_an_inner_loop_belong_to_a_turn_of_the_outer(device):
@@ -112,9 +114,9 @@ def test_turns_of_an_inner_loop_belong_to_a_turn_of_the_outer(device):
         "for (int a = 0; a < n; a++) for (uint b = 0; b < (lane + a) % 3; b++) "
         "out[(a * 3 + b) * 32 + lane] = in[lane];"
     )
-    found = count(device, body, 6)
-    assert found.device_stores == sum((lane + a) % 3 for a in range(6) for lane in range(32))
-    assert found.issued["device_stores"] == 6 * 2
+    counts = count(device, body, 6)
+    assert counts.device_stores == sum((lane + a) % 3 for a in range(6) for lane in range(32))
+    assert counts.issued["device_stores"] == 6 * 2
 
 
 def test_lanes_wait_at_the_end_of_a_turn_that_has_several():
@@ -142,11 +144,11 @@ end:                                              ; preds = %last
 
 
 def test_a_partial_simdgroup_counts_its_missing_lanes_as_idle(device):
-    found = count(device, "out[i] = in[i];", threads=40, threadgroups=3)
-    assert (found.threadgroups, found.simdgroups, found.threads) == (3, 6, 120)
-    assert found.active_lanes == 40 / 64
-    assert found.per_lane()["device_loads"] == 1
-    assert found.device_loads == 6 * 20
+    counts = count(device, "out[i] = in[i];", threads=40, threadgroups=3)
+    assert (counts.threadgroups, counts.simdgroups, counts.threads) == (3, 6, 120)
+    assert counts.active_lanes == 40 / 64
+    assert counts.per_lane()["device_loads"] == 1
+    assert counts.device_loads == 6 * 20
 
 
 def test_each_kind_of_operation_is_counted(device):
@@ -158,8 +160,8 @@ def test_each_kind_of_operation_is_counted(device):
         "x = simd_sum(x) + simd_shuffle_xor(x, 1) + simd_any(x > 3);"
         "half h = half(x); out[i] = float(h + h); out[64 + i] = float((lane * 5 + n) / 3 % 7);"
     )
-    found = count(device, body)
-    per = found.per_lane()
+    counts = count(device, body)
+    per = counts.per_lane()
     expected = {
         "threadgroup_stores": 1, "threadgroup_stores_vector": 1, "threadgroup_loads_vector": 1,
         "threadgroup_store_bytes": 8, "threadgroup_load_bytes": 8, "threadgroup_barriers": 1,
@@ -168,13 +170,13 @@ def test_each_kind_of_operation_is_counted(device):
     }  # fmt: skip
     assert {name: per[name] for name in expected} == expected
     assert per["integer_operations"] >= 4
-    assert found.threadgroup_bytes == 256
+    assert counts.threadgroup_bytes == 256
 
 
 def test_atomics_are_neither_loads_nor_stores(device):
     body = "atomic_exchange_explicit((device atomic_int*)out, 1, memory_order_relaxed);"
-    found = count(device, body)
-    assert (found.device_atomics, found.device_loads, found.device_stores) == (32, 0, 0)
+    counts = count(device, body)
+    assert (counts.device_atomics, counts.device_loads, counts.device_stores) == (32, 0, 0)
 
 
 def test_matrix_operations_and_fragments_are_told_apart(device):
@@ -186,10 +188,10 @@ def test_matrix_operations_and_fragments_are_told_apart(device):
         "simdgroup_multiply(c, b, b); simdgroup_multiply_accumulate(c, a, a, c);"
         "simdgroup_multiply_accumulate(c, a, b, c); simdgroup_store(c, out);"
     )
-    found = count(device, body)
-    assert found.matrix_types == {"float x float": 32, "half x float": 32, "half x half": 32}
-    assert found.matrix_operations == 96
-    assert found.fragments == {
+    counts = count(device, body)
+    assert counts.matrix_types == {"float x float": 32, "half x float": 32, "half x half": 32}
+    assert counts.matrix_operations == 96
+    assert counts.fragments == {
         "load device 4 bytes": 32, "load device 4 bytes transposed": 32,
         "load threadgroup 2 bytes": 32, "store device 4 bytes": 64,
         "store threadgroup 2 bytes transposed": 32,
@@ -219,10 +221,10 @@ def test_collectives_of_a_random_program_are_counted_for_the_lanes_that_reach_th
     program = Divergent(seed)
     pipeline = device.library(HEAD + program.text()).pipeline(program.name)
     out = np.zeros(64, np.uint32)
-    found = dynamic_counts.count(device, [Dispatch(pipeline, 1, 32, {0: out, 1: np.int32(2)})])
+    counts = dynamic_counts.count(device, [Dispatch(pipeline, 1, 32, {0: out, 1: np.int32(2)})])
     np.testing.assert_array_equal(out[:32], program.run(2))
-    assert found.reductions == program.executed["sum"] + 32  # one more sum at the end
-    assert 0 < found.active_lanes <= 1
+    assert counts.reductions == program.executed["sum"] + 32  # one more sum at the end
+    assert 0 < counts.active_lanes <= 1
 
 
 WORK = {
@@ -251,26 +253,26 @@ def counted(shape, tile):
     def launch(device):
         flash.launch(q, k, v, output, device=device, tile=chosen, variant=variant)
 
-    found = dynamic_counts.count_launch(launch)
-    return found, flash_cost_model.work(flash.problem_of(q, k, v, variant=variant), chosen)
+    counts = dynamic_counts.count_launch(launch)
+    return counts, flash_cost_model.work(flash.problem_of(q, k, v, variant=variant), chosen)
 
 
 @pytest.mark.parametrize("name", WORK)
 def test_the_flash_kernel_does_what_its_closed_form_says(name):
     shape, tile = WORK[name]
-    found, work = counted(shape, tile)
+    counts, work = counted(shape, tile)
     closed = asdict(work)
     least = closed.pop("exponentials")
-    assert {field: getattr(found, field) for field in closed} == closed
+    assert {field: getattr(counts, field) for field in closed} == closed
     if tile.get("rescale") == "always":
-        assert found.exponentials == least
+        assert counts.exponentials == least
     else:  # one more for each row block of a step whose maximum grew
         lanes = 32 * (tile.get("rows", 8) // 8)
-        assert 0 < found.exponentials - least <= work.votes
-        assert (found.exponentials - least) % 32 == 0 or lanes > 32
-    assert found.active_lanes > 0.9
-    assert found.uniform_share("device_loads") == 0
-    assert found.uniform_share("constant_loads") == 1
+        assert 0 < counts.exponentials - least <= work.votes
+        assert (counts.exponentials - least) % 32 == 0 or lanes > 32
+    assert counts.active_lanes > 0.9
+    assert counts.uniform_share("device_loads") == 0
+    assert counts.uniform_share("constant_loads") == 1
 
 
 def test_a_closed_form_is_refused_where_there_is_none():
@@ -305,20 +307,20 @@ def test_a_lanes_own_array_is_private_memory(device):
         "float own[8]; for (int k = 0; k < 8; k++) own[k] = in[k * n + i]; "
         "out[i] = own[n & 7] + own[(n + 3) & 7];"
     )
-    found = count(device, body, 5)
+    counts = count(device, body, 5)
     # Eight floats stored and two loaded by each of 32 lanes.
-    assert (found.private_store_bytes, found.private_load_bytes) == (32 * 8 * 4, 32 * 2 * 4)
+    assert (counts.private_store_bytes, counts.private_load_bytes) == (32 * 8 * 4, 32 * 2 * 4)
     assert count(device, "out[i] = in[i];").private_load_bytes == 0
 
 
 def test_issue_cycles_are_a_simdgroups_by_pipe(device):
     # Two simdgroups; an exponential takes 4 cycles, a sum over the simdgroup 15.
-    found = count(device, "out[i] = simd_sum(exp2(in[i])) + in[i] * 3;", threads=64)
-    assert found.issue_cycles["exponential"] == 2 * 4
-    assert found.issue_cycles["reduction"] == 2 * 15
-    assert found.issue_cycles["device"] == 2 * 2  # a load and a store of each
-    assert found.issue_cycles["float"] in (2 * 1, 2 * 2)  # fused or not
-    assert "matrix" not in found.issue_cycles
+    counts = count(device, "out[i] = simd_sum(exp2(in[i])) + in[i] * 3;", threads=64)
+    assert counts.issue_cycles["exponential"] == 2 * 4
+    assert counts.issue_cycles["reduction"] == 2 * 15
+    assert counts.issue_cycles["device"] == 2 * 2  # a load and a store of each
+    assert counts.issue_cycles["float"] in (2 * 1, 2 * 2)  # fused or not
+    assert "matrix" not in counts.issue_cycles
 
 
 def test_a_loops_segments_count_as_often_as_they_are_issued(device):
@@ -331,11 +333,11 @@ def test_a_loops_segments_count_as_often_as_they_are_issued(device):
 
 def test_a_launch_is_counted_by_the_packages_own_name():
     x = np.zeros((1, 1, 8, 8), np.float32)
-    found = attnproto.count(lambda device: attnproto.flash_attention(x, x, x, device=device))
+    counts = attnproto.count(lambda device: attnproto.flash_attention(x, x, x, device=device))
     # One 8 x 8 block of scores, and one of the output: a product each of 32 lanes.
-    assert found.matrix_operations == 2 * 32
-    assert found.issue_cycles["matrix"] == 2 * 18
-    assert found.path["cycles"] > found.path["least_cycles"] > 2 * 34
+    assert counts.matrix_operations == 2 * 32
+    assert counts.issue_cycles["matrix"] == 2 * 18
+    assert counts.path["cycles"] > counts.path["least_cycles"] > 2 * 34
 
 
 PATH = """define void @f(ptr addrspace(1) %p) {
@@ -388,5 +390,5 @@ end:                                              ; preds = %then, %0
 def test_a_flash_tile_keeps_about_as_much_alive_as_the_study_of_its_design_found():
     # That study read 69 for half and 77 for float at D=64, Bc=64, addresses included.
     for dtype, read in (("float16", 69), ("float32", 77)):
-        found, _ = counted((32, 256, 64, dtype), dict(br=32, bc=64))
-        assert abs(found.live_registers - read) <= 5
+        counts, _ = counted((32, 256, 64, dtype), dict(br=32, bc=64))
+        assert abs(counts.live_registers - read) <= 5

@@ -70,13 +70,13 @@ def test_out_of_memory_is_an_error_and_the_device_goes_on(device):
 def test_an_archive_holds_machine_code_that_needs_no_compiler(device, tmp_path):
     builder = archive.build(device)
     builder.add(device.library(TEXT), "scale", {0: 5})
-    made = builder.save(tmp_path / "one.attnproto")
-    assert b"\x7fELF" in made.payload.read_bytes()
-    found = archive.load(tmp_path / "one.attnproto", device)
-    out = multiply_indices(device, 5, archive=found, fail_on_miss=True)
+    saved = builder.save(tmp_path / "one.attnproto")
+    assert b"\x7fELF" in saved.payload.read_bytes()
+    loaded = archive.load(tmp_path / "one.attnproto", device)
+    out = multiply_indices(device, 5, archive=loaded, fail_on_miss=True)
     np.testing.assert_array_equal(out, 5 * np.arange(64, dtype=np.float32))
     with pytest.raises(KernelCompileError, match="found no scale with these constants"):
-        multiply_indices(device, 6, archive=found, fail_on_miss=True)
+        multiply_indices(device, 6, archive=loaded, fail_on_miss=True)
 
 
 @pytest.mark.parametrize(("which", "expected"), [(0, np.square), (1, lambda x: 2 * x)])

@@ -24,11 +24,11 @@ def double(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler and Linux, where a library is known by its soname")
-    made = tmp_path_factory.mktemp("cuda") / "double.so"
+    library = tmp_path_factory.mktemp("cuda") / "double.so"
     options = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     options += ["-Wl,-soname,libcuda.so.1"]
-    subprocess.run([compiler, *options, HERE / "driver.c", "-o", made], check=True)
-    return made
+    subprocess.run([compiler, *options, HERE / "driver.c", "-o", library], check=True)
+    return library
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -102,6 +102,13 @@ def test_a_number_of_rounds_that_is_none_is_refused(device, library, times, ahea
         device.submit_repeated([], times, ahead=ahead)
 
 
+@pytest.mark.parametrize(("call", "arguments"), [("submit", {}), ("submit_repeated", {"times": 2})])
+def test_what_is_no_dispatch_is_an_error_of_the_call_that_was_made(device, call, arguments):
+    for wrong, needs in ((iter([]), "needs a list of dispatches"), ([7], "needs a Dispatch")):
+        with pytest.raises(DispatchError, match=rf"^\[{call}\] found .*, {needs}"):
+            getattr(device, call)(wrong, **arguments)
+
+
 def test_only_metal_tells_of_heat_and_power(device):
     assert device.conditions() == {}
 
@@ -241,17 +248,17 @@ def test_a_syntax_error_names_the_line_of_the_text(device):
 
 
 def test_threads_that_open_a_device_at_once_get_the_same_one(monkeypatch):
-    made = []
+    created = []
 
     def slow():
         time.sleep(0.05)
-        made.append(object())
-        return made[-1]
+        created.append(object())
+        return created[-1]
 
     monkeypatch.setitem(attnproto.device.discovery._OPEN, "slow", slow)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         opened = set(pool.map(lambda _: attnproto.device.discovery._opened("slow"), range(4)))
-    assert opened == {made[0]}
+    assert opened == {created[0]}
 
 
 def test_compile_options_are_refused_where_they_would_be_ignored():
@@ -267,11 +274,11 @@ def test_an_unknown_kind_is_refused():
 
 
 def test_devices_says_what_there_is_and_what_not():
-    found = {summary.kind: summary for summary in attnproto.devices()}
-    assert list(found) == ["metal", "cuda", "cpu"]
-    assert found["cpu"].available
-    assert found["cpu"].tier == "emulated"
-    assert all(s.available or s.reason for s in found.values())
+    summaries = {summary.kind: summary for summary in attnproto.devices()}
+    assert list(summaries) == ["metal", "cuda", "cpu"]
+    assert summaries["cpu"].available
+    assert summaries["cpu"].tier == "emulated"
+    assert all(s.available or s.reason for s in summaries.values())
 
 
 def python(code: str, **environment: str) -> subprocess.Popen:

@@ -6,30 +6,10 @@ import attnproto
 import numpy as np
 import pytest
 from attnproto.errors import ValidationError
+from support.msl import read_text
 
 N = 64
-TEXT = """#include <metal_stdlib>
-using namespace metal;
-#define AT uint i [[thread_position_in_grid]]
-kernel void put(device float* x [[buffer(0)]], constant float& value [[buffer(1)]], AT) {
-  x[i] = value;
-}
-kernel void copy(device float* x [[buffer(0)]], const device float* y [[buffer(1)]], AT) {
-  x[i] = y[i];
-}
-kernel void halves(device half* x [[buffer(0)]], AT) {
-  x[i] = 1;
-}
-kernel void count(device atomic_uint* x [[buffer(0)]], AT) {
-  atomic_fetch_add_explicit(x, 1, memory_order_relaxed);
-}
-kernel void look(device float* y [[buffer(0)]], const device uint* x [[buffer(1)]], AT) {
-  y[i] = x[0];
-}
-kernel void bump(device float* x [[buffer(0)]], AT) {
-  x[i] += 1;
-}
-"""
+TEXT = read_text("dispatch_races.metal")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +24,12 @@ def library(device):
 
 @pytest.fixture
 def dispatch(library):
-    def made(kernel: str, *bound: object, barrier: bool = False) -> attnproto.Dispatch:
+    def of_kernel(kernel: str, *bound: object, barrier: bool = False) -> attnproto.Dispatch:
         return attnproto.Dispatch(
             library.pipeline(kernel), 2, N // 2, dict(enumerate(bound)), barrier_before=barrier
         )
 
-    return made
+    return of_kernel
 
 
 def zeros() -> np.ndarray:

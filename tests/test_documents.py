@@ -35,8 +35,8 @@ _BLOCK = re.compile(
 
 def blocks(document: str, language: str) -> list[tuple[str | None, str]]:
     """The fenced blocks of one language: the file each belongs to, and its text."""
-    found = _BLOCK.finditer((ROOT / document).read_text())
-    return [(m["file"], m["text"]) for m in found if m["language"] == language]
+    matches = _BLOCK.finditer((ROOT / document).read_text())
+    return [(m["file"], m["text"]) for m in matches if m["language"] == language]
 
 
 def written(document: str, language: str, folder: Path) -> None:
@@ -83,11 +83,11 @@ def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Pa
     compiler = [own] if own else [sys.executable, "-m", "ziglang", "c++"]
     command = [*compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'cpp'}"]
     sources = [tmp_path / "serial_device.cpp", ROOT / "cpp" / "check.cpp"]
-    made = subprocess.run(
+    compilation = subprocess.run(
         [*command, *map(str, sources), "-o", str(tmp_path / "serial")],
         capture_output=True, text=True,
     )  # fmt: skip
-    assert made.returncode == 0, made.stderr[-3000:]
+    assert compilation.returncode == 0, compilation.stderr[-3000:]
     done = subprocess.run([tmp_path / "serial"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.returncode
     assert "[dispatch twice] found 2048 threads" in done.stdout
@@ -96,17 +96,17 @@ def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Pa
 def stages(text: str) -> dict[str, str]:
     """What the front end and each pass of both targets make of the document's kernel."""
     descriptor = _core.PipelineDescriptor("total", [_core.Constant(0, True)])
-    made = {}
+    texts = {}
     for front_end in (PtxFrontEnd("sm_90"), NativeFrontEnd(engine="fibers"), NativeFrontEnd()):
-        passes = PassManager(front_end.pass_names(), show=made.__setitem__)
+        passes = PassManager(front_end.pass_names(), show=texts.__setitem__)
         kernel = front_end.lower(front_end.request(text, descriptor), passes)
         if isinstance(front_end, PtxFrontEnd):
-            made["ptx"] = front_end.assembly(kernel)
-    made["text"] = text
+            texts["ptx"] = front_end.assembly(kernel)
+    texts["text"] = text
     rewritten = translated(Source(text))
-    made["rewritten"] = with_entries(rewritten, rewritten.text)
-    made["ir"] = library_text(text, host_target()).ir_text
-    return made
+    texts["rewritten"] = with_entries(rewritten, rewritten.text)
+    texts["ir"] = library_text(text, host_target()).ir_text
+    return texts
 
 
 @pytest.mark.skipif(
@@ -143,8 +143,8 @@ _ROOTS = ("cpp", "metal", "python", "tests", "docs", "tools", "results", "rust",
 def named_paths(text: str) -> list[str]:
     """Paths in backticks, as a link's target, or in a plain notice."""
     prose = _BLOCK.sub("", text)
-    found = re.findall(r"`([\w./-]+)`", prose) + re.findall(r"\]\(([\w./-]+)\)", prose)
-    rooted = [path for path in found if path.split("/")[0] in _ROOTS and "/" in path]
+    paths = re.findall(r"`([\w./-]+)`", prose) + re.findall(r"\]\(([\w./-]+)\)", prose)
+    rooted = [path for path in paths if path.split("/")[0] in _ROOTS and "/" in path]
     return [path for path in rooted if not _MADE.search(path)]
 
 
@@ -161,9 +161,31 @@ def test_every_path_that_a_document_names_exists(document: Path) -> None:
     assert lost == []
 
 
+def test_every_source_that_a_comment_names_exists() -> None:
+    """By its last name: a comment says ``device.h`` or ``cpp/device.h``."""
+    named = re.compile(r"[\w/]+\.(?:py|cpp)\b")
+    everything = ("python", "cpp", "metal", "tests", "tools", "bench")
+    names = {path.name for folder in everything for path in (ROOT / folder).rglob("*.*")}
+    sources = [
+        path for folder in ("python", "cpp", "metal") for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".cpp", ".h", ".metal")
+    ]  # fmt: skip
+    assert len(sources) > 300
+    lost = [(path.name, one) for path in sources for one in named.findall(path.read_text("utf-8"))
+            if one.rsplit("/", 1)[-1] not in names]  # fmt: skip
+    assert lost == []
+
+
 def test_the_compilers_page_lists_every_pass_in_the_order_of_its_target() -> None:
     text = (ROOT / "python" / "attnproto" / "compiler" / "README.md").read_text()
     host, nvidia = re.split("^## ", text, flags=re.M)[2:4]
     listed = [re.findall(r"^\| `(\w+)` \|", part, re.M) for part in (host, nvidia)]
     assert listed[0] == [p.name for p in (*HOST, *ENGINES["lockstep"], *ENGINES["fibers"])]
     assert listed[1] == [p.name for p in NVPTX]
+
+
+def test_the_compilers_page_names_every_module() -> None:
+    compiler = ROOT / "python" / "attnproto" / "compiler"
+    named = set(re.findall(r"`(?:\w+/)*(\w+)(?:\.py)?`", (compiler / "README.md").read_text()))
+    modules = {path.stem for path in compiler.rglob("*.py") if path.stem != "__init__"}
+    assert modules - named == set()

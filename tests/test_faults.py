@@ -89,13 +89,13 @@ def test_a_fault_is_an_error_that_names_the_kernel_and_the_device_works_on(name,
     assert done.returncode == 0, done.stderr[-500:]
     error, error_again, works = done.stdout.splitlines()
     assert error == error_again
-    found, found_kind, line, named = error.split()
+    error_type, finding_kind, line, named = error.split()
     assert named == "True"
     assert works == "True"
     if mode != "validate" or not kind:
-        assert found == plain
+        assert error_type == plain
         return
-    assert (found, found_kind) == ("ValidationError", kind)
+    assert (error_type, finding_kind) == ("ValidationError", kind)
     assert 0 < int(line) <= text.count("\n")
 
 
@@ -111,8 +111,8 @@ def quotient(x: int, y: int, info: np.iinfo) -> tuple[int, int]:
         return 0, x
     if info.min and (x, y) == (info.min, -1):
         return info.min, 0
-    whole = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
-    return whole, x - whole * y
+    truncated = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
+    return truncated, x - truncated * y
 
 
 @pytest.mark.parametrize("engine", ["lockstep", "fibers"])
@@ -138,8 +138,8 @@ def test_integer_division_has_a_value_for_every_divisor(name, lanes, engine):
         buffers=buffers,
     )  # fmt: skip
     wanted = [quotient(int(x), int(y), info) for x, y in zip(a, b, strict=True)] * 8
-    found = zip(*(buffers[n].numpy(dtype).tolist() for n in (2, 3)), strict=True)
-    assert list(found) == wanted
+    results = zip(*(buffers[n].numpy(dtype).tolist() for n in (2, 3)), strict=True)
+    assert list(results) == wanted
 
 
 @pytest.mark.parametrize("values", [(1, 0), (-(2**31), -1)], ids=["by zero", "past its type"])

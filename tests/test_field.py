@@ -100,9 +100,9 @@ def test_kernels_are_instantiated_in_namespaces_and_by_their_parameters(device):
     out = np.full(1, np.nan, np.float32)
     run(device, "syntax.metal", "put_local", {0: out}, constants)
     assert out[0] == 6
-    whole = np.zeros(1, np.int32)
-    run(device, "syntax.metal", "deduced_int", {0: whole, 1: np.int32(4)}, constants)
-    assert whole[0] == 5
+    deduced = np.zeros(1, np.int32)
+    run(device, "syntax.metal", "deduced_int", {0: deduced, 1: np.int32(4)}, constants)
+    assert deduced[0] == 5
 
 
 def test_declarations_in_every_form(device):
@@ -186,9 +186,9 @@ def test_casts_convert_elements_and_comparisons_are_one(device):
     out = np.full((20, 4), np.nan, np.float32)
     a, x = np.array([1, -2, 3, 4], np.int32), np.array([1.5, -2.5, 3.5, 4.5], np.float32)
     run(device, "casts.metal", "casts", {0: out, 1: a, 2: x})
-    up, whole = (x > 0).astype(np.float32), np.trunc(x)
+    up, trunc = (x > 0).astype(np.float32), np.trunc(x)
     expected = [
-        a, whole, whole, a, -a, a, [1, 2, 3, 4], a[::-1] - a, ~whole.astype(int), [2] * 4,
+        a, trunc, trunc, a, -a, a, [1, 2, 3, 4], a[::-1] - a, ~trunc.astype(int), [2] * 4,
         2 * a, a, x, up + (a == 3), up * (a > 3), up + 1, (x < 2) + np.where(x > 0, 5, 6),
         np.where(x > 0, 9, x), [4, -2, 4, 1], [7] * 4,
     ]  # fmt: skip

@@ -36,10 +36,10 @@ from support.findings import sample_finding
     ],
 )
 def test_confidence_follows_the_written_rule(tier, kind, about_device, cv, width, n, confidence):
-    found = compute_confidence(
+    computed = compute_confidence(
         tier, kind, about_measured_device=about_device, cv=cv, relative_half_width=width, n=n
     )
-    assert found == confidence
+    assert computed == confidence
 
 
 @pytest.mark.parametrize("kind", ["performance", "cost"])
@@ -61,8 +61,8 @@ def test_a_time_without_its_spread_supports_no_claim():
 
 def test_the_interval_of_the_effect_lowers_the_confidence():
     wide = Effect(name="rate", value=2.0, unit="TFLOP/s", low=1.5, high=2.5)  # half width 25 %
-    found = sample_finding(tier="measured", kind="performance", effect=wide, cv=0.01, n=50)
-    assert found.confidence == 0.71  # 0.95 x 0.75 = 0.7125
+    finding = sample_finding(tier="measured", kind="performance", effect=wide, cv=0.01, n=50)
+    assert finding.confidence == 0.71  # 0.95 x 0.75 = 0.7125
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_findings_survive_a_file(tmp_path):
 
 @pytest.mark.parametrize("device", ["x", None, [], 3])
 def test_a_line_that_is_no_finding_is_named(tmp_path, device):
-    whole = sample_finding().model_dump()
-    for wrong in ({"domain": "msl-kernels"}, {**whole, "device": device, "id": ""}):
+    fields = sample_finding().model_dump()
+    for wrong in ({"domain": "msl-kernels"}, {**fields, "device": device, "id": ""}):
         lines = sample_finding().model_dump_json() + "\n" + json.dumps(wrong) + "\n"
         (tmp_path / "f.jsonl").write_text(lines)
         with pytest.raises(AttnprotoError, match="line 2"):

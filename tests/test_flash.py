@@ -118,10 +118,10 @@ def test_scores_of_ten_thousand_keep_their_digits(device):
 def test_scores_of_ten_thousand_stay_finite_in_half(device, rescale):
     q, k, v = random_qkv(np.float16, 40, 100, 64)
     q[...], k[...] = q * np.float16(40.0), k * np.float16(40.0)
-    found = flash_in_nan_field(
+    output = flash_in_nan_field(
         device, q, k, v, scale=1.0, tile=FlashTile(16, 64, 64, "float16", rescale=rescale)
     )
-    assert np.isfinite(found.astype(np.float32)).all()
+    assert np.isfinite(output.astype(np.float32)).all()
 
 
 def test_a_maximum_that_grows_with_every_step_is_followed(device):
@@ -150,9 +150,9 @@ def test_scores_far_below_zero_are_weighed_against_each_other(device, nkv):
 def test_rows_that_see_no_key_are_zero(device, keys):
     q, k, v = random_qkv(np.float32, 131, 77, 64, hq=2)
     tile = FlashTile(32, 64, 64, "float32", keys=keys)
-    found = flash_in_nan_field(device, q, k, v, causal=True, tile=tile)
-    assert (found[:, :, : 131 - 77] == 0.0).all()
-    assert worst_ratio(found, attention_fp64(q, k, v, Variant(causal=True))) <= 1.0
+    output = flash_in_nan_field(device, q, k, v, causal=True, tile=tile)
+    assert (output[:, :, : 131 - 77] == 0.0).all()
+    assert worst_ratio(output, attention_fp64(q, k, v, Variant(causal=True))) <= 1.0
 
 
 @pytest.mark.parametrize("place", ["q", "k", "v"])
@@ -178,13 +178,13 @@ def test_inputs_are_left_unchanged(device):
 def test_long_work_goes_out_in_pieces_that_change_no_bit(device, causal, budget, monkeypatch):
     q, k, v = random_qkv(np.float32, 131, 131, 64, b=2, hq=2, hkv=1)
     options = {"causal": causal, "tile": FlashTile(16, 64, 64, "float32")}
-    whole = flash_in_nan_field(device, q, k, v, **options)
+    undivided = flash_in_nan_field(device, q, k, v, **options)
     monkeypatch.setattr(flash, "DISPATCH_FLOPS", budget)
     problem = flash.problem_of(q, k, v)
     pieces = flash.in_pieces(flash.plan(problem, options["tile"]), problem)
     # 4 x 2 x 2 x 131 x 131 x 64 = 17.6 MFLOP over 9 tiles is 1.95 a tile.
     assert [p.threadgroups[0] for p in pieces] == ([1] * 9 if budget < 4e6 else [2, 2, 2, 2, 1])
-    np.testing.assert_array_equal(flash_in_nan_field(device, q, k, v, **options), whole)
+    np.testing.assert_array_equal(flash_in_nan_field(device, q, k, v, **options), undivided)
 
 
 def test_no_dispatch_is_estimated_above_its_budget():
@@ -211,11 +211,11 @@ def test_threadgroup_bytes_are_what_the_pipeline_declares(device):
     for tile in tiles:
         problem = flash.FlashProblem(1, 1, 1, 32, 64, 64, tile.dtype, 0.125)
         todo = flash.plan(problem, tile)
-        made = pipeline(device, todo.source, todo.constants)
+        compiled = pipeline(device, todo.source, todo.constants)
         # Without a tile the kernel declares one vector, which a compiler may drop.
-        declared = made.static_threadgroup_bytes if tile.threadgroup_bytes else 0
+        declared = compiled.static_threadgroup_bytes if tile.threadgroup_bytes else 0
         assert declared == tile.threadgroup_bytes
-        assert made.static_threadgroup_bytes <= max(tile.threadgroup_bytes, 16)
+        assert compiled.static_threadgroup_bytes <= max(tile.threadgroup_bytes, 16)
 
 
 def test_params_are_packed_as_the_kernel_declares_them():

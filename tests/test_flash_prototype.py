@@ -111,9 +111,9 @@ def rows(device):
 
 
 def test_findings_from_the_cpu_device_claim_nothing_about_speed(rows):
-    found = prototype.conclude(rows)
-    assert len(found) >= 5
-    for finding in found:
+    findings = prototype.conclude(rows)
+    assert len(findings) >= 5
+    for finding in findings:
         assert finding.tier in ("emulated", "derived")
         assert finding.evidence.kind not in ("performance", "cost")
         assert "TFLOP" not in finding.title + finding.content
@@ -381,15 +381,15 @@ def test_pairs_say_faster_or_equal_or_that_nothing_was_found(device):
         pair_row(device, "equal", 1.0, 0.5, b="staged16"),
         pair_row(device, "undecided", 0.98, 0.1, axis="rows", a=8, b=16),
     ]
-    found = prototype.conclude(rows)
-    assert [finding.title for finding in found] == [
+    findings = prototype.conclude(rows)
+    assert [finding.title for finding in findings] == [
         "f16 D=64 N=4096: keys lane is faster than keys matrix on Apple M4",
         "f16 D=64 N=4096: keys lane is as fast as keys staged16 within 2 % on Apple M4",
         "f16 D=64 N=4096: rows 8 is not told apart from rows 16 in time on Apple M4",
     ]
     # The interval is 0.97 to 0.99: the largest difference left is 1 / 0.97 - 1 = 3.1 %.
-    assert "more than 3.1 % is excluded" in found[2].content
-    assert ["non-finding" in finding.tags for finding in found] == [False, False, True]
+    assert "more than 3.1 % is excluded" in findings[2].content
+    assert ["non-finding" in finding.tags for finding in findings] == [False, False, True]
 
 
 def test_a_difference_that_many_comparisons_explain_is_no_finding(device):
@@ -397,6 +397,6 @@ def test_a_difference_that_many_comparisons_explain_is_no_finding(device):
     rows = [pair_row(device, "faster", 0.95, 0.04)]
     assert "faster" in prototype.conclude(rows)[0].title
     rows += [pair_row(device, "undecided", 1.0, 0.9, D=64 + 8 * i) for i in range(1, 20)]
-    found = prototype.conclude(rows)
-    assert len(found) == 20
-    assert all("not told apart" in finding.title for finding in found)
+    findings = prototype.conclude(rows)
+    assert len(findings) == 20
+    assert all("not told apart" in finding.title for finding in findings)

@@ -78,16 +78,16 @@ def pairs(name: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def judge(function: Function, name: str, found, exact, where) -> float:
+def judge(function: Function, name: str, actual, exact, where) -> float:
     """The largest error; raises where it is too large or a zero has the wrong sign."""
     allowed = function.ulp if name == "float" else function.narrow_ulp
-    error = np.where(where, ulps(found, exact), 0)
+    error = np.where(where, ulps(actual, exact), 0)
     # The exact value is itself rounded to float64.
     bad = error > allowed + 1e-6
-    assert not bad.any(), (np.flatnonzero(bad)[:8], found[bad][:8], exact[bad][:8])
+    assert not bad.any(), (np.flatnonzero(bad)[:8], actual[bad][:8], exact[bad][:8])
     if function.signed_zero:
         zero = where & (exact == 0)
-        assert (np.signbit(found) == np.signbit(exact))[zero].all()
+        assert (np.signbit(actual) == np.signbit(exact))[zero].all()
     return float(error.max())
 
 
@@ -137,19 +137,19 @@ def test_the_next_number_is_the_next(device, table, name):
     np.testing.assert_array_equal(differ, 0)
 
 
-def assert_same_bits(found, expected) -> None:
+def assert_same_bits(actual, expected) -> None:
     """Equal, zeros of one sign, NaNs for NaNs."""
     none = np.isnan(expected.astype(np.float64))
-    np.testing.assert_array_equal(np.isnan(found.astype(np.float64)), none)
-    bits = np.uint32 if found.itemsize == 4 else np.uint16
-    np.testing.assert_array_equal(found[~none].view(bits), expected[~none].view(bits))
+    np.testing.assert_array_equal(np.isnan(actual.astype(np.float64)), none)
+    bits = np.uint32 if actual.itemsize == 4 else np.uint16
+    np.testing.assert_array_equal(actual[~none].view(bits), expected[~none].view(bits))
 
 
-def assert_rounded_once(x, y, z, found) -> None:
+def assert_rounded_once(x, y, z, rounded) -> None:
     """Against rational arithmetic, where float64 would round too."""
-    info = ml_dtypes.finfo(found.dtype)
+    info = ml_dtypes.finfo(rounded.dtype)
     after = Fraction(2) ** int(info.maxexp)  # stands for infinity
-    for a, b, c, r in zip(*(v.astype(np.float64) for v in (x, y, z, found)), strict=True):
+    for a, b, c, r in zip(*(v.astype(np.float64) for v in (x, y, z, rounded)), strict=True):
         exact = Fraction(a) * Fraction(b) + Fraction(c)
         exponent = max(int(np.frexp(min(abs(float(r)), float(info.max)))[1]), info.minexp + 1)
         half_unit = Fraction(2) ** (exponent - 2 - info.nmant)

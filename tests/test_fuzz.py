@@ -10,14 +10,14 @@ from support import fuzzing
 
 def test_what_a_case_does_to_its_process_is_found_and_said():
     child = fuzzing.Child("odd_cases:attempt", limit_s=3)
-    found = {seed: child.attempt(seed) for seed in (0, 1, 0, 2, 3, 4, 5, 6)}
+    outcomes = {seed: child.attempt(seed) for seed in (0, 1, 0, 2, 3, 4, 5, 6)}
     child.end()
-    assert (found[0], found[4]) == ("", "")  # nothing, and a refusal as it should be
-    assert found[1].startswith("died of SIGABRT")
-    assert found[2] == "not ended after 3 s"
-    assert "KeyError: 'odd'" in found[3]
-    assert "an error that does not say where: found 5" in found[5]
-    assert "InternalError" in found[6]
+    assert (outcomes[0], outcomes[4]) == ("", "")  # nothing, and a refusal as it should be
+    assert outcomes[1].startswith("died of SIGABRT")
+    assert outcomes[2] == "not ended after 3 s"
+    assert "KeyError: 'odd'" in outcomes[3]
+    assert "an error that does not say where: found 5" in outcomes[5]
+    assert "InternalError" in outcomes[6]
 
 
 def test_a_find_is_named_by_the_seed_that_repeats_it(monkeypatch):

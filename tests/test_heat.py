@@ -35,7 +35,9 @@ def test_a_cool_device_and_one_that_tells_nothing_are_not_waited_for():
     said = []
     assert worker.cool_down(Hot("nominal"), lambda: said.append(1)) == 0.0
     silent = type("Silent", (), {"conditions": lambda self: {}})()
-    assert worker.cool_down(silent, lambda: said.append(1)) == 0.0
+    for none in (silent, object()):  # of one's own, which need not have the method
+        assert worker.cool_down(none, lambda: said.append(1)) == 0.0
+        assert worker._conditions(none, 0.0) == {}
     assert said == []
 
 

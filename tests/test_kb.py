@@ -24,9 +24,9 @@ def several():
 def rows_of(database, query="SELECT * FROM findings ORDER BY id"):
     connection = sqlite3.connect(database)
     connection.row_factory = sqlite3.Row
-    found = connection.execute(query).fetchall()
+    rows = connection.execute(query).fetchall()
     connection.close()
-    return found
+    return rows
 
 
 def test_findings_come_back_from_a_new_database_as_they_went_in(tmp_path):

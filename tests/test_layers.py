@@ -6,6 +6,7 @@ And tests stand alone: what several of them need is in tests/support.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import attnproto
@@ -28,7 +29,7 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("dtypes", "errors"),
+    ("dtypes", "errors", "files"),
 )
 # The compiler's own, likewise.
 COMPILER = (
@@ -47,11 +48,11 @@ ANYWHERE = ("", "_core")
 
 def modules() -> dict[str, Path]:
     """Every module of the package by its name in it."""
-    found = {}
+    paths = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(p for p in parts if p != "__init__")] = path
-    return found
+        paths[".".join(p for p in parts if p != "__init__")] = path
+    return paths
 
 
 MODULES = modules()
@@ -60,7 +61,7 @@ MODULES = modules()
 def imported(name: str, path: Path) -> set[str]:
     """Modules of the package that one imports, anywhere in its text, annotations' too."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             absolute = [alias.name for alias in node.names]
@@ -76,8 +77,8 @@ def imported(name: str, path: Path) -> set[str]:
             while inner is not None and inner not in MODULES and inner != "_core":
                 inner = inner.rpartition(".")[0]
             if inner is not None:
-                found.add(inner)
-    return found
+                names.add(inner)
+    return names
 
 
 IMPORTS = {name: imported(name, path) for name, path in MODULES.items()}
@@ -89,7 +90,7 @@ def level(layers: tuple[tuple[str, ...], ...], name: str) -> int | None:
 
 def upward(layers: tuple[tuple[str, ...], ...], prefix: str = "") -> list[str]:
     """Imports from a higher layer, or between two packages of one."""
-    found = []
+    violations = []
     for name, targets in IMPORTS.items():
         if not name.startswith(prefix) or name == prefix.rstrip("."):
             continue
@@ -101,8 +102,8 @@ def upward(layers: tuple[tuple[str, ...], ...], prefix: str = "") -> list[str]:
             if own == other or {own, other} & set(ANYWHERE):
                 continue
             if level(layers, other) <= level(layers, own):
-                found.append(f"{name} imports {target}")
-    return found
+                violations.append(f"{name} imports {target}")
+    return violations
 
 
 def test_every_package_has_its_layer():
@@ -110,6 +111,13 @@ def test_every_package_has_its_layer():
     assert top == {name for layer in LAYERS for name in layer}
     inner = {n.split(".")[1] for n in MODULES if n.startswith("compiler.")}
     assert inner == {name for layer in COMPILER for name in layer}
+
+
+def test_the_page_on_the_architecture_lists_the_layers_in_their_order():
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
+    table = page.split("## Layers")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", "".join(rows)) == [one for layer in LAYERS for one in layer]
 
 
 def test_no_module_imports_from_a_layer_above_its_own():
@@ -144,12 +152,12 @@ BENCH = TESTS.parent / "bench"
 
 def names_in_imports(path: Path) -> set[str]:
     """Each part of the names of modules that a file imports, and the names it takes from them."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or ""
-            found.update(part for a in node.names for part in f"{module}.{a.name}".split("."))
-    return found
+            names.update(part for a in node.names for part in f"{module}.{a.name}".split("."))
+    return names
 
 
 def test_no_test_planted_bug_or_benchmark_imports_a_test_module():

@@ -40,13 +40,13 @@ def test_constants_are_the_nearest_numbers_of_their_types(device):
     floats = [np.full(26, np.nan, t) for t in (np.float32, np.float16, BFLOAT)]
     n = np.full(64, -99, np.int64)
     run(device, "constants.metal", "constants", *floats, n)
-    for found in floats:
-        info = ml_dtypes.finfo(found.dtype)
+    for values in floats:
+        info = ml_dtypes.finfo(values.dtype)
         most, least, step = (float(v) for v in (info.max, info.tiny, info.eps))
         limits = [most, least, step, -most, most, least, step, -most]
         limits += [float(info.smallest_subnormal), np.inf, np.inf]
-        expected = np.array([*CONSTANTS, *limits], np.float64).astype(found.dtype)
-        np.testing.assert_array_equal(found[: len(expected)], expected)
+        expected = np.array([*CONSTANTS, *limits], np.float64).astype(values.dtype)
+        np.testing.assert_array_equal(values[: len(expected)], expected)
     bounds = [8]
     for t in (np.int8, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64):
         info = np.iinfo(t)
@@ -68,10 +68,10 @@ def test_vectors_convert_between_all_types_of_elements(device):
     types = (np.float32, np.float16, BFLOAT, np.int32, np.uint32, np.int16, np.uint16, np.int8,
              np.uint8, np.int64)  # fmt: skip
     for row, to in zip(out, types, strict=True):
-        for found, of in zip(row, types, strict=True):
+        for elements, of in zip(row, types, strict=True):
             v = x[:4].astype(of).astype(to).astype(np.float32)
             np.testing.assert_array_equal(
-                found, [v[0] + v[3], v[1] + v[2], 2 * v[1]], str((to, of))
+                elements, [v[0] + v[3], v[1] + v[2], 2 * v[1]], str((to, of))
             )
 
 

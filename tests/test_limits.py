@@ -170,7 +170,7 @@ def test_a_device_has_a_limit_and_so_has_the_environment(device, library, monkey
         with pytest.raises(attnproto.DeviceUnavailable, match="found ATTNPROTO_TIME_LIMIT_S="):
             attnproto.open_device("cpu")
     for wrong in (-1, float("nan"), "5", True):
-        with pytest.raises(DispatchError, match="needs seconds"):
+        with pytest.raises(DispatchError, match=r"^\[run\] found .*, needs seconds"):
             run(device, library.pipeline("add"), np.zeros(4, np.float32), time_limit_s=wrong)
 
 
@@ -286,11 +286,11 @@ def test_threads_that_the_system_will_not_start_are_done_without():
 
 
 def every_error() -> list[type[AttnprotoError]]:
-    found, todo = [], [AttnprotoError]
+    errors, todo = [], [AttnprotoError]
     while todo:
-        found.append(todo.pop())
-        todo += found[-1].__subclasses__()
-    return found
+        errors.append(todo.pop())
+        todo += errors[-1].__subclasses__()
+    return errors
 
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
@@ -313,6 +313,6 @@ def _finds() -> None:
 
 def test_a_finding_comes_back_from_a_pool():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found = pool.apply_async(_finds)
+        pending = pool.apply_async(_finds)
         with pytest.raises(ValidationError, match="race"):
-            found.get(timeout=60)
+            pending.get(timeout=60)

@@ -56,8 +56,8 @@ def test_an_initial_state_is_carried_through(device, decay):
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_sixteen_bit_types_agree_with_the_recurrence(device, dtype):
     q, k, v, decay = random_inputs(100, decay="token", dtype=dtype)
-    found = linear_attention(q, k, v, decay=decay, device=device)
-    assert_within_tolerance(found, recurrence_fp64(q, k, v, decay=decay)[0])
+    output = linear_attention(q, k, v, decay=decay, device=device)
+    assert_within_tolerance(output, recurrence_fp64(q, k, v, decay=decay)[0])
 
 
 @pytest.mark.parametrize("decay", ["token", "key"])
@@ -90,7 +90,7 @@ def test_no_token_sees_a_later_one(device, decay, chunk, cut):
 
 def test_halves_of_a_sequence_joined_by_their_state_are_the_whole(device):
     q, k, v, decay = random_inputs(128, decay="token")
-    whole, last = linear_attention(q, k, v, decay=decay, return_state=True, device=device)
+    undivided, last = linear_attention(q, k, v, decay=decay, return_state=True, device=device)
     state, parts = None, []
     for half in (slice(0, 64), slice(64, 128)):
         part, state = linear_attention(
@@ -101,7 +101,7 @@ def test_halves_of_a_sequence_joined_by_their_state_are_the_whole(device):
             device=device,
         )
         parts.append(part)
-    np.testing.assert_array_equal(np.concatenate(parts, axis=2), whole)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2), undivided)
     np.testing.assert_array_equal(state, last)
 
 
@@ -109,11 +109,11 @@ def test_halves_of_a_sequence_joined_by_their_state_are_the_whole(device):
 def test_states_made_a_few_chunks_at_a_time_change_no_bit(device, decay, monkeypatch):
     q, k, v, logs = random_inputs(300, decay=decay, positive=True)
     options = dict(decay=logs, normalize=True, chunk=32, return_state=True, device=device)
-    whole = linear_attention(q, k, v, **options)
+    undivided = linear_attention(q, k, v, **options)
     monkeypatch.setattr(linear, "STATES_BYTES", 3 * 4 * 2 * 2 * 64 * 64)
     pieces = linear_attention(q, k, v, **options)
     assert linear.linear_problem_of(q, k, v, chunk=32).chunks_a_dispatch == 3
-    for one, other in zip(whole, pieces, strict=True):
+    for one, other in zip(undivided, pieces, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -121,12 +121,12 @@ def test_long_work_goes_out_in_submissions_that_change_no_bit(device, monkeypatc
     q, k, v, logs = random_inputs(300, decay="token")
     options = dict(decay=logs, chunk=32, return_state=True)
     one, more = Watched(device), Watched(device)
-    whole = linear_attention(q, k, v, device=one, **options)
+    undivided = linear_attention(q, k, v, device=one, **options)
     assert [len(s) for s in one.submissions] == [3]
     # Three chunks of four heads: 2 D^2 + 2 D (32 + 8) a token.
     monkeypatch.setattr(flash, "DISPATCH_FLOPS", 3 * 4 * 32 * (2 * 64**2 + 2 * 64 * 40))
     pieces = linear_attention(q, k, v, device=more, **options)
-    for part, other in zip(pieces, whole, strict=True):
+    for part, other in zip(pieces, undivided, strict=True):
         np.testing.assert_array_equal(part, other)
     assert len(more.dispatches) == 1 + 2 * 4
     assert len(more.submissions) > 4
@@ -170,8 +170,8 @@ def by_chunk(q, k, v, decay, size=512):
 def test_65536_tokens_keep_their_tolerance(device, d, chunk, decay):
     q, k, v, _ = random_inputs(65536, d, b=1, h=1, seed=4)
     logs = np.array([decay]) if decay else None
-    found = linear_attention(q, k, v, chunk=chunk, decay=logs, device=device)
-    assert_within_tolerance(found[0, 0], by_chunk(q[0, 0], k[0, 0], v[0, 0], decay))
+    output = linear_attention(q, k, v, chunk=chunk, decay=logs, device=device)
+    assert_within_tolerance(output[0, 0], by_chunk(q[0, 0], k[0, 0], v[0, 0], decay))
 
 
 def test_nothing_is_written_outside_the_output(device):

@@ -55,9 +55,9 @@ def test_counted_work_is_what_the_derivation_says(rows):
 
 
 def test_findings_reach_their_number_and_claim_no_speed(rows):
-    found = prototype.conclude(rows)
-    check_honest(found, rows, 5)
-    crossover = next(f for f in found if f.topic == "work-crossover-D64")
+    findings = prototype.conclude(rows)
+    check_honest(findings, rows, 5)
+    crossover = next(f for f in findings if f.topic == "work-crossover-D64")
     assert "not of time" in crossover.content
     assert 64 < crossover.evidence.effect.value < 256
 

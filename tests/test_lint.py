@@ -185,8 +185,8 @@ RULES_BROKEN = {
 @pytest.mark.parametrize("rule", RULES_BROKEN)
 def test_a_rule_finds_what_breaks_it_and_nothing_else(rule):
     line, severity, broken, kept = RULES_BROKEN[rule]
-    found = [(f.line, f.severity) for f in attnproto.lint(broken) if f.rule == rule]
-    assert set(found) == {(line, severity)}
+    lints = [(f.line, f.severity) for f in attnproto.lint(broken) if f.rule == rule]
+    assert set(lints) == {(line, severity)}
     assert not attnproto.lint(kept)
 
 
@@ -276,10 +276,10 @@ def test_recursion_that_no_kernel_reaches_is_an_error():
 
 
 def test_findings_are_frozen_and_in_order():
-    found = attnproto.lint(kernel("goto a; a: goto b; b: ;", "double x();"))
-    assert [(f.line, f.rule) for f in found] == [(3, "double"), (4, "goto"), (4, "goto")]
+    lints = attnproto.lint(kernel("goto a; a: goto b; b: ;", "double x();"))
+    assert [(f.line, f.rule) for f in lints] == [(3, "double"), (4, "goto"), (4, "goto")]
     with pytest.raises(FrozenInstanceError):
-        found[0].line = 1
+        lints[0].line = 1
 
 
 def test_a_macro_is_judged_where_it_is_used():
@@ -316,26 +316,26 @@ MLX = {
 @pytest.mark.parametrize("name", MLX)
 def test_kernels_that_apples_compiler_takes_are_not_rejected(name):
     third_party.MLX.need()
-    found = attnproto.lint(MLX[name]())
-    assert [f for f in found if f.severity == "error"] == []
+    lints = attnproto.lint(MLX[name]())
+    assert [f for f in lints if f.severity == "error"] == []
     expected = {"steel": {"c++17", "derived-class"}, "sdpa_vector": {"size_t-argument"}}
-    assert {f.rule for f in found} == expected.get(name, set())
+    assert {f.rule for f in lints} == expected.get(name, set())
 
 
 def test_the_command_names_file_and_line_of_an_include(tmp_path, capsys):
     (tmp_path / "part.h").write_text("\nvoid f(thread int& x) { goto end; end: x = 1; }\n")
-    whole = tmp_path / "whole.metal"
-    whole.write_text('#include "part.h"\nkernel void k() { int x; f(x); }\n')
-    assert app(["lint", str(whole)]) == 1
+    path = tmp_path / "whole.metal"
+    path.write_text('#include "part.h"\nkernel void k() { int x; f(x); }\n')
+    assert app(["lint", str(path)]) == 1
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(f"{tmp_path / 'part.h'}:2:25: error: found a goto")
     assert printed[0].endswith("[goto]")
     assert printed[-1] == "1 errors, 0 warnings"
     (tmp_path / "part.h").write_text('\n #include "missing.h"\n')
-    assert app(["lint", str(whole)]) == 1
+    assert app(["lint", str(path)]) == 1
     assert f"{tmp_path / 'part.h'}:2:11: error: found the file" in capsys.readouterr().out
-    whole.write_text("kernel void k() {}\n")
-    assert app(["lint", str(whole)]) == 0
+    path.write_text("kernel void k() {}\n")
+    assert app(["lint", str(path)]) == 0
 
 
 NUMBERS = (

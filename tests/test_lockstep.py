@@ -31,7 +31,7 @@ def engines():
 def test_random_kernels_give_the_same_bits_on_both_engines(engines, seed):
     inputs = np.random.default_rng(seed).standard_normal(64).astype(np.float32)
     inputs.flags.writeable = False
-    found = {}
+    by_threads = {}
     for device in engines:
         pipeline = device.library(HEAD + kernel(seed)).pipeline(f"random_{seed}")
         # Whole simdgroups; and some with lanes missing, which run on fibers.
@@ -39,9 +39,9 @@ def test_random_kernels_give_the_same_bits_on_both_engines(engines, seed):
             out, total = np.full((3 * threads, 14), np.nan, np.float32), np.zeros(16, np.int32)
             buffers = {0: inputs, 1: out, 2: total, 3: np.int32(3)}
             device.run(pipeline, threadgroups=3, threads=threads, buffers=buffers)
-            found.setdefault(threads, []).append((out.view(np.uint32), total))
+            by_threads.setdefault(threads, []).append((out.view(np.uint32), total))
     assert (pipeline.engine, pipeline.engine_reason) == ("lockstep", "")
-    for (out, total), (other_out, other_total) in found.values():
+    for (out, total), (other_out, other_total) in by_threads.values():
         np.testing.assert_array_equal(out, other_out)
         np.testing.assert_array_equal(total, other_total)
         assert np.any(out[0] != np.float32(np.nan).view(np.uint32))
@@ -81,15 +81,15 @@ MEMORY = ("structs", "packed", "matrices", "arrays", "pointing", "returned", "re
 @pytest.mark.parametrize("name", MEMORY)
 def test_what_is_in_a_lanes_own_memory_gives_the_same_bits_on_both_engines(engines, name):
     x = np.random.default_rng(3).standard_normal(70).astype(np.float32)
-    found = []
+    outputs = []
     for device in engines:
         out = np.full(64, np.nan, np.float32)
         pipeline = device.library(read_text("memory.metal")).pipeline(name)
         device.run(pipeline, threadgroups=1, threads=64, buffers={0: x, 1: out})
-        found.append(out.view(np.uint32))
+        outputs.append(out.view(np.uint32))
     assert (pipeline.engine, pipeline.engine_reason) == ("lockstep", "")
-    np.testing.assert_array_equal(*found)
-    assert len(np.unique(found[0])) > 32
+    np.testing.assert_array_equal(*outputs)
+    assert len(np.unique(outputs[0])) > 32
     lane = np.arange(64)
     expected = {
         "packed": x[lane + lane % 3] + (lane + 1) % 3,

@@ -50,12 +50,12 @@ def test_conversions_round_wrap_and_keep_bits(device, library):
     ints, halves = np.zeros((6, 64), np.int32), np.zeros((2, 64), np.float16)
     bfloats, bits = np.zeros((2, 64), BFLOAT), np.zeros((6, 64), np.uint32)
     launch_threadgroup(device, library, "conversions", x, ints, halves, bfloats, bits, threads=64)
-    whole = x.astype(np.int32)
+    truncated = x.astype(np.int32)
     half = x.astype(np.float16)
-    expected = [whole, whole.astype(np.int8), whole.astype(np.uint8)]
-    expected += [(whole * 1000).astype(np.int16), x > 3, half.astype(np.int32)]
+    expected = [truncated, truncated.astype(np.int8), truncated.astype(np.uint8)]
+    expected += [(truncated * 1000).astype(np.int16), x > 3, half.astype(np.int32)]
     np.testing.assert_array_equal(ints, np.array(expected).astype(np.int32))
-    np.testing.assert_array_equal(halves, [half, (whole * 100).astype(np.float16)])
+    np.testing.assert_array_equal(halves, [half, (truncated * 100).astype(np.float16)])
     np.testing.assert_array_equal(bfloats, np.array([x.astype(BFLOAT), half.astype(BFLOAT)]))
     raw, raw_half = x.view(np.uint32), half.view(np.uint16).astype(np.uint32)
     three = int(np.float32(3).view(np.uint32))
@@ -66,8 +66,8 @@ def test_conversions_round_wrap_and_keep_bits(device, library):
 def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):
     nan, inf = np.nan, np.inf
     x = np.array([nan, 1, -inf, inf, -0.0, 1e-40, nan, -2], np.float32)
-    out, found = np.zeros((8, 8), np.float32), np.zeros((4, 8), np.int32)
-    launch_threadgroup(device, library, "special", x, out, found, threads=8)
+    out, predicates = np.zeros((8, 8), np.float32), np.zeros((4, 8), np.int32)
+    launch_threadgroup(device, library, "special", x, out, predicates, threads=8)
     y = np.roll(x, -1)
     low, high = np.fmin(x, y), np.fmax(x, y)
     clamped = np.fmin(np.fmax(x, np.float32(-1)), np.float32(2))
@@ -79,14 +79,14 @@ def test_nan_and_infinity_follow_the_rules_of_precise_math(device, library):
     normal = np.isfinite(x) & (np.abs(x) >= np.finfo(np.float32).tiny)
     kinds = np.isnan(x) + 2 * np.isinf(x) + 4 * np.isfinite(x) + 16 * normal
     known = ~np.isnan(x)  # the sign of a NaN is anyone's
-    np.testing.assert_array_equal((found[0] & ~8)[known], kinds[known])
-    np.testing.assert_array_equal((found[0] & 8)[known] > 0, np.signbit(x)[known])
-    assert (found[0][~known] & ~8 == 1).all()
+    np.testing.assert_array_equal((predicates[0] & ~8)[known], kinds[known])
+    np.testing.assert_array_equal((predicates[0] & 8)[known] > 0, np.signbit(x)[known])
+    assert (predicates[0][~known] & ~8 == 1).all()
     with np.errstate(invalid="ignore"):
         order = (x < y) + 2 * (x == y) + 4 * (x != y) + 8 * (x >= y) + 16 * ~(x > y)
-    np.testing.assert_array_equal(found[1], order)
-    np.testing.assert_array_equal(found[2], np.isnan(x) + 2 * np.isinf(x))
-    np.testing.assert_array_equal(found[3] != 0, np.isnan(x) | np.isinf(x))
+    np.testing.assert_array_equal(predicates[1], order)
+    np.testing.assert_array_equal(predicates[2], np.isnan(x) + 2 * np.isinf(x))
+    np.testing.assert_array_equal(predicates[3] != 0, np.isnan(x) | np.isinf(x))
 
 
 def test_geometry_and_parts_of_numbers(device, library):

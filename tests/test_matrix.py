@@ -57,17 +57,17 @@ def test_loads_and_stores_follow_stride_origin_and_transposition(device, library
     launch_threadgroup(
         device, library, f"memory_{name}", data, out, threadgroup_bytes={0: 1024}, threads=32
     )
-    grid, found = flat.reshape(24, 24), out.astype(np.float32)
-    np.testing.assert_array_equal(found[:64].reshape(8, 8), grid[2:10, 3:11])
-    np.testing.assert_array_equal(found[64:128].reshape(8, 8), grid[2:10, 3:11].T)
-    wide = found[128:256].reshape(8, 16)
+    grid, stored = flat.reshape(24, 24), out.astype(np.float32)
+    np.testing.assert_array_equal(stored[:64].reshape(8, 8), grid[2:10, 3:11])
+    np.testing.assert_array_equal(stored[64:128].reshape(8, 8), grid[2:10, 3:11].T)
+    wide = stored[128:256].reshape(8, 16)
     np.testing.assert_array_equal(wide[:, 8:], grid[:8, :8].T)
     assert (wide[:, :8] == -1).all()
     shared = flat[:240].reshape(12, 20)
-    np.testing.assert_array_equal(found[256:320].reshape(8, 8), shared[1:9, 3:11].T)
+    np.testing.assert_array_equal(stored[256:320].reshape(8, 8), shared[1:9, 3:11].T)
     square = flat[:240].copy()[:100].reshape(10, 10)
     square[1:9, 1:9] = shared[1:9, 2:10]
-    np.testing.assert_array_equal(found[320:].reshape(10, 10), square)
+    np.testing.assert_array_equal(stored[320:].reshape(10, 10), square)
 
 
 COMBINATIONS = [

@@ -104,8 +104,8 @@ def test_the_rewriter_names_the_included_text_too():
 def test_lint_names_columns_of_tokens_and_of_what_clang_finds():
     text = HEAD + kernel("int größe = 1; if (o[0] > 1) goto end; o[0] = max(größe, o[0]); end: ;")
     line = text.split("\n")[3]
-    found = [(one.rule, one.line, one.column) for one in attnproto.lint(text)]
-    assert found == [
+    findings = [(one.rule, one.line, one.column) for one in attnproto.lint(text)]
+    assert findings == [
         ("goto", 4, line.index("goto") + 1), ("ambiguous-call", 4, line.index("max") + 1),
     ]  # fmt: skip
 

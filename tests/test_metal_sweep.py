@@ -21,19 +21,19 @@ def rows(*points, limit_s=60.0):
 
 
 def test_a_device_lost_in_a_sweep_is_a_row_and_the_next_point_has_it_back():
-    found = rows({}, {"fault": 11}, {})
-    assert [row["status"] for row in found] == ["ok", "lost", "ok"]
-    assert "device removed (code 11) running add_one" in found[1]["reason"]
-    assert all(row["device"]["kind"] == "metal" for row in found)
+    records = rows({}, {"fault": 11}, {})
+    assert [row["status"] for row in records] == ["ok", "lost", "ok"]
+    assert "device removed (code 11) running add_one" in records[1]["reason"]
+    assert all(row["device"]["kind"] == "metal" for row in records)
 
 
 def test_faults_are_rows_and_the_worker_lives_on():
-    found = rows({"fault": 2}, {"fault": 3}, {"fault": 8}, {})
-    assert [row["status"] for row in found] == ["error", "error", "error", "ok"]
-    for row, words in zip(found, ("timeout", "page fault", "out of memory"), strict=False):
+    records = rows({"fault": 2}, {"fault": 3}, {"fault": 8}, {})
+    assert [row["status"] for row in records] == ["error", "error", "error", "ok"]
+    for row, words in zip(records, ("timeout", "page fault", "out of memory"), strict=False):
         assert f"{words} (code {row['point']['fault']}) running add_one" in row["reason"]
 
 
 def test_a_submission_that_never_ends_costs_its_limit():
-    found = rows({"hangs": True}, {})
-    assert [row["status"] for row in found] == ["timeout", "ok"]
+    records = rows({"hangs": True}, {})
+    assert [row["status"] for row in records] == ["timeout", "ok"]

@@ -367,10 +367,10 @@ def validating():
 def test_validation_names_the_argument_in_the_place_of_a_line(validating, content):
     x, y = np.zeros(70, np.float32), np.zeros(69, np.float32)
     pipeline = validating.metallib(content).pipeline("scale", {"shifted": False, "times": 1})
-    with pytest.raises(ValidationError) as found:
+    with pytest.raises(ValidationError) as raised:
         validating.run(pipeline, threadgroups=1, threads=70, buffers={0: x, 1: y, 2: np.float32(1)})
-    assert (found.value.kind, found.value.parties[0].line) == ("out-of-bounds", 0)
-    assert "writes in `device float* y [[buffer(1)]]`" in str(found.value)
+    assert (raised.value.kind, raised.value.parties[0].line) == ("out-of-bounds", 0)
+    assert "writes in `device float* y [[buffer(1)]]`" in str(raised.value)
 
 
 def test_validation_passes_what_is_right_and_names_threadgroup_variables(validating, content):

@@ -86,9 +86,11 @@ def own(n, rate):
 
 
 def test_a_result_that_nobody_declares_is_named_and_not_compared():
-    found = compare_rows([own(1, 4.0)], [own(1, 1.0)])
-    assert found.regressions == []
-    assert "undeclared rate: not compared; name them in their prototype's metrics" in render(found)
+    comparison = compare_rows([own(1, 4.0)], [own(1, 1.0)])
+    assert comparison.regressions == []
+    assert "undeclared rate: not compared; name them in their prototype's metrics" in render(
+        comparison
+    )
 
 
 @pytest.mark.parametrize(("better", "regressed"), [(HIGHER, True), (LOWER, False)])
@@ -99,11 +101,11 @@ def test_a_prototype_of_ones_own_declares_what_is_worse(monkeypatch, better, noi
         synthetic.NAME, synthetic.points, synthetic.run, synthetic.conclude, metrics=(declared,)
     )
     monkeypatch.setattr(synthetic, "PROTOTYPE", prototype)
-    found = compare_rows([own(1, 4.0)], [own(1, 1.0)])
-    assert bool(found.regressions) is regressed
+    comparison = compare_rows([own(1, 4.0)], [own(1, 1.0)])
+    assert bool(comparison.regressions) is regressed
     said = "rate 4.0 became 1.0" if noise == EXACT else "rate 4 became 1"
-    assert found.changes[0].detail == said
-    assert "undeclared" not in render(found)
+    assert comparison.changes[0].detail == said
+    assert "undeclared" not in render(comparison)
 
 
 def test_a_prototype_that_is_not_here_is_compared_by_what_all_share():

@@ -167,11 +167,11 @@ def test_a_chain_that_is_joined_by_another_ends_what_it_carries():
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("count", [1, 2])
 def test_every_bit_of_a_float_takes_part(side, count):
-    whole = drawn(count)
-    ones = np.broadcast_to(np.eye(8, dtype=np.float32), whole.shape)
+    matrices = drawn(count)
+    ones = np.broadcast_to(np.eye(8, dtype=np.float32), matrices.shape)
     if count == 2:  # the sum of both would need more than 24 bits
         ones = ones * np.array([1, 0], np.float32)[:, None, None]
-    a, b = (whole, ones) if side == "left" else (ones, whole)
+    a, b = (matrices, ones) if side == "left" else (ones, matrices)
     chain = Chain("p", a, b)
     warp = run([chain], chain.paired() if count == 2 else chain.products, b)
-    np.testing.assert_array_equal(warp.matrix(chain.products[-1].results), whole[0])
+    np.testing.assert_array_equal(warp.matrix(chain.products[-1].results), matrices[0])

@@ -361,11 +361,11 @@ def test_a_flash_launch_is_counted_from_two_short_ones():
 def test_a_short_flash_launch_is_counted_as_it_is():
     problem = AttentionProblem(1, 1, 1, 32, 512, 64, "f16")
     geometry = FlashTile(32, 64, 64, "float16")
-    whole = flash_work(problem, geometry)
+    work = flash_work(problem, geometry)
     direct = work_of_counts(launches._counted(problem, geometry, 512))
-    assert whole.matrix_products == direct.matrix_products
-    assert whole.cache_bytes == direct.cache_bytes
-    assert whole.path_cycles == pytest.approx(direct.path_cycles, rel=0.01)
+    assert work.matrix_products == direct.matrix_products
+    assert work.cache_bytes == direct.cache_bytes
+    assert work.path_cycles == pytest.approx(direct.path_cycles, rel=0.01)
 
 
 def test_tiles_whose_registers_are_out_of_scope_get_no_number():

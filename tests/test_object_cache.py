@@ -49,8 +49,8 @@ def test_an_entry_under_anothers_name_is_none(place):
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "digest"])
 def test_a_damaged_entry_is_none(place, damage):
-    whole = (place / ONE).read_bytes()
-    damaged = {"cut": whole[:-1], "changed": whole[:-1] + b"!", "empty": b"", "digest": whole[:20]}
+    entry = (place / ONE).read_bytes()
+    damaged = {"cut": entry[:-1], "changed": entry[:-1] + b"!", "empty": b"", "digest": entry[:20]}
     (place / ONE).write_bytes(damaged[damage])
     assert quietly(object_cache.read, ONE) is None
 
@@ -132,9 +132,9 @@ def test_a_private_folder_ends_with_its_process_and_not_with_a_child(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
     )
-    made, stood = done.stdout.split()
+    folder, stood = done.stdout.split()
     assert stood == "True"
-    assert not Path(made).exists()
+    assert not Path(folder).exists()
 
 
 def test_who_wants_an_entry_that_is_being_made_waits_for_it_and_reads_it(place):

@@ -21,20 +21,20 @@ def device():
 def test_every_page_size_gives_the_bits_of_flash(device, page, nq):
     sequences = Sequences([131, 70, 200], nq=nq, page=page, hq=4, hkv=2)
     tile = FlashTile(32, 64, 64, "float32")
-    found = sequences.paged(device, tile=tile)
-    sequences.check(found)
+    output = sequences.paged(device, tile=tile)
+    sequences.check(output)
     for s, context in enumerate(sequences.contexts):
         one = slice(s, s + 1)
         keys = sequences.k[one, :, :context], sequences.v[one, :, :context]
-        whole = flash_attention(sequences.q[one], *keys, causal=True, tile=tile, device=device)
-        np.testing.assert_array_equal(found[one], whole)
+        contiguous = flash_attention(sequences.q[one], *keys, causal=True, tile=tile, device=device)
+        np.testing.assert_array_equal(output[one], contiguous)
 
 
 @pytest.mark.parametrize("partition", [64, 512])
 def test_heads_decoded_together_give_the_bits_of_heads_alone(device, partition):
     together = Sequences([131, 70], hq=24, hkv=2)
-    found = together.paged(device, partition=partition)
-    together.check(found)
+    output = together.paged(device, partition=partition)
+    together.check(output)
     alone = Sequences([131, 70], hq=24, hkv=2)
     for head in range(24):
         kv = slice(head // 12, head // 12 + 1)
@@ -46,16 +46,16 @@ def test_heads_decoded_together_give_the_bits_of_heads_alone(device, partition):
         one = np.empty((2, 1, 1, 64), np.float32)
         q = alone.q[:, head : head + 1]
         launch_paged(q, cache, one, device=device, partition=partition)
-        np.testing.assert_array_equal(one, found[:, head : head + 1])
+        np.testing.assert_array_equal(one, output[:, head : head + 1])
 
 
 @pytest.mark.parametrize("page", [8, 128])
 @pytest.mark.parametrize("partition", [64, 128, 512])
 def test_divided_keys_give_the_bits_of_the_contiguous_twin(device, page, partition):
     sequences = Sequences([1000, 3, 517], nq=3, page=page, hq=4, hkv=2)
-    found = sequences.paged(device, partition=partition)
-    sequences.check(found)
-    np.testing.assert_array_equal(found, sequences.contiguous(device, partition=partition))
+    output = sequences.paged(device, partition=partition)
+    sequences.check(output)
+    np.testing.assert_array_equal(output, sequences.contiguous(device, partition=partition))
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 33, 128])
@@ -96,17 +96,17 @@ def test_without_causal_every_query_sees_every_key(device):
 @pytest.mark.parametrize("partition", [64, 512])
 def test_an_empty_context_gives_zero_and_disturbs_no_other(device, partition):
     sequences = Sequences([0, 131], nq=2)
-    found = sequences.paged(device, partition=partition)
-    assert (found[0] == 0.0).all()
-    sequences.check(found)
+    output = sequences.paged(device, partition=partition)
+    assert (output[0] == 0.0).all()
+    sequences.check(output)
 
 
 @pytest.mark.parametrize("partition", [64, 512])
 def test_queries_before_the_first_key_are_zero(device, partition):
     sequences = Sequences([5, 131], nq=9)
-    found = sequences.paged(device, partition=partition)
-    assert (found[0, :, :4] == 0.0).all()
-    sequences.check(found)
+    output = sequences.paged(device, partition=partition)
+    assert (output[0, :, :4] == 0.0).all()
+    sequences.check(output)
 
 
 def test_sequences_may_share_pages(device):
@@ -121,9 +121,9 @@ def test_sequences_may_share_pages(device):
 def test_long_work_goes_out_in_pieces_that_change_no_bit(device, nq, partition, monkeypatch):
     sequences = Sequences([300, 77], nq=nq, hq=4, hkv=2)
     tile = FlashTile(8, 64, 64, "float32")
-    whole = Watched(device)
-    expected = sequences.paged(whole, tile=tile, partition=partition)
-    assert len(whole.submissions) == 1
+    undivided = Watched(device)
+    expected = sequences.paged(undivided, tile=tile, partition=partition)
+    assert len(undivided.submissions) == 1
     # A budget of two tiles of 8 rows with up to 300 keys: reading 8 bytes a key and dimension
     # counts for more than computing.
     heads = 2 if nq == 1 else 4
@@ -160,11 +160,11 @@ def test_threadgroup_bytes_do_not_depend_on_the_page(device, d):
     tile = FlashTile(16, 64, d, "float16")
     switches = ("causal", "sliding_window", "softcap", "alibi", "rope", "rope_interleaved")
     constants = dict.fromkeys((*switches, "aligned_queries", "aligned_keys", "split_keys"), False)
-    found = {
+    by_page = {
         page: pipeline(device, attend_source(tile, page), constants).static_threadgroup_bytes
         for page in (0, 8, 16, 32, 64, 128)
     }
-    assert set(found.values()) == {tile.threadgroup_bytes}
+    assert set(by_page.values()) == {tile.threadgroup_bytes}
 
 
 def good():

@@ -28,8 +28,8 @@ def rows(device):
 
 
 def test_the_points_hold_every_page_dimension_and_type():
-    found = {(p["page"], p["D"], p["dtype"]) for p in quick("decode")}
-    assert found == {(p, d, t) for p in PAGE_SIZES for d in (64, 128, 256) for t in ("f16", "f32")}
+    axes = {(p["page"], p["D"], p["dtype"]) for p in quick("decode")}
+    assert axes == {(p, d, t) for p in PAGE_SIZES for d in (64, 128, 256) for t in ("f16", "f32")}
     for point in prototype.points("quick") + prototype.points("full"):
         prototype.tile_of(point)
         assert point["partition"] % point["Bc"] == 0
@@ -73,17 +73,17 @@ def test_counts_are_those_of_the_table_reads(rows):
 
 
 def test_findings_reach_their_number_and_claim_no_speed(rows):
-    found = prototype.conclude(rows)
-    check_honest(found, rows, 5)
-    expected = [f.evidence.effect for f in found if f.tier == "modelled"]
+    findings = prototype.conclude(rows)
+    check_honest(findings, rows, 5)
+    expected = [f.evidence.effect for f in findings if f.tier == "modelled"]
     assert expected
     # A table or a switch costs a few per cent of the kernel's time at most, as far as counts say.
     assert all(1 <= one.value < 1.05 and one.low < one.value < one.high for one in expected)
-    budget = next(f for f in found if f.topic == "budget")
+    budget = next(f for f in findings if f.topic == "budget")
     # Br x D elements of 4 bytes.
     assert "2048 for D 64 f32 Br 8" in budget.content
     assert "8192 for D 64 f32 Br 32" in budget.content
-    assert [f.id for f in found] == [f.id for f in prototype.conclude(rows)]
+    assert [f.id for f in findings] == [f.id for f in prototype.conclude(rows)]
 
 
 @pytest.mark.parametrize("kind", ["decode", "count", "partition"])

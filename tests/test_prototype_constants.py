@@ -86,10 +86,10 @@ def test_cold_misses_every_cache_and_warm_hits_them(outcome):
 
 
 def test_emulated_rows_conclude_counts_and_sizes_but_no_time(outcome):
-    found = {f.topic: f for f in prototype.PROTOTYPE.conclude([stored(outcome)])}
-    assert set(found) == {"compiled-once", "archive-serves", "variants-differ", "archive-bytes"}
-    assert all(f.evidence.kind not in ("performance", "cost") for f in found.values())
-    assert found["variants-differ"].tier == "derived"
+    findings = {f.topic: f for f in prototype.PROTOTYPE.conclude([stored(outcome)])}
+    assert set(findings) == {"compiled-once", "archive-serves", "variants-differ", "archive-bytes"}
+    assert all(f.evidence.kind not in ("performance", "cost") for f in findings.values())
+    assert findings["variants-differ"].tier == "derived"
 
 
 def test_measured_rows_conclude_times_with_their_spread(outcome):
@@ -97,14 +97,16 @@ def test_measured_rows_conclude_times_with_their_spread(outcome):
     fields |= {"cold_wall_us": 21e6, "archive_wall_us": 0.4e6}
     fields |= {"archive_load_us": 0.9e6, "archive_create_us": 7e6}
     row = stored(prototype.Outcome("ok", "", fields), "measured", "Apple M4", "metal")
-    found = {f.topic: f for f in prototype.PROTOTYPE.conclude([row])}
-    assert "Apple M4" in found["cold-compile"].title
-    assert found["cold-compile"].evidence.cv is not None
-    assert found["archive-speedup"].evidence.n == 2
-    assert found["archive-speedup"].confidence <= 0.7  # two samples
-    whole = "took 21 s cold, and 0.4 s here after 0.9 s to read the archive, which took 7 s to make"
-    assert whole in found["archive-speedup"].content
-    assert "compiled-once" not in found  # Metal does not say when its compiler ran
+    findings = {f.topic: f for f in prototype.PROTOTYPE.conclude([row])}
+    assert "Apple M4" in findings["cold-compile"].title
+    assert findings["cold-compile"].evidence.cv is not None
+    assert findings["archive-speedup"].evidence.n == 2
+    assert findings["archive-speedup"].confidence <= 0.7  # two samples
+    sentence = (
+        "took 21 s cold, and 0.4 s here after 0.9 s to read the archive, which took 7 s to make"
+    )
+    assert sentence in findings["archive-speedup"].content
+    assert "compiled-once" not in findings  # Metal does not say when its compiler ran
 
 
 def test_more_threads_are_reported_only_with_several_samples():
@@ -114,8 +116,8 @@ def test_more_threads_are_reported_only_with_several_samples():
         done = prototype.Outcome("ok", "", result)
         return stored(done, "measured", "Apple M4", "metal", point)
 
-    found = prototype.PROTOTYPE.conclude([row(1, [8.0, 8.1, 8.2]), row(4, [2.0, 2.0, 2.1])])
-    assert [f.evidence.effect.value for f in found] == [pytest.approx(4.05)]
+    findings = prototype.PROTOTYPE.conclude([row(1, [8.0, 8.1, 8.2]), row(4, [2.0, 2.0, 2.1])])
+    assert [f.evidence.effect.value for f in findings] == [pytest.approx(4.05)]
     assert not prototype.PROTOTYPE.conclude([row(1, [8.0]), row(4, [2.0])])
     # A large number is written in full.
     (finding,) = prototype.PROTOTYPE.conclude([row(1, [8e3, 8.1e3, 8.2e3]), row(4, [2.0] * 3)])
@@ -123,9 +125,9 @@ def test_more_threads_are_reported_only_with_several_samples():
 
 
 def test_several_threads_compile_the_same_pipelines(device):
-    made = cold_compile.compile_variants(device, 2, 12345, threads=2)
+    timings = cold_compile.compile_variants(device, 2, 12345, threads=2)
     again = cold_compile.compile_variants(device, 2, 12345)
-    assert len(made["library_us"]) == 2
+    assert len(timings["library_us"]) == 2
     assert again["cached"] == 2
 
 

@@ -97,10 +97,10 @@ def test_the_code_of_each_way_is_looked_at(device):
     assert result["calls_noinline"] > 0
     assert result["indirect_table"] > 0
     assert result["calls_stitched"] == result["indirect_stitched"] == 0
-    found = {f.topic: f for f in prototype.PROTOTYPE.conclude([stored(point, outcome)])}
-    assert set(found) == {"same-code", "calls-left", "recommendation"}
-    assert found["recommendation"].tier == "derived"
-    assert "recommends stitching on a processor (cpu)" in found["recommendation"].title
+    by_topic = {f.topic: f for f in prototype.PROTOTYPE.conclude([stored(point, outcome)])}
+    assert set(by_topic) == {"same-code", "calls-left", "recommendation"}
+    assert by_topic["recommendation"].tier == "derived"
+    assert "recommends stitching on a processor (cpu)" in by_topic["recommendation"].title
     different = prototype.Outcome("ok", "", {**result, "same_stitched": False})
     topics = {f.topic for f in prototype.PROTOTYPE.conclude([stored(point, different)])}
     assert "recommendation" not in topics
@@ -131,11 +131,13 @@ def test_where_times_count_every_way_gets_its_cost_and_the_rule_its_numbers(devi
         outcome = prototype.run(point, fast, "quick")
         assert outcome.status == "ok", outcome.reason
         rows.append(stored(point, outcome, tier="measured", name="a GPU", kind="cuda"))
-    found = {f.topic: f for f in prototype.PROTOTYPE.conclude(rows)}
-    assert {f"cost-{way}-custom" for way in ("constant", "stitched", "table")} <= set(found)
+    by_topic = {f.topic: f for f in prototype.PROTOTYPE.conclude(rows)}
+    assert {f"cost-{way}-custom" for way in ("constant", "stitched", "table")} <= set(by_topic)
     overhead = rows[1]["result"]["ratio_high"] - 1
     chosen = findings.recommend(overhead, rows[0]["result"]["compile_way_us"] / 1e3)
-    assert found["recommendation"].title == f"The dispatch rule recommends {chosen} on a GPU (cuda)"
+    assert (
+        by_topic["recommendation"].title == f"The dispatch rule recommends {chosen} on a GPU (cuda)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,10 +164,10 @@ def test_the_rule_of_the_specification(overhead, compile_ms, chosen):
 )
 def test_measured_rows_recommend_by_the_upper_end_of_the_interval(ratio, compile_ms, chosen):
     rows = [measured("stitched", ratio, 0.002, 5.0), measured("constant", 1.0, 0.002, compile_ms)]
-    found = {f.topic: f for f in prototype.PROTOTYPE.conclude(rows)}
-    assert f"recommends {chosen}" in found["recommendation"].title
-    assert "on Apple M4 (metal)" in found["recommendation"].title
-    assert found["cost-stitched-custom"].evidence.effect.high == pytest.approx(ratio + 0.002)
+    by_topic = {f.topic: f for f in prototype.PROTOTYPE.conclude(rows)}
+    assert f"recommends {chosen}" in by_topic["recommendation"].title
+    assert "on Apple M4 (metal)" in by_topic["recommendation"].title
+    assert by_topic["cost-stitched-custom"].evidence.effect.high == pytest.approx(ratio + 0.002)
 
 
 @pytest.mark.parametrize(

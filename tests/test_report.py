@@ -32,8 +32,8 @@ def crossover_row():
         {"N": n, "ratio": n / 1000, "low": n / 1010, "high": n / 990, "verdict": "faster"}
         for n in (256, 512, 2048)
     ]
-    found = {"status": "bracketed", "crossover_low": 512, "crossover_high": 2048, "probes": probes}
-    return {**flash_tile_row(0, "measured"), "result": found, "key": "crossover"}
+    result = {"status": "bracketed", "crossover_low": 512, "crossover_high": 2048, "probes": probes}
+    return {**flash_tile_row(0, "measured"), "result": result, "key": "crossover"}
 
 
 class Balanced(HTMLParser):
@@ -249,14 +249,14 @@ def test_a_pair_shows_its_sides_and_verdict():
 def test_of_many_pairs_those_that_differ_most_are_shown_and_counted():
     pairs = []
     for i in range(50):
-        made = pair_row()
+        row = pair_row()
         ratio = {0: 0.5, 49: 2.0}.get(i, 1.0 + i / 1000)
         pairs.append(
             {
-                **made,
+                **row,
                 "key": f"pair{i}",
                 "point": {"a": f"one{i}", "b": "two", "D": 64},
-                "result": {**made["result"], "ratio": ratio},
+                "result": {**row["result"], "ratio": ratio},
             }
         )
     svg = charts.pairs(pairs)

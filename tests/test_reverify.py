@@ -105,8 +105,8 @@ def test_a_device_that_is_not_here_leaves_the_finding_untested(tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_findings_that_are_missing_or_cut_off_are_said(tmp_path, capsys, damage):
     path = ran(tmp_path) / "findings.jsonl"
-    whole = path.read_bytes()
-    path.unlink() if damage == "missing" else path.write_bytes(whole[:-9])
+    content = path.read_bytes()
+    path.unlink() if damage == "missing" else path.write_bytes(content[:-9])
     assert cli.guarded(cli.app, ["reverify", str(path.parent)]) == cli.MISUSED
     said = capsys.readouterr().err
     assert (
@@ -114,7 +114,7 @@ def test_findings_that_are_missing_or_cut_off_are_said(tmp_path, capsys, damage)
     ) in said
     if damage == "cut":  # nor is it written over by a report
         assert cli.guarded(cli.app, ["report", str(path.parent)]) == cli.MISUSED
-        assert path.read_bytes() == whole[:-9]
+        assert path.read_bytes() == content[:-9]
 
 
 def test_a_run_without_findings_says_that_it_has_none(tmp_path, capsys):

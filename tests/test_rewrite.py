@@ -55,19 +55,19 @@ def test_text_survives_a_round_trip(text):
 
 
 def test_a_kernel_knows_its_parameters():
-    found = rewrite(
+    instance = rewrite(
         "kernel void k(device float* x [[buffer(3)]], constant int& n [[ buffer(1) ]],"
         " threadgroup half* s [[threadgroup(0)]], uint2 at [[thread_position_in_grid]],"
         " const device int* extra [[buffer(5), function_constant(has)]]) {}"
     ).instances["k"]
-    assert [(p.name, p.attributes, p.space, p.reference) for p in found.parameters] == [
+    assert [(p.name, p.attributes, p.space, p.reference) for p in instance.parameters] == [
         ("x", {"buffer": "3"}, "device", False),
         ("n", {"buffer": "1"}, "constant", True),
         ("s", {"threadgroup": "0"}, "threadgroup", False),
         ("at", {"thread_position_in_grid": ""}, None, False),
         ("extra", {"buffer": "5", "function_constant": "has"}, "device", False),
     ]
-    assert found.call == "::k"
+    assert instance.call == "::k"
 
 
 TEMPLATE = "template <typename T, int N> {} void f(device T* x [[buffer(0)]]) {{ x[0] = N; }}\n"
@@ -83,28 +83,28 @@ TEMPLATE = "template <typename T, int N> {} void f(device T* x [[buffer(0)]]) {{
     ],
 )
 def test_templates_are_instantiated_by_either_form(kernel, instantiation, name):
-    found = rewrite(TEMPLATE.format(kernel) + instantiation).instances
-    assert list(found) == [name]
-    assert found[name].call.replace(" ", "") == "::f<half,4>"
+    instances = rewrite(TEMPLATE.format(kernel) + instantiation).instances
+    assert list(instances) == [name]
+    assert instances[name].call.replace(" ", "") == "::f<half,4>"
 
 
 def test_a_kernel_may_have_a_limit_of_threads_and_another_name():
     text = '[[host_name("b")]] [[max_total_threads_per_threadgroup(128)]] kernel void a() {}'
-    found = rewrite(text).instances
-    assert {n: (i.call, i.max_threads) for n, i in found.items()} == {"b": ("::a", 128)}
+    instances = rewrite(text).instances
+    assert {n: (i.call, i.max_threads) for n, i in instances.items()} == {"b": ("::a", 128)}
 
 
 def test_function_constants_have_an_index_and_a_type():
-    found = rewrite(
+    rewritten = rewrite(
         "constant bool a [[function_constant(0)]];"
         "constant  half scale  [[function_constant(12)]];"
         "static constant const uint n [[function_constant(0x10)]];"
         "constant bool b = a && n > 3; constant int c = 5; constant int d = b ? 1 : c;"
         "kernel void k() { int x = d; if (b && is_function_constant_defined(n)) x = c; }"
     )
-    described = {c.name: (c.index, c.type) for c in found.constants.values()}
+    described = {c.name: (c.index, c.type) for c in rewritten.constants.values()}
     assert described == {"a": (0, "bool"), "scale": (12, "half"), "n": (16, "uint")}
-    text = squeezed(found.text)
+    text = squeezed(rewritten.text)
     assert "attn_derived_b(){return a&&n>3;}" in text
     assert "attn_derived_d(){return attn_derived_b()?1:c;}" in text
     assert "__constant const int c=5;" in text
@@ -119,14 +119,14 @@ def test_threadgroup_variables_become_references_to_the_arena():
             " threadgroup float* p = a[0]; { threadgroup int local; } }"
         ).text
     )
-    for made in (
+    for declaration in (
         "__local auto&a=attn_threadgroup<1,float[N][4*N]>();",
         "__local auto&b=attn_threadgroup<2,float>();",
         "__local auto&c=attn_threadgroup<3,vec<half,4>[2]>();",
         "__local float*p=a[0];",
         "__local auto&attn_name_local=attn_threadgroup<4,int>();",
     ):
-        assert made in text
+        assert declaration in text
 
 
 @pytest.mark.parametrize(

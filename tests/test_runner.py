@@ -24,14 +24,14 @@ def rows(todo, **options):
 
 
 def test_every_kind_of_failure_is_a_row_and_the_sweep_goes_on():
-    found = rows(
+    records = rows(
         [
             *tasks({"does": "works"}, {"does": "raises"}, {"does": "breaks"}, {"does": "errs"}),
             Task(synthetic.NAME, {"n": 4, "does": "hangs"}, 1.0),
             *tasks({"does": "crashes"}, {"does": "works", "last": True}),
         ]
     )
-    assert [row["status"] for row in found] == [
+    assert [row["status"] for row in records] == [
         "ok",
         "error",
         "error",
@@ -40,12 +40,12 @@ def test_every_kind_of_failure_is_a_row_and_the_sweep_goes_on():
         "crashed",
         "ok",
     ]
-    assert "even n" in found[1]["reason"]
-    assert "ZeroDivisionError" in found[2]["reason"]
-    assert found[3]["result"] == {"n": 3, "kernel_hash": "text-1"}
-    assert {row["result"]["kernel_hash"] for row in found} == {"text-1"}
-    assert "limit of 1 s" in found[4]["reason"]
-    assert "SIGSEGV" in found[5]["reason"]
+    assert "even n" in records[1]["reason"]
+    assert "ZeroDivisionError" in records[2]["reason"]
+    assert records[3]["result"] == {"n": 3, "kernel_hash": "text-1"}
+    assert {row["result"]["kernel_hash"] for row in records} == {"text-1"}
+    assert "limit of 1 s" in records[4]["reason"]
+    assert "SIGSEGV" in records[5]["reason"]
 
 
 def test_a_hung_point_costs_its_limit_and_no_more():
@@ -76,27 +76,27 @@ def test_the_same_point_listed_twice_runs_once():
 
 def test_two_jobs_run_points_side_by_side(tmp_path):
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
-    found = rows(
+    records = rows(
         tasks({"does": "meets", "own": one, "other": other},
               {"does": "meets", "own": other, "other": one}),
         jobs=2,
     )  # fmt: skip
-    assert [row["result"]["met"] for row in found] == [True, True]
+    assert [row["result"]["met"] for row in records] == [True, True]
 
 
 def test_one_job_at_a_time_has_the_device(tmp_path):
     log = tmp_path / "log"
-    found = rows(tasks(*[{"does": "measures", "log": str(log)}] * 12), jobs=4)
-    assert len(found) == 12
+    records = rows(tasks(*[{"does": "measures", "log": str(log)}] * 12), jobs=4)
+    assert len(records) == 12
     assert log.read_text().split() == ["in", "out"] * 12
 
 
 def test_a_job_that_dies_with_the_device_gives_it_back(tmp_path):
     log = str(tmp_path / "log")
-    found = rows(tasks({"does": "dies alone"}, *[{"does": "measures", "log": log}] * 3), jobs=2)
-    statuses = {row["point"]["n"]: row["status"] for row in found}
+    records = rows(tasks({"does": "dies alone"}, *[{"does": "measures", "log": log}] * 3), jobs=2)
+    statuses = {row["point"]["n"]: row["status"] for row in records}
     assert statuses == {0: "crashed", 1: "ok", 2: "ok", 3: "ok"}
-    assert "SIGKILL" in next(row["reason"] for row in found if row["status"] == "crashed")
+    assert "SIGKILL" in next(row["reason"] for row in records if row["status"] == "crashed")
 
 
 def test_every_kind_of_failure_is_a_row_of_several_jobs_too():
@@ -105,10 +105,10 @@ def test_every_kind_of_failure_is_a_row_of_several_jobs_too():
         *tasks(*[{"does": d} for d in does]),
         Task(synthetic.NAME, {"n": 9, "does": "hangs"}, 1),
     ]
-    found = {row["point"]["n"]: row for row in rows(todo, jobs=3)}
-    statuses = [found[n]["status"] for n in (0, 1, 2, 3, 4, 5, 9)]
+    records = {row["point"]["n"]: row for row in rows(todo, jobs=3)}
+    statuses = [records[n]["status"] for n in (0, 1, 2, 3, 4, 5, 9)]
     assert statuses == ["ok", "error", "wrong", "crashed", "ok", "ok", "timeout"]
-    assert "limit of 3 s" in found[9]["reason"]  # it may have to wait for two others
+    assert "limit of 3 s" in records[9]["reason"]  # it may have to wait for two others
 
 
 def test_jobs_share_out_the_processors(monkeypatch):

@@ -41,10 +41,10 @@ class Seen(list):
 
 @pytest.fixture
 def seen(monkeypatch):
-    found = Seen()
+    events = Seen()
     for module in (devices, protocol, peaks, pairs, prototype):
-        monkeypatch.setattr(module, "alone", found)
-    return found
+        monkeypatch.setattr(module, "alone", events)
+    return events
 
 
 def test_a_submission_has_the_device_and_its_compilation_does_not(seen):

@@ -25,10 +25,10 @@ TYPES = SCALARS | VECTORS
 
 def template(name, parameters, body, types, before=""):
     """A kernel for each type, by the name `name_type`."""
-    made = f"{before}template <typename T> kernel void {name}({parameters}, {LANES}) {{ {body} }}\n"
+    text = f"{before}template <typename T> kernel void {name}({parameters}, {LANES}) {{ {body} }}\n"
     for t in types:
-        made += f'template [[host_name("{name}_{t}")]] kernel decltype({name}<{t}>) {name}<{t}>;\n'
-    return made
+        text += f'template [[host_name("{name}_{t}")]] kernel decltype({name}<{t}>) {name}<{t}>;\n'
+    return text
 
 
 INPUT = "device const T* in [[buffer(0)]], device T* out [[buffer(1)]]"
@@ -158,7 +158,7 @@ def test_reductions_and_scans_agree_with_numpy(device, library, name):
     # Products of 32 values would overflow a half: ones, with a few that are not.
     data = values(name)
     data[(LANE % 8) != 0] = data.dtype.type(1)
-    found = launch(device, library, f"reduce_{name}", data, 8)
+    rows = launch(device, library, f"reduce_{name}", data, 8)
     wide = data.astype(np.float64 if data.dtype.kind == "f" else np.int64)
     one = np.ones_like(wide[:1])
     expected = [
@@ -166,26 +166,26 @@ def test_reductions_and_scans_agree_with_numpy(device, library, name):
     ]
     sums, products = np.cumsum(wide, axis=0), np.cumprod(wide, axis=0)
     expected += [sums, sums - wide, products, np.concatenate([one, products[:-1]])]
-    np.testing.assert_array_equal(found, np.array(expected).astype(data.dtype))
+    np.testing.assert_array_equal(rows, np.array(expected).astype(data.dtype))
 
 
 @pytest.mark.parametrize("name", [t for t in TYPES if not t.startswith(("float", "half"))])
 def test_bitwise_reductions_agree_with_numpy(device, library, name):
     data = values(name)
-    found = launch(device, library, f"bitwise_{name}", data, 3)
+    rows = launch(device, library, f"bitwise_{name}", data, 3)
     for row, op in enumerate((np.bitwise_and, np.bitwise_or, np.bitwise_xor)):
         np.testing.assert_array_equal(
-            found[row], np.broadcast_to(op.reduce(data, axis=0), data.shape)
+            rows[row], np.broadcast_to(op.reduce(data, axis=0), data.shape)
         )
 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_shuffles_read_the_lane_they_name(device, library, name):
     data = values(name)
-    found = launch(device, library, f"shuffle_{name}", data, len(SHUFFLES) + len(EDGES))
-    for row, source in zip(found, SHUFFLES.values(), strict=False):
+    rows = launch(device, library, f"shuffle_{name}", data, len(SHUFFLES) + len(EDGES))
+    for row, source in zip(rows, SHUFFLES.values(), strict=False):
         np.testing.assert_array_equal(row, data[source])
-    for row, source in zip(found[len(SHUFFLES) :], EDGES.values(), strict=True):
+    for row, source in zip(rows[len(SHUFFLES) :], EDGES.values(), strict=True):
         inside = (source >= 0) & (source < 32)  # beyond the edge the value is undefined
         np.testing.assert_array_equal(row[inside], data[source[inside]])
 
@@ -193,7 +193,7 @@ def test_shuffles_read_the_lane_they_name(device, library, name):
 @pytest.mark.parametrize("name", TYPES)
 def test_shuffle_and_fill_takes_what_is_missing_from_the_filler(device, library, name):
     data, fill = values(name), values(name, 1)
-    found = iter(launch(device, library, f"fill_{name}", data, 6, fill))
+    rows = iter(launch(device, library, f"fill_{name}", data, 6, fill))
     for way in (1, -1):
         for delta, modulo in ((3, 32), (0, 32), (2, 8)):
             # Down, lane i reads i + delta of the data followed by the filler's first lanes;
@@ -204,31 +204,31 @@ def test_shuffle_and_fill_takes_what_is_missing_from_the_filler(device, library,
             expected = np.where(
                 inside.reshape(-1, *[1] * (data.ndim - 1)), data[source], fill[source]
             )
-            np.testing.assert_array_equal(next(found), expected)
+            np.testing.assert_array_equal(next(rows), expected)
 
 
 @pytest.mark.parametrize("name", ["float", "half", "int", "uint", "short", "float2", "half4"])
 def test_quad_functions_stay_within_four_lanes(device, library, name):
     data = values(name)
-    found = launch(device, library, f"quad_{name}", data, 11)
+    rows = launch(device, library, f"quad_{name}", data, 11)
     quads = data.reshape(8, 4, *data.shape[1:]).astype(np.float64)
-    whole = [f(quads, axis=1, keepdims=True) for f in (np.sum, np.min, np.max)]
-    whole.append(quads[:, 2:3])
-    expected = [np.broadcast_to(w, quads.shape) for w in whole]
+    reductions = [f(quads, axis=1, keepdims=True) for f in (np.sum, np.min, np.max)]
+    reductions.append(quads[:, 2:3])
+    expected = [np.broadcast_to(w, quads.shape) for w in reductions]
     expected += [quads[:, ::-1], quads[:, ::-1]]
     expected += [quads[:, [1, 2, 3, 3]], quads[:, [0, 0, 1, 2]]]
     expected.append(np.broadcast_to(quads.prod(axis=1, keepdims=True), quads.shape))
     sums = np.cumsum(quads, axis=1)
     expected += [sums, sums - quads]
     expected = np.array(expected).reshape(11, *data.shape).astype(data.dtype)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(rows, expected)
 
 
 def test_one_byte_values_move_and_reduce(device, library):
-    found = integers(device, library, "small", 6)
-    np.testing.assert_array_equal(found[0], (LANE ^ 1) - 16)
-    np.testing.assert_array_equal(found[1], 200 + (LANE ^ 2))
-    assert (found[2] == 1).all()
-    assert (found[3] == 15).all()
-    assert (found[4] == 8 * (0 + 1 + 2 + 3)).all()
-    assert (found[5] == -5).all()
+    rows = integers(device, library, "small", 6)
+    np.testing.assert_array_equal(rows[0], (LANE ^ 1) - 16)
+    np.testing.assert_array_equal(rows[1], 200 + (LANE ^ 2))
+    assert (rows[2] == 1).all()
+    assert (rows[3] == 15).all()
+    assert (rows[4] == 8 * (0 + 1 + 2 + 3)).all()
+    assert (rows[5] == -5).all()

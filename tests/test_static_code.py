@@ -16,11 +16,11 @@ TEXT = read_text("static_code.metal")
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_matrix_operations_and_barriers_of_the_chosen_variant_are_counted(twice) -> None:
-    found = static_counts.clang_counts(TEXT, "product", {"twice": twice})
-    assert found["ir_matrix_operations"] == 1 + twice
-    assert found["ir_threadgroup_barriers"] == 1
-    assert found["ir_simdgroup_barriers"] == 0
-    assert found["ir_instructions"] > 10
+    counts = static_counts.clang_counts(TEXT, "product", {"twice": twice})
+    assert counts["ir_matrix_operations"] == 1 + twice
+    assert counts["ir_threadgroup_barriers"] == 1
+    assert counts["ir_simdgroup_barriers"] == 0
+    assert counts["ir_instructions"] > 10
 
 
 def test_constants_written_into_a_text_give_the_code_of_constants_given() -> None:
@@ -29,19 +29,19 @@ def test_constants_written_into_a_text_give_the_code_of_constants_given() -> Non
     given = static_counts.clang_counts(tile.source.text, tile.source.name, constants)
     written = static_counts.with_constants(tile.source.text, constants)
     assert "constant bool causal = true;" in written
-    found = static_counts.clang_counts(written, tile.source.name)
-    assert found.pop("ir_instructions") == pytest.approx(given.pop("ir_instructions"), rel=0.01)
-    assert found == given
+    counts = static_counts.clang_counts(written, tile.source.name)
+    assert counts.pop("ir_instructions") == pytest.approx(given.pop("ir_instructions"), rel=0.01)
+    assert counts == given
 
 
 def test_a_compiler_that_is_not_here_is_named_and_the_others_still_count(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(static_counts.importlib.util, "find_spec", lambda name: None)
     static_counts.nvidia_tool.cache_clear()
-    found = static_counts.counts(TEXT, "product", {"twice": False})
+    counts = static_counts.counts(TEXT, "product", {"twice": False})
     static_counts.nvidia_tool.cache_clear()
-    assert found["ir_instructions"] > 0
-    assert [why.split("]")[0] for why in found["not_counted"]] == [
+    assert counts["ir_instructions"] > 0
+    assert [why.split("]")[0] for why in counts["not_counted"]] == [
         "[static.nvidia", "[static.air", "[static.agx"
     ]  # fmt: skip
 

@@ -210,13 +210,13 @@ def test_two_states_of_a_clock_are_found_in_any_order(low, high, order):
 
 def test_one_state_is_seldom_called_two():
     rng = np.random.default_rng(5)
-    found = [
+    verdicts = [
         stats.in_two_states(100.0 * np.exp(spread * rng.standard_normal(n)))
         for spread in (0.01, 0.05, 0.2)
         for n in (15, 30, 60)
         for _ in range(300)
     ]
-    assert np.mean(found) < 0.02
+    assert np.mean(verdicts) < 0.02
     assert not stats.in_two_states([100.0] * 14 + [300.0])  # an outlier is no state
     assert not stats.in_two_states([100.0] * 8 + [101.0] * 7)  # within what matters
     assert not stats.in_two_states([9.0, 11.0] * 4)  # too few to tell

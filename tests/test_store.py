@@ -177,12 +177,12 @@ def test_a_line_that_is_no_row_is_named_with_what_is_wrong(tmp_path, change, sai
     ids=["set", "array", "list", "none"],
 )
 def test_a_result_that_no_row_can_hold_becomes_an_error_with_its_reason(tmp_path, result):
-    made = make_row(
+    row = make_row(
         Task("mine:IT", {"n": 1}, 60), "quick", DeviceRecord("cpu", "host", "emulated"), {},
         ("ok", ("", result)), datetime(2026, 1, 1, tzinfo=timezone.utc), 0.1,
     )  # fmt: skip
-    assert (made["status"], made["result"]) == ("error", {})
-    assert made["reason"].startswith("[row] found a result that no row can hold (result")
+    assert (row["status"], row["result"]) == ("error", {})
+    assert row["reason"].startswith("[row] found a result that no row can hold (result")
     with Store(tmp_path / POINTS) as store:
-        store.append(made)
-    assert latest_rows(tmp_path) == [made]
+        store.append(row)
+    assert latest_rows(tmp_path) == [row]

@@ -22,9 +22,9 @@ COUNTED = {
 )
 def test_llvm_lays_a_struct_out_as_the_engine_does(layout, pointers, nbytes):
     values = {name: "@text" if name in pointers else n for n, name in enumerate(layout)}
-    made = struct(layout, **values)
+    value = struct(layout, **values)
     initialise()
-    text = f'@text = private constant [1 x i8] c"x"\n{table("@made", [made, made], "weak")}'
+    text = f'@text = private constant [1 x i8] c"x"\n{table("@made", [value, value], "weak")}'
     module = llvm.parse_assembly(text)
     data = target_machine(0).target_data
     kind = module.get_global_variable("made").global_value_type

@@ -99,20 +99,20 @@ def padded(axes):
 @pytest.mark.parametrize(("groups", "threads", "grid"), GRIDS)
 def test_every_position_and_size_is_what_metal_says(device, library, groups, threads, grid):
     size = padded(grid) if grid else padded(groups) * padded(threads)
-    whole = padded(threads)
-    count = -(-size // whole)
+    group_size = padded(threads)
+    count = -(-size // group_size)
     out = np.full((*size[::-1], 24), 12345, np.uint32)
     launch(device, library, "places", [out], groups, threads, grid=grid)
     z, y, x = np.meshgrid(*(np.arange(s) for s in size[::-1]), indexing="ij")
     at = np.stack([x, y, z], axis=-1)
-    group, inside = at // whole, at % whole
-    here = np.minimum(whole, size - group * whole)
+    group, inside = at // group_size, at % group_size
+    here = np.minimum(group_size, size - group * group_size)
     index = inside[..., 0] + here[..., 0] * (inside[..., 1] + here[..., 1] * inside[..., 2])
 
     def everywhere(axes):
         return np.broadcast_to(axes, at.shape)
 
-    expected = [inside, group, everywhere(count), here, everywhere(whole), at]
+    expected = [inside, group, everywhere(count), here, everywhere(group_size), at]
     scalars = [index, index % 32, index // 32, (here.prod(axis=-1) + 31) // 32]
     expected = np.concatenate([*expected, np.stack(scalars, axis=-1)], axis=-1)
     np.testing.assert_array_equal(out[..., :22], expected)
@@ -138,13 +138,13 @@ def test_the_number_of_host_threads_changes_no_bit():
     from attnproto import _core
     from attnproto.compiler.targets.host import NativeFrontEnd
 
-    found = []
+    outputs = []
     for count in (1, 4):
         device = Device(_core.open_cpu(NativeFrontEnd(), count))
         out = np.zeros(37 * 96, np.float32)
         launch(device, device.library(TEXT), "full", [out], 37, 96)
-        found.append(out.view(np.uint32))
-    np.testing.assert_array_equal(*found)
+        outputs.append(out.view(np.uint32))
+    np.testing.assert_array_equal(*outputs)
 
 
 @pytest.mark.parametrize("name", ["divided_lanes", "divided_simdgroups"])

@@ -58,11 +58,11 @@ def launch(on, kernel: str, **bound: np.ndarray) -> np.ndarray:
 def test_a_seeded_fault_is_found_and_its_correction_passes(memory, fault):
     with pytest.raises(ValidationError) as raised:
         launch(memory, fault.name)
-    found = raised.value
-    assert found.kind == fault.kind
-    assert found.kernel == fault.name
+    error = raised.value
+    assert error.kind == fault.kind
+    assert error.kernel == fault.name
     begins = seeded.TEXT[: seeded.TEXT.index(f"kernel void {fault.name}(")].count("\n") + 1
-    assert begins < found.parties[0].line <= begins + fault.kernel(True).count("\n")
+    assert begins < error.parties[0].line <= begins + fault.kernel(True).count("\n")
     launch(memory, f"{fault.name}_corrected")
 
 
@@ -74,8 +74,8 @@ def test_overlapping_arguments_are_found_where_one_is_written(memory, fault):
     assert raised.value.kind == "alias"
     launch(memory, fault.name)
     # Behind each other in one allocation they do not overlap.
-    whole = np.zeros(N + 100, np.float32)
-    launch(memory, fault.name, out=whole[:N], tail=whole[N:])
+    allocation = np.zeros(N + 100, np.float32)
+    launch(memory, fault.name, out=allocation[:N], tail=allocation[N:])
 
 
 @pytest.mark.parametrize("fault", seeded.NANS, ids=lambda f: f.name)
@@ -131,18 +131,18 @@ def test_a_finding_names_kernel_line_threadgroup_threads_and_both_accesses(memor
     pipeline = device.library(TWO_LINES).pipeline("reverse")
     with pytest.raises(ValidationError) as raised:
         device.run(pipeline, threadgroups=2, threads=64, buffers={0: np.zeros(64, np.float32)})
-    found = raised.value
-    reader, writer = found.parties
-    assert (found.kernel, found.kind, found.offset, found.nbytes) == ("reverse", "race", 12, 4)
-    assert found.memory_bytes == 256
-    assert "line 9 `threadgroup float tile[64];`" in found.memory
+    error = raised.value
+    reader, writer = error.parties
+    assert (error.kernel, error.kind, error.offset, error.nbytes) == ("reverse", "race", 12, 4)
+    assert error.memory_bytes == 256
+    assert "line 9 `threadgroup float tile[64];`" in error.memory
     assert (reader.line, reader.source, reader.callers) == (
         13, "if (group == 1 && t == 41) out[t] = tile[3];", (),
     )  # fmt: skip
     assert (reader.thread, reader.simdgroup, reader.lane) == (41, 1, 9)
     assert (writer.line, writer.source, writer.callers) == (4, "*to = x;", (12,))
     assert (writer.thread, writer.threadgroup) == (40, (1, 0, 0))
-    assert str(found) == (
+    assert str(error) == (
         "[validate reverse] found race at byte 12 of the threadgroup memory of line 9 "
         "`threadgroup float tile[64];` (256 bytes): thread 41 (simdgroup 1, lane 9) of threadgroup "
         "(1, 0, 0) reads in line 13 `if (group == 1 && t == 41) out[t] = tile[3];`; thread 40 "
@@ -196,9 +196,9 @@ def test_dispatches_of_one_submission_are_ordered(memory):
 
 def test_results_are_those_of_the_plain_device(memory):
     plain = attnproto.open_device("cpu", validate=False)
-    found = launch(memory, "double_buffer_not_swapped_corrected")
+    output = launch(memory, "double_buffer_not_swapped_corrected")
     wanted = launch((plain, plain.library(seeded.TEXT)), "double_buffer_not_swapped_corrected")
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(output, wanted)
 
 
 def test_a_device_refuses_a_pipeline_compiled_for_the_other_mode(memory):
@@ -285,10 +285,10 @@ def test_a_local_array_is_bounded(memory, access, line, action, n):
     x = np.zeros(4, np.int32)
     with pytest.raises(ValidationError) as raised:
         device.run(pipeline, threadgroups=1, threads=4, buffers={0: x, 1: np.int32(n)})
-    found = raised.value
-    assert (found.kind, found.memory, found.memory_bytes) == ("local-array", "a local variable", 32)
-    assert (found.offset, found.nbytes) == (4 * n, 4)
-    assert (found.parties[0].line, found.parties[0].action) == (line, action)
+    error = raised.value
+    assert (error.kind, error.memory, error.memory_bytes) == ("local-array", "a local variable", 32)
+    assert (error.offset, error.nbytes) == (4 * n, 4)
+    assert (error.parties[0].line, error.parties[0].action) == (line, action)
     device.run(pipeline, threadgroups=1, threads=4, buffers={0: x, 1: np.int32(7)})
     assert (x == (0 if "7;" in access else 7)).all()
 
@@ -324,10 +324,10 @@ def marked_line(kernel: str) -> int:
 def test_what_copies_and_loops_access_is_judged(memory, kernel, kind, action, offset, nbytes):
     with pytest.raises(ValidationError) as raised:
         run_wrong_access(memory[0], kernel)
-    found, party = raised.value, raised.value.parties[0]
-    assert (found.kind, party.action, found.offset, found.nbytes) == (kind, action, offset, nbytes)
+    error, party = raised.value, raised.value.parties[0]
+    assert (error.kind, party.action, error.offset, error.nbytes) == (kind, action, offset, nbytes)
     assert party.line == marked_line(kernel)
-    assert "a constant table" in found.memory or kind != "out-of-bounds"
+    assert "a constant table" in error.memory or kind != "out-of-bounds"
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,8 @@ def test_expanded_heads_are_copies(device, hkv, hq, dtype):
 def test_separate_rope_agrees_with_fp64(device, n, interleaved):
     x = np.random.default_rng(n).standard_normal((2, 3, n, 40)).astype(np.float32)
     rope = Rope(interleaved=interleaved, offset=100000)
-    found = apply_rope(x, rope, position=5, device=device)
-    assert_within_tolerance(found, rotate_fp64(x, rope, 5))
+    rotated = apply_rope(x, rope, position=5, device=device)
+    assert_within_tolerance(rotated, rotate_fp64(x, rope, 5))
 
 
 def test_rope_leaves_lengths_and_depends_on_distance_only(device):

@@ -48,16 +48,16 @@ def test_rotation_and_expansion_apart_give_the_bits_of_the_fused_kernel(rows):
 
 
 def test_findings_reach_their_number_and_claim_no_speed(rows):
-    found = prototype.conclude(rows)
-    check_honest(found, rows, 4)
-    expected = [f.evidence.effect for f in found if f.tier == "modelled"]
+    findings = prototype.conclude(rows)
+    check_honest(findings, rows, 4)
+    expected = [f.evidence.effect for f in findings if f.tier == "modelled"]
     assert expected
     # A table or a switch costs a few per cent of the kernel's time at most, as far as counts say.
     assert all(1 <= one.value < 1.05 and one.low < one.value < one.high for one in expected)
-    again = next(f for f in found if f.topic == "rope-again")
+    again = next(f for f in findings if f.topic == "rope-again")
     # (128 / 8 + 1) / 2
     assert again.evidence.effect.value == pytest.approx(8.5, rel=0.02)
-    expansion = next(f for f in found if f.topic == "gqa-expansion")
+    expansion = next(f for f in findings if f.topic == "gqa-expansion")
     assert expansion.evidence.effect.value == pytest.approx(4)
 
 

@@ -36,11 +36,11 @@ class Checks:
 
     def __init__(self) -> None:
         self.failed = 0
-        self.made = 0
+        self.total = 0
 
     def expect(self, name: str, holds: bool, detail: object = "") -> None:
         """Print one check."""
-        self.made += 1
+        self.total += 1
         self.failed += not holds
         print(("ok   " if holds else "FAIL ") + name, "" if holds else detail)
 
@@ -118,7 +118,7 @@ def check_binary(binary: lief.MachO.Binary, checks: Checks) -> None:
 
 def selectors_of(objects: pathlib.Path) -> set[str]:
     """Return the selectors that the device's own objects send through metal-cpp."""
-    found = set()
+    selectors = set()
     for path in objects.rglob("*.o"):
         if path.parent.name != "metal" or path.name.startswith("metal_cpp."):
             continue
@@ -128,8 +128,8 @@ def selectors_of(objects: pathlib.Path) -> set[str]:
             capture_output=True,
             text=True,
         ).stdout
-        found |= {match.group(1) for match in map(_SELECTOR.search, listed.split()) if match}
-    return found
+        selectors |= {match.group(1) for match in map(_SELECTOR.search, listed.split()) if match}
+    return selectors
 
 
 def known_selectors(path: pathlib.Path) -> set[str]:
@@ -166,7 +166,8 @@ def main() -> None:
     checks.expect("selectors were found", len(sent) > 50, len(sent))
     checks.expect("every selector exists on macOS 14", sent <= known, sorted(sent - known))
     checks.expect("the list holds no selector we do not send", known <= sent, sorted(known - sent))
-    print(f"{checks.made - checks.failed} of {checks.made} checks hold, {len(sent)} selectors sent")
+    right = checks.total - checks.failed
+    print(f"{right} of {checks.total} checks hold, {len(sent)} selectors sent")
     raise SystemExit(checks.failed != 0)
 
 

@@ -90,12 +90,12 @@ def compile_all(corpus: Path, into: Path, share: int, ways: list[str]) -> None:
             described = describe(
                 entry["function"], dict(map(tuple, entry["constants"])), entry["linked"], private
             )
-            found = {"name": name, "function": entry["function"]}
+            artefacts = {"name": name, "function": entry["function"]}
             for way, front_end in front_ends.items():
-                found[way] = _made(_object, front_end, entry["text"], described)
+                artefacts[way] = _made(_object, front_end, entry["text"], described)
             if "ptx" in ways:
-                found["ptx"] = _made(_ptx, nvptx, entry["text"], described)
-            out.write(json.dumps(found) + "\n")
+                artefacts["ptx"] = _made(_ptx, nvptx, entry["text"], described)
+            out.write(json.dumps(artefacts) + "\n")
             out.flush()
 
 

@@ -24,10 +24,10 @@ def fetch(package: str, sha256: str, into: pathlib.Path) -> None:
         command += ["--python-version", "3.12", "--dest", folder, package]
         subprocess.run(command, check=True)
         (wheel,) = pathlib.Path(folder).glob("*.whl")
-        found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        if found != sha256:
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if digest != sha256:
             raise SystemExit(
-                f"[metal-cpp] found sha256 {found} for {package}, needs {sha256}; "
+                f"[metal-cpp] found sha256 {digest} for {package}, needs {sha256}; "
                 "the package changed: check it before changing the pin"
             )
         with zipfile.ZipFile(wheel) as archive:

@@ -78,11 +78,11 @@ def _tbd(install_name: str, symbols: set[str], reexports: tuple[str, ...] = ()) 
 
 def _bound_symbols(library: pathlib.Path) -> dict[str, set[str]]:
     """Return the symbols a Mach-O imports, by the library it imports them from."""
-    found: dict[str, set[str]] = {}
+    symbols: dict[str, set[str]] = {}
     for binding in lief.MachO.parse(str(library))[0].bindings:
         if binding.has_library and binding.has_symbol:
-            found.setdefault(binding.library.name, set()).add(str(binding.symbol.name))
-    return found
+            symbols.setdefault(binding.library.name, set()).add(str(binding.symbol.name))
+    return symbols
 
 
 def _write(path: pathlib.Path, text: str) -> None:

@@ -44,12 +44,12 @@ FIRST_FINDING_S = 60
 
 def environment(command: Command, folder: Path) -> dict[str, str]:
     """What the command sees: no cache of kernels, and cargo only where it is asked for."""
-    found = {k: v for k, v in os.environ.items() if not k.startswith("ATTNPROTO_")}
-    found["ATTNPROTO_CACHE_DIR"] = str(folder / "cache")
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("ATTNPROTO_")}
+    variables["ATTNPROTO_CACHE_DIR"] = str(folder / "cache")
     if not command.cargo:
-        places = found["PATH"].split(os.pathsep)
-        found["PATH"] = os.pathsep.join(p for p in places if not Path(p, "cargo").exists())
-    return found
+        places = variables["PATH"].split(os.pathsep)
+        variables["PATH"] = os.pathsep.join(p for p in places if not Path(p, "cargo").exists())
+    return variables
 
 
 def timed(command: Command, revision: str) -> tuple[float, float | None, str]:

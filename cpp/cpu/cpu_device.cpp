@@ -145,13 +145,6 @@ class CpuDevice final : public Device {
   std::shared_ptr<Archive> new_archive() override {
     return std::make_shared<CpuArchive>(front_end_);
   }
-  Timing submit(const std::vector<Dispatch>& dispatches) override {
-    return submit_with(dispatches, {});
-  }
-  Timing submit_with(const std::vector<Dispatch>& dispatches,
-                     const SubmitOptions& options) override {
-    return submit_repeated(dispatches, {}, options);
-  }
   Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
                          const SubmitOptions& options) override {
     std::vector<Launch> launches;

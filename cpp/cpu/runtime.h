@@ -7,7 +7,7 @@
 
 #include "fiber.h"
 
-// Every function that lanes meet at takes its place first, which
+// Every rendezvous of lanes takes its number first, which
 // compiler/passes/number_rendezvous.py gives it. Exported kernels find these in libattnproto, also
 // where all else is hidden (cmake/metal.cmake).
 #define ATTN_RUNTIME extern "C" __attribute__((used, visibility("default")))

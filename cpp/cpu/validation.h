@@ -27,7 +27,7 @@
 
 namespace attnproto::cpu {
 
-// One place of a kernel's text that accesses memory or meets other lanes. The compiled
+// One place of a kernel's text that accesses memory or is a rendezvous. The compiled
 // kernel holds a table of them, in the order of their indices.
 struct Site {
   const char* source;  // the text of the line
@@ -153,7 +153,7 @@ class Validation {
     const Site* declared = nullptr;
   };
   struct Lane {
-    const Site* at = nullptr;      // the barrier or shuffle it is about to meet others in
+    const Site* at = nullptr;      // the barrier or shuffle it is about to wait at
     uint32_t flags = 0;            // memory that barrier orders
     const Site* matrix = nullptr;  // its latest matrix operation
   };

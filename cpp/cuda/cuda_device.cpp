@@ -174,14 +174,6 @@ class CudaDevice final : public Device {
     return {{"architecture", info_.processor}, {"os", info_.os}};
   }
 
-  Timing submit(const std::vector<Dispatch>& dispatches) override {
-    return submit_repeated(dispatches, {}, {});
-  }
-  Timing submit_with(const std::vector<Dispatch>& dispatches,
-                     const SubmitOptions& options) override {
-    return submit_repeated(dispatches, {}, options);
-  }
-
   Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
                          const SubmitOptions& options) override {
     std::lock_guard<std::mutex> one_at_a_time(mutex_);

@@ -167,15 +167,6 @@ class MetalDevice : public Device {
     return std::make_shared<MetalLibrary>(context_, std::move(library), "");
   }
 
-  Timing submit(const std::vector<Dispatch>& dispatches) override {
-    return submit_repeated(dispatches, {}, {});
-  }
-
-  Timing submit_with(const std::vector<Dispatch>& dispatches,
-                     const SubmitOptions& options) override {
-    return submit_repeated(dispatches, {}, options);
-  }
-
   Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
                          const SubmitOptions& options) override {
     return caught("metal.dispatch",

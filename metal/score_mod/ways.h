@@ -21,14 +21,14 @@
 
 #ifdef ATTN_SCORE_WAY
 
-// Shared with the host: kernels/score_ways.py.
+// Shared with the host: kernels/score_dispatch.py.
 struct ScoreNumbers {
   float cap;  // in raw units
   float window;
   float rate;
   uint choice;
 };
-static_assert(sizeof(ScoreNumbers) == 16, "kernels/score_ways.py packs 16 bytes");
+static_assert(sizeof(ScoreNumbers) == 16, "kernels/score_dispatch.py packs 16 bytes");
 
 #if ATTN_SCORE_WAY == ATTN_SCORE_NOINLINE
 __attribute__((noinline)) float2 called_score(float2 score, int key, int at, float4 numbers) {

@@ -25,9 +25,9 @@ class _Library(Library):
     """Keeps with a pipeline what it was made of."""
 
     def pipeline(self, name, constants=None, **options) -> Pipeline:
-        made = super().pipeline(name, constants, **options)
-        made.source = self.text, describe(name, constants, **options)
-        return made
+        pipeline = super().pipeline(name, constants, **options)
+        pipeline.source = self.text, describe(name, constants, **options)
+        return pipeline
 
 
 class Arm64Device(Device):
@@ -85,5 +85,5 @@ class Arm64Device(Device):
 
 def tools() -> Path | None:
     """Where `make arm64-test` has put what runs; nothing in other test runs."""
-    found = os.environ.get("ATTNPROTO_ARM64")
-    return Path(found) if found else None
+    folder = os.environ.get("ATTNPROTO_ARM64")
+    return Path(folder) if folder else None

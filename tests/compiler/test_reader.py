@@ -11,7 +11,7 @@ from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY
 from attnproto.compiler.ir.types import Unreadable, access_bytes, register_bits, size_of
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text
-from attnproto.compiler.passes.number_rendezvous import number_places
+from attnproto.compiler.passes.number_rendezvous import number_rendezvous
 from attnproto.errors import InternalError
 
 FUNCTION = """\
@@ -53,14 +53,14 @@ def test_blocks_lead_where_their_ends_say():
 
 
 def test_an_instruction_tells_what_is_in_it():
-    made = Function(FUNCTION.split("\n")).definitions
-    assert (made["%7"].callee, made["%7"].type, made["%7"].flags) == (
+    values = Function(FUNCTION.split("\n")).definitions
+    assert (values["%7"].callee, values["%7"].type, values["%7"].flags) == (
         '@"g h"', "float", ["tail", "fast"]
     )  # fmt: skip
-    assert made["%7"].operands == [("float", "1.0"), ("ptr addrspace(1)", "%6")]
-    assert made["%7"].render(["%x", "%y"], "%z").startswith('%z = tail call fast float @"g h"(')
-    assert (made["%8"].type, made["%8"].flags, made["%8"].align) == ("i32", ["atomic"], 4)
-    assert (made["%3"].type, made["%3"].predicate) == ("i1", "slt")
+    assert values["%7"].operands == [("float", "1.0"), ("ptr addrspace(1)", "%6")]
+    assert values["%7"].render(["%x", "%y"], "%z").startswith('%z = tail call fast float @"g h"(')
+    assert (values["%8"].type, values["%8"].flags, values["%8"].align) == ("i32", ["atomic"], 4)
+    assert (values["%3"].type, values["%3"].predicate) == ("i1", "slt")
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_an_instruction_tells_what_is_in_it():
     ],
 )  # fmt: skip
 def test_operands_and_the_type_of_a_result(line, kind, values):
-    made = Instruction(line)
-    assert made.type == kind
-    assert [value for _, value in made.operands] == values
-    assert len(made.pieces) == len(values) + 1
-    assert made.render(values).split(" #")[0] in line
+    instruction = Instruction(line)
+    assert instruction.type == kind
+    assert [value for _, value in instruction.operands] == values
+    assert len(instruction.pieces) == len(values) + 1
+    assert instruction.render(values).split(" #")[0] in line
 
 
 def test_an_address_is_taken_apart():
@@ -142,7 +142,7 @@ def test_a_pass_that_cannot_read_a_kernel_is_an_internal_error_with_its_name():
     text = "define void @k() {\n  call void @attn_simdgroup_barrier()\n  callbr void @x()\n}\n"
     one = Kernel(SimpleNamespace(function="scale"), text)
     with pytest.raises(InternalError, match=r"^\[compiler.number_rendezvous\] .* in scale: Unrea"):
-        PassManager().run([Pass("number_rendezvous", on_text(number_places))], one)
+        PassManager().run([Pass("number_rendezvous", on_text(number_rendezvous))], one)
 
 
 def test_sizes_of_types():

@@ -67,11 +67,11 @@ def test_every_symbol_in_the_compilers_sources_is_in_the_table():
     }
     known = [symbol for call in CALLS.values() for symbol in call.symbols]
     # Of a symbol that is put together, what is written is its beginning.
-    whole = {name for name, _ in used if runtime_call(name)}
-    begun = {name for name, _ in used if name.endswith("_")} - whole
-    assert {name for name, _ in used} - whole - begun == set()
+    symbols = {name for name, _ in used if runtime_call(name)}
+    begun = {name for name, _ in used if name.endswith("_")} - symbols
+    assert {name for name, _ in used} - symbols - begun == set()
     assert [name for name in begun if not any(s.startswith(name) for s in known)] == []
-    assert len(whole) > 8
+    assert len(symbols) > 8
 
 
 def test_what_one_pass_defines_for_itself_is_not_the_engines():
@@ -153,7 +153,7 @@ def test_a_new_row_of_the_table_is_all_that_passes_need(fictitious):
     varying = divergence.analyse(cfg.analyse(function.blocks), "%lane", set()).values
     assert "%x" in varying
     assert "%v" not in varying
-    assert f"{fictitious}(i32 0, float %x)" in number_rendezvous.number_places(FICTITIOUS)
+    assert f"{fictitious}(i32 0, float %x)" in number_rendezvous.number_rendezvous(FICTITIOUS)
     assert "\\22votes\\22: 1" in count_operations.instrument(FICTITIOUS)
     judged, _ = sanitize_accesses.instrument(FICTITIOUS, [""], nan=False)
     arrives = r"call void @attn_arrive\(i32 0, .*\)\n"

@@ -55,8 +55,8 @@ def blocks(text: str) -> list[list[str]]:
     module = llvm.parse_assembly(text)
     module.verify()
     (function,) = module.functions
-    found = [[i.opcode for i in block.instructions] for block in function.blocks]
-    return [[op for op in block if op != "phi"] for block in found]
+    opcodes = [[i.opcode for i in block.instructions] for block in function.blocks]
+    return [[op for op in block if op != "phi"] for block in opcodes]
 
 
 def result(text: str, n: int) -> int:

@@ -96,10 +96,13 @@ def launch(
     )
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray, rtol: float, scale: float = 1.0) -> None:
+def assert_close(actual: np.ndarray, wanted: np.ndarray, rtol: float, scale: float = 1.0) -> None:
     """Compare with FP64; ``scale`` is the size of what was summed, for the absolute part."""
     np.testing.assert_allclose(
-        found.astype(np.float64), np.broadcast_to(wanted, found.shape), rtol=rtol, atol=rtol * scale
+        actual.astype(np.float64),
+        np.broadcast_to(wanted, actual.shape),
+        rtol=rtol,
+        atol=rtol * scale,
     )
 
 

@@ -96,8 +96,8 @@ def compile_text(text: Text, device: attnproto.Device, share: int) -> Iterator[C
         yield outcome
         return
     outcome.kernels = len(head.instances)
-    found = attnproto.lint(text.text)
-    outcome.lints = [(one.rule, one.message) for one in found if one.severity == "error"]
+    findings = attnproto.lint(text.text)
+    outcome.lints = [(one.rule, one.message) for one in findings if one.severity == "error"]
     constants = constants_of(text)
     for kernel in chosen([*head.instances], share):
         outcome.compiled.append(compile_kernel(text, kernel, constants, device))

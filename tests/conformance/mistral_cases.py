@@ -98,13 +98,13 @@ def _reshape_and_cache(element: str, device: attnproto.Device) -> None:
 def _scales(device: attnproto.Device) -> None:
     """The largest of 2011 numbers, by an atomic maximum among two threadgroups."""
     k, v = (np.random.default_rng(seed).standard_normal(2011).astype(np.float32) for seed in (7, 8))
-    found = np.zeros((2, 1), np.float32)
+    scales = np.zeros((2, 1), np.float32)
     launch(
         device, _texts()["kv_scale_update.metal"], "kv_scale_update_float",
-        {0: k, 1: v, 2: found[0], 3: found[1], 4: np.int64(k.size)},
+        {0: k, 1: v, 2: scales[0], 3: scales[1], 4: np.int64(k.size)},
         threadgroups=2, threads=512, threadgroup_bytes={0: 2048, 1: 2048},
     )  # fmt: skip
-    assert_close(found[:, 0], np.array([np.abs(k).max(), np.abs(v).max()]) / 240, 1e-6)
+    assert_close(scales[:, 0], np.array([np.abs(k).max(), np.abs(v).max()]) / 240, 1e-6)
 
 
 def _copy_blocks(device: attnproto.Device) -> None:

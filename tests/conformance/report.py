@@ -143,9 +143,9 @@ def _fibers(texts: Sequence[CompiledText]) -> str:
 
 
 def _lints(texts: Sequence[CompiledText]) -> str:
-    found = Counter((one.project, one.name, *lint) for one in texts for lint in one.lints)
-    if not found:
+    counts = Counter((one.project, one.name, *lint) for one in texts for lint in one.lints)
+    if not counts:
         return "## Lint errors\n\nThere is none.\n"
-    rows = [(*key, count) for key, count in sorted(found.items())]
+    rows = [(*key, count) for key, count in sorted(counts.items())]
     head = ("project", "text", "rule", "message", "places")
     return f"## Lint errors\n\n{_table(head, rows)}"

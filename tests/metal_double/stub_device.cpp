@@ -58,8 +58,10 @@ struct StubDevice : Device {
     made->text = text;
     return made;
   }
-  Timing submit(const std::vector<Dispatch>& dispatches) override {
-    for (const Dispatch& dispatch : dispatches) run(dispatch);
+  Timing submit_repeated(const std::vector<Dispatch>& dispatches, const Rounds& rounds,
+                         const SubmitOptions&) override {
+    for (uint32_t i = 0; i < rounds.ahead + rounds.times; i++)
+      for (const Dispatch& dispatch : dispatches) run(dispatch);
     return {};
   }
   static void run(const Dispatch& dispatch) {

@@ -41,9 +41,9 @@ from support.paged import (
 Case = Callable[[attnproto.Device], None]
 
 
-def usual(found: np.ndarray, expected: np.ndarray) -> None:
+def usual(actual: np.ndarray, expected: np.ndarray) -> None:
     """The check of one input."""
-    assert np.allclose(found.astype(np.float64), expected, rtol=1e-3, atol=1e-3)
+    assert np.allclose(actual.astype(np.float64), expected, rtol=1e-3, atol=1e-3)
 
 
 def tile(d: int = 64, dtype: str = "float32", br: int = 16, bc: int = 32, **axes) -> FlashTile:
@@ -70,8 +70,8 @@ def one_attention(*, nkv=64, hq=2, hkv=2, dtype=np.float32, axes=(), **variant) 
         shapes = (1, hq, 64, 64), (1, hkv, nkv, 64), (1, hkv, nkv, 64)
         q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
         chosen = tile(64, np.dtype(dtype).name, **dict(axes))
-        found = flash.flash_attention(q, k, v, device=device, tile=chosen, **variant)
-        usual(found, attention_fp64(q, k, v, Variant(**variant)))
+        output = flash.flash_attention(q, k, v, device=device, tile=chosen, **variant)
+        usual(output, attention_fp64(q, k, v, Variant(**variant)))
 
     return friendly
 
@@ -110,9 +110,9 @@ def nan_stays(place: str) -> Case:
 
 def keyless_rows(device):
     q, k, v = random_qkv(np.float32, 75, 40, 64, hq=2)
-    found = flash_in_nan_field(device, q, k, v, causal=True, tile=tile())
-    assert (found[:, :, : 75 - 40] == 0.0).all()
-    assert worst_ratio(found, attention_fp64(q, k, v, Variant(causal=True))) <= 1.0
+    output = flash_in_nan_field(device, q, k, v, causal=True, tile=tile())
+    assert (output[:, :, : 75 - 40] == 0.0).all()
+    assert worst_ratio(output, attention_fp64(q, k, v, Variant(causal=True))) <= 1.0
 
 
 def large_score(device):
@@ -137,10 +137,10 @@ def paged(contexts, *, nq=1, page=16, d=64, hq=4, hkv=2, bc=32, **options) -> Ca
     def case(device):
         sequences = Sequences(contexts, nq=nq, page=page, d=d, hq=hq, hkv=hkv)
         chosen = tile(d, bc=bc)
-        found = sequences.paged(device, tile=chosen, **options)
-        sequences.check(found, causal=options.get("causal", True))
+        output = sequences.paged(device, tile=chosen, **options)
+        sequences.check(output, causal=options.get("causal", True))
         twin = sequences.contiguous(device, tile=chosen, **options)
-        np.testing.assert_array_equal(found, twin)
+        np.testing.assert_array_equal(output, twin)
 
     return case
 
@@ -152,9 +152,9 @@ def late_maximum(device):
 def one_paged(*, nq=1, partition=512, hq=2, hkv=2) -> Case:
     def friendly(device):
         sequences = Sequences([128], nq=nq, page=16, hq=hq, hkv=hkv)
-        found = sequences.paged(device, tile=tile(), partition=partition)
+        output = sequences.paged(device, tile=tile(), partition=partition)
         expected = paged_attention_fp64(sequences.q[0], sequences.k[0], sequences.v[0], 128)
-        usual(found[0], expected)
+        usual(output[0], expected)
 
     return friendly
 
@@ -178,8 +178,8 @@ def forgetting(decay: str) -> Case:
 def one_recurrent(*, decay="none", normalize=False) -> Case:
     def friendly(device):
         q, k, v, logs = linear.random_inputs(64, 32, b=1, decay=decay, positive=normalize)
-        found = linear_attention(q, k, v, decay=logs, chunk=64, normalize=normalize, device=device)
-        usual(found, linear.recurrence_fp64(q, k, v, decay=logs, normalize=normalize)[0])
+        output = linear_attention(q, k, v, decay=logs, chunk=64, normalize=normalize, device=device)
+        usual(output, linear.recurrence_fp64(q, k, v, decay=logs, normalize=normalize)[0])
 
     return friendly
 
@@ -188,8 +188,8 @@ def rotated(n, d, *, interleaved, position=5) -> Case:
     def case(device):
         x = np.random.default_rng(n).standard_normal((2, 3, n, d)).astype(np.float32)
         rope = Rope(interleaved=interleaved, offset=100)
-        found = apply_rope(x, rope, position=position, device=device)
-        assert_within_tolerance(found, rotate_fp64(x, rope, position))
+        rotated_x = apply_rope(x, rope, position=position, device=device)
+        assert_within_tolerance(rotated_x, rotate_fp64(x, rope, position))
 
     return case
 
@@ -206,8 +206,8 @@ def one_rotated(interleaved: bool) -> Case:
 def expanded(hkv, hq, dtype=np.float16, b=2, n=7, d=24) -> Case:
     def case(device):
         x = np.random.default_rng(0).standard_normal((b, hkv, n, d)).astype(dtype)
-        found = expand_heads(x, hq, device=device)
-        np.testing.assert_array_equal(found, np.repeat(x, hq // hkv, 1))
+        repeated = expand_heads(x, hq, device=device)
+        np.testing.assert_array_equal(repeated, np.repeat(x, hq // hkv, 1))
 
     return case
 
@@ -220,9 +220,9 @@ def one_scored(**variant) -> Case:
     def friendly(device):
         scores = np.random.default_rng(0).standard_normal((1, 4, 64, 64)).astype(np.float32)
         expected = shape_scores_fp64(scores.astype(np.float64), Variant(**variant))
-        found = shape_scores(scores, Variant(**variant), device=device)
+        shaped = shape_scores(scores, Variant(**variant), device=device)
         usual(
-            np.where(np.isneginf(expected), 0, found), np.where(np.isneginf(expected), 0, expected)
+            np.where(np.isneginf(expected), 0, shaped), np.where(np.isneginf(expected), 0, expected)
         )
 
     return friendly
@@ -239,9 +239,9 @@ def way(name: str, modification: str, nq=37, nkv=70, hq=2, hkv=1, close=(1e-5, 1
         ready = score_dispatch.prepare(
             device, flash.problem_of(*tensors), tile(40), name, chosen, contract=False
         )
-        found = score_dispatch.run(device, ready, *tensors)[0]
+        output = score_dispatch.run(device, ready, *tensors)[0]
         atol, rtol = close
-        np.testing.assert_allclose(found, score_dispatch.reference(*tensors, chosen), rtol, atol)
+        np.testing.assert_allclose(output, score_dispatch.reference(*tensors, chosen), rtol, atol)
 
     return case
 

@@ -119,11 +119,11 @@ def judge(bug: Bug) -> Verdict:
     usual, words = outcome(bug, "usual")
     if usual == "does not compile":
         return Verdict(usual, "", words)
-    found, how = outcome(bug, "tests")
-    if found == CAUGHT:
+    status, how = outcome(bug, "tests")
+    if status == CAUGHT:
         return Verdict(usual, "tests", how)
-    found, how = outcome(bug, "usual and tests", validate=True)
-    return Verdict(usual, "validation" if found == CAUGHT else "", how)
+    status, how = outcome(bug, "usual and tests", validate=True)
+    return Verdict(usual, "validation" if status == CAUGHT else "", how)
 
 
 def main(prefixes: list[str]) -> int:

@@ -92,21 +92,21 @@ def attention_fp64(
     return weights @ v / np.where(total == 0.0, 1.0, total)
 
 
-def worst_ratio(found: np.ndarray, expected: np.ndarray) -> float:
+def worst_ratio(actual: np.ndarray, expected: np.ndarray) -> float:
     """Largest error over its tolerance: at most 1 passes; a NaN gives NaN, which does not."""
-    atol, rtol = TOLERANCE[found.dtype.name]
-    error = np.abs(found.astype(np.float64) - expected)
+    atol, rtol = TOLERANCE[actual.dtype.name]
+    error = np.abs(actual.astype(np.float64) - expected)
     return float((error / (atol + rtol * np.abs(expected))).max())
 
 
 def assert_within_tolerance(
-    found: np.ndarray,
+    actual: np.ndarray,
     expected: np.ndarray,
     tolerances: Mapping[str, tuple[float, float]] = TOLERANCE,
 ) -> None:
     """By the (atol, rtol) of found's type; NaN where NaN is expected."""
-    atol, rtol = tolerances[found.dtype.name]
-    np.testing.assert_allclose(found.astype(np.float64), expected, rtol, atol)
+    atol, rtol = tolerances[actual.dtype.name]
+    np.testing.assert_allclose(actual.astype(np.float64), expected, rtol, atol)
 
 
 def flash_in_nan_field(
@@ -139,9 +139,9 @@ def check_flash(
     tile: FlashTile | None = None,
 ) -> None:
     """Flash attention agrees with FP64 and writes its output alone."""
-    found = flash_in_nan_field(device, q, k, v, causal=causal, scale=scale, tile=tile)
+    output = flash_in_nan_field(device, q, k, v, causal=causal, scale=scale, tile=tile)
     expected = attention_fp64(q, k, v, Variant(causal=causal), scale=scale)
-    assert worst_ratio(found, expected) <= 1.0
+    assert worst_ratio(output, expected) <= 1.0
 
 
 def check_fused(
@@ -153,8 +153,8 @@ def check_fused(
     **switches,
 ) -> None:
     """A variant fused into flash attention agrees with FP64."""
-    found = flash.flash_attention(q, k, v, device=device, tile=tile, **switches)
-    assert_within_tolerance(found, attention_fp64(q, k, v, Variant(**switches)))
+    output = flash.flash_attention(q, k, v, device=device, tile=tile, **switches)
+    assert_within_tolerance(output, attention_fp64(q, k, v, Variant(**switches)))
 
 
 def check_scores_of_ten_thousand(device: attnproto.Device) -> None:
@@ -195,17 +195,17 @@ def check_nan_reaches_its_rows(device: attnproto.Device, place: str) -> None:
     q, k, v = random_qkv(np.float32, 40, 100, 64, hq=2, hkv=2)
     spoiled = {"q": q, "k": k, "v": v}[place]
     spoiled[0, 1, 7, 3] = np.nan
-    found = flash_in_nan_field(device, q, k, v)
+    output = flash_in_nan_field(device, q, k, v)
     expected = attention_fp64(q, k, v)
     assert np.isnan(expected).any()
-    assert (np.isnan(found) == np.isnan(expected)).all()
+    assert (np.isnan(output) == np.isnan(expected)).all()
 
 
 def check_separate_scores(device: attnproto.Device, variant: Variant, nkv: int) -> None:
     """The kernel that shapes stored scores agrees with FP64, and masks the same ones."""
     scores = np.random.default_rng(nkv).standard_normal((2, 3, 77, nkv)).astype(np.float32) * 4
     expected = shape_scores_fp64(scores.astype(np.float64), variant)
-    found = shape_scores(scores, variant, device=device)
+    shaped = shape_scores(scores, variant, device=device)
     seen = ~np.isneginf(expected)
-    np.testing.assert_array_equal(found[~seen], -np.inf)
-    np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(shaped[~seen], -np.inf)
+    np.testing.assert_allclose(shaped[seen], expected[seen], rtol=1e-5, atol=1e-5)

@@ -98,22 +98,22 @@ def attention_of_seen_keys(q, k, v, *, causal: bool = True, window: int | None =
     return out
 
 
-def assert_same_with_nan(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_same_with_nan(actual: np.ndarray, expected: np.ndarray) -> None:
     """NaN and infinities at the same places; the rest within bfloat16's tolerance."""
-    found = found.astype(np.float64)
+    actual = actual.astype(np.float64)
     for kind in (np.isnan, np.isposinf, np.isneginf):
-        np.testing.assert_array_equal(kind(found), kind(expected))
+        np.testing.assert_array_equal(kind(actual), kind(expected))
     atol, rtol = TOLERANCE["bfloat16"]
     finite = np.isfinite(expected)
-    np.testing.assert_allclose(found[finite], expected[finite], rtol, atol)
+    np.testing.assert_allclose(actual[finite], expected[finite], rtol, atol)
 
 
 def check_window_of_any_size(device: attnproto.Device, nq: int, nkv: int, window: int) -> None:
     """A window sees what there is, however wide."""
     q, k, v = random_qkv(np.float32, nq, nkv, 8)
     options = {"causal": True, "window": window}
-    found = flash_attention(q, k, v, device=device, **options)
-    assert worst_ratio(found, softmax_attention(q, k, v, **options)) <= 1.0
+    output = flash_attention(q, k, v, device=device, **options)
+    assert worst_ratio(output, softmax_attention(q, k, v, **options)) <= 1.0
 
 
 def check_small_gates_beside_a_reset(
@@ -138,10 +138,10 @@ def check_many_small_weights(
     q, k = query_and_keys_scoring(scores, dtype)
     v = np.full(k.shape, 100.0, dtype)
     v[0, 0, first] = 0.0
-    found = kernel(q, k, v, scale=1.0).astype(np.float64)
+    output = kernel(q, k, v, scale=1.0).astype(np.float64)
     expected = softmax_attention(q, k, v, scale=1.0)
     rtol = {"float16": 2e-3, "float32": 1e-4, "bfloat16": 8e-3}[np.dtype(dtype).name]
-    np.testing.assert_allclose(found, expected, rtol=rtol)
+    np.testing.assert_allclose(output, expected, rtol=rtol)
 
 
 def check_rescaling_keeps_small_weights(device: attnproto.Device, rescale: str) -> None:
@@ -152,8 +152,8 @@ def check_rescaling_keeps_small_weights(device: attnproto.Device, rescale: str) 
     v = np.where(np.arange(4096) < 96, 0.0, 60000.0)[None, None, :, None] * np.ones(8)
     tile = FlashTile(8, 32, 8, "float16", rescale=rescale)
     v = v.astype(np.float16)
-    found = flash_attention(q, k, v, scale=1.0, tile=tile, device=device).astype(np.float64)
-    np.testing.assert_allclose(found, softmax_attention(q, k, v, scale=1.0), rtol=5e-3)
+    output = flash_attention(q, k, v, scale=1.0, tile=tile, device=device).astype(np.float64)
+    np.testing.assert_allclose(output, softmax_attention(q, k, v, scale=1.0), rtol=5e-3)
 
 
 def check_sum_of_rounded_weights(device: attnproto.Device, dtype: str) -> None:
@@ -168,8 +168,8 @@ def check_sum_of_rounded_weights(device: attnproto.Device, dtype: str) -> None:
     for i in range(4):
         k[0, 0, 1:, i] = left
         left -= float(k[0, 0, 1, i])
-    found = flash_attention(q, k, np.ones_like(k), scale=1.0, device=device)
-    np.testing.assert_array_equal(found.astype(np.float32), 1.0)
+    output = flash_attention(q, k, np.ones_like(k), scale=1.0, device=device)
+    np.testing.assert_array_equal(output.astype(np.float32), 1.0)
 
 
 def check_nan_and_infinity_behind_the_mask(
@@ -187,8 +187,8 @@ def check_nan_and_infinity_behind_the_mask(
     v[0, 0, 35, 0], v[0, 0, 38, 0] = -np.inf, np.inf
     k[0, 0, nkv - 2] = np.nan
     tile = FlashTile(d=d, dtype="float32", **axes)
-    found = flash_attention(q, k, v, causal=True, tile=tile, device=device, **options)
-    assert_same_with_nan(found, attention_of_seen_keys(q, k, v, **options))
+    output = flash_attention(q, k, v, causal=True, tile=tile, device=device, **options)
+    assert_same_with_nan(output, attention_of_seen_keys(q, k, v, **options))
 
 
 def check_nan_behind_the_mask(
@@ -207,8 +207,8 @@ def check_no_token_spoiled_by_a_later_one(
     q, k, v, logs = random_inputs(63, 32, decay=decay)
     clean = linear_attention(q, k, v, decay=logs, chunk=32, device=device)
     {"q": q, "k": k, "v": v}[what][:, :, place, 3] = np.nan
-    found = linear_attention(q, k, v, decay=logs, chunk=32, device=device)
-    np.testing.assert_array_equal(found[:, :, :place], clean[:, :, :place])
-    spoiled = np.isnan(found[:, :, place:])
+    output = linear_attention(q, k, v, decay=logs, chunk=32, device=device)
+    np.testing.assert_array_equal(output[:, :, :place], clean[:, :, :place])
+    spoiled = np.isnan(output[:, :, place:])
     expected = np.isnan(recurrence_fp64(q, k, v, decay=logs)[0][:, :, place:])
     np.testing.assert_array_equal(spoiled, expected)

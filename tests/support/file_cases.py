@@ -98,8 +98,8 @@ def lines_of(name: str, chance: random.Random) -> bytes:
         if kept:
             at = chance.randrange(len(kept))
             kept[at] = replaced(kept[at], chance)
-    whole = "".join(json.dumps(one) + "\n" for one in kept).encode("utf-8", "surrogatepass")
-    return scratched(whole, chance) if chance.random() < 0.2 else whole
+    content = "".join(json.dumps(one) + "\n" for one in kept).encode("utf-8", "surrogatepass")
+    return scratched(content, chance) if chance.random() < 0.2 else content
 
 
 def scratched(content: bytes, chance: random.Random) -> bytes:

@@ -37,14 +37,14 @@ def _turned(function: Callable, x):
     quarters = np.rint(2 * turn)
     rest = np.pi * (turn - quarters / 2)
     at = np.nan_to_num(quarters).astype(int) + (function is np.cos)
-    found = np.where(at & 1, np.cos(rest), np.sin(rest)) * np.where(at & 2, -1, 1)
-    return np.where(np.isfinite(x), found, np.nan)
+    values = np.where(at & 1, np.cos(rest), np.sin(rest)) * np.where(at & 2, -1, 1)
+    return np.where(np.isfinite(x), values, np.nan)
 
 
 def sinpi(x):
     """At whole numbers the zero has the sign of x."""
-    found = _turned(np.sin, x)
-    return np.where(found == 0, np.copysign(0, x), found)
+    sines = _turned(np.sin, x)
+    return np.where(sines == 0, np.copysign(0, x), sines)
 
 
 def cospi(x):
@@ -62,8 +62,8 @@ def _sign(x):
 
 
 def _fdim(x, y):
-    found = np.where(x > y, x - y, 0.0)
-    return np.where(np.isnan(x) | np.isnan(y), np.nan, found)
+    differences = np.where(x > y, x - y, 0.0)
+    return np.where(np.isnan(x) | np.isnan(y), np.nan, differences)
 
 
 UNARY = {
@@ -129,14 +129,14 @@ def special_values(dtype) -> np.ndarray:
         return np.array([0.0, -0.0, *both, np.inf, -np.inf, np.nan], np.float64).astype(dtype)
 
 
-def ulps(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """Distance in units in the last place of found's type at the exact value; infinite where one
     is a NaN or infinite and the other is not.
     """
     import ml_dtypes
 
-    info = ml_dtypes.finfo(found.dtype)
-    value, size = found.astype(np.float64), np.abs(exact)
+    info = ml_dtypes.finfo(actual.dtype)
+    value, size = actual.astype(np.float64), np.abs(exact)
     known = np.where(np.isfinite(size) & (size > 0), size, float(info.tiny))
     exponents = np.maximum(np.frexp(known)[1], info.minexp + 1)
     unit = np.ldexp(1.0, exponents - 1 - info.nmant)

@@ -63,18 +63,18 @@ def assert_no_finds(case: str, limit_s: float, few: int) -> None:
         few: how many seeds where the environment says nothing.
     """
     child = Child(case, limit_s)
-    found = []
+    finds = []
     try:
         for number, seed in enumerate(seeds(few), start=1):
             if number % 100 == 0:
-                print(f"{number} tried, {len(found)} found", flush=True)
+                print(f"{number} tried, {len(finds)} found", flush=True)
             what = child.attempt(seed)
             if what:
-                found.append(Find(seed, what))
-                print(found[-1], flush=True)
+                finds.append(Find(seed, what))
+                print(finds[-1], flush=True)
     finally:
         child.end()
-    assert not found, "\n\n".join(map(str, found))
+    assert not finds, "\n\n".join(map(str, finds))
 
 
 class Child:

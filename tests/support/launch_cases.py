@@ -12,29 +12,10 @@ from attnproto.device.device import Device, Dispatch
 from attnproto.device.library import Pipeline
 
 from .fuzzing import refusing
-from .msl import HEAD
+from .msl import read_text
 
 # All but the first touch no memory, so that any launch of them may run without validation.
-TEXT = (
-    HEAD
-    + """
-kernel void doubles(device float* x [[buffer(0)]], constant uint& n [[buffer(1)]],
-                    uint i [[thread_position_in_grid]]) {
-  if (i < n) x[i] *= 2;
-}
-kernel void nothing(device half* x [[buffer(0)]], constant int4& y [[buffer(3)]],
-                    device atomic_int* z [[buffer(30)]], threadgroup float* t [[threadgroup(0)]],
-                    uint3 i [[thread_position_in_grid]]) {
-  if (i.x == 0xfffffff0) x[0] = y.x + t[0];
-  simdgroup_barrier(mem_flags::mem_threadgroup);
-}
-struct S { float x; int y[3]; };
-kernel void structs(device S* s [[buffer(0)]], const device uchar* b [[buffer(1)]],
-                    threadgroup int* t [[threadgroup(3)]], uint3 size [[threads_per_grid]]) {
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-}
-"""
-)
+TEXT = read_text("launches.metal")
 FEW = (1, 2, 3, 31, 32, 33, 1024)
 AXES = (*FEW, 0, 1025, 4096, 2**16, 2**22, 2**31, 2**32 - 1, 2**32, 2**64, -1)
 ODD = (None, 1.5, True, "x", b"", [], (1, 2, 3, 4), np.nan, np.int64(3), np.array([2, 1]), object())

@@ -68,9 +68,9 @@ def random_inputs(
     return q.astype(dtype), k.astype(dtype), v.astype(dtype), logs
 
 
-def assert_within_tolerance(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_within_tolerance(actual: np.ndarray, expected: np.ndarray) -> None:
     """By found's type, with linear attention's tolerances."""
-    attention.assert_within_tolerance(found, expected, TOLERANCE)
+    attention.assert_within_tolerance(actual, expected, TOLERANCE)
 
 
 def check_linear(
@@ -82,12 +82,12 @@ def check_linear(
     **options,
 ) -> None:
     """Output and last state agree with the recurrence."""
-    found, state = linear_attention(
+    output, state = linear_attention(
         q, k, v, decay=decay, return_state=True, device=device, **options
     )
     options.pop("chunk", None)
     expected, final = recurrence_fp64(q, k, v, decay=decay, **options)
-    assert_within_tolerance(found, expected)
+    assert_within_tolerance(output, expected)
     assert_within_tolerance(state, final)
 
 

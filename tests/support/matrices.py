@@ -16,7 +16,7 @@ def nan_matrices(count: int, dtype: type = np.float32) -> np.ndarray:
     return np.full((count, 8, 8), np.nan, dtype)
 
 
-def assert_matrices_close(found: ArrayLike, expected: ArrayLike, tolerance: float = 1e-5) -> None:
+def assert_matrices_close(actual: ArrayLike, expected: ArrayLike, tolerance: float = 1e-5) -> None:
     """Within ``tolerance`` of themselves, and ten times that near zero."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 10)
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * 10)

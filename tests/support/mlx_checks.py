@@ -23,10 +23,10 @@ def _normal(shape: tuple[int, ...], dtype: type, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def assert_within_tolerance(found: np.ndarray, wanted: np.ndarray, name: str) -> None:
+def assert_within_tolerance(actual: np.ndarray, wanted: np.ndarray, name: str) -> None:
     """By the type of the name, as MSL spells it."""
     _, atol, rtol = TYPES[name]
-    np.testing.assert_allclose(found.astype(np.float64), wanted, atol=atol, rtol=rtol)
+    np.testing.assert_allclose(actual.astype(np.float64), wanted, atol=atol, rtol=rtol)
 
 
 def check_steel_attention(

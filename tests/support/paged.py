@@ -75,11 +75,11 @@ class Sequences:
         assert np.isnan(field[self.q.size :]).all(), "written outside the output"
         return field[: self.q.size].reshape(self.q.shape)
 
-    def check(self, found: np.ndarray, *, causal: bool = True) -> None:
+    def check(self, output: np.ndarray, *, causal: bool = True) -> None:
         """What was found agrees with FP64, sequence by sequence."""
         for s, context in enumerate(self.contexts):
             expected = paged_attention_fp64(self.q[s], self.k[s], self.v[s], context, causal=causal)
-            assert_within_tolerance(found[s], expected)
+            assert_within_tolerance(output[s], expected)
 
 
 def check_largest_score_in_the_last_partition(device: attnproto.Device) -> None:

@@ -57,11 +57,11 @@ def clocked(device: devices.Device, monkeypatch: pytest.MonkeyPatch) -> Clocked:
     return Clocked(device._core)
 
 
-def check_honest(found: Sequence[Finding], rows: Sequence[Row], least: int) -> None:
+def check_honest(findings: Sequence[Finding], rows: Sequence[Row], least: int) -> None:
     """What every finding from the cpu device must be, and that there are at least so many."""
-    assert len(found) >= least
-    assert len({f.topic for f in found}) == len(found)
-    for finding in found:
+    assert len(findings) >= least
+    assert len({f.topic for f in findings}) == len(findings)
+    for finding in findings:
         assert finding.tier in ("emulated", "derived", "modelled")
         if finding.tier == "modelled":
             assert finding.title.endswith("modelled")

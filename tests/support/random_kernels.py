@@ -31,7 +31,7 @@ class Maker:
             f"table[{self._pick(*WHOLES)} & 7]", f"{a} / (1.0f + {b} * {b})", "sqrt(abs(f1))",
         )  # fmt: skip
 
-    def whole(self) -> str:
+    def integer(self) -> str:
         a, b = self._pick(*WHOLES), self._pick(*WHOLES)
         return self._pick(
             f"{a} * 3 + {b}", f"{a} ^ ({b} << 1)", f"{a} % 7 + lane", f"{a} / 3",
@@ -66,7 +66,7 @@ class Maker:
         if kind < 2:
             return f"{self._pick(*FLOATS)} = {self.real()};\n"
         if kind < 4:
-            return f"{self._pick(*WHOLES)} = {self.whole()};\n"
+            return f"{self._pick(*WHOLES)} = {self.integer()};\n"
         if kind == 4:
             return f"table[{self._pick(*WHOLES)} & 7] = {self.real()};\n"
         if kind < 7:

@@ -18,14 +18,12 @@ from attnproto.results.findings import Device, Effect, Evidence, Finding, make_f
 
 @dataclass(frozen=True)
 class SyntheticDevice:
+    """As little as a sweep takes for a device."""
+
     kind: str = "cpu"
     name: str = "synthetic"
     tier: str = "emulated"
     time_us: float = 100.0
-
-    def conditions(self) -> dict[str, str]:
-        """Nothing is known of its heat."""
-        return {}
 
 
 def open_measured(kind: str) -> SyntheticDevice:

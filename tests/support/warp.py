@@ -34,10 +34,10 @@ class Warp:
 
     def matrix(self, names: Sequence[str]) -> np.ndarray:
         """The 8x8 matrix whose elements (g, 2q) and (g, 2q + 1) two registers hold."""
-        whole = np.empty((8, 8), self.registers[names[0]].dtype)
+        values = np.empty((8, 8), self.registers[names[0]].dtype)
         for k, name in enumerate(names):
-            whole[ROW, 2 * PAIR + k] = self.registers[name]
-        return whole
+            values[ROW, 2 * PAIR + k] = self.registers[name]
+        return values
 
     def _of(self, text: str, dtype=np.uint32) -> np.ndarray:
         if text in self.registers:
@@ -84,10 +84,10 @@ class Warp:
                                            text[text.rindex("("):])]  # fmt: skip
         if "movmatrix" in text:
             halves = given[0].view(np.uint16).reshape(32, 2)
-            whole = np.empty((8, 8), np.uint16)
+            values = np.empty((8, 8), np.uint16)
             for k in (0, 1):
-                whole[ROW, 2 * PAIR + k] = halves[:, k]
-            turned = np.stack([whole[2 * PAIR + k, ROW] for k in (0, 1)], 1)
+                values[ROW, 2 * PAIR + k] = halves[:, k]
+            turned = np.stack([values[2 * PAIR + k, ROW] for k in (0, 1)], 1)
             return np.ascontiguousarray(turned).view(np.uint32).reshape(32)
         if "llvm.nvvm.prmt" in text:
             halves = np.stack([x.view(np.uint16).reshape(32, 2) for x in given[:2]], 1)

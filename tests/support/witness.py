@@ -176,8 +176,8 @@ def _vector_attention() -> Iterator[Case]:
             def joined(outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
                 part, total, most = (o.astype(np.float64) for o in outputs)
                 weight = np.exp(most - most.max(2, keepdims=True))
-                found = (part * weight).sum(2) / (total * weight).sum(2)
-                return found, values.reshape(found.shape)
+                mean = (part * weight).sum(2) / (total * weight).sum(2)
+                return mean, values.reshape(mean.shape)
 
             threads = (32, heads // kv_heads, rows)
             return Launch((kv_heads, 1, blocks), threads, buffers, (3, 4, 5), joined)
@@ -458,7 +458,7 @@ def judge(case: Case, text: Dispatch, compiled: Dispatch) -> Judged:
     same = [_bits(a) == _bits(b) for a, b in zip(*outputs, strict=True)]
     errors = []
     for written in outputs:
-        found, wanted = launch.wanted(written)
-        errors.append(float(np.abs(found - wanted).max() / launch.scale))
+        actual, wanted = launch.wanted(written)
+        errors.append(float(np.abs(actual - wanted).max() / launch.scale))
     largest = float(np.abs(wanted).max() / launch.scale)
     return Judged(float(np.concatenate(same).mean()), *errors, largest)

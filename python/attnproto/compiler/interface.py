@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Kinds of numbers that an argument may point at, as attnproto/entry.h numbers them of a text's.
+NUMBER_KINDS = {"bool": 1, "integer": 2, "float": 3, "bfloat": 4}
+
 
 @dataclass(frozen=True)
 class Parameter:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from attnproto import _core
 from attnproto.compiler.target import host_target, processor_name
 from attnproto.errors import ArchiveRefused, KernelCompileError, check_text
+from attnproto.files import replace_file
 
 from . import archive_manifest as manifest
 from . import pipelines as kept_pipelines
@@ -304,11 +305,9 @@ def _unpack(payload: bytes) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        replace_file(path, content)
     except OSError as error:
         raise KernelCompileError(
             f"[archive.save] found {path} not writable ({error.strerror}), needs a place for the "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.compiler.interface import NUMBER_KINDS
 from attnproto.errors import DispatchError
 
 from .library import FunctionTable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from attnproto import _core
 
 _READABLE = "biufcV"  # dtype kinds whose bits are numbers; ml_dtypes.bfloat16 is of kind V
-_KINDS = {1: "bool", 2: "integer", 3: "float", 4: "bfloat"}
+_KINDS = {number: kind for kind, number in NUMBER_KINDS.items()}
 _NAMES = {
     ("integer", 1): "int8", ("integer", 2): "int16", ("integer", 4): "int32",
     ("integer", 8): "int64", ("float", 2): "float16", ("float", 4): "float32",
@@ -30,7 +31,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Element:
-    """The numbers that a kernel's argument points at; ``kind`` as in ``_KINDS``."""
+    """The numbers that a kernel's argument points at; ``kind`` as in ``NUMBER_KINDS``."""
 
     name: str
     kind: str

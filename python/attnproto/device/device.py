@@ -1,6 +1,6 @@
 """A device, and what runs on it.
 
-The three kinds keep one contract (opening.py). A dispatch takes numpy arrays as they are:
+The three kinds keep one contract (discovery.py). A dispatch takes numpy arrays as they are:
 read-only ones are inputs, writable ones receive what the kernel wrote.
 """
 
@@ -23,9 +23,6 @@ from .lock import alone
 
 if TYPE_CHECKING:
     from attnproto import _core
-
-# Metal's argument tables hold as many.
-_INDICES = 31
 
 Axes = tuple[int, int, int] | tuple[int, int] | tuple[int] | int
 
@@ -235,7 +232,9 @@ class Device:
         dispatch = Dispatch(
             pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
         )
-        limit = {} if time_limit_s is None else {"time_limit_s": time_limit_s}
+        limit = {}
+        if time_limit_s is not None:
+            limit["time_limit_s"] = checked_limit(time_limit_s, self.kind, "run")
         return self.submit([dispatch], **limit)
 
     def submit(
@@ -263,7 +262,7 @@ class Device:
         """
         _check_truth(concurrent, "concurrent", "submit")
         _check_truth(time_each, "time_each", "submit")
-        encoded = _encode_all(dispatches)
+        encoded = _encode_all(dispatches, "submit")
         limit = self._time_limit_s
         if time_limit_s is not None:
             limit = checked_limit(time_limit_s, self.kind, "submit")
@@ -296,7 +295,7 @@ class Device:
                 raise DispatchError(
                     f"[submit_repeated] found {name}={rounds!r}, needs a whole number from {least}"
                 )
-        encoded = _encode_all(dispatches)
+        encoded = _encode_all(dispatches, "submit_repeated")
         with alone:
             timing = self._core.submit_repeated(encoded, int(times), int(ahead), self._time_limit_s)
         return Timing(timing.gpu_start_us, timing.gpu_end_us)
@@ -349,21 +348,23 @@ def _axes(value: Axes, what: str) -> tuple[int, int, int]:
     return tuple(int(n) for n in (*axes, 1, 1)[:3])
 
 
-def _encode_all(dispatches: Sequence[Dispatch]) -> list[_core.Dispatch]:
+def _encode_all(dispatches: Sequence[Dispatch], where: str) -> list[_core.Dispatch]:
     if not isinstance(dispatches, Sequence):
         raise DispatchError(
-            f"[submit] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
+            f"[{where}] found {dispatches!r}, needs a list of dispatches; pass [Dispatch(...)]"
         )
     # What is repeated is encoded once.
     known: dict[int, _core.Dispatch] = {}
-    return [known.get(id(one)) or known.setdefault(id(one), _encode(one)) for one in dispatches]
+    return [
+        known.get(id(one)) or known.setdefault(id(one), _encode(one, where)) for one in dispatches
+    ]
 
 
-def _encode(dispatch: Dispatch) -> _core.Dispatch:
+def _encode(dispatch: Dispatch, where: str) -> _core.Dispatch:
     from attnproto import _core
 
     if not isinstance(dispatch, Dispatch):
-        raise DispatchError(f"[submit] found {dispatch!r}, needs a Dispatch")
+        raise DispatchError(f"[{where}] found {dispatch!r}, needs a Dispatch")
     if isinstance(dispatch.view, (str, bytes)) or not isinstance(dispatch.view, Collection):
         raise DispatchError(
             f"[dispatch] found view={dispatch.view!r}, needs indices of buffers; pass view=[0]"
@@ -399,11 +400,14 @@ def _encode(dispatch: Dispatch) -> _core.Dispatch:
 
 def _numbered(bound: Mapping[int, object], what: str) -> list[tuple[int, object]]:
     """Items by index, which must be one Metal has."""
+    from attnproto import _core
+
     if not isinstance(bound, Mapping):
         raise DispatchError(f"[dispatch] found {what}={bound!r}, needs a dict with indices as keys")
     for index in bound:
-        if not isinstance(index, (int, np.integer)) or not 0 <= index < _INDICES:
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < _core.MAX_BUFFERS:
             raise DispatchError(
-                f"[dispatch] found {index!r} in {what}, needs an index below {_INDICES}, from 0"
+                f"[dispatch] found {index!r} in {what}, needs an index below "
+                f"{_core.MAX_BUFFERS}, from 0"
             )
     return [(int(index), value) for index, value in bound.items()]

@@ -11,6 +11,7 @@ from attnproto import _core
 from attnproto.compiler.target import Target, host_target
 from attnproto.compiler.targets.shared_object import shared_object
 from attnproto.errors import KernelCompileError
+from attnproto.files import replace_file
 
 if TYPE_CHECKING:
     from .device import Device
@@ -72,11 +73,9 @@ def export(
     given = [_core.Constant(name, value) for name, value in (constants or {}).items()]
     content = code(text, _core.PipelineDescriptor(function, given), opened(device))
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        replace_file(path, content)
     except OSError as error:
         raise KernelCompileError(
             f"[export] found {path} not writable ({error.strerror}), needs a folder that can be "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from attnproto.device.device import Device, Dispatch
+from attnproto.dtypes import ELEMENT_TYPES
 from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash
 from attnproto.kernels.flash_tile import FlashTile
@@ -22,7 +23,7 @@ from .time_model import predict_time
 from .work import Work
 
 _FRAGMENT_ELEMENTS = 64
-_ELEMENT_BYTES = {"half": 2, "bfloat": 2, "float": 4}
+_ELEMENT_BYTES = {one.msl: one.nbytes for one in ELEMENT_TYPES}
 # Issue of these is the movement of their bytes, or counted by itself.
 _APART = ("matrix", "device", "threadgroup", "private", "constant", "barrier")
 _MASKED = "mask: found causal, needs none, as published times; threadgroups would differ in work"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from attnproto.errors import AttnprotoError
+from attnproto.files import replace_file
 
 POINTS, FINDINGS = "points.jsonl", "findings.jsonl"
 
@@ -175,14 +176,9 @@ def write_atomically(path: Path | str, text: str) -> None:
         StoreError: The folder cannot be written.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(draft, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        replace_file(path, text.encode("utf-8"), synced=True)
     except OSError as error:
         raise StoreError(
             f"[store] found {path.parent} not writable ({error.strerror}), needs a folder to "

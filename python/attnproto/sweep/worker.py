@@ -47,7 +47,9 @@ class Worker:
     Args:
         kind: Device to open.
         mode: ``"quick"`` or ``"full"``.
-        opener: ``"module:function"`` that opens it.
+        opener: ``"module:function"`` that opens it, given the kind. What it returns has ``kind``,
+            ``name`` and ``tier``; ``conditions()`` where it tells of heat, as ``Device`` does; and
+            what the prototypes take that run on it.
         shared: A file whose sharers use the device one at a time; None where there are none.
     """
 
@@ -166,12 +168,12 @@ def cool_down(device: Any, say: Callable[[], None]) -> float:
     """Wait until a device is no longer hot, and return for how many seconds.
 
     Args:
-        device: An open device; only Metal tells of heat.
+        device: An open device; only Metal's tells of heat.
         say: Called once, before waiting.
     """
     began = time.monotonic()
     said = False
-    while device.conditions().get("thermal", NOMINAL) != NOMINAL:
+    while _is_hot(_heat(device)):
         if not said:
             say()
             said = True
@@ -183,11 +185,20 @@ def cool_down(device: Any, say: Callable[[], None]) -> float:
 
 def _conditions(device: Any, cooled_s: float) -> dict[str, Any]:
     """What a row says of heat and power; ``hot`` marks samples that may be slow for it."""
-    heat = device.conditions()
+    heat = _heat(device)
     if not heat:
         return {}
-    hot = heat.get("thermal", NOMINAL) != NOMINAL
-    return {**heat, "hot": hot, "cooled_s": round(cooled_s, 1)}
+    return {**heat, "hot": _is_hot(heat), "cooled_s": round(cooled_s, 1)}
+
+
+def _heat(device: Any) -> dict[str, str]:
+    """A device's conditions; none of a device of one's own that has no such method."""
+    conditions = getattr(device, "conditions", None)
+    return conditions() if conditions else {}
+
+
+def _is_hot(heat: Mapping[str, str]) -> bool:
+    return heat.get("thermal", NOMINAL) != NOMINAL
 
 
 def _end_with(parent: int) -> None:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import ml_dtypes
 import numpy as np
 
 from attnproto import reference
 from attnproto.device.device import Device, Dispatch
 from attnproto.device.recording import watch
+from attnproto.dtypes import BY_NAME
 from attnproto.errors import AttnprotoError
 from attnproto.kernels import flash, gqa, linear, paged, rope, score_mod
 from attnproto.kernels.flash_tile import KEY_PATHS, FlashTile
@@ -24,7 +24,6 @@ from attnproto.problem import AttentionProblem
 
 from .metal_questions import CONSTANTS, HEADER, SCORE
 
-_DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32}
 _D, _N, _M = 64, 37, 70
 
 
@@ -57,7 +56,7 @@ def _flash(device: Device, dtype: str, keys: str) -> str:
     problem = AttentionProblem(1, 2, 1, _N, _M, _D, dtype, True)
     q, k, v = problem.inputs(0)
     output = np.full(q.shape, np.nan, q.dtype)
-    tile = FlashTile(16, 64, _D, _DTYPES[dtype], keys=keys)
+    tile = FlashTile(16, 64, _D, BY_NAME[dtype].numpy, keys=keys)
     flash.launch(q, k, v, output, device=device, tile=tile, variant=Variant(causal=True))
     expected = reference.softmax_attention(q, k, v, causal=True)
     return _judged(output, expected, dtype, reference.tolerance(problem, q, k, v))
@@ -67,7 +66,7 @@ def flash_kernels(device: Device) -> str:
     """K1: flash attention in every element type and way of reading keys."""
     return "\n".join(
         f"{dtype} {keys}: {_compiled(device, partial(_flash, dtype=dtype, keys=keys))}"
-        for dtype in _DTYPES
+        for dtype in BY_NAME
         for keys in KEY_PATHS
     )
 

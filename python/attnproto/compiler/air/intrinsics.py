@@ -17,11 +17,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from attnproto.dtypes import ELEMENT_TYPES
+
 PREFIX = "@air."
 DEFINED = "attn_air_"  # what begins the symbol of a definition
 MATRIX_LANES = 64
 
-_FLOATS = {"f32": "float", "f16": "half", "bf16": "bfloat"}
+_FLOATS = {one.name: one.msl for one in ELEMENT_TYPES}
 _HALVES = {t: _FLOATS[t] for t in ("f32", "f16")}
 _INTEGERS = {
     f"{sign}.i{8 * size}": ("u" if sign == "u" else "") + name
@@ -30,9 +32,9 @@ _INTEGERS = {
 }
 _NUMBERS = {**_FLOATS, **_INTEGERS}
 _STORED = {
-    "float": "float", "half": "half", "bfloat": "bfloat", "bool": "i8", "char": "i8",
-    "short": "i16", "int": "i32", "long": "i64",
-}  # fmt: skip
+    **{one.msl: one.llvm for one in ELEMENT_TYPES},
+    **{"bool": "i8", "char": "i8", "short": "i16", "int": "i32", "long": "i64"},
+}
 # As conversions name them, which say of floats that they are.
 _NAMED = {**{f"f.{t}": kind for t, kind in _FLOATS.items()}, **_INTEGERS, "u.i1": "bool"}
 _SHORT = ("f.f16", "f.bf16")  # which are no conversion of one another's

@@ -10,22 +10,20 @@ import functools
 import re
 from dataclasses import dataclass
 
-from attnproto.compiler.interface import FunctionConstant
+from attnproto.compiler.interface import NUMBER_KINDS, FunctionConstant
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir import module as ir
+from attnproto.compiler.ir.types import SPACE_NAMES
 from attnproto.errors import KernelCompileError
 
 _NODE = re.compile(r"^!(\d+) = (?:distinct )?!\{(.*)\}$")
 _NAMED = re.compile(r"^!([a-zA-Z][\w.$-]*) = !\{(.*)\}$")
 _ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})")
 _OPENING, _CLOSING = "([{<", ")]}>"
-_DEVICE, _CONSTANT, _THREADGROUP = 1, 2, 3
-SPACES = {_DEVICE: "device", _CONSTANT: "constant", _THREADGROUP: "threadgroup"}
-# Kinds of numbers as attnproto/headers/include/attnproto/entry.h has them.
 _ELEMENT = re.compile(r"(packed_)?(bool|u?char|u?short|u?int|u?long|half|float|bfloat)([234]?)")
 _NUMBERS = {
-    "bool": (1, 1), "char": (2, 1), "short": (2, 2), "int": (2, 4), "long": (2, 8),
-    "half": (3, 2), "float": (3, 4), "bfloat": (4, 2),
+    "bool": ("bool", 1), "char": ("integer", 1), "short": ("integer", 2), "int": ("integer", 4),
+    "long": ("integer", 8), "half": ("float", 2), "float": ("float", 4), "bfloat": ("bfloat", 2),
 }  # fmt: skip
 
 
@@ -65,7 +63,7 @@ class Argument:
         if not match:
             return 0
         kind, nbytes = _NUMBERS[match[2].removeprefix("u")]
-        return kind * 16 + nbytes
+        return NUMBER_KINDS[kind] * 16 + nbytes
 
     @property
     def declaration(self) -> str:
@@ -184,7 +182,7 @@ class _Metadata:
         if what != "buffer":
             return Argument(name, kind, what, predicate=predicate, condition=condition)
         space = _number(after("air.address_space", "i32 0"))
-        if space not in SPACES:
+        if space not in SPACE_NAMES:
             raise _malformed(f"argument '{name}' in address space {space}", "1, 2 or 3")
         referred = after("air.buffer_size")
         return Argument(
@@ -192,7 +190,7 @@ class _Metadata:
             kind,
             what,
             _number(after("air.location_index", "i32 0")),
-            SPACES[space],
+            SPACE_NAMES[space],
             _number(referred or after("air.arg_type_size", "i32 0")),
             writes="air.read" not in plain,
             reference=bool(referred),

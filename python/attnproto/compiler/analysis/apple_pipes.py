@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.intrinsics import Intrinsic, intrinsic
 from attnproto.compiler.ir.runtime_calls import RuntimeCall, runtime_call
-from attnproto.compiler.ir.types import elements_of, space_of
+from attnproto.compiler.ir.types import SPACE_NAMES, elements_of, space_of
 
 _MEASURED = "philipturner/metal-benchmarks, M1"
 
@@ -90,7 +90,6 @@ _CALLS = {
     "exponentials": "exponential",
     "transcendentals": "transcendental",
 }
-_SPACES = {1: "device", 2: "constant", 3: "threadgroup"}
 # A vector of them is as many instructions.
 _BY_ELEMENT = frozenset((
     "float", "integer", "shift", "division", "integer division", "exponential", "transcendental",
@@ -122,7 +121,7 @@ def _name(instruction: Instruction, space: int | None) -> str:
         return "branch" if instruction.operands else "free"
     if op in ("load", "store", "atomicrmw", "cmpxchg"):
         kind = instruction.operands[op == "store"][0]
-        return _SPACES.get(space_of(kind) if space is None else space, "private")
+        return SPACE_NAMES.get(space_of(kind) if space is None else space, "private")
     return _OPERATIONS.get(op, "free")
 
 

@@ -1,14 +1,15 @@
 """Which values differ between the lanes of a simdgroup, and which blocks only some lanes run.
 
 A value varies if it is computed from one that does, or chosen by control flow that does:
-at the blocks where lanes that took different ways meet again, and after loops that lanes
-leave at different turns (Karrenberg and Hack 2011).
+at convergence points, which lanes reach by different ways, and after loops that lanes leave
+in different iterations (Karrenberg and Hack 2011).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from attnproto import _core
 from attnproto.compiler.ir.cfg import Flow
 from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import runtime_call
@@ -23,17 +24,20 @@ class Divergence:
     defined: set[str]  # functions of the module
     values: set[str] = field(default_factory=set)
     masked: set[str] = field(default_factory=set)  # blocks that only some lanes may run
-    joins: set[str] = field(default_factory=set)  # blocks where diverged lanes meet
-    left: set[str] = field(default_factory=set)  # heads of loops left at different turns
-    meets: dict[str, str] = field(default_factory=dict)  # where the lanes of a masked block meet
+    joins: set[str] = field(default_factory=set)  # blocks that lanes reach by different ways
+    left: set[str] = field(default_factory=set)  # heads of loops left in different iterations
+    # The block by which all lanes of a masked block are together again.
+    convergence_points: dict[str, str] = field(default_factory=dict)
 
     def varies(self, value: str) -> bool:
         """Whether an operand differs between lanes."""
         return value in self.values
 
 
-# Offsets in attn_lane (include/attnproto_lane.h).
-GROUP, POSITION, INDEX, SIMDGROUP, LANE = 0, 8, 20, 24, 28
+# Offsets in a lane's state (include/attnproto_lane.h).
+GROUP, POSITION, INDEX, SIMDGROUP, LANE = (
+    _core.LANE[name] for name in ("group", "position", "index", "simdgroup", "lane")
+)
 _ONE_FOR_ALL_FIELDS = (GROUP, POSITION + 4, POSITION + 8, SIMDGROUP)
 
 
@@ -79,16 +83,16 @@ def _varies(instruction: Instruction, divergence: Divergence) -> bool:
 
 
 def _diverge(flow: Flow, divergence: Divergence, block: str) -> bool:
-    """Take note that lanes part at the end of ``block``; whether that was news."""
-    meet = flow.meets[block]
+    """Take note that lanes diverge at the end of ``block``; whether that was news."""
+    point = flow.convergence_points[block]
     targets = flow.after[block]
-    inside = flow.reached(targets, {meet})
-    ways = [flow.reached([t], {meet, block}) for t in targets]
-    joins = set.intersection(*ways) | ({meet} if meet else set())
+    inside = flow.reached(targets, {point})
+    ways = [flow.reached([t], {point, block}) for t in targets]
+    joins = set.intersection(*ways) | ({point} if point else set())
     left = {
         head
         for head, loop in flow.loops.items()
-        if block in loop and any(n not in loop for n in inside | {meet})
+        if block in loop and any(n not in loop for n in inside | {point})
     }
     news = not (
         inside <= divergence.masked and joins <= divergence.joins and left <= divergence.left
@@ -100,7 +104,7 @@ def _diverge(flow: Flow, divergence: Divergence, block: str) -> bool:
 
 
 def _leaves(flow: Flow, divergence: Divergence, phi: Instruction, block: str) -> bool:
-    """Whether a phi brings a value out of a loop that lanes leave at different turns."""
+    """Whether a phi brings a value out of a loop that lanes leave in different iterations."""
     return any(
         source in flow.loops[head] and block not in flow.loops[head]
         for head in divergence.left
@@ -112,7 +116,7 @@ def analyse(flow: Flow, lanes: str, defined: set[str]) -> Divergence:
     """Return what varies in a function whose argument ``lanes`` points to its lanes' state.
 
     Raises:
-        Unsupported: lanes that part would not meet again.
+        Unsupported: lanes that diverge would not converge.
     """
     divergence = Divergence(lane_fields(flow, lanes), defined, values={lanes})
     changed = True
@@ -140,13 +144,13 @@ def analyse(flow: Flow, lanes: str, defined: set[str]) -> Divergence:
             if len(set(end.targets)) == 2 and end.operands[0][1] in divergence.values:
                 changed |= _diverge(flow, divergence, name)
     for name in divergence.masked:
-        meet = flow.meets[name]
-        while meet in divergence.masked:
-            meet = flow.meets[meet]
-        if meet is None:
+        point = flow.convergence_points[name]
+        while point in divergence.masked:
+            point = flow.convergence_points[point]
+        if point is None:
             raise Unsupported("a loop without an end")
-        divergence.meets[name] = meet
+        divergence.convergence_points[name] = point
     for head, loop in flow.loops.items():
         if head in divergence.masked and not loop <= divergence.masked:
-            raise Unsupported("a loop whose lanes meet inside it")
+            raise Unsupported("a loop whose lanes converge inside it")
     return divergence

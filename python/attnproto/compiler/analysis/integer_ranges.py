@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from attnproto import _core
 from attnproto.compiler.ir.instruction import Instruction
 
 from .divergence import INDEX, POSITION, SIMDGROUP, Divergence
 from .lane_values import LANES, LaneValue, bits_of, is_whole, literal
-
-_MAX_SIMDGROUPS = 32
 
 
 class Ranges:
@@ -82,8 +81,8 @@ class Ranges:
             return limits
         if instruction.op == "load":
             at = self._fields.get(instruction.operands[0][1])
-            last = _MAX_SIMDGROUPS * LANES - 1
-            ends = {SIMDGROUP: _MAX_SIMDGROUPS - 1, INDEX: last}
+            last = _core.MAX_THREADS - 1
+            ends = {SIMDGROUP: last // LANES, INDEX: last}
             ends |= {POSITION + 4 * axis: last for axis in range(3)}
             return (0, ends[at]) if at in ends else limits
         if not instruction.operands or not all(is_whole(k) for k, _ in instruction.operands):

@@ -73,7 +73,7 @@ class LaneAnalysis:
         self.values = dict.fromkeys(definitions)
 
     def _joins(self) -> set[str]:
-        """Blocks where lanes that went different ways may meet."""
+        """Blocks that lanes may reach by different ways."""
         joins: set[str] = set()
         for block in self._function.blocks.values():
             if len(set(block.successors)) < 2:

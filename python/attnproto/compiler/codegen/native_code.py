@@ -30,7 +30,7 @@ def clean_up(text: str, target: Target) -> str:
         return str(run_pipeline(text, target_machine(2, target), 1))
 
 
-def regular(text: str, target: Target) -> str:
+def regularize(text: str, target: Target) -> str:
     """What vectorise needs: names, one form of loops, no switch."""
     return str(_passed(text, target, "lower_switch", "loop_simplify", "lcssa", "instruction_namer"))
 

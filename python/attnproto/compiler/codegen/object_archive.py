@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnproto.errors import KernelCompileError
+from attnproto.files import replace_file
 
 _MAGIC = b"attnproto compiled kernels 1\n"
 _DIGEST_BYTES = 32
@@ -39,10 +40,8 @@ def write(path: str, heads: Mapping[str, bytes], objects: Mapping[str, bytes]) -
             blobs.append(content)
             at += len(content)
     body = json.dumps(index).encode() + b"\n" + b"".join(blobs)
-    partial = Path(f"{path}.partial")
     try:
-        partial.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(partial, path)
+        replace_file(Path(path), _MAGIC + hashlib.sha256(body).digest() + body)
     except OSError as error:
         raise KernelCompileError(
             f"[archive] found {path} not writable ({error.strerror}), needs a folder that exists"

@@ -44,7 +44,7 @@ class LibraryHead:
     instances: dict[str, Instance]
     constants: dict[str, FunctionConstant]
     sizes: list[list[int]]  # bytes behind each kernel's parameters
-    elements: list[list[int]]  # and the type of the numbers there (elements.py)
+    elements: list[list[int]]  # and the type of the numbers there (device/binding.py)
     visible: dict[str, str]  # symbols by name
     declared: dict[str, str]  # symbols by name, of those that are called
 

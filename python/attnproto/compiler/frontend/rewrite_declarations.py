@@ -2,7 +2,7 @@
 
 The two languages agree on almost everything. What differs in declarations is here,
 one method each: attributes, kernels and their instantiations, function constants. What
-differs in methods is in methods.py, and inside functions in code.py.
+differs in methods is in rewrite_methods.py, and inside functions in rewrite_code.py.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Flow:
     before: dict[str, list[str]]
     loops: dict[str, set[str]]  # blocks of the loop that begins at a block
     order: list[str]  # topological but for back edges; a loop's blocks stand together
-    meets: dict[str, str | None]  # where all paths from a block meet again
+    convergence_points: dict[str, str | None]  # the first block on all paths from a block
 
     def reached(self, start: list[str], without: set[str | None]) -> set[str]:
         """Blocks that paths reach which do not enter ``without``."""

@@ -29,7 +29,7 @@ class RuntimeCall:
             (``varying``), or that depends on the lane they name last (``source``) or on any
             operand (``operands``).
         variants: what follows the name in its symbols, mostly types; none: it has one symbol.
-        convergent: lanes meet there, so that it needs a place in the order of meetings.
+        convergent: it is a rendezvous of the lanes, and needs its number among them.
         touches: address spaces whose memory it may read, write or order; none: it is pure, and
             equal calls in one place are one.
         counted: the metric that a call adds to.

@@ -13,6 +13,9 @@ SIMPLE_TYPE = rf"(?:{_SCALAR}|<\d+ x {_SCALAR}>)"
 _TYPE = re.compile(rf"(?:{SIMPLE_TYPE}|void|metadata|{NAME})")
 _MANY = re.compile(r"[<\[](\d+) x (.*)[>\]]")
 _NAMED = re.compile(rf"^({NAME}) = type (.*)$", re.M)
+# Address spaces: a lane's own memory, and what MSL calls the others.
+PRIVATE, DEVICE, CONSTANT, THREADGROUP = range(4)
+SPACE_NAMES = {DEVICE: "device", CONSTANT: "constant", THREADGROUP: "threadgroup"}
 _SPACE = re.compile(r"ptr addrspace\((\d+)\)")
 
 

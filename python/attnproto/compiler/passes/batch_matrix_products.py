@@ -1,11 +1,11 @@
-"""Gather matrix operations, so that the lanes of a simdgroup meet once for many.
+"""Gather matrix operations, so that many cost the lanes of a simdgroup one rendezvous.
 
 A multiply-accumulate needs the elements of all 32 lanes. Done one by one, each would
 stop every lane. But inside a basic block most of them depend on each other only
 through the accumulator, so a block is put in levels: an instruction is one level
 above the matrix results it reads, and a product that only continues an accumulator
-stays on that accumulator's level. At each level the lanes store their elements, meet,
-and the products run once (cpp/cpu/matrix.cpp).
+stays on that accumulator's level. At each level the lanes store their elements, wait
+for each other, and the products run once (cpp/cpu/matrix.cpp).
 """
 
 from __future__ import annotations

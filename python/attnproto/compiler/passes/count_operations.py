@@ -32,12 +32,17 @@ from attnproto.compiler.ir.runtime_calls import (
     runtime_call,
 )
 from attnproto.compiler.ir.structs import struct, table
-from attnproto.compiler.ir.types import access_bytes, elements_of, space_of
+from attnproto.compiler.ir.types import (
+    CONSTANT,
+    PRIVATE,
+    SPACE_NAMES,
+    access_bytes,
+    elements_of,
+    space_of,
+)
 
 from .number_rendezvous import loop_nest
 
-_SPACES = {1: "device", 2: "constant", 3: "threadgroup"}
-_PRIVATE, _CONSTANT = 0, 2  # a lane's stack; what is the same for all lanes
 _ENGINE = "ptr addrspace(1)"  # how a lane points to the engine's state
 _ACCESSES = {  # what it is counted as, and which operand is the pointer
     "load": ("load", 0),
@@ -118,10 +123,10 @@ class _Instrumenter:
     def _turns(
         self, nest: list[tuple[Block, tuple[str, ...]]], order: dict[str, int]
     ) -> dict[str, int]:
-        """By block that ends a turn of a loop, a segment that holds nothing.
+        """By block that ends an iteration of a loop, a segment that holds nothing.
 
-        Where a turn can end at several blocks, lanes that skipped the later ones wait there for
-        the others; a loop with one such block needs none, because it comes last.
+        Where an iteration can end at several blocks, lanes that skipped the later ones wait there
+        for the others; a loop with one such block needs none, because it comes last.
         """
         passed: dict[str, int] = {}
         for head in {loop for _, loops in nest for loop in loops}:
@@ -203,7 +208,7 @@ class _Instrumenter:
         where = self.opened.get(address, space_of(pointer))
         if self._is_private(where, address):
             self.segments[-1].amounts[f"private_{kind}_bytes"] += nbytes
-        space = _SPACES.get(where)
+        space = SPACE_NAMES.get(where)
         if space is None or address in self.state:
             return
         value = f"%attn.access.{self.serial}"
@@ -218,7 +223,7 @@ class _Instrumenter:
         segment.amounts[f"{name}s_vector"] += vector
 
     def _is_private(self, space: int, address: str) -> bool:
-        return space == _PRIVATE and address[0] == "%" and address not in self.place
+        return space == PRIVATE and address[0] == "%" and address not in self.place
 
     def _space(self, instruction: Instruction) -> int | None:
         """What an access's pointer points into; the engine's own memory is a constant's."""
@@ -226,7 +231,7 @@ class _Instrumenter:
             return None
         pointer, address = instruction.operands[_ACCESSES[instruction.op][1]]
         if address in self.state or address in self.place:
-            return _CONSTANT
+            return CONSTANT
         return self.opened.get(address, space_of(pointer))
 
 

@@ -25,7 +25,7 @@ _PLAIN = re.compile(r"[1-9]\d*$")
 _DEBUG = re.compile(r", !dbg !\d+")
 
 
-def divisions(text: str, *, report: bool = False) -> str:
+def define_divisions(text: str, *, report: bool = False) -> str:
     """IR before optimisation, with a value for every integer division.
 
     Args:
@@ -95,7 +95,7 @@ def _defined(division: Instruction, fresh: str, report: bool, vectors: set[int])
     yield f"  {division.name} = {chosen}{tail}"
 
 
-def depths(text: str) -> str:
+def watch_depths(text: str) -> str:
     """An optimised module whose functions ask for room, where any may call itself."""
     module = ir.split(text)
     called = {

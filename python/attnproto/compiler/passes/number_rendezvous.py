@@ -1,14 +1,14 @@
-"""Say where the lanes of a simdgroup meet, so that the engine knows who waits for whom.
+"""Number the rendezvous of a simdgroup's lanes, so that the engine knows which lanes go first.
 
 A collective is executed for the lanes that wait for it together. Which ones those are
 must follow from the kernel's control flow, not from where a compiler happened to put
-the code. So every call of the engine that lanes meet at gets a number, its place, and
-the places rise along every path through the function except back to the head of a loop:
-where lanes wait at several places, those at the lowest are behind, and they go first.
+the code. So every convergent call of the engine, a rendezvous, gets a number, and the
+numbers rise along every path through the function except back to the head of a loop:
+where lanes wait at several rendezvous, those at the lowest are behind, and they go first.
 
-Around a loop the numbers fall, and a lane that skipped a branch could be a turn ahead
-of one still inside it. A place that every turn passes last keeps them in step; a loop
-that meets lanes but has no such place gets one, at the end of its turn.
+Along a loop's back edge the numbers fall, and a lane that skipped a branch could be an
+iteration ahead of one still inside it. A rendezvous that every iteration passes last keeps
+them in step; a loop that has some, but no such one, gets one at the end of its iteration.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from attnproto.compiler.ir.runtime_calls import PREFIX, declaration, runtime_cal
 
 _SYMBOL = re.compile(rf"{PREFIX}\w+(?=\()")
 _DECLARED = re.compile(rf"^declare .*?({_SYMBOL.pattern})", re.M)
-_MEET = f"{PREFIX}simdgroup_barrier"
+_BARRIER = f"{PREFIX}simdgroup_barrier"
 
 
 def _convergent(symbol: str) -> bool:
@@ -31,8 +31,8 @@ def _convergent(symbol: str) -> bool:
     return known is not None and known.convergent
 
 
-def _meets(instruction: Instruction) -> bool:
-    """Whether lanes meet at an instruction."""
+def _is_rendezvous(instruction: Instruction) -> bool:
+    """Whether lanes wait for each other at an instruction."""
     is_ours = PREFIX in instruction.text and instruction.op == "call"
     return is_ours and _convergent(instruction.callee)
 
@@ -84,8 +84,8 @@ def _head(inside: list[str], nodes: list[str], edges: dict[str, list[str]]) -> s
     return next((n for n in inside if n in entered), inside[0])
 
 
-def _turn(inside: list[str], edges: dict[str, list[str]], head: str) -> dict[str, list[str]]:
-    """The edges of one turn of a loop."""
+def _iteration(inside: list[str], edges: dict[str, list[str]], head: str) -> dict[str, list[str]]:
+    """The edges of one iteration of a loop."""
     members = set(inside)
     return {n: [m for m in edges[n] if m in members and m != head] for n in inside}
 
@@ -104,7 +104,7 @@ def loop_nest(function: Function) -> list[tuple[Block, tuple[str, ...]]]:
                 ordered.append((function.blocks[component[0]], around))
             else:
                 head = _head(component, nodes, edges)
-                walk(component, _turn(component, edges, head), (*around, head))
+                walk(component, _iteration(component, edges, head), (*around, head))
 
     walk(list(function.blocks), {n: b.successors for n, b in function.blocks.items()}, ())
     return ordered
@@ -123,24 +123,26 @@ def _reached(start: Iterable[str], edges: dict[str, list[str]], without: str) ->
 
 @dataclass
 class _Numbering:
-    """Numbers places, function after function; ``meets`` are the blocks that have any."""
+    """Numbers rendezvous, function after function; ``waiting`` are the blocks that have any."""
 
     blocks: dict[str, Block] = field(default_factory=dict)
-    meets: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
     next: int = 0
 
     def function(self, lines: list[str]) -> list[str]:
-        """A function's lines with its places."""
+        """A function's lines, its rendezvous numbered."""
         function = Function(lines)
         self.blocks = function.blocks
-        self.meets = {
-            instruction.block for instruction in function.instructions if _meets(instruction)
+        self.waiting = {
+            instruction.block
+            for instruction in function.instructions
+            if _is_rendezvous(instruction)
         }
         self.order(list(self.blocks), {n: b.successors for n, b in self.blocks.items()})
         return function.lines()
 
     def order(self, nodes: list[str], edges: dict[str, list[str]]) -> list[str]:
-        """The nodes in the order of their places, which are given on the way."""
+        """The nodes in the order of their numbers, which are given on the way."""
         ordered: list[str] = []
         for component in _components(nodes, edges):
             node = component[0]
@@ -153,37 +155,37 @@ class _Numbering:
 
     def _loop(self, inside: list[str], nodes: list[str], edges: dict[str, list[str]]) -> list[str]:
         head = _head(inside, nodes, edges)
-        turn = _turn(inside, edges, head)
+        iteration = _iteration(inside, edges, head)
         ends = [n for n in inside if head in edges[n]]
-        ordered = self.order(inside, turn)
-        if not self._in_step(ordered, head, turn, ends):
+        ordered = self.order(inside, iteration)
+        if not self._in_step(ordered, head, iteration, ends):
             for end in ends:
-                place = Instruction(f"  call void {_MEET}(i32 {self.next})")
-                self.blocks[end].body.append(place)
-                self.meets.add(end)
+                barrier = Instruction(f"  call void {_BARRIER}(i32 {self.next})")
+                self.blocks[end].body.append(barrier)
+                self.waiting.add(end)
             self.next += 1
         return ordered
 
     def _in_step(
-        self, ordered: list[str], head: str, turn: dict[str, list[str]], ends: list[str]
+        self, ordered: list[str], head: str, iteration: dict[str, list[str]], ends: list[str]
     ) -> bool:
-        """Whether the last place of a turn, if it has any, is passed by every lane once."""
-        last = next((n for n in reversed(ordered) if n in self.meets), None)
+        """Whether every lane passes an iteration's last rendezvous, if it has any, once."""
+        last = next((n for n in reversed(ordered) if n in self.waiting), None)
         if last is None:
             return True
-        skipped = _reached([head], turn, without=last)
-        repeated = _reached(turn[last], turn, without="")
+        skipped = _reached([head], iteration, without=last)
+        repeated = _reached(iteration[last], iteration, without="")
         return not skipped.intersection(ends) and last not in repeated
 
     def _number(self, block: Block) -> None:
-        if block.name in self.meets:
-            for call in filter(_meets, block.body):
+        if block.name in self.waiting:
+            for call in filter(_is_rendezvous, block.body):
                 call.output = _with_first(call.text, call.callee, f"i32 {self.next}")
                 self.next += 1
 
 
-def number_places(text: str) -> str:
-    """Pass its place to every call of an optimised module that lanes meet at."""
+def number_rendezvous(text: str) -> str:
+    """Pass its number to every rendezvous of an optimised module."""
     if not any(map(_convergent, set(_SYMBOL.findall(text)))):
         return text
     lines = map_functions(text, _Numbering().function).split("\n")
@@ -191,6 +193,6 @@ def number_places(text: str) -> str:
         declared = _DECLARED.match(line)
         if declared and _convergent(declared[1]):
             lines[number] = _with_first(line, declared[1], "i32")
-    if not any(_DECLARED.match(line) and f"{_MEET}(" in line for line in lines):
-        lines.append(declaration(_MEET))
+    if not any(_DECLARED.match(line) and f"{_BARRIER}(" in line for line in lines):
+        lines.append(declaration(_BARRIER))
     return "\n".join(lines) + "\n"

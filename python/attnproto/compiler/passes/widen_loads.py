@@ -9,11 +9,11 @@ from __future__ import annotations
 from attnproto.compiler.ir.effects import Changes, is_special
 from attnproto.compiler.ir.function import Function, address, map_functions, named
 from attnproto.compiler.ir.instruction import Instruction
+from attnproto.compiler.ir.types import THREADGROUP
 from attnproto.dtypes import NARROW_LLVM
 
 _KINDS = ("i16", *NARROW_LLVM)
 _DEVICE = "ptr addrspace(1)"
-_SHARED = 3
 _RUN = 8
 _READER = """
 define internal <4 x i32> @attn_read_16_bytes(ptr addrspace(1) %at) alwaysinline {
@@ -75,7 +75,7 @@ def _widened(lines: list[str]) -> list[str]:
             if None in loads:
                 continue
             # Writes to threadgroup memory change nothing here.
-            changes = changes or Changes(function, besides=_SHARED)
+            changes = changes or Changes(function, besides=THREADGROUP)
             if changes.between([load.place for load in loads]):
                 continue
             for k in range(_RUN):

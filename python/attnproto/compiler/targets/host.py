@@ -77,7 +77,7 @@ def _specialize(kernel: HostKernel) -> str:
 
 
 def _define_divisions(kernel: HostKernel) -> str:
-    return define_arithmetic.divisions(kernel.text, report=_validating(kernel))
+    return define_arithmetic.define_divisions(kernel.text, report=_validating(kernel))
 
 
 def _check_frame(kernel: HostKernel) -> str:
@@ -138,7 +138,7 @@ HOST = [
     # Metal's compiler adds no such instructions, so they are not counted.
     Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
     Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
-    Pass("watch_depths", lambda k: define_arithmetic.depths(k.text)),
+    Pass("watch_depths", lambda k: define_arithmetic.watch_depths(k.text)),
     Pass("check_frame", _check_frame),
     Pass("count_operations", on_text(count_operations.instrument), when=_counting),
     Pass("sanitize_accesses", _sanitize_accesses, when=_validating),
@@ -153,12 +153,12 @@ HOST = [
 # And what an engine's code goes through after that.
 ENGINES = {
     "lockstep": [
-        Pass("regularize", lambda k: native_code.regular(k.text, k.request.target)),
+        Pass("regularize", lambda k: native_code.regularize(k.text, k.request.target)),
         Pass("vectorize", _vectorize, declines=True),
         Pass("simplify_vectors", lambda k: native_code.simplify_vectors(k.text, k.request.target)),
         Pass("split_blocks", _split_blocks),
     ],
-    "fibers": [Pass("number_rendezvous", on_text(number_rendezvous.number_places))],
+    "fibers": [Pass("number_rendezvous", on_text(number_rendezvous.number_rendezvous))],
 }
 
 

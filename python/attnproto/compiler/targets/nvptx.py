@@ -170,7 +170,7 @@ class PtxFrontEnd(Driver):
         return _core.KernelImage(
             arguments(request.head, request.function, present),
             static_bytes,
-            request.instance.max_threads or 1024,
+            request.instance.max_threads or _core.MAX_THREADS,
             request.number,
             content[_HEAD_BYTES:],
             [(name, place) for place, name in enumerate(request.table)],

@@ -17,11 +17,9 @@ from attnproto.compiler.ir.builder import LaneCode
 from attnproto.compiler.ir.effects import Changes, written
 from attnproto.compiler.ir.function import Function
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY
-from attnproto.compiler.ir.types import size_of
+from attnproto.compiler.ir.types import THREADGROUP, size_of
 
 from .fragment_sources import Element, Fragment
-
-_SHARED = 3
 
 
 def _lane(row: int, pair: int) -> int:
@@ -93,10 +91,10 @@ class Reader:
             return
         if all(b - a == size for a, b in zip(upper, lower, strict=True)):
             self._neighbours(group, values, upper, size)
-        elif space == _SHARED and size == 2:
+        elif space == THREADGROUP and size == 2:
             if step == 2 and self._rows_are_contiguous(table):
                 self._matrices(group, values, table)
-        elif space == _SHARED or (step == size == 4):
+        elif space == THREADGROUP or (step == size == 4):
             for names, fragment in group.items():
                 self._two_floats(names, fragment, values, upper, lower)
         elif step == size:
@@ -115,14 +113,14 @@ class Reader:
             if self._alignment(first, upper) < 2 * size:
                 continue
             line = _earliest([fragment])
-            self._meet(line, fragment.first.space)
+            self._synchronize(line, fragment.first.space)
             kind = "i32" if size == 2 else "<2 x float>"
             word = self._fetch(line, fragment.first, upper, kind, 2 * size)
             values[names] = [word] if size == 2 else self._code.elements(line, word, (0, 1))
 
     def _two_floats(self, names, fragment, values, upper, lower):
         line = _earliest([fragment])
-        self._meet(line, fragment.first.space)
+        self._synchronize(line, fragment.first.space)
         values[names] = [
             self._fetch(line, fragment.first, table, "float", 4) for table in (upper, lower)
         ]
@@ -145,7 +143,7 @@ class Reader:
             if self._alignment(first, rows) < 16 or not self._linear(rows, first):
                 continue
             line = _earliest([fragment for _, fragment in part])
-            self._meet(line, _SHARED)
+            self._synchronize(line, THREADGROUP)
             at = self._address(first, rows, line)
             kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
             name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
@@ -183,7 +181,7 @@ class Reader:
         if self._alignment(first, lower) < 4 * size:
             return
         line = _earliest(list(four.values()))
-        self._meet(line, first.space)
+        self._synchronize(line, first.space)
         joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
         if size == 2 and joined and self._alignment(first, upper) >= 16:
             both_rows = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
@@ -207,7 +205,7 @@ class Reader:
         if aligned < 8 or not all(self._linear(t, first) for t in tables):
             return
         line = _earliest(list(four.values()))
-        self._meet(line, first.space)
+        self._synchronize(line, first.space)
         halves = self._code.odd_halves()
         rows = [self._four_words(line, first, t, aligned) for t in tables]
         for names, upper, lower in zip(four, *rows, strict=True):
@@ -274,7 +272,7 @@ class Reader:
             return False
         return not self._changes.between(places)
 
-    def _meet(self, line: int, space: int) -> None:
+    def _synchronize(self, line: int, space: int) -> None:
         """Order what other lanes wrote before, where the kernel may have written at all."""
         if space not in self._written:
             writes = {

@@ -1,7 +1,7 @@
 """Control flow for all lanes of a simdgroup.
 
 Blocks that all lanes run keep their branches. Blocks that only some may run stand in one
-row, up to where all lanes meet again: each has a mask of the lanes that come to it, and is
+row, up to their convergence point: each has a mask of the lanes that come to it, and is
 passed over when there is none. A loop in that row is run until no lane is left in it.
 """
 
@@ -42,9 +42,9 @@ class Control:
         rows: dict[str, list[str]] = {}
         for name in self.flow.order:
             if name in self.divergence.masked:
-                rows.setdefault(self.divergence.meets[name], []).append(name)
-        for meet, row in rows.items():
-            for name, following in zip(row, [*row[1:], meet], strict=True):
+                rows.setdefault(self.divergence.convergence_points[name], []).append(name)
+        for point, row in rows.items():
+            for name, following in zip(row, [*row[1:], point], strict=True):
                 self.next[name] = self.labels[following]
         w.say(f"br label %{self.labels[self.flow.order[0]]}")
         for name in self.flow.order:
@@ -212,9 +212,9 @@ class Control:
         elif len(targets) == 1:
             self._go(block.name, targets[0])
         elif block.end.operands[0][1] in w.varying:
-            meet = self.flow.meets[block.name]
+            point = self.flow.convergence_points[block.name]
             self._row_edges(block, None)
-            inside = self.flow.reached(targets, {meet})
+            inside = self.flow.reached(targets, {point})
             first = next(n for n in self.flow.order if n in inside)
             w.say(f"br label %{self.labels[first]}")
         else:

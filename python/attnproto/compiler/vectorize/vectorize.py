@@ -1,10 +1,11 @@
 """Lockstep: a kernel for one lane becomes one for all lanes of a simdgroup, as vectors.
 
 The pass works on optimised IR whose values LLVM has named. It finds what differs between
-lanes (divergence.py), which of that is a common base plus known steps (offsets.py), and
-writes the function anew: control flow under masks (control.py), one instruction after the
-other (emit.py, memory.py, collectives.py). No operation of a lane is changed, so the results
-are those of the fiber engine, bit for bit where the code generator contracts alike.
+lanes (divergence.py), which of that is a uniform base plus an offset for each lane
+(lane_offsets.py), and writes the function anew: control flow under masks
+(masked_control_flow.py), one instruction after the other (instructions.py, memory.py,
+collectives.py). No operation of a lane is changed, and rounding is settled before, so the
+results are those of the fiber engine bit for bit.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def vectorise(text: str, entry: str) -> str:
     kernel = f"@{entry}"
     for other, body in module.functions.items():
         if other != kernel and PREFIX in body:
-            raise Unsupported("a function that is called and meets other lanes")
+            raise Unsupported("a function that is called and has a rendezvous")
     source = module.functions.pop(kernel)
     argument = _ARGUMENT.search(source.split("\n", 1)[0])[1]
     function = Function(source.split("\n"))

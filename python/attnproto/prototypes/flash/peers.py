@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from attnproto import reference
+from attnproto.dtypes import BY_NAME
 from attnproto.errors import DeviceUnavailable, WrongResult
 from attnproto.measure.pairs import compare
 from attnproto.problem import AttentionProblem
@@ -26,12 +27,10 @@ class MlxAttention:
     def __init__(self, problem: AttentionProblem, tensors: tuple[np.ndarray, ...]) -> None:
         import mlx.core as mx
 
-        types = {"f16": mx.float16, "bf16": mx.bfloat16, "f32": mx.float32}
+        element = getattr(mx, BY_NAME[problem.dtype].numpy)
         self._mx = mx
         # MLX reads no bfloat16 of NumPy's; these numbers are of that type already.
-        self._tensors = [
-            mx.array(np.asarray(x, np.float32)).astype(types[problem.dtype]) for x in tensors
-        ]
+        self._tensors = [mx.array(np.asarray(x, np.float32)).astype(element) for x in tensors]
         self._options = {"scale": problem.scale, "mask": "causal" if problem.causal else None}
         mx.eval(self._tensors)
         self.where = str(mx.default_device())
@@ -58,14 +57,13 @@ class TorchAttention:
     def __init__(self, problem: AttentionProblem, tensors: tuple[np.ndarray, ...]) -> None:
         import torch
 
-        types = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+        element = getattr(torch, BY_NAME[problem.dtype].numpy)
         accelerators = {"cuda": torch.cuda, "mps": torch.backends.mps}
         present = [name for name, one in accelerators.items() if one.is_available()]
         self.where = (present or ["cpu"])[0]
         self._torch = torch
         self._tensors = [
-            torch.from_numpy(np.array(x, np.float32)).to(self.where, types[problem.dtype])
-            for x in tensors
+            torch.from_numpy(np.array(x, np.float32)).to(self.where, element) for x in tensors
         ]
         self._options = {"scale": problem.scale, "is_causal": problem.causal}
         if problem.group > 1:
