@@ -27,7 +27,7 @@ from .driver import Code, Driver
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
-Registers = Literal["rule", "all", "free"]
+Registers = Literal["rule"] | int | None
 _CONSTANT_SPACE = re.compile(r"addrspace\(4\)")
 
 
@@ -55,8 +55,8 @@ class NvptxOptions:
     Attributes:
         architecture: the GPU's.
         buffer_alignment: bytes that divide the address of every buffer it will be given.
-        registers: that a thread may have: ``rule`` (passes/limit_registers.py), ``all``, or what
-            NVIDIA's assembler chooses, ``free``.
+        registers: the most that a thread may have: a number, by the ``rule`` of
+            passes/limit_registers.py, or None: what NVIDIA's assembler chooses.
     """
 
     architecture: str
@@ -103,13 +103,10 @@ def _place_shared_memory(kernel: Kernel) -> str:
 
 
 def _limit_registers(kernel: Kernel) -> str:
-    registers, text = kernel.request.options.registers, kernel.text
-    if registers == "free":
-        return text
-    most = limit_registers.by_rule(text, kernel.request.instance.max_threads)
-    return limit_registers.limit_registers(
-        text, most if registers == "rule" else limit_registers.MOST
-    )
+    most, text = kernel.request.options.registers, kernel.text
+    if most == "rule":
+        most = limit_registers.by_rule(text, kernel.request.instance.max_threads)
+    return limit_registers.limit_registers(text, most)
 
 
 # Each of our passes leaves work behind, and finds more after LLVM did it.
