@@ -184,7 +184,7 @@ def _chosen(
     for name in dict.fromkeys(name for name, _ in listed):
         prototype = load(name)
         points = vary([p for of, p in listed if of == name], axes)
-        check_points(name, points, prototype.points(mode), prototype.axes)
+        check_points(name, points, prototype.known_points(mode), prototype.axes)
         chosen += [(name, p) for p in points]
     # Over all prototypes at once: a key that only another one's points have is not misspelt.
     kept = iter(keep([p for _, p in chosen], where))

@@ -263,4 +263,7 @@ def _count(point: Mapping[str, Any]) -> Outcome:
     return Outcome(OK, "", row)
 
 
-PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash, axes=_AXES)
+_PEER_EXAMPLE = _point("peer", D=64, dtype="f16", Nq=1024, Nkv=1024, peer="mlx")
+PROTOTYPE = Prototype(
+    "flash", points, run, conclude, kernel_hash, axes=_AXES, examples=(_PEER_EXAMPLE,)
+)
