@@ -140,7 +140,7 @@ def test_axes_of_the_command_line_vary_points_and_conditions_choose_among_them(t
 )
 def test_the_command_that_goes_on_names_the_folder_once(tmp_path, monkeypatch, words):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/attnproto", "run", *words])
-    said = run.resume_command(plan(tmp_path))
+    said = run.resume_command(plan(tmp_path).out)
     assert said.startswith("attnproto run ")
     assert said.count("--out") == said.count("--resume") == 1
 

@@ -123,6 +123,11 @@ class Device:
         return self._core.name
 
     @property
+    def driver(self) -> str:
+        """What makes machine code of a kernel's text: macOS's version, or NVIDIA's driver's."""
+        return self._core.os
+
+    @property
     def time_limit_s(self) -> float:
         """Longest time of a dispatch, in seconds, where a call does not say another; 0: any."""
         return self._time_limit_s
