@@ -181,7 +181,10 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         path.write_text("{}\n")
         at = path.stat().st_mtime - age
         os.utime(path, (at, at))
-    assert plans._folder(None, True).name == "new"
+    assert plans.results_folder(None, True).name == "new"
+    # A search of a tile has its folders elsewhere.
+    with pytest.raises(plans.UsageError, match="found no run under results/tune/"):
+        plans.results_folder(None, True, plans.RESULTS / "tune")
 
 
 @pytest.mark.parametrize(

@@ -108,11 +108,20 @@ def test_a_search_that_is_stopped_answers_with_the_best_so_far():
     compare = Timed({name: 1.0 - 0.1 * name for name in range(8)}, 0.001)
 
     def stop():
-        return len(compare.asked) == 4
+        return len(compare.asked) >= 4
 
     # 1, 2, 3 and 4 were compared; 4 is the fastest of them.
     assert find_fastest(compare.times, 0, compare, stop=stop) == 4
     assert compare.asked[-1] == (4, 0, LOOKS)
+    # In the second round nobody was compared: the first one's best, of 7.
+    compare = Timed(compare.times, 0.001)
+    assert find_fastest(compare.times, 0, compare, stop=lambda: len(compare.asked) >= 7) == 7
+    assert compare.asked[-1] == (7, 0, LOOKS)
+    # Nothing at all was compared.
+    compare = Timed(compare.times, 0.001)
+    assert find_fastest(compare.times, 0, compare, stop=lambda: True) == 0
+    assert find_fastest((0, 1), 0, compare, stop=lambda: True) == 0
+    assert compare.asked == []
 
 
 def test_variations_are_every_tile_there_is_and_queries_move_where_they_do_not_fit():

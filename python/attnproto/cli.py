@@ -454,7 +454,7 @@ def tune(
         device: auto, metal or cuda.
         full: Each comparison by the whole protocol.
         budget_s: Seconds after which the best tile so far is the answer.
-        out: Results folder; a fresh one under results/ by default.
+        out: Results folder; a fresh one under results/tune/ by default.
         resume: Go on with the search in --out, or with the newest one.
         list_: List what was tuned and stop.
     """

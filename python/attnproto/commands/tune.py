@@ -29,7 +29,7 @@ from attnproto.prototypes.registry import text_changed
 from attnproto.results.row import DeviceRecord, Task, make_row, row_key
 from attnproto.results.store import POINTS, Store, latest_rows, write_atomically
 from attnproto.sweep import environment
-from attnproto.sweep.plan import LIMITS_S, label, results_folder
+from attnproto.sweep.plan import LIMITS_S, RESULTS, label, results_folder
 from attnproto.sweep.progress import Progress
 from attnproto.sweep.worker import OPENER, SPENT, Worker, naming_its_text
 
@@ -98,7 +98,7 @@ def tune(
             f"[tune] found {device.name} ({device.kind}), whose times are {device.tier}: there is "
             "nothing to tune; run it on a Mac, or pass --device cuda"
         )
-    folder = results_folder(out, resume, "tune-")
+    folder = results_folder(out, resume, RESULTS / "tune")
     record = DeviceRecord(device.kind, device.name, device.tier)
     with Store(folder / POINTS) as store:
         search = _Search(problem, record, device.driver, mode, kind, opener, store, budget_s)
@@ -174,6 +174,8 @@ class _Search:
         for _ in range(_ROUNDS):
             before = best
             for axes in STAGES:
+                if self._stop():
+                    break
                 tiles = variations(best, axes)
                 self.progress.said(f"{', '.join(axes)}: {len(tiles)} tiles beside {best.name}")
                 best = find_fastest(tiles, best, self._compare, stop=self._stop)

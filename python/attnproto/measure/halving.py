@@ -31,7 +31,8 @@ def find_fastest(
         incumbent: What stays unless one of them is.
         compare: ``f(candidate, incumbent, looks)`` gives their ratio of times after that many
             blocks; None where there is none, since the candidate is wrong or cannot run.
-        stop: Asked before each comparison; once it says so the best so far is the last one.
+        stop: Asked before each comparison; once it says so, only the best so far is compared once
+            more, and where none was compared the incumbent stays.
 
     Returns:
         The candidate whose last comparison says that it is faster, else the incumbent.
@@ -40,6 +41,7 @@ def find_fastest(
     optimization", AISTATS 2016, algorithm 1.
     """
     left = [one for one in candidates if one != incumbent]
+    ranked: list[Candidate] = []
     for blocks in ROUNDS:
         if len(left) <= 1 or stop():
             break
@@ -50,7 +52,11 @@ def find_fastest(
             ratio = compare(one, incumbent, (blocks,))
             if ratio is not None and ratio.verdict != SLOWER:
                 ratios[one] = ratio
-        left = sorted(ratios, key=lambda one: ratios[one].ratio)[: -(-len(left) // 2)]
+        if ratios or not stop():
+            ranked = sorted(ratios, key=lambda one: ratios[one].ratio)
+        left = ranked[: -(-len(left) // 2)]
+    if stop():
+        left = ranked
     if not left:
         return incumbent
     last = compare(left[0], incumbent, LOOKS)

@@ -20,6 +20,7 @@ from .points import check_points, keep, parse_axis, parse_sweep, vary
 from .preparation import Preparation
 from .worker import DEVICE_KINDS, OPENER
 
+RESULTS = Path("results")
 # Seconds one point may take before its worker is ended.
 _LONGEST_S = 2e6  # that a process can wait for another
 _MOST_JOBS = 1024
@@ -215,27 +216,26 @@ def _parse_points(text: str) -> list[dict[str, Any]]:
     return points
 
 
-def results_folder(out: Path | None, resume: bool, prefix: str = "") -> Path:
-    """Return the folder of a run: the one given, or under ``results`` a fresh or the newest one.
+def results_folder(out: Path | None, resume: bool, base: Path = RESULTS) -> Path:
+    """Return the folder of a run: the one given, or a fresh or the newest one among others.
 
     Args:
         out: The one given.
         resume: Go on in a folder that has points.
-        prefix: Of the names of this kind of run's folders.
+        base: Where runs of this kind have their folders.
 
     Raises:
         UsageError: The folder is in use, or there is none to go on in.
     """
-    base = Path("results")
     if out is None and resume:
-        past = sorted(base.glob(f"{prefix}*/{POINTS}"), key=lambda path: path.stat().st_mtime)
+        past = sorted(base.glob(f"*/{POINTS}"), key=lambda path: path.stat().st_mtime)
         if not past:
             raise UsageError(
-                "[run] found no run under results/, needs one to resume; pass its folder with --out"
+                f"[run] found no run under {base}/, needs one to resume; pass its folder with --out"
             )
         return past[-1].parent
     if out is None:
-        return base / (prefix + datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S"))
+        return base / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     if not resume and (out / POINTS).exists():
         check_unused(out)
     return out
