@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from attnproto.cli import app
+from attnproto import _core
+from attnproto.cli import app, guarded
+from attnproto.commands.doctor.checks import doctor
 from attnproto.commands.doctor.day_questions import DAY, EXPECTED
+from attnproto.commands.run import run_plan
+from attnproto.prototypes.registry import REGISTRY
+from attnproto.sweep.plan import make_plan
+from support import metal_prototype
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/mac-day.md").read_text()
@@ -46,6 +53,35 @@ def test_the_page_says_what_the_doctor_says():
     for name, (expected, otherwise) in EXPECTED.items():
         question = str(DAY[name].__doc__).strip().rstrip(".")
         assert f"| {question} | {expected} | {otherwise} |" in PAGE
+
+
+def first_of_each_kind(plan):
+    """The plan with one point of each prototype and kind."""
+    first = {(task.prototype, task.point.get("kind")): task for task in reversed(plan.tasks)}
+    return replace(plan, tasks=tuple(first.values()))
+
+
+@pytest.mark.skipif(not hasattr(_core, "metal_double"), reason="needs the software double")
+def test_the_day_goes_through_the_double(tmp_path, capsys):
+    report = tmp_path / "doctor.txt"
+    assert doctor(report=report) == 0
+    answers = re.findall(r"^(\w+) +([A-Z]\d+): ", report.read_text(), re.MULTILINE)
+    assert {name for _, name in answers} >= set(DAY)
+    assert {status for status, _ in answers} == {"seen"}
+    out = tmp_path / "quick-day"
+    options = {"mode": "quick", "device": "metal", "out": out, "opener": metal_prototype.OPENER}
+    only = tuple(line.name for line in REGISTRY if line.name not in ("cubecl", "burn"))
+    plan = first_of_each_kind(make_plan(only=only, **options))
+    done = run_plan(plan)
+    assert (done.rows, done.not_ok) == (len(plan.tasks), 0)
+    assert {task.prototype for task in plan.tasks} == set(only)
+    rows = (out / "points.jsonl").read_bytes()
+    # As on the next day: nothing is lost and nothing is run twice.
+    run_plan(replace(plan, resume=True))
+    assert (out / "points.jsonl").read_bytes() == rows
+    assert guarded(app, ["rows", str(out), "--csv", str(tmp_path / "rows.csv")]) == 0
+    assert (tmp_path / "rows.csv").read_text().count("device_kind") == 1
+    assert (out / "report.html").stat().st_size > 10_000
 
 
 def test_the_workflow_runs_the_steps_of_the_page():

@@ -141,7 +141,7 @@ FAULTS = {
     ),
     "the encoder at fault is not asked for": (
         "submission.cpp",
-        "    if (context.explain_faults)\n",
+        "    if (context.explain_faults || options.explain_faults)\n",
         "    if (false)\n",
     ),
     "every run pays for knowing the encoder at fault": (
