@@ -184,7 +184,12 @@ class Listening(Device):
 
 @pytest.mark.parametrize(
     ("name", "lines", "said"),
-    [("K2", 15, "right; "), ("K3", 6, "right; "), ("T4", 1, "without"), ("F4", 1, "[2.0, 1.0, 2")],
+    [
+        ("K2", 15, "right; "),
+        ("K3", 6, "right; "),
+        ("T4", 1, "without"),
+        ("F4", 1, "[2.0, 1.0, 2.0, 1.0], expected"),
+    ],
 )
 def test_questions_of_the_day_can_be_asked_of_any_device(name, lines, said):
     answers = DAY[name](Listening()).splitlines()
