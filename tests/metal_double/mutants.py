@@ -144,6 +144,11 @@ FAULTS = {
         "    if (context.explain_faults || options.explain_faults)\n",
         "    if (false)\n",
     ),
+    "a run that asks who is at fault is not told": (
+        "submission.cpp",
+        "    if (context.explain_faults || options.explain_faults)\n",
+        "    if (context.explain_faults)\n",
+    ),
     "every run pays for knowing the encoder at fault": (
         "submission.cpp",
         "  context.explain_faults = false;\n",
