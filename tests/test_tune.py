@@ -24,9 +24,9 @@ from attnproto.kernels.flash_tile import FlashTile, default_tile
 from attnproto.measure.halving import ROUNDS, find_fastest
 from attnproto.measure.stats import LOOKS, compare_paired
 from attnproto.problem import AttentionProblem
-from attnproto.prototypes.flash import tuning
+from attnproto.prototypes.flash import prototype, tuning
 from attnproto.results.store import latest_rows
-from attnproto.sweep.plan import UsageError
+from attnproto.sweep.plan import UsageError, make_plan
 from support import tuned_device
 
 PROBLEM = AttentionProblem(1, 2, 1, 40, 40, 16, "f16")
@@ -170,6 +170,25 @@ def test_the_best_tile_is_found_recorded_and_taken(few, tmp_path, capsys, monkey
     said = capsys.readouterr().out
     assert f"f16 D=16 Nq=40 Nkv=40 B=1 Hq=2 Hkv=1: {FASTEST.name}" in said
     assert "tiles beside" in said
+
+
+def test_points_of_a_search_are_known_to_a_run_and_its_times_need_a_gpu(tmp_path):
+    default = default_tile(40, 16, "float16")
+    duels = [
+        tuning.duel_point(kind, PROBLEM, FASTEST, default, LOOKS)
+        for kind in (tuning.DUEL, tuning.CHOSEN)
+    ]
+    points = [tuning.judged_point(PROBLEM, FASTEST), *duels]
+    options = {"mode": "quick", "device": "cpu", "only": ("flash",), "out": tmp_path / "out"}
+    assert [one.point for one in make_plan(point=json.dumps(points), **options).tasks] == points
+    device = attnproto.open_device("cpu")
+    judged = prototype.run(points[0], device, "quick")
+    assert (judged.status, judged.result["kernel_hash"]) == ("ok", FASTEST.source.digest)
+    for duel in duels:
+        assert prototype.tile_of(duel) == FASTEST
+        assert prototype.tile_of(tuning.rival_of(duel)) == default
+        with pytest.raises(UnsupportedProblem, match="needs a device whose times are measured"):
+            prototype.run(duel, device, "quick")
 
 
 def test_a_wrong_tile_and_one_that_is_refused_are_out_and_named(few, tmp_path, monkeypatch, capsys):
