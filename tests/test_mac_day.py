@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 from attnproto import _core
-from attnproto.cli import app, guarded
+from attnproto.cli import app
 from attnproto.commands.doctor.checks import doctor
 from attnproto.commands.doctor.day_questions import DAY, EXPECTED
 from attnproto.commands.run import run_plan
-from attnproto.prototypes.registry import REGISTRY
 from attnproto.sweep.plan import make_plan
 from support import metal_prototype
 
@@ -55,14 +54,14 @@ def test_the_page_says_what_the_doctor_says():
         assert f"| {question} | {expected} | {otherwise} |" in PAGE
 
 
-def first_of_each_kind(plan):
-    """The plan with one point of each prototype and kind."""
-    first = {(task.prototype, task.point.get("kind")): task for task in reversed(plan.tasks)}
+def first_of_each(plan):
+    """The plan with one point of each prototype."""
+    first = {task.prototype: task for task in reversed(plan.tasks)}
     return replace(plan, tasks=tuple(first.values()))
 
 
 @pytest.mark.skipif(not hasattr(_core, "metal_double"), reason="needs the software double")
-def test_the_day_goes_through_the_double(tmp_path, capsys):
+def test_the_day_goes_through_the_double(tmp_path):
     report = tmp_path / "doctor.txt"
     assert doctor(report=report) == 0
     answers = re.findall(r"^(\w+) +([A-Z]\d+): ", report.read_text(), re.MULTILINE)
@@ -70,8 +69,9 @@ def test_the_day_goes_through_the_double(tmp_path, capsys):
     assert {status for status, _ in answers} == {"seen"}
     out = tmp_path / "quick-day"
     options = {"mode": "quick", "device": "metal", "out": out, "opener": metal_prototype.OPENER}
-    only = tuple(line.name for line in REGISTRY if line.name not in ("cubecl", "burn"))
-    plan = first_of_each_kind(make_plan(only=only, **options))
+    # Those left out start processes of their own, in which the double has nothing to compile with.
+    only = ("flash", "stitch", "paged", "linear", "variants")
+    plan = first_of_each(make_plan(only=only, **options))
     done = run_plan(plan)
     assert (done.rows, done.not_ok) == (len(plan.tasks), 0)
     assert {task.prototype for task in plan.tasks} == set(only)
@@ -79,8 +79,6 @@ def test_the_day_goes_through_the_double(tmp_path, capsys):
     # As on the next day: nothing is lost and nothing is run twice.
     run_plan(replace(plan, resume=True))
     assert (out / "points.jsonl").read_bytes() == rows
-    assert guarded(app, ["rows", str(out), "--csv", str(tmp_path / "rows.csv")]) == 0
-    assert (tmp_path / "rows.csv").read_text().count("device_kind") == 1
     assert (out / "report.html").stat().st_size > 10_000
 
 
