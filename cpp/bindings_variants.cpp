@@ -114,17 +114,18 @@ void bind_device(nb::module_&) {
       "submit_with",
       [](Device& self, const std::vector<const Dispatch*>& dispatches, bool concurrent,
          bool time_each, double time_limit_s) {
-        return submit(self, dispatches, {}, {concurrent, time_each, time_limit_s, nullptr});
+        return submit(self, dispatches, {}, {concurrent, time_each, time_limit_s, nullptr, false});
       },
       "dispatches"_a, "concurrent"_a = false, "time_each"_a = false, "time_limit_s"_a = 0.0);
   add_method<Device>("compiled_library", &Device::compiled_library, "path"_a, Unlocked());
   add_method<Device>(
       "submit_repeated",
       [](Device& self, const std::vector<const Dispatch*>& dispatches, uint32_t times,
-         uint32_t ahead, double time_limit_s) {
-        return submit(self, dispatches, {times, ahead}, {false, false, time_limit_s, nullptr});
+         uint32_t ahead, double time_limit_s, bool explain_faults) {
+        return submit(self, dispatches, {times, ahead},
+                      {false, false, time_limit_s, nullptr, explain_faults});
       },
-      "dispatches"_a, "times"_a, "ahead"_a = 0, "time_limit_s"_a = 0.0);
+      "dispatches"_a, "times"_a, "ahead"_a = 0, "time_limit_s"_a = 0.0, "explain_faults"_a = false);
   add_method<Device>("conditions", &Device::conditions);
   add_method<Device>("new_archive", &Device::new_archive);
   add_method<Device>("allocated_bytes", &Device::allocated_bytes);

@@ -208,6 +208,9 @@ struct SubmitOptions {
   double time_limit_s = 0;
   // Asked now and then while the device works; true ends the dispatch with Interrupted.
   std::function<bool()> interrupted;
+  // Ask for the state of every encoder, which names the one at fault and may cost time; of a device
+  // that does so after a failure anyway.
+  bool explain_faults = false;
 };
 
 // How often a submission's dispatches run: `ahead` rounds that are not timed, so that a GPU is at

@@ -140,7 +140,7 @@ def test_axes_of_the_command_line_vary_points_and_conditions_choose_among_them(t
 )
 def test_the_command_that_goes_on_names_the_folder_once(tmp_path, monkeypatch, words):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/attnproto", "run", *words])
-    said = run.resume_command(plan(tmp_path))
+    said = run.resume_command(plan(tmp_path).out)
     assert said.startswith("attnproto run ")
     assert said.count("--out") == said.count("--resume") == 1
 
@@ -181,7 +181,10 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
         path.write_text("{}\n")
         at = path.stat().st_mtime - age
         os.utime(path, (at, at))
-    assert plans._folder(None, True).name == "new"
+    assert plans.results_folder(None, True).name == "new"
+    # A search of a tile has its folders elsewhere.
+    with pytest.raises(plans.UsageError, match="found no run under results/tune/"):
+        plans.results_folder(None, True, plans.RESULTS / "tune")
 
 
 @pytest.mark.parametrize(

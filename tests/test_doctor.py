@@ -5,9 +5,11 @@ import sys
 
 import attnproto
 import pytest
+from attnproto.commands.doctor import day_questions
 from attnproto.commands.doctor.checks import DoctorError, Line, answer_apart, ask, doctor, examine
 from attnproto.commands.doctor.day_questions import DAY
 from attnproto.commands.doctor.day_questions import EXPECTED as DAY_EXPECTED
+from attnproto.device.device import Device
 from attnproto.errors import DeviceUnavailable
 
 
@@ -145,13 +147,16 @@ EXPECTED = {
     "G18": "32 of 32 read",
     "G19": "0 of 1024",
     "G20": "['modify'], 1 became 1.5001,",
-    "K2": "rope: right",
+    "K2": "bf16 rope: right",
+    "K3": "table: right",
     "T1": "us in one",
     "T2": "after 100 ms",
     "T3": "in 50 spans",
+    "T4": "with the error option",
     "F1": "readable as [0] and [1]",
     "F2": "bfloat x bfloat: right",
     "F3": "1 became 1.5001,",
+    "F4": "[2.0, 1.0, 2.0, 1.0], expected",
     "W1": "afterwards accepted",
 }
 
@@ -163,3 +168,39 @@ def test_the_double_answers_as_its_rules_say(has_metal, name):
     (line,) = ask(name)
     assert line.status == "seen"
     assert EXPECTED[name] in line.found
+
+
+class Listening(Device):
+    """The cpu device, which lists the texts that it compiles."""
+
+    def __init__(self):
+        super().__init__(attnproto.open_device("cpu")._core)
+        self.texts = []
+
+    def library(self, text, **options):
+        self.texts.append(text)
+        return super().library(text, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "said"),
+    [
+        ("K2", 15, "right; "),
+        ("K3", 6, "right; "),
+        ("T4", 1, "without"),
+        ("F4", 1, "[2.0, 1.0, 2.0, 1.0], expected"),
+    ],
+)
+def test_questions_of_the_day_can_be_asked_of_any_device(name, lines, said):
+    answers = DAY[name](Listening()).splitlines()
+    assert len(answers) == lines
+    assert [line for line in answers if said not in line] == []
+
+
+@pytest.mark.parametrize("name", ["K1", "K2", "K3"])
+def test_the_first_kernel_is_not_charged_with_the_start_of_the_compiler(name, monkeypatch):
+    device = Listening()
+    # The kernels themselves are not what is asked here.
+    monkeypatch.setattr(day_questions, "_compiled", lambda on, run: "right")
+    DAY[name](device)
+    assert ["kernel void wake" in text for text in device.texts] == [True]

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from attnproto import _core
 from attnproto.cli import app
+from attnproto.commands.doctor.checks import doctor
 from attnproto.commands.doctor.day_questions import DAY, EXPECTED
+from attnproto.commands.run import run_plan
+from attnproto.sweep.plan import make_plan
+from support import metal_prototype
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/mac-day.md").read_text()
@@ -46,6 +52,34 @@ def test_the_page_says_what_the_doctor_says():
     for name, (expected, otherwise) in EXPECTED.items():
         question = str(DAY[name].__doc__).strip().rstrip(".")
         assert f"| {question} | {expected} | {otherwise} |" in PAGE
+
+
+def first_of_each(plan):
+    """The plan with one point of each prototype."""
+    first = {task.prototype: task for task in reversed(plan.tasks)}
+    return replace(plan, tasks=tuple(first.values()))
+
+
+@pytest.mark.skipif(not hasattr(_core, "metal_double"), reason="needs the software double")
+def test_the_day_goes_through_the_double(tmp_path):
+    report = tmp_path / "doctor.txt"
+    assert doctor(report=report) == 0
+    answers = re.findall(r"^(\w+) +([A-Z]\d+): ", report.read_text(), re.MULTILINE)
+    assert {name for _, name in answers} >= set(DAY)
+    assert {status for status, _ in answers} == {"seen"}
+    out = tmp_path / "quick-day"
+    options = {"mode": "quick", "device": "metal", "out": out, "opener": metal_prototype.OPENER}
+    # Those left out start processes of their own, in which the double has nothing to compile with.
+    only = ("flash", "stitch", "paged", "linear", "variants")
+    plan = first_of_each(make_plan(only=only, **options))
+    done = run_plan(plan)
+    assert (done.rows, done.not_ok) == (len(plan.tasks), 0)
+    assert {task.prototype for task in plan.tasks} == set(only)
+    rows = (out / "points.jsonl").read_bytes()
+    # As on the next day: nothing is lost and nothing is run twice.
+    run_plan(replace(plan, resume=True))
+    assert (out / "points.jsonl").read_bytes() == rows
+    assert (out / "report.html").stat().st_size > 10_000
 
 
 def test_the_workflow_runs_the_steps_of_the_page():

@@ -8,6 +8,7 @@ from attnproto.kernels import flash, paged
 from attnproto.kernels.flash import flash_attention
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.paged import KeyCache, attend_source, launch_paged, paged_attention
+from support.attention import assert_kernels_agree
 from support.paged import Sequences, check_largest_score_in_the_last_partition
 
 
@@ -18,7 +19,7 @@ def device():
 
 @pytest.mark.parametrize("page", [8, 16, 32, 64, 128])
 @pytest.mark.parametrize("nq", [1, 40], ids=["decode", "prefill"])
-def test_every_page_size_gives_the_bits_of_flash(device, page, nq):
+def test_every_page_size_gives_the_bits_of_flash(device, page, nq, record_property):
     sequences = Sequences([131, 70, 200], nq=nq, page=page, hq=4, hkv=2)
     tile = FlashTile(32, 64, 64, "float32")
     output = sequences.paged(device, tile=tile)
@@ -27,11 +28,11 @@ def test_every_page_size_gives_the_bits_of_flash(device, page, nq):
         one = slice(s, s + 1)
         keys = sequences.k[one, :, :context], sequences.v[one, :, :context]
         contiguous = flash_attention(sequences.q[one], *keys, causal=True, tile=tile, device=device)
-        np.testing.assert_array_equal(output[one], contiguous)
+        assert_kernels_agree(device, output[one], contiguous, record_property)
 
 
 @pytest.mark.parametrize("partition", [64, 512])
-def test_heads_decoded_together_give_the_bits_of_heads_alone(device, partition):
+def test_heads_decoded_together_give_the_bits_of_heads_alone(device, partition, record_property):
     together = Sequences([131, 70], hq=24, hkv=2)
     output = together.paged(device, partition=partition)
     together.check(output)
@@ -46,16 +47,19 @@ def test_heads_decoded_together_give_the_bits_of_heads_alone(device, partition):
         one = np.empty((2, 1, 1, 64), np.float32)
         q = alone.q[:, head : head + 1]
         launch_paged(q, cache, one, device=device, partition=partition)
-        np.testing.assert_array_equal(one, output[:, head : head + 1])
+        assert_kernels_agree(device, one, output[:, head : head + 1], record_property)
 
 
 @pytest.mark.parametrize("page", [8, 128])
 @pytest.mark.parametrize("partition", [64, 128, 512])
-def test_divided_keys_give_the_bits_of_the_contiguous_twin(device, page, partition):
+def test_divided_keys_give_the_bits_of_the_contiguous_twin(
+    device, page, partition, record_property
+):
     sequences = Sequences([1000, 3, 517], nq=3, page=page, hq=4, hkv=2)
     output = sequences.paged(device, partition=partition)
     sequences.check(output)
-    np.testing.assert_array_equal(output, sequences.contiguous(device, partition=partition))
+    twin = sequences.contiguous(device, partition=partition)
+    assert_kernels_agree(device, output, twin, record_property)
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 33, 128])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import attnproto
 import numpy as np
 import pytest
 from attnproto.cli import app, guarded
 from attnproto.errors import DeviceUnavailable, WrongResult
 from attnproto.prototypes.flash import peers, prototype
+from attnproto.sweep.plan import make_plan
 from support.prototype_rows import check_declared
 
 POINT = {
@@ -78,3 +81,5 @@ def test_the_option_needs_flash_alone_and_a_peer(monkeypatch, capsys):
     listed = prototype.peer_points("quick")
     assert {point["peer"] for point in listed} == {"mlx"}
     assert len(listed) == 8
+    plan = make_plan(mode="quick", device="cpu", only=("flash",), point=json.dumps(listed))
+    assert [task.point for task in plan.tasks] == listed

@@ -33,7 +33,9 @@ def test_nested_values_have_names_of_their_own():
 def test_a_csv_file_has_the_latest_row_of_each_point(folder, tmp_path):
     assert write_rows(folder, csv=tmp_path / "rows.csv") == ""
     with open(tmp_path / "rows.csv", newline="") as file:
-        read = {row["key"]: row for row in csv.DictReader(file)}
+        lines = list(csv.DictReader(file))
+    read = {row["key"]: row for row in lines}
+    assert len(lines) == 2
     assert {key: (row["point_Nkv"], row["result_time_us"]) for key, row in read.items()} == {
         "key000000": ("64", "2.5"),
         "key000001": ("128", "4.0"),

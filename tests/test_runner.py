@@ -74,6 +74,16 @@ def test_the_same_point_listed_twice_runs_once():
     assert len(rows(tasks({"does": "works"}) * 2)) == 1
 
 
+def test_a_worker_whose_times_count_has_its_compiler_awake_before_the_first_point():
+    compiled = {}
+    for opener in ("open_measured", "open_device"):
+        options = {"kind": "cpu", "mode": "quick", "environment": {}}
+        todo = tasks({"does": "compiles"}, {"does": "compiles"})
+        found = run_tasks(todo, opener=f"support.synthetic_prototype:{opener}", **options)
+        compiled[opener] = [row["result"]["compiled"] for row in found]
+    assert compiled == {"open_measured": [1, 1], "open_device": [0, 0]}
+
+
 def test_two_jobs_run_points_side_by_side(tmp_path):
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     records = rows(

@@ -1,5 +1,7 @@
 """RoPE, ALiBi, caps, windows and grouped heads: alone, fused, and all at once."""
 
+from types import SimpleNamespace
+
 import attnproto
 import ml_dtypes
 import numpy as np
@@ -12,6 +14,7 @@ from attnproto.kernels.gqa import expand_heads
 from attnproto.kernels.rope import apply_rope
 from attnproto.kernels.score_mod import shape_scores
 from support.attention import (
+    assert_kernels_agree,
     assert_within_tolerance,
     check_fused,
     check_separate_scores,
@@ -83,7 +86,7 @@ def test_all_variants_at_once_agree_in_half(device):
     check_fused(device, q, k, v, **FUSED["all at once"])
 
 
-def test_fused_and_separate_rope_agree(device):
+def test_fused_and_separate_rope_agree(device, record_property):
     q, k, v = random_qkv(np.float32, 77, 131, 64, b=2, hq=2)
     rope = Rope(interleaved=False)
     separate = flash_attention(
@@ -93,10 +96,21 @@ def test_fused_and_separate_rope_agree(device):
         device=device,
     )
     fused = flash_attention(q, k, v, rope=rope, device=device)
-    if device.kind == "cpu":
-        np.testing.assert_array_equal(separate, fused)
-    # Elsewhere a compiler may fuse products and sums in one kernel and not in the other.
-    np.testing.assert_allclose(separate, fused, rtol=0, atol=5e-6)
+    assert_kernels_agree(device, separate, fused, record_property)
+
+
+def test_kernels_may_differ_by_rounding_where_another_compiler_is_the_last():
+    one = np.linspace(0.5, 1, 64, dtype=np.float32)
+    other, further = np.nextafter(one, np.float32(2)), one + np.float32(1e-5)
+    said = {}
+    m4, cpu = SimpleNamespace(tier="measured"), SimpleNamespace(tier="emulated")
+    assert_kernels_agree(m4, one, other, said.__setitem__)
+    assert said == {"same_bits": False}
+    assert_kernels_agree(cpu, one, one.copy(), said.__setitem__)
+    assert said == {"same_bits": True}
+    for device, found in ((m4, further), (cpu, other)):
+        with pytest.raises(AssertionError, match=r"[Nn]ot (almost )?equal"):
+            assert_kernels_agree(device, one, found, said.__setitem__)
 
 
 def test_grouped_and_expanded_heads_agree_to_the_bit(device):

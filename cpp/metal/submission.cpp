@@ -251,7 +251,7 @@ Timing submit(Context& context, const std::vector<Dispatch>& dispatches, const R
   auto queue = context.queue();
   auto new_commands = [&] {
     auto descriptor = make<MTL::CommandBufferDescriptor>();
-    if (context.explain_faults)
+    if (context.explain_faults || options.explain_faults)
       descriptor->setErrorOptions(MTL::CommandBufferErrorOptionEncoderExecutionStatus);
     MTL::CommandBuffer* commands = queue->commandBuffer(descriptor.get());
     if (!commands)

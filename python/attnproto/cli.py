@@ -420,6 +420,61 @@ def calibrate(
     return 0
 
 
+@app.command
+def tune(
+    *,
+    only: str = "flash",
+    d: Annotated[int, Parameter(name="--D")] = 128,
+    n: Annotated[int, Parameter(name="--N")] = 4096,
+    nkv: Annotated[int | None, Parameter(name="--Nkv")] = None,
+    dtype: str = "f16",
+    b: Annotated[int, Parameter(name="--B")] = 1,
+    hq: Annotated[int, Parameter(name="--Hq")] = 1,
+    hkv: Annotated[int | None, Parameter(name="--Hkv")] = None,
+    causal: Annotated[bool, Parameter(negative=())] = False,
+    device: str = "auto",
+    full: Annotated[bool, Parameter(negative=())] = False,
+    budget_s: float | None = None,
+    out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
+) -> int:
+    """Find the fastest tile for a problem on this device; flash_attention(tile="tuned") takes it.
+
+    Args:
+        only: What is tuned: flash.
+        d: Dimensions of a head.
+        n: Queries, and keys where --Nkv does not say another number.
+        nkv: Keys.
+        dtype: f16, bf16 or f32.
+        b: Batch entries.
+        hq: Query heads.
+        hkv: Key and value heads; as many as query heads by default.
+        causal: Whether a query sees earlier keys only.
+        device: auto, metal or cuda.
+        full: Each comparison by the whole protocol.
+        budget_s: Seconds after which the best tile so far is the answer.
+        out: Results folder; a fresh one under results/tune/ by default.
+        resume: Go on with the search in --out, or with the newest one.
+        list_: List what was tuned and stop.
+    """
+    from .commands.tune import TuneError, list_tuned, said
+    from .commands.tune import tune as search
+    from .problem import AttentionProblem
+
+    if list_:
+        print("\n".join(list_tuned()) or "nothing was tuned yet")
+        return 0
+    if only != "flash":
+        raise TuneError(f"[tune] found --only {only!r}, needs flash, whose tiles are many")
+    keys, heads = (n if nkv is None else nkv), (hq if hkv is None else hkv)
+    problem = AttentionProblem(b, hq, heads, n, keys, d, dtype, causal)
+    mode = "full" if full else "quick"
+    tuning = search(problem, kind=device, mode=mode, out=out, resume=resume, budget_s=budget_s)
+    print(f"\n{said(tuning.record)}\nrecord: {tuning.path}\nreport: {tuning.finished.report}")
+    return 0
+
+
 def _require_points(folder: Path) -> None:
     from .results.store import POINTS
 

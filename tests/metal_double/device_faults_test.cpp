@@ -111,6 +111,13 @@ TEST("when dispatches have encoders of their own, the one at fault is named alon
   EXPECT(metal_double::explained() == before + 1);
   lab.device->submit_with(two, {false, true});
   EXPECT(metal_double::explained() == before + 1);
+  // A run that is asked to know it does, and no other.
+  SubmitOptions explaining;
+  explaining.explain_faults = true;
+  lab.device->submit_repeated(two, {2, 0}, explaining);
+  EXPECT(metal_double::explained() == before + 2);
+  lab.device->submit_repeated(two, {2, 0}, {});
+  EXPECT(metal_double::explained() == before + 2);
 }
 
 TEST("a failed submission leaves host memory as it was") {

@@ -141,8 +141,13 @@ FAULTS = {
     ),
     "the encoder at fault is not asked for": (
         "submission.cpp",
-        "    if (context.explain_faults)\n",
+        "    if (context.explain_faults || options.explain_faults)\n",
         "    if (false)\n",
+    ),
+    "a run that asks who is at fault is not told": (
+        "submission.cpp",
+        "    if (context.explain_faults || options.explain_faults)\n",
+        "    if (context.explain_faults)\n",
     ),
     "every run pays for knowing the encoder at fault": (
         "submission.cpp",

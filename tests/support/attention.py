@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attnproto
 import ml_dtypes
@@ -107,6 +107,23 @@ def assert_within_tolerance(
     """By the (atol, rtol) of found's type; NaN where NaN is expected."""
     atol, rtol = tolerances[actual.dtype.name]
     np.testing.assert_allclose(actual.astype(np.float64), expected, rtol, atol)
+
+
+def assert_kernels_agree(
+    device: attnproto.Device,
+    one: np.ndarray,
+    other: np.ndarray,
+    answer: Callable[[str, object], None],
+) -> None:
+    """Two kernels of the same float32 arithmetic agree, to the bit where our compiler is the last.
+
+    A GPU's own compiler may fuse products and sums in one kernel and not in the other: whether it
+    did is an answer, which is recorded, and what is asserted is that nothing else differs.
+    """
+    answer("same_bits", one.tobytes() == other.tobytes())
+    if device.tier == "emulated":
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(one, other, rtol=0, atol=5e-6)
 
 
 def flash_in_nan_field(

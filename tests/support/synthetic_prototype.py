@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from attnproto.device.lock import alone
 from attnproto.errors import UnsupportedProblem
 from attnproto.prototypes.registry import Outcome, Prototype
 from attnproto.results.findings import Device, Effect, Evidence, Finding, make_finding
+
+# Texts that a process was asked to compile.
+COMPILED: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class SyntheticDevice:
     name: str = "synthetic"
     tier: str = "emulated"
     time_us: float = 100.0
+
+    def library(self, text: str) -> SimpleNamespace:
+        """Compile nothing, and count it."""
+        COMPILED.append(text)
+        return SimpleNamespace(pipeline=lambda name: None)
 
 
 def open_measured(kind: str) -> SyntheticDevice:
@@ -88,6 +97,8 @@ def run(point: dict[str, Any], device: SyntheticDevice, mode: str) -> Outcome:
         case "counts":
             threads = [os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
             return Outcome(result={"n": point["n"], "threads": threads})
+        case "compiles":
+            return Outcome(result={"n": point["n"], "compiled": len(COMPILED)})
         case "takes":
             samples = device.time_us * (1.0 + 0.002 * np.random.default_rng().standard_normal(15))
             times = {"time_us": float(np.median(samples)), "samples_us": samples.tolist()}

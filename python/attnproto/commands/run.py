@@ -61,12 +61,12 @@ def run_plan(plan: Plan) -> Finished:
                     progress.finished(row)
                     progress.concluded(row["proto"], concluding.after(row))
         except DeviceUnavailable:
-            _discard_empty(store)
+            discard_empty(store)
             raise
         except KeyboardInterrupt:
             kept = sum(1 for _ in read_records(store.path))
             print(
-                f"\nstopped; {kept} points are kept. Continue with:\n  {resume_command(plan)}",
+                f"\nstopped; {kept} points are kept. Continue with:\n  {resume_command(plan.out)}",
                 file=sys.stderr,
             )
             raise
@@ -145,7 +145,7 @@ def _rows(
     )
 
 
-def _discard_empty(store: Store) -> None:
+def discard_empty(store: Store) -> None:
     """Remove what a run that never began left behind: an empty file and its new folder."""
     if store.path.stat().st_size == 0:
         store.path.unlink()
@@ -154,11 +154,11 @@ def _discard_empty(store: Store) -> None:
             store.path.parent.rmdir()
 
 
-def resume_command(plan: Plan) -> str:
-    """Return the command that goes on with a run."""
+def resume_command(out: Path) -> str:
+    """Return the command that goes on with a run into a folder."""
     program = sys.argv[0]
     words = [w for w in sys.argv[1:] if w != "--resume"]
     if not any(word.split("=")[0] == "--out" for word in words):
-        words += ["--out", str(plan.out)]
+        words += ["--out", str(out)]
     call = ["python", program] if program.endswith(".py") else [Path(program).name]
     return shlex.join([*call, *words, "--resume"])

@@ -120,6 +120,11 @@ class Device:
         return self._core.name
 
     @property
+    def driver(self) -> str:
+        """What makes machine code of a kernel's text: macOS's version, or NVIDIA's driver's."""
+        return self._core.os
+
+    @property
     def time_limit_s(self) -> float:
         """Longest time of a dispatch, in seconds, where a call does not say another; 0: any."""
         return self._time_limit_s
@@ -272,7 +277,12 @@ class Device:
         return Timing(timing.gpu_start_us, timing.gpu_end_us, spans, timing.each_refused)
 
     def submit_repeated(
-        self, dispatches: Sequence[Dispatch], times: int, *, ahead: int = 0
+        self,
+        dispatches: Sequence[Dispatch],
+        times: int,
+        *,
+        ahead: int = 0,
+        explain_faults: bool = False,
     ) -> Timing:
         """Run dispatches in rounds as one submission, encoded once, and wait for the last.
 
@@ -284,6 +294,8 @@ class Device:
             times: rounds between start and end of the timing.
             ahead: rounds that run just before and are not timed, so that a GPU is at work when
                 the clock starts.
+            explain_faults: let Metal keep the state of every encoder, so that a fault names its
+                kernel, as the submission that follows a fault does anyway.
 
         Raises:
             DispatchError: a number of rounds is none, or as :meth:`submit`.
@@ -295,9 +307,13 @@ class Device:
                 raise DispatchError(
                     f"[submit_repeated] found {name}={rounds!r}, needs a whole number from {least}"
                 )
+        _check_truth(explain_faults, "explain_faults", "submit_repeated")
         encoded = _encode_all(dispatches, "submit_repeated")
+        rounds = int(times), int(ahead)
         with alone:
-            timing = self._core.submit_repeated(encoded, int(times), int(ahead), self._time_limit_s)
+            timing = self._core.submit_repeated(
+                encoded, *rounds, self._time_limit_s, bool(explain_faults)
+            )
         return Timing(timing.gpu_start_us, timing.gpu_end_us)
 
     def conditions(self) -> dict[str, str]:

@@ -16,11 +16,13 @@ import numpy as np
 from attnproto.device.device import Timing
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
+from attnproto.dtypes import BY_NUMPY
 from attnproto.errors import UnsupportedProblem
 
 from .flash_tile import FlashTile, check_head_dimension, dtype_name, tile_for
 from .flash_variant import Rope, Variant, rope_table
 from .launching import as_input
+from .tuned import TUNED, tuned_tile
 
 if TYPE_CHECKING:
     from attnproto.device.device import Device
@@ -273,7 +275,7 @@ def launch(
     *,
     device: Device,
     scale: float | None = None,
-    tile: FlashTile | tuple[int, int] | None = None,
+    tile: FlashTile | tuple[int, int] | str | None = None,
     variant: Variant | None = None,
 ) -> Timing:
     """Compute attention into memory of the caller and return the timing.
@@ -288,7 +290,8 @@ def launch(
             receive [B, Hq, Nq, D], any others are left alone.
         device: an open device.
         scale: factor of the scores; D**-0.5 when None.
-        tile: geometry, or its (Br, Bc); ``default_tile`` when None.
+        tile: geometry, or its (Br, Bc); ``"tuned"`` for what ``attnproto tune`` found fastest on
+            the device; ``default_tile`` when None.
         variant: masks, caps, biases and positions; none when None.
 
     Returns:
@@ -297,9 +300,10 @@ def launch(
 
     Raises:
         UnsupportedProblem: as ``problem_of`` and ``plan``, or the output does not fit.
+        TuningError: as ``tuned_tile``.
     """
     problem = problem_of(q, k, v, scale=scale, variant=variant)
-    todo = plan(problem, tile)
+    todo = plan(problem, _chosen(tile, problem, device))
     writable = output.flags.writeable and output.flags.c_contiguous
     if output.dtype != q.dtype or output.size < q.size or not writable:
         raise UnsupportedProblem(
@@ -321,6 +325,23 @@ def launch(
     return Timing(timings[0].gpu_start_us, timings[-1].gpu_end_us)
 
 
+def _chosen(
+    tile: FlashTile | tuple[int, int] | str | None, problem: FlashProblem, device: Device
+) -> FlashTile | tuple[int, int] | None:
+    """What a caller's ``tile=`` is before it is known to fit: a tuned one by what it is for."""
+    if not (isinstance(tile, str) and tile == TUNED):
+        return tile
+    return tuned_tile(
+        device,
+        nq=problem.nq,
+        nkv=problem.nkv,
+        d=problem.d,
+        dtype=BY_NUMPY[problem.dtype].name,
+        causal=bool(problem.variant.causal),
+        heads=problem.b * problem.hq,
+    )
+
+
 def flash_attention(
     q: np.ndarray,
     k: np.ndarray,
@@ -332,7 +353,7 @@ def flash_attention(
     softcap: float | None = None,
     alibi: bool = False,
     rope: Rope | None = None,
-    tile: FlashTile | tuple[int, int] | None = None,
+    tile: FlashTile | tuple[int, int] | str | None = None,
     device: Device | str | None = None,
 ) -> np.ndarray:
     """Compute softmax(scale Q K^T + mask) V without storing the scores.
@@ -357,7 +378,8 @@ def flash_attention(
         alibi: whether scores get the bias slope(head) (key - position); see ``alibi_slopes``.
         rope: rotation of q and k by their positions, key j standing on j and query i on
             i + (Nkv - Nq); not when None.
-        tile: geometry of the kernel, or its (Br, Bc); ``default_tile`` when None.
+        tile: geometry of the kernel, or its (Br, Bc); ``"tuned"`` for what ``attnproto tune``
+            found fastest on the device, at the sizes nearest to these; ``default_tile`` when None.
         device: an open device, or the name of one (``auto``, ``cpu``, ``metal``, ``cuda``);
             ``auto`` when None.
 
@@ -367,6 +389,7 @@ def flash_attention(
     Raises:
         UnsupportedProblem: a shape, type, number or tile that the kernel does not compute.
         DeviceUnavailable: the device is not on this machine.
+        TuningError: nothing was tuned for this D, type and mask on the device.
 
     Source:
         Dao et al., "FlashAttention", NeurIPS 2022, algorithm 1; Dao, "FlashAttention-2", ICLR 2024,

@@ -21,6 +21,7 @@ THREADGROUP_LIMIT_BYTES = 32768
 LARGEST_D = 512
 BLOCK_ROWS = (8, 16, 32, 64)
 BLOCK_KEYS = (32, 64, 80, 128)
+ROWS = (8, 16)
 KEY_PATHS = {
     "lane": "keys_by_lane",
     "matrix": "keys_by_matrix",
@@ -109,7 +110,7 @@ class FlashTile:
         for field, value, known in (
             ("br", self.br, BLOCK_ROWS),
             ("bc", self.bc, BLOCK_KEYS),
-            ("rows", self.rows, (8, 16)),
+            ("rows", self.rows, ROWS),
             ("keys", self.keys, KEY_PATHS),
             ("query", self.query, (None, *QUERY_PLACES)),
             ("rescale", self.rescale, RESCALES),
@@ -263,7 +264,8 @@ def tile_for(
         return FlashTile(*tile, d, dtype_name(dtype))
     if not isinstance(tile, FlashTile):
         raise UnsupportedProblem(
-            f"[flash.launch] found tile={tile!r}, needs a FlashTile or (Br, Bc); pass tile=(32, 64)"
+            f"[flash.launch] found tile={tile!r}, needs a FlashTile or (Br, Bc), or 'tuned' where "
+            "a device is given; pass tile=(32, 64)"
         )
     if (tile.d, tile.dtype) != (d, dtype_name(dtype)):
         raise UnsupportedProblem(

@@ -32,7 +32,10 @@ class Kernel(Interface):
 
 
 def compare(
-    kernels: Sequence[Kernel], margin: float = MARGIN, mode: str = "quick"
+    kernels: Sequence[Kernel],
+    margin: float = MARGIN,
+    mode: str = "quick",
+    looks: Sequence[int] = stats.LOOKS,
 ) -> dict[str, Any]:
     """Compare two kernels in A-B-B-A blocks until the interval of their ratio decides.
 
@@ -40,6 +43,8 @@ def compare(
         kernels: Two that have been found right, on a device whose times are measured.
         margin: Largest difference called equal.
         mode: ``"quick"`` or ``"full"``: how each side is warmed up, and how long its samples are.
+        looks: Block counts after which it is looked whether the interval decides; the last one
+            ends the comparison.
 
     Returns:
         Ratio A / B of times, its interval, verdict, blocks, p-value, the median times, and
@@ -47,7 +52,7 @@ def compare(
         the kernels cold says so.
     """
     protocol = _protocol(mode)
-    ratio, times, repeats = _compared(kernels, margin, protocol)
+    ratio, times, repeats = _compared(kernels, margin, protocol, looks)
     return {
         "ratio": ratio.ratio,
         "ratio_low": ratio.low,
@@ -61,7 +66,7 @@ def compare(
         "a_us": float(np.median(times[0])),
         "b_us": float(np.median(times[1])),
         "protocol": (
-            f"A-B-B-A blocks until decided, at most {stats.LOOKS[-1]}; each side "
+            f"A-B-B-A blocks until decided, at most {looks[-1]}; each side "
             f"{protocol.throwaway} dispatches and {protocol.warmup_us / 1e3:g} ms thrown away, "
             f"samples of at least {protocol.sample_us / 1e3:g} ms"
         ),
@@ -70,7 +75,7 @@ def compare(
 
 def ratio_of(kernels: Sequence[Kernel], mode: str = "quick") -> stats.Ratio:
     """Compare two kernels as ``compare`` does, for a search that needs the ratio itself."""
-    return _compared(kernels, MARGIN, _protocol(mode))[0]
+    return _compared(kernels, MARGIN, _protocol(mode), stats.LOOKS)[0]
 
 
 def _protocol(mode: str) -> measure.Protocol:
@@ -79,7 +84,7 @@ def _protocol(mode: str) -> measure.Protocol:
 
 
 def _compared(
-    kernels: Sequence[Kernel], margin: float, protocol: measure.Protocol
+    kernels: Sequence[Kernel], margin: float, protocol: measure.Protocol, looks: Sequence[int]
 ) -> tuple[stats.Ratio, list[list[float]], list[int]]:
     times: list[list[float]] = [[], []]
 
@@ -92,7 +97,8 @@ def _compared(
 
     with alone:
         repeats = [measure.warm_up(kernel.run, protocol)[0] for kernel in kernels]
-        return stats.compare_paired(side(0), side(1), margin=margin), times, repeats
+        ratio = stats.compare_paired(side(0), side(1), margin=margin, looks=looks)
+    return ratio, times, repeats
 
 
 def recorded(

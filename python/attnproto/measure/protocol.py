@@ -245,14 +245,19 @@ def _filling(once_us: float, protocol: Protocol, most: int) -> int:
     return min(most, max(1, math.ceil(protocol.sample_us / once_us)))
 
 
-def require(verdict: Verdict, when: str) -> None:
+def require(verdict: Verdict, when: str, of: str = "") -> None:
     """Refuse to go on with a wrong output.
+
+    Args:
+        verdict: On the output.
+        when: Before or after timing.
+        of: What gave it, where that is one of several.
 
     Raises:
         WrongResult: The verdict says so.
     """
     if not verdict.passed:
         raise WrongResult(
-            f"[measure] found a wrong output {when} timing ({verdict.reason}), needs one within "
-            "tolerance; no time is reported"
+            f"[measure] found a wrong output{' of ' * bool(of)}{of} {when} timing "
+            f"({verdict.reason}), needs one within tolerance; no time is reported"
         )

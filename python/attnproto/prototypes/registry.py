@@ -70,6 +70,8 @@ class Prototype:
             from an older text are known to be stale; None when no kernel is behind it.
         missing: ``f()`` says what the prototype lacks on this machine, empty when nothing.
         axes: Keys that a point may have beyond those of the points that ``points`` lists.
+        examples: A point of each kind that is run only when it is asked for and ``points`` leaves
+            out; by these such points are checked.
         prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
         sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
         metrics: What its results hold beyond the names that all prototypes share.
@@ -83,10 +85,15 @@ class Prototype:
     kernel_hash: Callable[[Mapping[str, Any]], str] | None = None
     missing: Callable[[], str] | None = None
     axes: tuple[str, ...] = ()
+    examples: Sequence[dict[str, Any]] = ()
     prepare: Callable[[Callable[[str], None]], None] | None = None
     sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
     metrics: tuple[Metric, ...] = ()
     unmodelled: Mapping[str, str] = field(default_factory=dict)
+
+    def known_points(self, mode: str) -> list[dict[str, Any]]:
+        """Points of every kind that there is, by which those of others are checked."""
+        return [*self.points(mode), *self.examples]
 
     def answer(self, point: dict[str, Any], device: Any, mode: str) -> Outcome:
         """Run a point, and say why no time of it is expected where that is so.

@@ -20,12 +20,13 @@ from .points import check_points, keep, parse_axis, parse_sweep, vary
 from .preparation import Preparation
 from .worker import DEVICE_KINDS, OPENER
 
+RESULTS = Path("results")
 # Seconds one point may take before its worker is ended.
 _LONGEST_S = 2e6  # that a process can wait for another
 _MOST_JOBS = 1024
 _SHOWN = 200  # characters of what was given, in a message
 # Compiling a tile of D = 256 for a processor with AVX2 takes 40 s of its time, beside other work.
-_LIMITS_S = {"quick": 180.0, "full": 1800.0}
+LIMITS_S = {"quick": 180.0, "full": 1800.0}
 
 
 class UsageError(AttnprotoError, ValueError):
@@ -98,15 +99,15 @@ def make_plan(
             "pass --device cpu"
         )
     protocol = mode if protocol is None else protocol
-    if protocol not in _LIMITS_S:
+    if protocol not in LIMITS_S:
         raise UsageError(
             f"[run] found protocol {protocol!r}, needs quick or full; pass --protocol quick"
         )
-    limit_s = _LIMITS_S[protocol] if limit_s is None else limit_s
+    limit_s = LIMITS_S[protocol] if limit_s is None else limit_s
     if not limit_s > 0.0:
         raise UsageError(
             f"[run] found --limit-s {limit_s:g}, needs more than 0; leave it out for "
-            f"{_LIMITS_S[mode]:g}"
+            f"{LIMITS_S[mode]:g}"
         )
     if jobs is not None and not 1 <= jobs <= _MOST_JOBS:
         raise UsageError(
@@ -122,7 +123,7 @@ def make_plan(
     if not limit_s * jobs <= _LONGEST_S:
         raise UsageError(
             f"[run] found --limit-s {limit_s:g} with {jobs} jobs, needs at most "
-            f"{_LONGEST_S / jobs:g}; leave it out for {_LIMITS_S[protocol]:g}"
+            f"{_LONGEST_S / jobs:g}; leave it out for {LIMITS_S[protocol]:g}"
         )
     entries = [line for line in REGISTRY if not only or line.name in only]
     own = [name for name in only if ":" in name]
@@ -136,7 +137,7 @@ def make_plan(
         )
     axes = dict(map(parse_axis, axis))
     keep((), where)  # a condition that is none is said now
-    folder = _folder(out, resume)
+    folder = results_folder(out, resume)
     if sweep_text is not None:
         points = [(s.prototype, p) for s in parse_sweep(sweep_text) for p in s.points()]
     elif point is not None:
@@ -184,7 +185,7 @@ def _chosen(
     for name in dict.fromkeys(name for name, _ in listed):
         prototype = load(name)
         points = vary([p for of, p in listed if of == name], axes)
-        check_points(name, points, prototype.points(mode), prototype.axes)
+        check_points(name, points, prototype.known_points(mode), prototype.axes)
         chosen += [(name, p) for p in points]
     # Over all prototypes at once: a key that only another one's points have is not misspelt.
     kept = iter(keep([p for _, p in chosen], where))
@@ -215,13 +216,22 @@ def _parse_points(text: str) -> list[dict[str, Any]]:
     return points
 
 
-def _folder(out: Path | None, resume: bool) -> Path:
-    base = Path("results")
+def results_folder(out: Path | None, resume: bool, base: Path = RESULTS) -> Path:
+    """Return the folder of a run: the one given, or a fresh or the newest one among others.
+
+    Args:
+        out: The one given.
+        resume: Go on in a folder that has points.
+        base: Where runs of this kind have their folders.
+
+    Raises:
+        UsageError: The folder is in use, or there is none to go on in.
+    """
     if out is None and resume:
         past = sorted(base.glob(f"*/{POINTS}"), key=lambda path: path.stat().st_mtime)
         if not past:
             raise UsageError(
-                "[run] found no run under results/, needs one to resume; pass its folder with --out"
+                f"[run] found no run under {base}/, needs one to resume; pass its folder with --out"
             )
         return past[-1].parent
     if out is None:

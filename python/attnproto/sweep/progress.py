@@ -85,6 +85,15 @@ class Progress:
             self._spoken = now
             self._console.print(f"{self._done} of {self._total} points", highlight=False)
 
+    def expected(self, more: int) -> None:
+        """Count points that a search has come to, which no plan lists."""
+        self._total += more
+        self._bar.update(self._task, total=self._total)
+
+    def said(self, line: str) -> None:
+        """Say where a search is."""
+        self._say(line)
+
     def skipped(self, prototype: str, why: str) -> None:
         """Leave a point out whose prototype could not be prepared; the first one says why."""
         self._total -= 1

@@ -131,11 +131,14 @@ def _work(
     # A sweep counts its points and keeps their limits: it needs no word about each slow kernel.
     logging.getLogger("attnproto.compiler").setLevel(logging.ERROR)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    from attnproto.prototypes.constants.cold_compile import wake_compiler
     from attnproto.prototypes.registry import load
 
     try:
         module, function = opener.split(":")
         device = getattr(importlib.import_module(module), function)(kind)
+        if device.tier == "measured":
+            wake_compiler(device)  # else the first point's compile time has the compiler's start
         connection.send(("ready", {"kind": device.kind, "name": device.name, "tier": device.tier}))
     except Exception as error:
         connection.send(("unavailable", str(error) or repr(error)))

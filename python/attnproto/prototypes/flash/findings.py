@@ -7,6 +7,7 @@ from attnproto.results.findings import Effect, Evidence, Finding
 
 from .cost_findings import LEAST_TILES, budget, budget_law, counts, pairs, rates
 from .expected_findings import expectations
+from .tuning import tuned
 
 
 def _tiles_are_right(case: Case) -> list[Finding]:
@@ -192,5 +193,6 @@ conclude = concluding(
     counts,
     rates,
     pairs,
+    tuned,
     expectations,
 )

@@ -13,21 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from attnproto.errors import WrongResult
+from attnproto.errors import UnsupportedProblem, WrongResult
+from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.flash_variant import Variant
+from attnproto.measure.stats import LOOKS
 from attnproto.model.launches import flash_ratio, flash_result
 from attnproto.problem import AttentionProblem
 from attnproto.prototypes.registry import OK, WRONG, Outcome, Prototype
 from attnproto.reference import gate
 from attnproto.results.store import content_key
 
+from . import tuning
 from .findings import conclude
 from .timing import dispatch_of, paired, timed
 
 BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
 
-
+_DUELS = (tuning.DUEL, tuning.CHOSEN)
 # What a tile leaves open beyond its geometry.
 _AXES = ("rows", "keys", "query", "rescale")
 # The axes that the design leaves open, each choice beside the base tile's.
@@ -120,18 +123,22 @@ def problem_of(point: Mapping[str, Any]) -> AttentionProblem:
 
 def tile_of(point: Mapping[str, Any]) -> Any:
     """Return a point's tile geometry."""
-    from attnproto.kernels.flash import FlashTile
-
     options = {name: point[name] for name in _AXES if name in point}
     problem = problem_of(point)
     return FlashTile(point["Br"], point["Bc"], problem.D, problem.element_type.name, **options)
 
 
+def _sides(point: Mapping[str, Any]) -> list[Any]:
+    """The two tiles of a point that compares two."""
+    if point["kind"] in _DUELS:
+        return [tile_of(point), tile_of(tuning.rival_of(point))]
+    return [tile_of({**point, point["axis"]: point[side]}) for side in ("a", "b")]
+
+
 def kernel_hash(point: Mapping[str, Any]) -> str:
     """Hash the kernel text that a point runs today; of a pair, both texts."""
-    if point["kind"] == "pair":
-        sides = ({**point, point["axis"]: point[side]} for side in ("a", "b"))
-        return content_key([tile_of(side).source.digest for side in sides])
+    if point["kind"] in ("pair", *_DUELS):
+        return content_key([tile.source.digest for tile in _sides(point)])
     return tile_of(point).source.digest
 
 
@@ -145,6 +152,8 @@ def run(point: dict[str, Any], device: Any, mode: str) -> Outcome:
         return _count(point)
     if point["kind"] == "pair":
         return _pair(point, device, mode)
+    if point["kind"] in _DUELS:
+        return _duel(point, device, mode)
     if point["kind"] == "expected":
         return _expected(point)
     problem, tile = problem_of(point), tile_of(point)
@@ -206,7 +215,7 @@ def _tried(problem: AttentionProblem, tile: Any, device: Any, input_class: str) 
 def _pair(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
     """Judge two tiles that differ in one axis and, where times count, compare them paired."""
     problem = problem_of(point)
-    tiles = [tile_of({**point, point["axis"]: point[side]}) for side in ("a", "b")]
+    tiles = _sides(point)
     judged = [_tried(problem, tile, device, point["input"]).judgement for tile in tiles]
     result: dict[str, Any] = {
         "worst_ratio": max(judgement.worst_ratio for judgement in judged),
@@ -219,6 +228,19 @@ def _pair(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
     if device.tier != "emulated":
         result.update(paired(problem, tiles, device, mode))
     return Outcome(OK, "", result)
+
+
+def _duel(point: Mapping[str, Any], device: Any, mode: str) -> Outcome:
+    """Compare two tiles of a search, both of which are judged before and after."""
+    tiles = _sides(point)
+    known = {"kernel_hash": kernel_hash(point)}
+    if device.tier == "emulated":
+        raise UnsupportedProblem(
+            f"[flash.tune] found {device.name} ({device.kind}), whose times are emulated, needs a "
+            "device whose times are measured; pass --device metal or cuda"
+        )
+    compared = paired(problem_of(point), tiles, device, mode, tuning.looks_of(point))
+    return Outcome(OK, "", known | compared)
 
 
 def _expected(point: Mapping[str, Any]) -> Outcome:
@@ -263,4 +285,25 @@ def _count(point: Mapping[str, Any]) -> Outcome:
     return Outcome(OK, "", row)
 
 
-PROTOTYPE = Prototype("flash", points, run, conclude, kernel_hash, axes=_AXES)
+def _examples() -> list[dict[str, Any]]:
+    problem = AttentionProblem(1, 1, 1, 1024, 1024, 64, "f16")
+    tile = FlashTile(32, 64, 64, "float16")
+    return [
+        _point("peer", D=64, dtype="f16", Nq=1024, Nkv=1024, peer="mlx"),
+        tuning.judged_point(problem, tile),
+        *(tuning.duel_point(kind, problem, tile, tile, LOOKS) for kind in _DUELS),
+    ]
+
+
+_SEARCHED = "search: found a tile beside another, needs one alone; see the points of kind expected"
+PROTOTYPE = Prototype(
+    "flash",
+    points,
+    run,
+    conclude,
+    kernel_hash,
+    axes=_AXES,
+    examples=_examples(),
+    sections=tuning.sections,
+    unmodelled=dict.fromkeys(_DUELS, _SEARCHED),
+)

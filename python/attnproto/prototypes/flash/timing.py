@@ -12,7 +12,9 @@ from attnproto import reference
 from attnproto.kernels.flash import Variant
 from attnproto.measure import protocol
 from attnproto.measure.pairs import compare
+from attnproto.measure.stats import LOOKS
 from attnproto.problem import AttentionProblem
+from attnproto.reference.gate import truth
 
 
 def dispatch_of(problem: AttentionProblem, tile: Any, device: Any) -> tuple[Any, Any]:
@@ -48,13 +50,12 @@ def judge(problem: AttentionProblem, kernel: Any, seed: int) -> Callable[[], ref
     """Return a check of what a kernel on the device makes of seeded inputs, from NaN on."""
 
     def judged() -> reference.Judgement:
-        q, k, v = problem.inputs(seed)
+        known = truth(problem, seed)
+        q, k, v = known.inputs
         kernel.load({0: q, 1: k, 2: v}, fill=np.full(q.shape, np.nan, q.dtype))
         kernel.run(1)
         actual = kernel.read(q.dtype, q.shape)
-        expected = reference.softmax_attention(q, k, v, causal=problem.causal)
-        allowed = reference.tolerance(problem, q, k, v)
-        return reference.judge(actual, expected, problem.dtype, allowed)
+        return reference.judge(actual, known.expected, problem.dtype, known.allowed)
 
     return judged
 
@@ -93,7 +94,11 @@ def timed(problem: AttentionProblem, tile: Any, device: Any, mode: str) -> dict[
 
 
 def paired(
-    problem: AttentionProblem, tiles: Sequence[Any], device: Any, mode: str
+    problem: AttentionProblem,
+    tiles: Sequence[Any],
+    device: Any,
+    mode: str,
+    looks: Sequence[int] = LOOKS,
 ) -> dict[str, Any]:
     """Compare two tiles in A-B-B-A blocks until the interval of their ratio decides.
 
@@ -102,6 +107,7 @@ def paired(
         tiles: Two tiles.
         device: An open device whose times are measured.
         mode: ``"quick"`` or ``"full"``.
+        looks: As for ``pairs.compare``.
 
     Returns:
         As ``pairs.compare``.
@@ -113,10 +119,10 @@ def paired(
     from attnproto.measure.peaks import peaks_of
 
     kernels = [on_device(problem, tile, device) for tile in tiles]
-    for kernel in kernels:
-        protocol.require(judge(problem, kernel, 0)(), "before")
-    compared = compare(kernels, mode=mode)
-    for kernel, side in zip(kernels, ("a_us", "b_us"), strict=True):
-        protocol.require(judge(problem, kernel, 1)(), "after")
+    for kernel, tile in zip(kernels, tiles, strict=True):
+        protocol.require(judge(problem, kernel, 0)(), "before", tile.name)
+    compared = compare(kernels, mode=mode, looks=looks)
+    for kernel, tile, side in zip(kernels, tiles, ("a_us", "b_us"), strict=True):
+        protocol.require(judge(problem, kernel, 1)(), "after", tile.name)
         protocol.check_possible(compared[side], problem.flops, problem.bytes, peaks_of(device))
     return compared
