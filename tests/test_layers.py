@@ -28,7 +28,7 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("dtypes", "errors"),
+    ("dtypes", "errors", "settings"),
 )
 # The compiler's own, likewise.
 COMPILER = (

@@ -6,7 +6,6 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from attnproto.compiler.ir.debug_lines import SOURCE
 from attnproto.compiler.target import Target
 from attnproto.errors import DeviceUnavailable, KernelCompileError
+from attnproto.settings import value_of
 
 from . import truth
 
@@ -106,7 +106,7 @@ def compiler() -> tuple[str, ...]:
     Raises:
         DeviceUnavailable: there is none.
     """
-    chosen = os.environ.get("ATTNPROTO_CLANG")
+    chosen = value_of("ATTNPROTO_CLANG")
     if chosen:
         if not shutil.which(chosen):
             raise DeviceUnavailable(
