@@ -1,4 +1,4 @@
-# make bench | test | lint | apple-compiled | planted-bugs: each creates .venv and installs what it needs first.
+# make bench | test | lint | docs | apple-compiled | planted-bugs: each creates .venv and installs what it needs first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,3 +49,4 @@ include make/metal.mk
 include make/rust.mk
 include make/arm64.mk
 include make/conformance.mk
+include make/docs.mk

@@ -24,7 +24,7 @@ from attnproto.compiler.targets.nvptx import NVPTX, PtxFrontEnd
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "NOTICE", "docs/*.md", "results/h200/README.md", "rust/README.md",
+    for pattern in ("*.md", "NOTICE", "docs/**/*.md", "results/h200/README.md", "rust/README.md",
                     "cpp/*/README.md", "metal/*/README.md", "python/attnproto/*/README.md")
     for path in ROOT.glob(pattern)
 )  # fmt: skip

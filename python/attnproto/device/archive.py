@@ -171,7 +171,7 @@ def build(device: Device) -> Builder:
     Raises:
         KernelCompileError: the device stores no pipelines.
 
-    Example:
+    Examples:
         >>> device = attnproto.open_device("cpu")
         >>> builder = attnproto.archive.build(device)
         >>> builder.add(device.library("kernel void f(device int* y) { *y = 1; }"), "f")
@@ -276,7 +276,7 @@ def collecting(device: Device) -> Iterator[Builder]:
     Yields:
         A builder that has them once the block ends.
 
-    Example:
+    Examples:
         >>> device = attnproto.open_device("cpu")
         >>> q = np.ones((1, 1, 8, 64), np.float32)
         >>> with attnproto.archive.collecting(device) as builder:

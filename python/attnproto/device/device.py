@@ -54,7 +54,7 @@ class Timing:
 class Buffer:
     """Memory of a device that is kept between dispatches.
 
-    Example:
+    Examples:
         >>> import attnproto, numpy as np
         >>> buffer = attnproto.open_device("cpu").buffer(np.arange(4, dtype=np.float32))
         >>> buffer.numpy(np.float32)
@@ -181,7 +181,7 @@ class Device:
             KernelCompileError: it is no whole metallib. What a kernel has that a device does not
                 lift is said when its pipeline is made.
 
-        Example:
+        Examples:
             >>> library = device.metallib("kernels.metallib")
             >>> pipeline = library.pipeline(library.functions()[0])
         """

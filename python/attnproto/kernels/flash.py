@@ -372,7 +372,7 @@ def flash_attention(
         Dao et al., "FlashAttention", NeurIPS 2022, algorithm 1; Dao, "FlashAttention-2", ICLR 2024,
         section 3.
 
-    Example:
+    Examples:
         >>> q = np.ones((1, 8, 128, 64), np.float16)
         >>> k = v = np.ones((1, 2, 128, 64), np.float16)
         >>> flash_attention(q, k, v, causal=True).shape

@@ -89,7 +89,7 @@ class FlashTile:
         UnsupportedProblem: the tile does not exist, or needs more than 32768 bytes of threadgroup
             memory.
 
-    Example:
+    Examples:
         >>> FlashTile(32, 64, 128, "float16").threadgroup_bytes
         8192
     """

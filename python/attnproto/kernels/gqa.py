@@ -81,7 +81,7 @@ def expand_heads(x: np.ndarray, hq: int, *, device: Device | str | None = None) 
     Source:
         Ainslie et al., "GQA", 2023 (arXiv 2305.13245), section 2.2.
 
-    Example:
+    Examples:
         >>> expand_heads(np.ones((1, 2, 4, 8), np.float32), 8).shape
         (1, 8, 4, 8)
     """

@@ -327,7 +327,7 @@ def linear_attention(
         Katharopoulos et al., "Transformers are RNNs", ICML 2020, section 3.3; Yang et al., "Gated
         Linear Attention", ICML 2024, section 4.
 
-    Example:
+    Examples:
         >>> q = k = v = np.ones((1, 2, 100, 64), np.float32)
         >>> linear_attention(q, k, v).shape
         (1, 2, 100, 64)

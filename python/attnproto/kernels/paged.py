@@ -344,7 +344,7 @@ def paged_attention(
     Source:
         Kwon et al., "PagedAttention", SOSP 2023, section 4.1; Dao et al., "Flash-Decoding", 2023.
 
-    Example:
+    Examples:
         >>> pages = np.ones((4, 2, 16, 64), np.float16)
         >>> table = np.array([[3, 1]], np.int32)
         >>> q = np.ones((1, 8, 1, 64), np.float16)

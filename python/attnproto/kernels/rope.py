@@ -96,7 +96,7 @@ def apply_rope(
     Source:
         Su et al., "RoFormer", 2021 (arXiv 2104.09864), section 3.4.2.
 
-    Example:
+    Examples:
         >>> apply_rope(np.ones((1, 1, 4, 64), np.float32))[0, 0, 0, 0]
         np.float32(1.0)
     """
