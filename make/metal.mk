@@ -15,7 +15,7 @@ $(METAL_VENV)/ready:
 	  { S=$$(test $$(id -u) = 0 || echo sudo); $$S apt-get update -qq && $$S apt-get install -y -qq $(METAL_PACKAGES); }
 	$(PYTHON) -m venv $(METAL_VENV)
 	$(METAL_BIN)/pip install --quiet --disable-pip-version-check \
-	  "scikit-build-core>=0.11" "nanobind>=2.4" cmake ninja "ziglang>=0.14,<0.18" lief \
+	  "scikit-build-core>=0.11" "setuptools-scm>=8" "nanobind>=2.4" cmake ninja "ziglang>=0.14,<0.18" lief \
 	  numpy ml-dtypes scipy pydantic cyclopts rich jinja2 matplotlib llvmlite pytest pytest-xdist hypothesis distributed
 	@touch $@
 
