@@ -27,6 +27,7 @@ RESULTS = "results/h200"
 # Pages of the repository that are not under docs/, and where the site has them.
 TAKEN = {
     "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "python/attnproto/compiler/README.md": "passes.md",
     "cpp/metal/README.md": "metal-device.md",
