@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnproto.device.pipelines import KernelSource
-from attnproto.dtypes import BY_NUMPY
+from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from .text import TemplateArgument, instantiate
@@ -52,9 +52,7 @@ def dtype_name(dtype: DTypeLike) -> str:
     Raises:
         UnsupportedProblem: for any other type.
     """
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if not isinstance(dtype, str) and not np.dtype(dtype).isnative:
-        name += " of foreign byte order"
+    name = dtype if isinstance(dtype, str) else name_of(np.dtype(dtype))
     if name not in BY_NUMPY:
         raise UnsupportedProblem(
             f"[flash.launch] found dtype {name}, needs {_either(BY_NUMPY)}; convert the tensors"

@@ -197,8 +197,11 @@ def _completed(
 ) -> subprocess.CompletedProcess[str]:
     done = _called(arguments, text, all_files=all_files)
     if done.returncode:
-        silent = f"found {compiler()[0]} that ends with code {done.returncode} and says nothing"
-        raise Refused(done.stderr or silent)
+        silent = (
+            f"found {compiler()[0]} that ends with code {done.returncode} and says nothing, needs "
+            "a clang that runs; try it by hand, or set ATTNPROTO_CLANG to another"
+        )
+        raise Refused(done.stderr.strip() or silent)
     return done
 
 
