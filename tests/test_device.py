@@ -304,9 +304,9 @@ def test_fast_math_is_a_permission_that_the_cpu_device_does_not_need():
 
 def test_nothing_is_said_at_exit_of_what_lived_as_long_as_the_process():
     code = """
-import threading, attnproto
-device = attnproto.open_device("cpu")
-threading.Thread(target=threading.Event().wait, daemon=True).start()  # still runs at the end
+import threading, time, attnproto
+library = attnproto.open_device("cpu").library("kernel void k(device int* x [[buffer(0)]]) {}")
+threading.Thread(target=lambda: time.sleep(60), daemon=True).start()  # still runs at the end
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
