@@ -6,4 +6,4 @@ $(VENV)/installed-docs: $(VENV)/installed
 	@touch $@
 
 docs: $(VENV)/installed-docs
-	$(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet $(ARGS)

@@ -77,6 +77,18 @@ def test_the_first_lines_of_the_readme_run_as_they_stand(tmp_path: Path) -> None
     assert done.stdout.endswith("(1, 8, 100, 64)\n")
 
 
+def test_the_page_on_arrays_runs_as_it_stands(tmp_path: Path) -> None:
+    ((_, script),) = blocks("docs/how-to/arrays.md", "python")
+    package = str(Path(attnproto.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": package},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("[[ -0.  -2.  -4.  -6.]")
+    assert done.stdout.endswith("[-0. -3. -6. -9.]\n")
+
+
 def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Path) -> None:
     written("docs/adding-a-device.md", "cpp", tmp_path)
     own = shutil.which("c++")

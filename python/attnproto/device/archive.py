@@ -270,6 +270,9 @@ def use(archive: Archive | None, device: Device) -> None:
 def collecting(device: Device) -> Iterator[Builder]:
     """Collect the pipelines that attnproto's own kernels use inside a ``with`` block.
 
+    Kernels of one's own are listed instead: ``builder = build(device)``, then
+    ``builder.add(library, name, constants)`` for each, which a builder from here takes too.
+
     Args:
         device: the device that they are called with.
 
