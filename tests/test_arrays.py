@@ -61,12 +61,12 @@ def run(device, library, buffers, name="doubled", threads=16, **options):
 @pytest.mark.parametrize(
     "wrapped", [Exported, lambda x: array.array("f", x)], ids=["dlpack", "array"]
 )
-def test_another_librarys_array_is_read_where_it_lies(device, library, wrapped):
+def test_an_array_of_another_library_is_read_where_it_lies(device, library, wrapped):
     out = run(device, library, {0: wrapped(X.copy())}, out={1: 16}).out[1]
     np.testing.assert_array_equal(out, 2 * X)
 
 
-def test_another_librarys_array_is_written_where_it_lies(device, library):
+def test_an_array_of_another_library_is_written_where_it_lies(device, library):
     theirs = np.full(16, np.nan, np.float32)
     run(device, library, {0: X, 1: Exported(theirs)})
     np.testing.assert_array_equal(theirs, 2 * X)
@@ -145,7 +145,7 @@ def test_arrays_of_mlx_go_in_and_out_bfloat_too(device, library):
     np.testing.assert_array_equal(out.astype(np.float32), 2 * X)
 
 
-def test_attention_takes_another_librarys_tensors():
+def test_attention_takes_tensors_of_another_library():
     q = np.random.default_rng(0).standard_normal((1, 2, 9, 32)).astype(np.float16)
     ours = attnproto.flash_attention(q, q, q, device="cpu")
     theirs = attnproto.flash_attention(*[Exported(q)] * 3, device="cpu")
