@@ -10,7 +10,7 @@ TSAN_FLAGS := -fsanitize=thread -g -O1
 
 .PHONY: mac-wheel metal-test metal-tsan metal-mutants
 
-$(METAL_VENV)/ready:
+$(METAL_VENV)/ready: make/metal.mk
 	@command -v clang++-19 >/dev/null && command -v ld64.lld-19 >/dev/null && test -d /usr/lib/llvm-19/include/c++/v1 || \
 	  { S=$$(test $$(id -u) = 0 || echo sudo); $$S apt-get update -qq && $$S apt-get install -y -qq $(METAL_PACKAGES); }
 	$(PYTHON) -m venv $(METAL_VENV)

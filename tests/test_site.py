@@ -29,7 +29,6 @@ site_pages = load_site_pages()
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, str]:
-    pytest.importorskip("cyclopts", minversion="4")  # writes the command line's page
     return dict(site_pages.made_pages())
 
 
