@@ -316,19 +316,18 @@ NB_MODULE(_core, m) {
            [](Dispatch& self, uint32_t index, std::shared_ptr<Buffer> buffer, size_t offset) {
              self.bindings.push_back({index, DeviceMemory{std::move(buffer), offset}});
            })
+      .def("bind_writable",
+           [](Dispatch& self, uint32_t index, Bytes array) {
+             self.bindings.push_back({index, HostMemory{array.data(), array.size(), true}});
+           })
+      .def("bind_readonly",
+           [](Dispatch& self, uint32_t index, ConstBytes array) {
+             self.bindings.push_back(
+                 {index, HostMemory{const_cast<uint8_t*>(array.data()), array.size(), false}});
+           })
+      // What nobody else may hold: the memory of an array that was exported for this dispatch.
       .def(
-          "bind_writable",
-          [](Dispatch& self, uint32_t index, Bytes array) {
-            self.bindings.push_back({index, HostMemory{array.data(), array.size(), true}});
-          },
-          nb::keep_alive<1, 3>())
-      .def(
-          "bind_readonly",
-          [](Dispatch& self, uint32_t index, ConstBytes array) {
-            self.bindings.push_back(
-                {index, HostMemory{const_cast<uint8_t*>(array.data()), array.size(), false}});
-          },
-          nb::keep_alive<1, 3>())
+          "keep", [](Dispatch&, nb::handle) {}, "memory"_a, nb::keep_alive<1, 2>())
       .def("bind_bytes",
            [](Dispatch& self, uint32_t index, nb::bytes bytes) {
              self.bindings.push_back({index, InlineBytes(bytes.c_str(), bytes.size())});

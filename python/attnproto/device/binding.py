@@ -198,6 +198,8 @@ def bind(
     known_kinds = (np.ndarray, np.generic, bytes, bytearray, memoryview, FunctionTable)
     if not isinstance(value, known_kinds) and not hasattr(value, "_offset"):
         value = host_array(value, what, value)
+        if isinstance(value, np.ndarray):
+            core.keep(value)
     if isinstance(value, (np.generic, np.ndarray)) and index in known and not as_is:
         _check_type(value.dtype, index, known[index])
     if isinstance(value, FunctionTable):
