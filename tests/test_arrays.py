@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import array
 import gc
+import weakref
 
 import attnproto
 import ml_dtypes
 import numpy as np
 import pytest
 from attnproto import _core
+from attnproto.device.device import _encode as encode
 from attnproto.errors import DispatchError, UnsupportedProblem
 
 TEXT = """
@@ -86,20 +88,24 @@ def test_an_array_that_must_not_be_written_is_no_output(device, library):
         run(device, library, {0: X, 1: ReadOnly(theirs)})
 
 
-def test_memory_of_a_temporary_export_lives_until_it_was_read(device, library):
-    class Temporary:
-        def __dlpack__(self, **_: object) -> object:
-            return (X + 100).__dlpack__()
+def test_memory_of_a_temporary_export_lives_as_long_as_the_dispatch(library):
+    exported = []
 
-        def __dlpack_device__(self) -> tuple[int, int]:
-            return (1, 0)
+    class Temporary(Exported):
+        def __dlpack__(self, **_: object) -> object:
+            array = self.of + 100
+            exported.append(weakref.ref(array))
+            return array.__dlpack__()
 
     dispatch = attnproto.Dispatch(
-        library.pipeline("doubled"), 1, 16, {0: Temporary(), 1: (y := np.zeros(16, np.float32))}
+        library.pipeline("doubled"), 1, 16, {0: Temporary(X), 1: X.copy()}
     )
+    encoded = encode(dispatch)
     gc.collect()
-    device.submit([dispatch])
-    np.testing.assert_array_equal(y, 2 * (X + 100))
+    assert exported[-1]() is not None
+    del encoded
+    gc.collect()
+    assert all(one() is None for one in exported)
 
 
 @pytest.mark.parametrize(
