@@ -1,4 +1,4 @@
-# make bench | test | lint | apple-compiled | planted-bugs: each creates .venv and installs what it needs first.
+# make bench | test | lint | docs | apple-compiled | planted-bugs: each creates .venv and installs what it needs first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $$(git ls-files 'cpp/*.cpp' 'cpp/*.h' 'tests/*.cpp' 'tests/*.h')
+	$(BIN)/typos
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -39,7 +40,7 @@ $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) install --quiet ruff clang-format
+	$(PIP) install --quiet ruff clang-format typos
 	@touch $@
 
 clean:
@@ -49,3 +50,4 @@ include make/metal.mk
 include make/rust.mk
 include make/arm64.mk
 include make/conformance.mk
+include make/docs.mk

@@ -60,6 +60,39 @@ Extent extent(const Axes& axes) {
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ConstBytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+// Another library's array, by DLPack or the buffer protocol: its memory where that is contiguous
+// and the host's, DLPack's code, bits and lanes of an element, its shape, where it lies, whether it
+// may be written.
+template <class Array>
+nb::object described(const Array& array, bool writable) {
+  bool contiguous = true;
+  int64_t step = 1;
+  nb::list shape;
+  for (size_t i = array.ndim(); i-- > 0; step *= int64_t(array.shape(i))) {
+    contiguous = contiguous && (array.shape(i) == 1 || array.stride(i) == step);
+    shape.insert(0, array.shape(i));
+  }
+  nb::object memory = nb::none();
+  if ((contiguous || array.size() == 0) && array.device_type() == nb::device::cpu::value) {
+    auto* kept = new Array(array);
+    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<Array*>(p); });
+    size_t bytes[1] = {array.nbytes()};
+    memory = nb::cast(nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>>(
+        const_cast<void*>(static_cast<const void*>(array.data())), 1, bytes, owner));
+  }
+  const nb::dlpack::dtype type = array.dtype();
+  return nb::make_tuple(memory, type.code, type.bits, type.lanes, nb::tuple(shape),
+                        int(array.device_type()), writable);
+}
+
+nb::object host_array(nb::object value) {
+  nb::ndarray<> writable;
+  if (nb::try_cast(value, writable, false)) return described(writable, true);
+  nb::ndarray<nb::ro> readonly;
+  if (nb::try_cast(value, readonly, false)) return described(readonly, false);
+  return nb::none();
+}
+
 void raise(const char* name, const char* message) {
   nb::object type = nb::module_::import_("attnproto.errors").attr(name);
   PyErr_SetString(type.ptr(), message);
@@ -142,6 +175,8 @@ void bind_kernel_interface(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_core, m) {
+  // Devices stay open until the process ends, and with them what they are made of: no leak.
+  nb::set_leak_warnings(false);
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {
     try {
       std::rethrow_exception(error);
@@ -295,6 +330,9 @@ NB_MODULE(_core, m) {
              self.bindings.push_back(
                  {index, HostMemory{const_cast<uint8_t*>(array.data()), array.size(), false}});
            })
+      // What nobody else may hold: the memory of an array that was exported for this dispatch.
+      .def(
+          "keep", [](Dispatch&, nb::handle) {}, "memory"_a, nb::keep_alive<1, 2>())
       .def("bind_bytes",
            [](Dispatch& self, uint32_t index, nb::bytes bytes) {
              self.bindings.push_back({index, InlineBytes(bytes.c_str(), bytes.size())});
@@ -317,6 +355,8 @@ NB_MODULE(_core, m) {
             return submit(self, dispatches, {}, {});
           },
           "dispatches"_a);
+
+  m.def("host_array", &host_array, "value"_a.none());
 
   bind_variants(m);
   bind_kernel_interface(m);

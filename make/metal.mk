@@ -10,12 +10,12 @@ TSAN_FLAGS := -fsanitize=thread -g -O1
 
 .PHONY: mac-wheel metal-test metal-tsan metal-mutants
 
-$(METAL_VENV)/ready:
+$(METAL_VENV)/ready: make/metal.mk
 	@command -v clang++-19 >/dev/null && command -v ld64.lld-19 >/dev/null && test -d /usr/lib/llvm-19/include/c++/v1 || \
 	  { S=$$(test $$(id -u) = 0 || echo sudo); $$S apt-get update -qq && $$S apt-get install -y -qq $(METAL_PACKAGES); }
 	$(PYTHON) -m venv $(METAL_VENV)
 	$(METAL_BIN)/pip install --quiet --disable-pip-version-check \
-	  "scikit-build-core>=0.11" "nanobind>=2.4" cmake ninja "ziglang>=0.14,<0.18" lief \
+	  "scikit-build-core>=0.11" "setuptools-scm>=8" "nanobind>=2.4" cmake ninja "ziglang>=0.14,<0.18" lief \
 	  numpy ml-dtypes scipy pydantic cyclopts rich jinja2 matplotlib llvmlite pytest pytest-xdist hypothesis distributed
 	@touch $@
 

@@ -261,11 +261,77 @@ def test_threads_that_open_a_device_at_once_get_the_same_one(monkeypatch):
     assert opened == {created[0]}
 
 
-def test_compile_options_are_refused_where_they_would_be_ignored():
+def test_macros_are_defined_before_a_text_whose_lines_keep_their_numbers(device):
+    text = "kernel void fill(device float* y [[buffer(0)]]) { y[0] = VALUE * (SIGN 1); }"
+    for value in ("3.0f", "4.0f"):
+        pipeline = device.library(text, macros={"VALUE": value, "SIGN": "-"}).pipeline("fill")
+        timing = device.run(
+            pipeline, threadgroups=1, threads=1, buffers={}, out={0: (1, np.float32)}
+        )
+        assert timing.out[0] == -float(value[:-1])
+    if device.kind == "cpu":
+        with pytest.raises(KernelCompileError, match=r"line 2, .*undeclared identifier 'x'"):
+            device.library(f"// {text}\nkernel void k() {{ x = N; }}", macros={"N": "1"}).pipeline(
+                "k"
+            )
+
+
+@pytest.mark.parametrize(
+    ("macros", "said"),
+    [
+        (["N"], r"found macros=\['N'\], needs values by name"),
+        ({"N M": "1"}, "found a macro of the name 'N M', needs letters, digits and _"),
+        ({"N": 1}, "found int as the value of macro N, needs a string"),
+        ({"N": "1\n#error"}, "for macro N, needs one line"),
+        ({"N": "1\\"}, "for macro N, needs one line"),
+    ],
+)
+def test_macros_that_are_none_are_refused(device, macros, said):
+    with pytest.raises(KernelCompileError, match=said):
+        device.library("kernel void k() {}", macros=macros)
+
+
+def test_fast_math_is_a_permission_that_the_cpu_device_does_not_need():
+    text = """
+    kernel void k(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
+                  uint i [[thread_position_in_grid]]) {
+      y[i] = metal::exp(x[i]) / (x[i] + 1e20f) + (x[i] - x[i] + metal::rsqrt(x[i]));
+    }"""
     cpu = attnproto.open_device("cpu")
-    for options in ({"fast_math": True}, {"macros": {"N": "1"}}):
-        with pytest.raises(KernelCompileError, match="write them into the text"):
-            cpu.library("kernel void k() {}", **options)
+    x = np.array([0.0, 1.0, 2.5, np.inf], np.float32)
+    fast, safe = (
+        cpu.run(
+            cpu.library(text, fast_math=fast).pipeline("k"),
+            threadgroups=1, threads=4, buffers={0: x}, out={1: (4, np.float32)},
+        ).out[1].tobytes()
+        for fast in (True, False)
+    )  # fmt: skip
+    assert fast == safe
+
+
+def test_nothing_is_said_at_exit_of_what_lived_as_long_as_the_process():
+    code = """
+import threading, time, attnproto
+library = attnproto.open_device("cpu").library("kernel void k(device int* x [[buffer(0)]]) {}")
+threading.Thread(target=lambda: time.sleep(60), daemon=True).start()  # still runs at the end
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_loop_that_stays_as_it_is_though_a_pragma_asks_is_no_message(device, capfd):
+    text = """
+    kernel void k(device float* y [[buffer(0)]], constant uint& n [[buffer(1)]]) {
+      #pragma clang loop unroll(full)
+      for (uint i = 0; i < n; ++i) { y[0] += i; if (y[0] > 9) break; }
+      #pragma clang loop vectorize(enable)
+      for (uint i = 0; i < n; ++i) { y[0] *= 2; if (y[0] > 99) break; }
+    }"""
+    pipeline = device.library(text).pipeline("k")
+    y = np.zeros(1, np.float32)
+    device.run(pipeline, threadgroups=1, threads=1, buffers={0: y, 1: np.uint32(4)})
+    assert y[0] == 6 * 2**4
+    assert capfd.readouterr().err == ""
 
 
 def test_an_unknown_kind_is_refused():

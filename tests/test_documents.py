@@ -24,7 +24,7 @@ from attnproto.compiler.targets.nvptx import NVPTX, PtxFrontEnd
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "NOTICE", "docs/*.md", "results/h200/README.md", "rust/README.md",
+    for pattern in ("*.md", "NOTICE", "docs/**/*.md", "results/h200/README.md", "rust/README.md",
                     "cpp/*/README.md", "metal/*/README.md", "python/attnproto/*/README.md")
     for path in ROOT.glob(pattern)
 )  # fmt: skip
@@ -75,6 +75,18 @@ def test_the_first_lines_of_the_readme_run_as_they_stand(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith("[0.  0.5 1.  1.5] on MSL on the host's processor")
     assert done.stdout.endswith("(1, 8, 100, 64)\n")
+
+
+def test_the_page_on_arrays_runs_as_it_stands(tmp_path: Path) -> None:
+    ((_, script),) = blocks("docs/how-to/arrays.md", "python")
+    package = str(Path(attnproto.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": package},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("[[ -0.  -2.  -4.  -6.]")
+    assert done.stdout.endswith("[-0. -3. -6. -9.]\n")
 
 
 def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Path) -> None:

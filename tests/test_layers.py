@@ -29,7 +29,7 @@ LAYERS = (
     ("device", "reference"),
     ("compiler",),
     ("problem",),
-    ("dtypes", "errors", "files"),
+    ("dtypes", "errors", "files", "settings"),
 )
 # The compiler's own, likewise.
 COMPILER = (

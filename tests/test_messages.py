@@ -6,8 +6,10 @@ import re
 
 import attnproto
 import pytest
+from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.lexer import tokenize
 from attnproto.compiler.frontend.source import Source
+from attnproto.compiler.target import host_target
 from attnproto.errors import KernelCompileError
 from support.msl import HEAD
 
@@ -119,3 +121,27 @@ def test_every_token_of_a_text_without_macros_is_where_it_was_written():
     for token in tokens:
         place = source.place(token)
         assert lines[place.line - 1][place.column - 1 :].startswith(token.text)
+
+
+@pytest.mark.parametrize("attribute", ["buffer(31)", "threadgroup(32)"])
+def test_an_index_that_no_kernel_has_is_refused_where_it_stands(attribute):
+    space = "threadgroup" if "thread" in attribute else "device"
+    said = refused(f"kernel void k({space} float* x [[{attribute}]]) {{}}")
+    column = len(f"kernel void k({space} float* x [[") + 1
+    wanted = f"found {attribute}, needs an index below 31; renumber it"
+    assert said == f"[msl] line 1, column {column}: {wanted}"
+
+
+@pytest.mark.parametrize("end", ["kill -9 $$", "exit 127", "echo >&2; exit 1"])
+def test_a_compiler_that_ends_without_a_word_is_named_with_a_cure(tmp_path, monkeypatch, end):
+    program = tmp_path / "clang"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *--version*) echo clang version 20.1.0; exit 0;; esac\n{end}\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(clang, "compiler", lambda: (str(program),))
+    with pytest.raises(KernelCompileError) as raised:
+        clang.to_ir("void f() {}", host_target())
+    said = str(raised.value)
+    assert f"found {program} that ends with code " in said
+    assert "needs a clang that runs; try it by hand, or set ATTNPROTO_CLANG to another" in said

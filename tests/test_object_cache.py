@@ -41,7 +41,7 @@ def test_what_is_written_is_read_and_only_its_owner_may(place):
     assert [file.name for file in place.iterdir()] == [ONE]
 
 
-def test_an_entry_under_anothers_name_is_none(place):
+def test_an_entry_under_another_name_is_none(place):
     (place / OTHER).write_bytes((place / ONE).read_bytes())
     assert quietly(object_cache.read, OTHER) is None
     assert quietly(object_cache.read, ONE) == b"one's code"
@@ -73,7 +73,7 @@ def test_only_the_users_regular_files_are_entries(place, tmp_path, kind):
     assert quietly(object_cache.read, ONE) is None
 
 
-def test_a_link_in_an_entrys_place_is_replaced_and_not_followed(place, tmp_path):
+def test_a_link_in_place_of_an_entry_is_replaced_and_not_followed(place, tmp_path):
     (tmp_path / "victim").write_bytes(b"kept")
     (place / OTHER).symlink_to(tmp_path / "victim")
     object_cache.write(OTHER, b"other's code")
@@ -97,7 +97,7 @@ def test_a_folder_that_others_may_write_to_is_left_alone_and_that_is_said_once(p
     assert quietly(object_cache.read, ONE) == b"one's code"
 
 
-def test_anothers_folder_is_left_alone(place, monkeypatch):
+def test_the_folder_of_another_user_is_left_alone(place, monkeypatch):
     object_cache._temporary(os.getpid())
     owner = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)

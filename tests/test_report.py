@@ -1,12 +1,13 @@
 import re
+import types
 import xml.etree.ElementTree as ElementTree
 from html import escape as html_text
 from html.parser import HTMLParser
 
 import pytest
-from attnproto.report import charts, markdown, plotting, report
+from attnproto.report import charts, markdown, plotting, report, summary
 from attnproto.results.findings import Effect
-from attnproto.results.tables import SideBySide
+from attnproto.results.tables import SideBySide, Table
 from markdown_it import MarkdownIt
 from support.findings import sample_finding
 from support.rows import flash_tile_row
@@ -73,10 +74,10 @@ def test_markup_in_results_is_shown_and_obeyed_nowhere():
     tables = {"table", "thead", "tbody", "tr", "th", "td"}
     assert drawn == {"h1", "h2", "h3", "p", "ul", "li", "strong", "code"} | tables
     assert page.count("<strong>") == 2  # the device's tier, and what is said of M4
-    assert len(re.findall("<h[123]", page)) == 6
+    assert len(re.findall("<h[123]", page)) == 10
     said = html_text(re.sub(r"[\r\n]+", " ", HOSTILE))
-    # Mode, device 2, title, content, replay, evidence, point 3, reason, environment 2.
-    assert page.count(said) == 13
+    # Mode, device 2, title twice, content, replay, evidence, point 3, reason, environment 2.
+    assert page.count(said) == 14
     (line,) = (one for one in page.split("<tr>") if "error" in one and "<td>" in one)
     assert line.count("<td>") == 4 + len(report._FIELDS)
 
@@ -166,9 +167,9 @@ def test_every_mark_of_every_chart_links_to_its_row():
     assert {"r-pair", "r-crossover"} <= set(links)
     for target in links:
         assert f'<tr id="{target}"' in html
-    # Of 1200 rows an even selection of 400 is drawn in each of four charts.
+    # Of 1200 rows an even selection of 400 is drawn in each of four charts, which say which.
     assert len(set(links)) >= 400
-    assert "400 of 1,200 rows" in html
+    assert "keys; every 3rd of 1,200 rows" in html
 
 
 def test_tiers_are_named_and_explained():
@@ -240,7 +241,7 @@ def test_a_pair_shows_its_sides_and_verdict():
     point = {"axis": "keys", "a": "lane", "b": "matrix", "D": 64, "Nkv": 128, "dtype": "f16"}
     svg = charts.pairs([{**pair_row(), "point": point}])
     assert "keys lane / matrix, f16 D 64 Nkv 128" in svg
-    assert "#009e73" in svg
+    assert plotting.COLOURS["f16"] in svg
     svg = charts.pairs([{**pair_row(), "point": {"a": "cmma", "b": "hand8", "D": 64, "N": 128}}])
     assert "cmma / hand8, D 64 N 128" in svg
     assert charts.draw_charts([{**pair_row(), "device": flash_tile_row(0)["device"]}]) == []
@@ -281,6 +282,118 @@ def test_series_are_told_apart_by_name_colour_and_marker():
     assert len(set(plotting.series_of([here, other, paged]))) == 3
     looks = [look for _, *look in plotting.series_of([here, other, paged])]
     assert looks[0] != looks[1] != looks[2] != looks[0]
+
+
+@pytest.mark.parametrize("dtype", plotting.COLOURS)
+def test_an_element_type_has_its_colour_in_every_chart(dtype):
+    """Whatever stands beside it: here nothing does."""
+
+    def of_type(row):
+        return {**row, "point": {**row["point"], "dtype": dtype}}
+
+    rows = [of_type(timed(0)), of_type(surprise(1, 111.0))]
+    drawn = [
+        *(getattr(charts, name)(rows) for name in (
+            "error_by_length", "throughput", "throughput_by_tile", "roofline", "error_by_time",
+            "surprises")),
+        charts.pairs([of_type(pair_row())]),
+        charts.crossover([of_type(crossover_row())]),
+    ]  # fmt: skip
+    for svg in drawn:
+        assert {c for c in plotting.COLOURS.values() if c in svg} == {plotting.COLOURS[dtype]}
+
+
+def test_a_pairs_verdict_is_its_markers_shape():
+    shapes = set()
+    for verdict in ("faster", "slower", "equal", "undecided"):
+        row = pair_row()
+        svg = charts.pairs([{**row, "result": {**row["result"], "verdict": verdict}}])
+        shapes.add(
+            re.search(
+                r'PathCollection_1">\s*<defs>\s*<path id="\w+" d="([^"]+)" style="([^"]+)"', svg
+            ).groups()
+        )
+    assert len(shapes) == 4
+
+
+def test_published_marks_are_drawn_after_the_rows_and_named_beside_the_axes():
+    svg = charts.throughput([timed(i) for i in range(5)]).split('id="legend_')[0]
+    for dtype in ("f16", "f32"):
+        assert svg.index(f'id="published-{dtype}"') > svg.rindex('id="PathCollection')
+        assert f">MFA {dtype}<" in svg
+
+
+@pytest.mark.parametrize(
+    ("xs", "ys"),
+    [
+        ([4096, 4096], [10.0, 10.1]),
+        ([1100, 1200], [0.21, 0.45]),
+        ([64, 65536], [1.0, 90.0]),
+        ([3], [7.0]),
+    ],
+)
+def test_a_log_axis_has_two_numbers_at_least(xs, ys):
+    figure, axis = plotting.plt.subplots()
+    axis.scatter(xs, ys)
+    plotting.log_axes(axis)
+    figure.canvas.draw()
+    for side, (low, high), values in (
+        (axis.xaxis, axis.get_xlim(), xs), (axis.yaxis, axis.get_ylim(), ys)
+    ):  # fmt: skip
+        shown = [t.get_text() for t in side.get_major_ticks() for t in [t.label1]
+                 if low <= t.get_position()[side is axis.yaxis] <= high]  # fmt: skip
+        assert len([text for text in shown if text]) >= 2, shown
+        assert low <= min(values)
+        assert max(values) <= high
+    plotting.plt.close(figure)
+
+
+def test_the_summary_says_what_holds_what_is_open_and_what_awaits_which_device():
+    weak = sample_finding(title="A weak claim").model_copy(update={"confidence": 0.5})
+    sure = sample_finding(title="A sure claim")
+    other = sample_finding(title="Another sure claim")
+    undecided = pair_row()
+    undecided["result"] |= {"verdict": "undecided", "modelled_us": 5.0}
+    undecided["device"] = {**undecided["device"], "kind": "cuda", "name": "NVIDIA H200"}
+    rows = [undecided, flash_tile_row(1, status="error")]
+    said = summary.summarise(rows, [sure, other, weak])
+    proto = sure.proto
+    assert said.holds == (summary.Line(proto, "A sure claim (and 1 more)", sure.id),)
+    assert said.undecided[0].said.endswith(": not told apart in time")
+    assert said.undecided[0].anchor == "r-pair"
+    assert said.undecided[1:] == (
+        summary.Line(proto, "1 finding is of a confidence below 0.8"),
+        summary.Line("flash", "1 point error"),
+    )
+    marks = len(report.published.published_marks())
+    assert [(line.about, line.said) for line in said.awaits] == [
+        ("Apple M4", "every time of flash"),
+        ("Apple M4", "1 expected times, to be compared with its own"),
+        ("Apple M4", f"{marks} of {marks} published marks"),
+        ("any device", "stitch, paged, constants, cubecl, linear, variants, burn: no row here"),
+    ]
+
+
+def test_what_an_m4_has_timed_awaits_none():
+    assert "Apple M4" not in [
+        line.about for line in summary.summarise([timed(0)], []).awaits if "every" in line.said
+    ]
+
+
+def test_the_table_of_contents_stays_and_leads_to_what_is_there():
+    html, text = report.render([timed(0)], [sample_finding()])
+    assert re.search(r"nav \{[^}]*position: sticky; top: 0", html)
+    nav = re.search(r"<nav>(.*?)</nav>", html, re.S)[1]
+    links = re.findall(r'href="#(\w+)"', nav)
+    assert links == ["summary", "charts", "findings", "marks", "rows", "environment"]
+    assert all(f'<h2 id="{link}"' in html for link in links)
+    assert "### What awaits which device" in text
+
+
+def test_a_selection_of_rows_says_which_they_are():
+    html, text = report.render([flash_tile_row(i) for i in range(1500)], [])
+    assert "1,000 of 1,500: those that findings and charts" in html
+    assert "1,000 of 1,500: those that findings and charts link to, those that failed, and" in text
 
 
 @pytest.mark.parametrize(
@@ -387,3 +500,17 @@ def test_an_empty_folder_still_has_a_report():
     html, markdown = report.render([], [])
     assert "None: the rows support no claim" in html
     assert "Findings (0)" in markdown
+
+
+def test_a_table_without_rows_has_no_heading(monkeypatch):
+    exhibits = [
+        Table("Empty", "", ("a",), ()), SideBySide("Nothing", ("a", "b"), ()),
+        Table("Full", "", ("a",), ((1,),)),
+    ]  # fmt: skip
+    prototype = types.SimpleNamespace(sections=lambda rows: exhibits)
+    monkeypatch.setattr(report, "load", lambda name: prototype)
+    html, text = report.render([flash_tile_row(0)], [])
+    for page in (html, text):
+        assert "Full" in page
+        assert "Empty" not in page
+        assert "Nothing</h2>" not in page

@@ -33,6 +33,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    __version__: str
     from . import model
     from .compiler.lint.lint import lint
     from .device import archive
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from .kernels.paged import paged_attention
     from .measure.dynamic_counts import Counts
     from .measure.dynamic_counts import count_launch as count
-
-__version__ = "0.1.0"
 
 # What is loaded when first used, by the module it lives in, and its name there.
 _LATER = {
@@ -58,7 +57,18 @@ _LATER = {
 _MODULES = ("archive", "model")
 
 
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(__name__)
+    except metadata.PackageNotFoundError:  # run from a folder that was not installed
+        return "0+unknown"
+
+
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _version()
     if name in _LATER:
         module, attribute = _LATER[name]
         return getattr(importlib.import_module(module, __name__), attribute)

@@ -14,8 +14,16 @@ from cyclopts import App, Parameter
 
 from .errors import AttnprotoError
 
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
 app = App(
     name="attnproto",
+    version=_version,
     help="A laboratory for attention kernels on Apple GPUs.",
     result_action="return_value",
 )

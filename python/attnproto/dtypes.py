@@ -67,6 +67,12 @@ ELEMENT_TYPES = (
 BY_NAME = {one.name: one for one in ELEMENT_TYPES}
 BY_NUMPY = {one.numpy: one for one in ELEMENT_TYPES}
 
+
+def name_of(dtype: np.dtype) -> str:
+    """An array's type as messages name it: numpy's name, and the byte order where it is foreign."""
+    return dtype.name if dtype.isnative else f"{dtype.name} of foreign byte order"
+
+
 # What LLVM IR computes with beside them: bytes in memory, of floats and of all scalars.
 LLVM_FLOATS = {**{one.llvm: one.nbytes for one in ELEMENT_TYPES}, "double": 8}
 LLVM_SCALARS = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8, **LLVM_FLOATS}

@@ -36,7 +36,7 @@ class AttentionProblem:
     Raises:
         UnsupportedProblem: A size below 1, an unknown dtype, or heads that do not divide.
 
-    Example:
+    Examples:
         >>> AttentionProblem(1, 8, 8, 1024, 1024, 64, "f16").flops
         2147483648
     """

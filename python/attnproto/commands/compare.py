@@ -21,6 +21,7 @@ from attnproto.results import published
 from attnproto.results.row import Task
 from attnproto.results.row_diff import NOTHING, Change, Row, changes_of
 from attnproto.results.store import latest_rows
+from attnproto.settings import value_of
 from attnproto.sweep import environment
 from attnproto.sweep.plan import label
 from attnproto.sweep.worker import OPENER, Worker, run_tasks
@@ -260,7 +261,7 @@ def open_with_kernels(kind: str) -> Any:
     from attnproto import open_device
     from attnproto.kernels import text
 
-    root = Path(os.environ[_KERNELS_ENV])
+    root = Path(value_of(_KERNELS_ENV) or "")
     text.metal_root = lambda: root
     return open_device(kind)
 

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attnproto.errors import KernelCompileError
+from attnproto.settings import value_of
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_BYTES = 32
@@ -195,7 +196,7 @@ def _remove(process: int, directory: Path) -> None:
 
 
 def _chosen() -> Path:
-    chosen = os.environ.get("ATTNPROTO_CACHE_DIR")
+    chosen = value_of("ATTNPROTO_CACHE_DIR")
     if chosen:
         return Path(chosen)
     try:
@@ -204,4 +205,4 @@ def _chosen() -> Path:
         home = Path(os.devnull)
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "attnproto"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "attnproto"
+    return Path(value_of("XDG_CACHE_HOME") or home / ".cache") / "attnproto"

@@ -172,7 +172,7 @@ def build(device: Device) -> Builder:
     Raises:
         KernelCompileError: the device stores no pipelines.
 
-    Example:
+    Examples:
         >>> device = attnproto.open_device("cpu")
         >>> builder = attnproto.archive.build(device)
         >>> builder.add(device.library("kernel void f(device int* y) { *y = 1; }"), "f")
@@ -271,13 +271,16 @@ def use(archive: Archive | None, device: Device) -> None:
 def collecting(device: Device) -> Iterator[Builder]:
     """Collect the pipelines that attnproto's own kernels use inside a ``with`` block.
 
+    Kernels of one's own are listed instead: ``builder = build(device)``, then
+    ``builder.add(library, name, constants)`` for each, which a builder from here takes too.
+
     Args:
         device: the device that they are called with.
 
     Yields:
         A builder that has them once the block ends.
 
-    Example:
+    Examples:
         >>> device = attnproto.open_device("cpu")
         >>> q = np.ones((1, 1, 8, 64), np.float32)
         >>> with attnproto.archive.collecting(device) as builder:

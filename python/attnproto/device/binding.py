@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from attnproto import _core
 
 _READABLE = "biufcV"  # dtype kinds whose bits are numbers; ml_dtypes.bfloat16 is of kind V
+_HOST = 1  # DLPack's kDLCPU
+# DLPack's codes of types, and numpy's letters.
+_DLPACK = {0: "i", 1: "u", 2: "f", 4: "bfloat", 5: "c", 6: "b"}
 _KINDS = {number: kind for kind, number in NUMBER_KINDS.items()}
 _NAMES = {
     ("integer", 1): "int8", ("integer", 2): "int16", ("integer", 4): "int32",
@@ -53,6 +56,14 @@ class Element:
         """A numpy type that fits."""
         return _NAMES[self.kind, self.nbytes]
 
+    @property
+    def dtype(self) -> np.dtype:
+        """That type itself."""
+        import ml_dtypes
+
+        name = self.wanted.removeprefix("ml_dtypes.")
+        return np.dtype(getattr(ml_dtypes, name) if name == "bfloat16" else name)
+
 
 def elements(pipeline: _core.Pipeline) -> dict[int, Element]:
     """By index, the elements of a pipeline's buffers, of those whose type is known."""
@@ -77,10 +88,68 @@ def raw(array: np.ndarray, what: str) -> np.ndarray:
     plain = array.view(np.ndarray)  # a subclass may copy where it reshapes
     if not plain.flags.c_contiguous:
         raise DispatchError(
-            f"[dispatch] found an array with gaps for {what}, needs a contiguous one; "
-            "pass numpy.ascontiguousarray(array)"
+            f"[dispatch] found an array {_layout(plain)} for {what}, needs elements one after the "
+            "other in C order; pass numpy.ascontiguousarray(array)"
         )
     return plain.reshape(-1).view(np.uint8)
+
+
+def _layout(array: np.ndarray) -> str:
+    """How the elements of an array lie that are not one after the other in C order."""
+    if array.flags.f_contiguous:
+        return "in Fortran order"
+    if any(step < 0 for step in array.strides):
+        return "read backwards"
+    if 0 in array.strides:
+        return "that repeats its elements"
+    if np.ndim(array) > 1 and _has_no_gaps(array):
+        return "with its axes in another order"
+    return "with gaps"
+
+
+def _has_no_gaps(array: np.ndarray) -> bool:
+    order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    return array.transpose(order).flags.c_contiguous
+
+
+def host_array(value: object, what: str, otherwise: object = None) -> object:
+    """Another library's array as one of numpy's over the same memory.
+
+    Args:
+        value: anything; what exports an array does so by DLPack or the buffer protocol.
+        what: what the array is for.
+        otherwise: returned where the value exports none.
+
+    Raises:
+        DispatchError: it lies in a GPU's memory, its elements not one after the other, or they are
+            of a type that numpy has no counterpart of.
+    """
+    from attnproto import _core
+
+    exported = _core.host_array(value)
+    if exported is None:
+        return otherwise
+    memory, code, bits, lanes, shape, place, writable = exported
+    name = f"{type(value).__module__.split('.')[0]}'s {type(value).__name__}"
+    if place != _HOST:
+        raise DispatchError(
+            f"[dispatch] found {name} in memory of another device for {what}, needs the host's; "
+            "copy it there first"
+        )
+    if memory is None:
+        raise DispatchError(
+            f"[dispatch] found {name} of shape {shape} for {what}, whose elements do not lie one "
+            "after the other in C order, needs that; make it contiguous first"
+        )
+    if code not in _DLPACK or lanes != 1:
+        raise DispatchError(
+            f"[dispatch] found {name} of elements that numpy has not (DLPack {code}, {bits} bits) "
+            f"for {what}, needs numbers; view it as integers"
+        )
+    kind = _DLPACK[code]
+    array = memory.view(Element("", kind, 2).dtype if kind == "bfloat" else f"{kind}{bits // 8}")
+    array.flags.writeable = writable
+    return array.reshape(shape)
 
 
 def check_readable(dtype: np.dtype, what: str) -> None:
@@ -127,12 +196,17 @@ def bind(
         DispatchError: the value is nothing a kernel can read, or of another type.
     """
     what = f"buffer {index}"
+    known_kinds = (np.ndarray, np.generic, bytes, bytearray, memoryview, FunctionTable)
+    if not isinstance(value, known_kinds) and not hasattr(value, "_offset"):
+        value = host_array(value, what, value)
+        if isinstance(value, np.ndarray):
+            core.keep(value)
     if isinstance(value, (np.generic, np.ndarray)) and index in known and not as_is:
         _check_type(value.dtype, index, known[index])
     if isinstance(value, FunctionTable):
         core.bind_table(index, value._core)
-    elif hasattr(value, "_core"):
-        core.bind_buffer(index, value._core, 0)
+    elif hasattr(value, "_offset"):  # a Buffer
+        core.bind_buffer(index, value._core, value._offset)
     elif isinstance(value, np.ndarray):
         _bind_memory(core, index, raw(value, what), value.flags.writeable)
     elif isinstance(value, np.generic):
@@ -150,7 +224,7 @@ def bind(
         core.bind_bytes(index, bytes(value))
     else:
         raise DispatchError(
-            f"[dispatch] found {type(value).__name__} for {what}, needs a numpy array, a "
+            f"[dispatch] found {type(value).__name__} for {what}, needs an array, a "
             "Buffer, bytes or a numpy scalar; a Python number has no size, pass numpy.int32(n)"
         )
 

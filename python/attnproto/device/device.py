@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attnproto.errors import DispatchError, GpuOutOfMemory, KernelCompileError, check_text
 
-from . import binding, metallib
-from .includes import put_in_place
+from . import binding, metallib, outputs
+from .includes import checked_macros, define, put_in_place
 from .library import Library, Pipeline
 from .lock import alone
 
@@ -35,12 +35,14 @@ class Timing:
         each: start and end of every dispatch, where they were asked for and the device's
             counters could be believed; else empty.
         each_refused: why ``each`` is empty, where it was asked for.
+        out: arrays by index that :meth:`Device.run` made for the kernel to write.
     """
 
     gpu_start_us: float
     gpu_end_us: float
     each: tuple[tuple[float, float], ...] = ()
     each_refused: str = ""
+    out: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def gpu_us(self) -> float:
@@ -51,26 +53,62 @@ class Timing:
 class Buffer:
     """Memory of a device that is kept between dispatches.
 
-    Example:
+    Other libraries take it by DLPack, as bytes; ``numpy(dtype)`` as numbers.
+
+    Examples:
         >>> import attnproto, numpy as np
         >>> buffer = attnproto.open_device("cpu").buffer(np.arange(4, dtype=np.float32))
         >>> buffer.numpy(np.float32)
         array([0., 1., 2., 3.], dtype=float32)
     """
 
-    def __init__(self, core: _core.Buffer):
+    def __init__(self, core: _core.Buffer, offset: int = 0):
         self._core = core
+        self._offset = offset
 
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return self._core.nbytes
+        return self._core.nbytes - self._offset
+
+    def at(self, offset: int) -> Buffer:
+        """The same memory from a byte on, as a kernel is to see it.
+
+        Args:
+            offset: in bytes; a multiple of what the kernel reads there, and of 4 where it reads it
+                as ``constant``.
+
+        Raises:
+            DispatchError: the offset does not lie inside the buffer.
+
+        Examples:
+            >>> import attnproto, numpy as np
+            >>> buffer = attnproto.open_device("cpu").buffer(np.arange(4, dtype=np.float32))
+            >>> buffer.at(8).numpy(np.float32)
+            array([2., 3.], dtype=float32)
+        """
+        number = isinstance(offset, (int, np.integer)) and not isinstance(offset, bool)
+        if not number or not 0 <= offset <= self.nbytes:
+            raise DispatchError(
+                f"[buffer] found offset {offset!r}, needs a number of bytes from 0 to {self.nbytes}"
+            )
+        return Buffer(self._core, self._offset + int(offset))
 
     def numpy(
         self, dtype: np.dtype | type = np.uint8, shape: tuple[int, ...] = (-1,)
     ) -> np.ndarray:
         """A view of the contents; valid while no dispatch runs."""
-        return self._core.view().view(dtype).reshape(shape)
+        return self._core.view()[self._offset :].view(dtype).reshape(shape)
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array.astype(dtype or array.dtype, copy=bool(copy))
+
+    def __dlpack__(self, **options: object) -> object:
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.numpy().__dlpack_device__()
 
 
 @dataclass(frozen=True)
@@ -82,7 +120,8 @@ class Dispatch:
         threadgroups: how many, on up to three axes.
         threads: threads in each threadgroup, on up to three axes.
         buffers: by index: numpy array, :class:`Buffer`, bytes, numpy scalar or
-            :class:`FunctionTable`.
+            :class:`FunctionTable`; or another library's array in the host's memory, taken where
+            it lies by DLPack or the buffer protocol.
         threadgroup_bytes: sizes of ``[[threadgroup(i)]]`` arguments, multiples of 16.
         grid: threads in the whole grid where that is not threadgroups times threads;
             the threadgroups at its far edges are then smaller.
@@ -146,16 +185,15 @@ class Device:
 
         Args:
             text: includes no files but Metal's own.
-            fast_math: let the compiler reorder and assume finite values, and use the fast
-                functions; Metal only.
-            macros: names and what they stand for; Metal only, elsewhere write them into the
-                text.
+            fast_math: allow the compiler to reorder and assume finite values, and to use the
+                fast functions. Metal does; the other devices need not, and compute as without.
+            macros: names and what they stand for, as by ``#define`` before the text.
             include: texts by the names that ``#include`` gives them, in the text or in one
                 another; they are put in their places, and so are part of what the kernel is.
 
         Raises:
-            KernelCompileError: it is not valid; the message names the line. Or the device
-                takes no options.
+            KernelCompileError: it is not valid; the message names the line. Or a macro has no
+                name, or its value is none on one line.
         """
         if not isinstance(text, str):
             raise KernelCompileError(
@@ -164,9 +202,11 @@ class Device:
         check_text(text, "the text", "library")
         if include is not None:
             text = put_in_place(text, include)
-        if not fast_math and not macros:
-            return Library(self._core.library(text))
-        return Library(self._core.library_with(text, fast_math, list((macros or {}).items())))
+        _check_truth(fast_math, "fast_math", "library")
+        defined = checked_macros(macros)
+        if self.kind == "metal" and (fast_math or defined):
+            return Library(self._core.library_with(text, bool(fast_math), list(defined.items())))
+        return Library(self._core.library(define(text, defined)))
 
     def metallib(self, source: str | os.PathLike[str] | bytes) -> Library:
         """The kernels that Apple's compiler has compiled into a metallib.
@@ -183,7 +223,7 @@ class Device:
             KernelCompileError: it is no whole metallib. What a kernel has that a device does not
                 lift is said when its pipeline is made.
 
-        Example:
+        Examples:
             >>> library = device.metallib("kernels.metallib")
             >>> pipeline = library.pipeline(library.functions()[0])
         """
@@ -192,17 +232,21 @@ class Device:
     def buffer(self, source: int | np.ndarray) -> Buffer:
         """Memory on the device: ``source`` bytes of zeros, or a copy of an array.
 
+        Any array that a kernel could be given is taken, another library's too.
+
         Raises:
             DispatchError: it is neither, or an array that no kernel could read.
             GpuOutOfMemory: there is no memory for it.
         """
+        number = isinstance(source, (int, np.integer)) and not isinstance(source, bool)
+        if not number and not isinstance(source, np.ndarray):
+            source = binding.host_array(source, "a buffer", source)
         if isinstance(source, np.ndarray):
             contiguous = source if source.flags.c_contiguous else source.copy(order="C")
             contents = binding.raw(contiguous, "a buffer")
             buffer = self.buffer(source.nbytes)
             buffer.numpy()[:] = contents
             return buffer
-        number = isinstance(source, (int, np.integer)) and not isinstance(source, bool)
         if not number or not 0 <= source < 2**63:
             raise DispatchError(
                 f"[buffer] found {source!r}, needs an array, or a number of bytes from 0"
@@ -228,19 +272,46 @@ class Device:
         threadgroup_bytes: Mapping[int, int] | None = None,
         grid: Axes | None = None,
         view: Collection[int] = (),
+        out: Mapping[int, object] | None = None,
         time_limit_s: float | None = None,
     ) -> Timing:
         """Run one dispatch and wait for it; arguments as in :class:`Dispatch`.
 
-        Raises: as :meth:`submit`, whose ``time_limit_s`` is taken too.
+        Args:
+            pipeline: what runs.
+            threadgroups: how many.
+            threads: in each.
+            buffers: by index.
+            threadgroup_bytes: by index.
+            grid: threads in the whole grid.
+            view: indices of buffers whose bits are taken as they are.
+            out: by index, the shapes of arrays that are made for the kernel to write:
+                ``{1: (4, 8)}``, or ``{1: ((4, 8), numpy.float32)}`` where the device does not
+                know the kernel's type. Numbers of floating point start as NaN, so that one that
+                the kernel leaves out is seen, others as 0.
+            time_limit_s: as :meth:`submit` takes it.
+
+        Returns:
+            The times; its ``out`` has the arrays.
+
+        Raises:
+            DispatchError: as :meth:`submit`; or what ``out`` has is no shape.
+
+        Examples:
+            >>> timing = device.run(pipeline, threadgroups=1, threads=4, buffers={0: x}, out={1: 4})
+            >>> timing.out[1]
+            array([0., 2., 4., 6.], dtype=float32)
         """
+        described = {} if out is None else dict(_numbered(out, "out"))
+        outs = outputs.arrays(described, pipeline, buffers)
         dispatch = Dispatch(
-            pipeline, threadgroups, threads, buffers, threadgroup_bytes, grid, view=view
-        )
+            pipeline, threadgroups, threads, {**buffers, **outs} if outs else buffers,
+            threadgroup_bytes, grid, view=view,
+        )  # fmt: skip
         limit = {}
         if time_limit_s is not None:
             limit["time_limit_s"] = checked_limit(time_limit_s, self.kind, "run")
-        return self.submit([dispatch], **limit)
+        return replace(self.submit([dispatch], **limit), out=outs)
 
     def submit(
         self,

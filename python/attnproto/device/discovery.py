@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.errors import DeviceUnavailable, DispatchError
+from attnproto.settings import value_of
 
 from .device import Device, checked_limit
 
@@ -41,7 +42,7 @@ def cpu_threads() -> int:
     Raises:
         DeviceUnavailable: the variable is not a positive whole number.
     """
-    chosen = os.environ.get("ATTNPROTO_CPU_THREADS")
+    chosen = value_of("ATTNPROTO_CPU_THREADS")
     if chosen is not None:
         plain = chosen.isascii() and chosen.isdigit() and len(chosen) < 9
         if not plain or not 1 <= int(chosen) <= _MOST_THREADS:
@@ -107,7 +108,7 @@ def _checks(kind: str, validate: bool | str | None) -> str:
     """What a device of a kind is to watch kernels for; the environment speaks to cpu only."""
     if validate is None and kind != "cpu":
         return ""
-    wanted = os.environ.get("ATTNPROTO_VALIDATE", "") if validate is None else validate
+    wanted = value_of("ATTNPROTO_VALIDATE") or "" if validate is None else validate
     known = {"": "", "0": "", "1": "memory", False: "", True: "memory", "nan": "nan"}
     if wanted not in known:
         raise DeviceUnavailable(
@@ -125,7 +126,7 @@ def _checks(kind: str, validate: bool | str | None) -> str:
 def _engine(kind: str, engine: str | None) -> str:
     """The engine to ask a device of a kind for; the environment speaks to cpu only."""
     if engine is None:
-        engine = os.environ.get("ATTNPROTO_CPU_ENGINE", "") if kind == "cpu" else ""
+        engine = (kind == "cpu" and value_of("ATTNPROTO_CPU_ENGINE")) or ""
     if engine not in ("", *CPU_ENGINES):
         raise DeviceUnavailable(
             f"[device] found engine {engine!r}, needs one of {', '.join(CPU_ENGINES)}; correct "
@@ -141,7 +142,7 @@ def _engine(kind: str, engine: str | None) -> str:
 def _time_limit(kind: str, seconds: float | None) -> float:
     """The longest time of a dispatch; the environment speaks to cpu only."""
     if seconds is None:
-        given = os.environ.get("ATTNPROTO_TIME_LIMIT_S", "") if kind == "cpu" else ""
+        given = (kind == "cpu" and value_of("ATTNPROTO_TIME_LIMIT_S")) or ""
         try:
             seconds = float(given or 0)
         except ValueError:
@@ -166,7 +167,7 @@ def _limited(device: Device, seconds: float) -> Device:
 def kind_of(kind: str) -> str:
     """Return the kind itself, or what ``auto`` stands for here."""
     if kind == "auto":
-        kind = os.environ.get("ATTNPROTO_DEVICE", "auto")
+        kind = value_of("ATTNPROTO_DEVICE") or "auto"
     if kind != "auto":
         return kind
     try:

@@ -23,7 +23,7 @@ def alloc_buffer(device: Device, shape: int | tuple[int, ...], dtype: np.dtype |
         shape: of the array.
         dtype: of its elements.
 
-    Example:
+    Examples:
         >>> import attnproto, numpy as np
         >>> from attnproto.device.encode import alloc_buffer
         >>> alloc_buffer(attnproto.open_device("cpu"), (2, 3), np.float16).nbytes
@@ -93,7 +93,7 @@ def read_buffer_slice(
     Raises:
         DispatchError: the slice does not lie inside the buffer.
 
-    Example:
+    Examples:
         >>> import attnproto, numpy as np
         >>> from attnproto.device.encode import read_buffer_slice
         >>> buffer = attnproto.open_device("cpu").buffer(np.arange(8, dtype=np.float32))

@@ -16,6 +16,7 @@ _SCANNED = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b[^\n]*$", re.MULTILINE)
+_MACRO = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _NAME = re.compile(r'[^"<>\\\n\r]+')
 
 
@@ -47,6 +48,40 @@ def put_in_place(text: str, include: Mapping[str, str]) -> str:
                 "headers and without quotes or line ends; choose another"
             )
     return _placed(text, SOURCE, include, ())
+
+
+def checked_macros(macros: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return macros by name, none where there are none.
+
+    Raises:
+        KernelCompileError: a name is no identifier, or a value no text of one line.
+    """
+    if macros is None:
+        return {}
+    if not isinstance(macros, Mapping):
+        raise KernelCompileError(
+            f"[library] found macros={macros!r}, needs values by name; pass {{'TILE': '32'}}"
+        )
+    for name, value in macros.items():
+        if not isinstance(name, str) or not _MACRO.fullmatch(name):
+            raise KernelCompileError(
+                f"[library] found a macro of the name {name!r}, needs letters, digits and _"
+            )
+        check_text(value, f"the value of macro {name}", "library")
+        if "\n" in value or "\r" in value or value.endswith("\\"):
+            raise KernelCompileError(
+                f"[library] found {value!r} for macro {name}, needs one line; write it into the "
+                "text"
+            )
+    return macros
+
+
+def define(text: str, macros: Mapping[str, str]) -> str:
+    """Return a text with macros defined before it; its lines keep their numbers."""
+    if not macros:
+        return text
+    defined = "".join(f"#define {name} {value}\n" for name, value in macros.items())
+    return f'{defined}#line 1 "{SOURCE}"\n{text}'
 
 
 def _headers() -> list:

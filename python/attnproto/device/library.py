@@ -114,7 +114,7 @@ class Call:
 
     The same object in two places is one call whose result is used twice.
 
-    Example:
+    Examples:
         >>> once = Call("twice", Input(0))
         >>> graph = Call("add", once, once)
     """
@@ -193,7 +193,7 @@ class Library:
             KernelCompileError: a call names no visible function, or passes a value of
                 another type than the function takes, or skips an input.
 
-        Example:
+        Examples:
             >>> text = "[[stitchable]] float twice(float x) { return 2 * x; }"
             >>> library = open_device("cpu").library(text)
             >>> library.stitch({"fourfold": Call("twice", Call("twice", Input(0)))}).functions()

@@ -16,12 +16,12 @@ import numpy as np
 from attnproto.device.device import Timing
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
-from attnproto.dtypes import BY_NUMPY
+from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from .flash_tile import FlashTile, check_head_dimension, dtype_name, tile_for
 from .flash_variant import Rope, Variant, rope_table
-from .launching import as_input
+from .launching import as_arrays, as_input
 from .tuned import TUNED, tuned_tile
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def problem_of(
             )
     if not q.dtype == k.dtype == v.dtype:
         raise UnsupportedProblem(
-            f"[flash.launch] found dtypes {q.dtype.name}, {k.dtype.name}, {v.dtype.name}, needs "
-            "one for q, k and v; convert two of them"
+            f"[flash.launch] found dtypes {name_of(q.dtype)}, {name_of(k.dtype)}, "
+            f"{name_of(v.dtype)}, needs one for q, k and v; convert two of them"
         )
     name = dtype_name(q.dtype)
     if k.shape != v.shape:
@@ -307,9 +307,9 @@ def launch(
     writable = output.flags.writeable and output.flags.c_contiguous
     if output.dtype != q.dtype or output.size < q.size or not writable:
         raise UnsupportedProblem(
-            f"[flash.launch] found output {output.dtype.name} of {output.size} elements, needs "
-            f"{q.dtype.name}, {q.size} or more, contiguous and writable; pass numpy.empty(q.shape, "
-            "q.dtype)"
+            f"[flash.launch] found output {name_of(output.dtype)} of {output.size} elements, needs "
+            f"{name_of(q.dtype)}, {q.size} or more, contiguous and writable; pass "
+            "numpy.empty(q.shape, q.dtype)"
         )
     pipe = pipeline(device, todo.source, todo.constants)
     inputs = [as_input(x) for x in (q, k, v)]
@@ -395,12 +395,13 @@ def flash_attention(
         Dao et al., "FlashAttention", NeurIPS 2022, algorithm 1; Dao, "FlashAttention-2", ICLR 2024,
         section 3.
 
-    Example:
+    Examples:
         >>> q = np.ones((1, 8, 128, 64), np.float16)
         >>> k = v = np.ones((1, 2, 128, 64), np.float16)
         >>> flash_attention(q, k, v, causal=True).shape
         (1, 8, 128, 64)
     """
+    q, k, v = as_arrays(q=q, k=k, v=v)
     variant = Variant(causal=causal, window=window, softcap=softcap, alibi=alibi, rope=rope)
     problem_of(q, k, v, scale=scale, variant=variant)
     output = np.empty(q.shape, q.dtype)

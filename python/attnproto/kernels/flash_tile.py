@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attnproto.device.pipelines import KernelSource
-from attnproto.dtypes import BY_NUMPY
+from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from .text import TemplateArgument, instantiate
@@ -53,9 +53,7 @@ def dtype_name(dtype: DTypeLike) -> str:
     Raises:
         UnsupportedProblem: for any other type.
     """
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if not isinstance(dtype, str) and not np.dtype(dtype).isnative:
-        name += " of foreign byte order"
+    name = dtype if isinstance(dtype, str) else name_of(np.dtype(dtype))
     if name not in BY_NUMPY:
         raise UnsupportedProblem(
             f"[flash.launch] found dtype {name}, needs {_either(BY_NUMPY)}; convert the tensors"
@@ -90,7 +88,7 @@ class FlashTile:
         UnsupportedProblem: the tile does not exist, or needs more than 32768 bytes of threadgroup
             memory.
 
-    Example:
+    Examples:
         >>> FlashTile(32, 64, 128, "float16").threadgroup_bytes
         8192
     """

@@ -9,6 +9,7 @@ import numpy as np
 
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import pipeline
+from attnproto.dtypes import name_of
 from attnproto.errors import UnsupportedProblem
 
 from .flash import check_heads
@@ -42,8 +43,8 @@ def launch_expand(x: np.ndarray, output: np.ndarray, *, device: Device) -> Timin
     if not (same and fits and output.flags.writeable and output.size):
         raise UnsupportedProblem(
             f"[gqa.launch] found x {getattr(x, 'shape', type(x).__name__)} and output "
-            f"{output.dtype.name} {output.shape}, needs [B, Hkv, N, D] and a contiguous [B, Hq, N, "
-            "D] of one type; pass numpy.empty of that shape"
+            f"{name_of(output.dtype)} {output.shape}, needs [B, Hkv, N, D] and a contiguous "
+            "[B, Hq, N, D] of one type; pass numpy.empty of that shape"
         )
     b, hq = output.shape[:2]
     check_heads(hq, x.shape[1])
@@ -81,7 +82,7 @@ def expand_heads(x: np.ndarray, hq: int, *, device: Device | str | None = None) 
     Source:
         Ainslie et al., "GQA", 2023 (arXiv 2305.13245), section 2.2.
 
-    Example:
+    Examples:
         >>> expand_heads(np.ones((1, 2, 4, 8), np.float32), 8).shape
         (1, 8, 4, 8)
     """

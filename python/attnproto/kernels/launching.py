@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.device.binding import host_array
 from attnproto.device.device import Timing
 
 if TYPE_CHECKING:
     from attnproto.device.device import Device, Dispatch
+
+
+def as_arrays(**tensors: object) -> list:
+    """Return tensors by name as numpy's, other libraries' where they lie; None as it is."""
+    return [
+        tensor if isinstance(tensor, np.ndarray) else host_array(tensor, name, tensor)
+        for name, tensor in tensors.items()
+    ]
 
 
 def as_input(tensor: np.ndarray) -> np.ndarray:

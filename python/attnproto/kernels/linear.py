@@ -14,12 +14,12 @@ import numpy as np
 from attnproto.device.device import Dispatch
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
-from attnproto.dtypes import BY_NUMPY
+from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from . import flash
 from .flash_tile import dtype_name
-from .launching import as_input, submit_in_turn
+from .launching import as_arrays, as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
@@ -127,8 +127,9 @@ def linear_problem_of(
             )
     if not (q.shape == k.shape == v.shape and q.dtype == k.dtype == v.dtype):
         raise UnsupportedProblem(
-            f"[linear.launch] found q {q.dtype.name} {q.shape}, k {k.dtype.name} {k.shape}, v "
-            f"{v.dtype.name} {v.shape}, needs one shape and type; reshape or convert"
+            f"[linear.launch] found q {name_of(q.dtype)} {q.shape}, k {name_of(k.dtype)} "
+            f"{k.shape}, v {name_of(v.dtype)} {v.shape}, needs one shape and type; reshape or "
+            "convert"
         )
     name = dtype_name(q.dtype)
     b, h, n, d = q.shape
@@ -154,7 +155,7 @@ def linear_problem_of(
         gates = forms[shape]
         if decay.dtype.kind not in "fiu" or not np.isfinite(_as_float32(decay)).all():
             raise UnsupportedProblem(
-                f"[linear.launch] found decay of {decay.dtype.name} with values that are not "
+                f"[linear.launch] found decay of {name_of(decay.dtype)} with values that are not "
                 "finite float32 numbers, needs logarithms; pass -1e4 to forget all"
             )
     problem = LinearProblem(b, h, n, d, name, int(chunk), gates, bool(normalize))
@@ -211,8 +212,8 @@ def launch_linear(
         fits = array.flags.c_contiguous and array.flags.writeable and array.dtype == dtype
         if not fits or array.size < size or (exact and array.size != size):
             raise UnsupportedProblem(
-                f"[linear.launch] found {label} {array.dtype.name} of {array.size} elements, needs "
-                f"{dtype.name}, {size}, contiguous and writable; pass such an array"
+                f"[linear.launch] found {label} {name_of(array.dtype)} of {array.size} elements, "
+                f"needs {name_of(dtype)}, {size}, contiguous and writable; pass such an array"
             )
     at_once = min(problem.chunks_a_dispatch, -(-n // problem.chunk))
     carried = device.buffer(np.ascontiguousarray(state))
@@ -327,11 +328,13 @@ def linear_attention(
         Katharopoulos et al., "Transformers are RNNs", ICML 2020, section 3.3; Yang et al., "Gated
         Linear Attention", ICML 2024, section 4.
 
-    Example:
+    Examples:
         >>> q = k = v = np.ones((1, 2, 100, 64), np.float32)
         >>> linear_attention(q, k, v).shape
         (1, 2, 100, 64)
     """
+    q, k, v = as_arrays(q=q, k=k, v=v)
+    decay, initial_state = as_arrays(decay=decay, initial_state=initial_state)
     problem = linear_problem_of(q, k, v, chunk=chunk, decay=decay, normalize=normalize)
     shape = (problem.b, problem.h, problem.d, problem.d)
     if initial_state is None:

@@ -14,14 +14,14 @@ import numpy as np
 from attnproto.device.device import Dispatch
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import KernelSource, pipeline
-from attnproto.dtypes import BY_NUMPY
+from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from . import flash
 from .flash import FlashProblem, check_heads, check_tokens, checked_scale, pack_params
 from .flash_tile import FlashTile, check_head_dimension, dtype_name, tile_for
 from .flash_variant import Variant
-from .launching import as_input, submit_in_turn
+from .launching import as_arrays, as_input, submit_in_turn
 from .text import TemplateArgument, instantiate
 
 if TYPE_CHECKING:
@@ -108,14 +108,15 @@ def check_cache(q: np.ndarray, cache: KeyCache) -> None:
             )
         if rank < 4 and tensor.dtype != np.int32:
             raise UnsupportedProblem(
-                f"[paged.launch] found {label} of {tensor.dtype.name}, needs int32; "
+                f"[paged.launch] found {label} of {name_of(tensor.dtype)}, needs int32; "
                 f"pass {label}.astype(numpy.int32)"
             )
     k, v = cache.k, cache.v
     if not q.dtype == k.dtype == v.dtype or k.shape != v.shape or k.shape[3] != q.shape[3]:
         raise UnsupportedProblem(
-            f"[paged.launch] found q {q.dtype.name} {q.shape}, k {k.dtype.name} {k.shape}, v "
-            f"{v.dtype.name} {v.shape}, needs one type, one D and equal k and v; convert or reshape"
+            f"[paged.launch] found q {name_of(q.dtype)} {q.shape}, k {name_of(k.dtype)} {k.shape}, "
+            f"v {name_of(v.dtype)} {v.shape}, needs one type, one D and equal k and v; convert or "
+            "reshape"
         )
     dtype_name(q.dtype)
     check_head_dimension(q.shape[3])
@@ -220,8 +221,9 @@ def launch_paged(
     writable = output.flags.writeable and output.flags.c_contiguous
     if output.dtype != q.dtype or output.size < q.size or not writable:
         raise UnsupportedProblem(
-            f"[paged.launch] found output {output.dtype.name} of {output.size} elements, needs "
-            f"{q.dtype.name}, {q.size} or more, contiguous and writable; pass numpy.empty_like(q)"
+            f"[paged.launch] found output {name_of(output.dtype)} of {output.size} elements, needs "
+            f"{name_of(q.dtype)}, {q.size} or more, contiguous and writable; pass "
+            "numpy.empty_like(q)"
         )
     lengths = cache.context_lens
     longest = max(1, int(lengths.max()))
@@ -344,13 +346,15 @@ def paged_attention(
     Source:
         Kwon et al., "PagedAttention", SOSP 2023, section 4.1; Dao et al., "Flash-Decoding", 2023.
 
-    Example:
+    Examples:
         >>> pages = np.ones((4, 2, 16, 64), np.float16)
         >>> table = np.array([[3, 1]], np.int32)
         >>> q = np.ones((1, 8, 1, 64), np.float16)
         >>> paged_attention(q, pages, pages, table, np.array([20], np.int32)).shape
         (1, 8, 1, 64)
     """
+    q, k_pages, v_pages = as_arrays(q=q, k_pages=k_pages, v_pages=v_pages)
+    block_table, context_lens = as_arrays(block_table=block_table, context_lens=context_lens)
     cache = KeyCache(k_pages, v_pages, context_lens, block_table)
     check_cache(q, cache)
     output = np.empty(q.shape, q.dtype)

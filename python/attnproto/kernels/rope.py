@@ -9,7 +9,7 @@ import numpy as np
 
 from attnproto.device.discovery import opened
 from attnproto.device.pipelines import pipeline
-from attnproto.dtypes import BY_NUMPY
+from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from .flash_tile import check_head_dimension, dtype_name
@@ -50,8 +50,8 @@ def launch_rope(
     fits = output.flags.c_contiguous and output.flags.writeable
     if (output.shape, output.dtype) != (x.shape, x.dtype) or not fits:
         raise UnsupportedProblem(
-            f"[rope.launch] found output {output.dtype.name} {output.shape}, needs {x.dtype.name} "
-            f"{x.shape}, contiguous and writable; pass numpy.empty_like(x)"
+            f"[rope.launch] found output {name_of(output.dtype)} {output.shape}, needs "
+            f"{name_of(x.dtype)} {x.shape}, contiguous and writable; pass numpy.empty_like(x)"
         )
     n, d = x.shape[2:]
     check_head_dimension(d)
@@ -96,7 +96,7 @@ def apply_rope(
     Source:
         Su et al., "RoFormer", 2021 (arXiv 2104.09864), section 3.4.2.
 
-    Example:
+    Examples:
         >>> apply_rope(np.ones((1, 1, 4, 64), np.float32))[0, 0, 0, 0]
         np.float32(1.0)
     """

@@ -80,7 +80,7 @@ def shape_scores(
     Source:
         Press et al., "ALiBi", 2022 (arXiv 2108.12409), section 3.
 
-    Example:
+    Examples:
         >>> shape_scores(np.zeros((1, 1, 2, 2), np.float32), Variant(alibi=True))[0, 0, 1, 0]
         np.float32(-0.00390625)
     """

@@ -220,7 +220,7 @@ def count_launch(launch: Callable[[Device], object]) -> Counts:
     Raises:
         AttnprotoError: as the kernels do on the cpu device.
 
-    Example:
+    Examples:
         >>> counts = attnproto.count(lambda device: flash_attention(q, k, v, device=device))
         >>> counts.matrix_operations, counts.per_thread(q[..., 0].size)["exponentials"]
     """

@@ -234,7 +234,7 @@ def summarize(samples: Sequence[float], confidence: float = 0.95, seed: int = 0)
         ValueError: No samples.
         UnstableMeasurement: A sample is no finite number.
 
-    Example:
+    Examples:
         >>> summarize([1.0, 1.0, 1.0]).median
         1.0
     """

@@ -90,7 +90,7 @@ def predict(
     Returns:
         A time with its interval, or a bound with the reasons.
 
-    Example:
+    Examples:
         >>> from attnproto.kernels.flash import flash_attention
         >>> x = np.zeros((1, 1, 64, 64), np.float16)
         >>> said = predict(lambda device: flash_attention(x, x, x, device=device))

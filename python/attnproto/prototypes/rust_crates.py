@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attnproto.errors import DeviceUnavailable
+from attnproto.settings import value_of
 
 _LIMIT_S = 1500
 
@@ -58,7 +59,7 @@ def prepare(say: Callable[[str], None]) -> None:
     if shutil.which("cargo") is None or root is None or program("attnproto-cubecl").exists():
         return
     say("building the Rust crates, some minutes the first time")
-    target = os.environ.get("CARGO_TARGET_DIR") or str(root.parent / "build" / "rust")
+    target = value_of("CARGO_TARGET_DIR") or str(root.parent / "build" / "rust")
     command = ["cargo", "build", "--quiet", "--locked", "--release"]
     try:
         _checked("cargo", command, {"CARGO_TARGET_DIR": target})
@@ -68,7 +69,7 @@ def prepare(say: Callable[[str], None]) -> None:
 
 def library_path() -> Path | None:
     """libattnproto: ATTNPROTO_LIBRARY, or the one beside this package's own module."""
-    named = os.environ.get("ATTNPROTO_LIBRARY")
+    named = value_of("ATTNPROTO_LIBRARY")
     if named:
         return Path(named)
     from attnproto import _core
@@ -80,7 +81,7 @@ def library_path() -> Path | None:
 def program(package: str) -> Path:
     """Where cargo leaves a crate's program: CARGO_TARGET_DIR, or ``make rust-build``'s folder."""
     root = workspace() or Path.cwd() / "rust"
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or root.parent / "build" / "rust")
+    target = Path(value_of("CARGO_TARGET_DIR") or root.parent / "build" / "rust")
     return target / "release" / package
 
 

@@ -43,7 +43,7 @@ def ulp_size(expected: np.ndarray, dtype: str) -> np.ndarray:
     Source: Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed., section 2.3.2
     (Goldberg's definition).
 
-    Example:
+    Examples:
         >>> float(ulp_size(np.array([1.0]), "f16")[0])
         0.0009765625
     """

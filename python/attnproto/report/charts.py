@@ -14,15 +14,17 @@ from attnproto.results.metrics import COUNTS
 from attnproto.results.published import mark_to_reach
 
 from .plotting import (
-    COLOURS,
     INK,
     SOFT,
     STYLE,
     WIDTH_IN,
     Row,
+    colour_of,
     legend,
+    legend_of_types,
     link,
     log_axes,
+    marker_of,
     number,
     plt,
     scatter,
@@ -33,6 +35,7 @@ from .plotting import (
 # A pair's row says by its verdict whether it was equal; this is how wide the band is drawn.
 _MARGIN = 0.02
 _MOST_PAIRS = 40
+_VERDICTS = {stats.FASTER: "<", stats.SLOWER: ">", stats.EQUAL: "s"}
 
 
 def is_measured(row: Row) -> bool:
@@ -114,17 +117,19 @@ def throughput(rows: Sequence[Row]) -> str | None:
         return _tflops(row, "time_high_us") or value, _tflops(row, "time_low_us") or value
 
     def marks(axis: Any) -> None:
-        # The higher mark is named above its line, the lower one below: they lie close.
-        for dtype, style, up, side in (("f16", "--", 3, "bottom"), ("f32", ":", -3, "top")):
+        # The higher mark's name stands a little above its line, the lower one's below: they are
+        # close.
+        for dtype, style, up, side in (("f16", "--", -2, "bottom"), ("f32", ":", 2, "top")):
             mark = mark_to_reach(dtype, 64, 8192)
             if mark is not None and mark.tflops is not None:
-                axis.axhline(mark.tflops, color=SOFT, ls=style, lw=1)
-                text = f"published M4, MFA {dtype} D64"
+                # Above the rows' marks, and its name beside the axes, where none of them lie.
+                line = axis.axhline(mark.tflops, color=INK, ls=style, lw=1, zorder=4)
+                line.set_gid(f"published-{dtype}")
                 axis.annotate(
-                    text,
-                    (0.0, mark.tflops),
+                    f"MFA {dtype}",
+                    (1.0, mark.tflops),
                     xycoords=("axes fraction", "data"),
-                    xytext=(4, up),
+                    xytext=(3, up),
                     textcoords="offset points",
                     va=side,
                     fontsize=8,
@@ -153,14 +158,17 @@ def throughput_by_tile(rows: Sequence[Row]) -> str | None:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 1.0 + 0.24 * len(chosen)))
         rates = [rate for _, (rate, _) in chosen]
-        bars = axis.barh([name for name, _ in chosen], rates, color=COLOURS[0], height=0.7)
+        colours = [colour_of(row) for _, (_, row) in chosen]
+        bars = axis.barh([name for name, _ in chosen], rates, color=colours, height=0.7)
         for bar, (_, (_, row)) in zip(bars, chosen, strict=True):
             bar.set_url(link(row))
         for y, (_, (rate, row)) in enumerate(chosen):
             span = _tflops(row, "time_high_us") or rate, _tflops(row, "time_low_us") or rate
             axis.plot(span, [y, y], color=INK, lw=1.2)
-        axis.set_xlabel("TFLOP/s (measured), best N, with 95 % interval")
+        few = f", the {len(chosen)} fastest of {len(best)}" if len(chosen) < len(best) else ""
+        axis.set_xlabel(f"TFLOP/s (measured), best N, with 95 % interval{few}")
         axis.tick_params(axis="y", labelsize=8)
+        legend_of_types(axis, [row for _, (_, row) in chosen])
         return svg(figure, "tiles", "Throughput by tile")
 
 
@@ -239,14 +247,22 @@ def crossover(rows: Sequence[Row]) -> str | None:
         figure, axis = plt.subplots(figsize=(WIDTH_IN, 3.6))
         axis.axhline(1.0, color=INK, lw=1)
         for i, (row, (name, _, _)) in enumerate(zip(searched, series_of(searched), strict=True)):
-            result, colour = row["result"], COLOURS[i % len(COLOURS)]
+            result, colour = row["result"], colour_of(row)
             probes = result["probes"]
             sizes = [probe["N"] for probe in probes]
             name = f"{name} D{row['point']['D']}" if "D" in row["point"] else name
             axis.vlines(
                 sizes, [p["low"] for p in probes], [p["high"] for p in probes], colour, lw=1.2
             )
-            marks = axis.scatter(sizes, [p["ratio"] for p in probes], 26, colour, label=name, lw=0)
+            marks = axis.scatter(
+                sizes,
+                [p["ratio"] for p in probes],
+                26,
+                colour,
+                marker=marker_of(i),
+                label=name,
+                lw=0,
+            )
             marks.set_urls([link(row)] * len(sizes))
             if result["status"] == "bracketed":
                 span = result["crossover_low"], result["crossover_high"]
@@ -263,7 +279,6 @@ def pairs(rows: Sequence[Row]) -> str | None:
     paired = [row for row in rows if number(row, "ratio")]
     if not paired:
         return None
-    colours = {stats.FASTER: COLOURS[2], stats.SLOWER: COLOURS[1], stats.EQUAL: COLOURS[0]}
     # Where not all fit, those that differ most.
     apart = sorted(paired, key=lambda row: -abs(math.log(float(row["result"]["ratio"]))))
     chosen = sorted(apart[:_MOST_PAIRS], key=lambda row: float(row["result"]["ratio"]))
@@ -274,20 +289,26 @@ def pairs(rows: Sequence[Row]) -> str | None:
         axis.axvspan(1.0 / (1.0 + _MARGIN), 1.0 + _MARGIN, color="#dddddd", lw=0)
         for y, row in enumerate(chosen):
             result = row["result"]
-            colour = colours.get(result["verdict"], SOFT)
+            colour = colour_of(row)
             axis.hlines(y, result["ratio_low"], result["ratio_high"], colour, lw=1.4)
-            mark = axis.scatter([result["ratio"]], [y], 26, colour, lw=0)
+            decided = result["verdict"] in _VERDICTS
+            mark = axis.scatter(
+                [result["ratio"]], [y], 26, colour if decided else "white",
+                marker=_VERDICTS.get(result["verdict"], "o"), edgecolors=colour, linewidths=1.2,
+            )  # fmt: skip
             mark.set_urls([link(row)])
             # Beside the axis the names would take half of a phone's width.
             place = axis.get_yaxis_transform()
-            axis.text(0.0, y + 0.3, _pair_name(row), transform=place, fontsize=8.5, color=INK)
+            axis.text(0.0, y + 0.3, pair_name(row), transform=place, fontsize=8.5, color=INK)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_xlabel(f"time of the first / time of the second (measured){shown}")
+        legend_of_types(axis, chosen)
         return svg(figure, "pairs", "Paired comparisons")
 
 
-def _pair_name(row: Row) -> str:
+def pair_name(row: Row) -> str:
+    """Name a pair's two sides and their problem."""
     point = row["point"]
     if "axis" in point:
         sides = f"{point['axis']} {point['a']} / {point['b']}"
@@ -316,8 +337,8 @@ def surprises(rows: Sequence[Row]) -> str | None:
             middle = result["modelled_us"]
             span = (result[f"modelled_{end}_us"] / middle for end in ("low", "high"))
             axis.hlines(y, *span, SOFT, lw=4, alpha=0.5)
-            colour = COLOURS[2] if inside else COLOURS[1]
-            mark = axis.scatter([ratio], [y], 26, colour, lw=0)
+            shape = "o" if inside else "X"
+            mark = axis.scatter([ratio], [y], 26, colour_of(row), marker=shape, lw=0)
             mark.set_urls([link(row)])
             tile = f"{point['Br']}x{point['Bc']} " if "Br" in point else ""
             name = f"{tile}{point.get('dtype', '')} D {point.get('D')} N {_length(row) or 0:g}"
@@ -326,6 +347,7 @@ def surprises(rows: Sequence[Row]) -> str | None:
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_xlabel(f"time measured / time modelled{few}")
+        legend_of_types(axis, [row for row, _, _ in chosen])
         return svg(figure, "surprises", "Surprises")
 
 
@@ -362,12 +384,17 @@ _CHARTS = (
         error_by_length,
         False,
     ),
-    Chart("Throughput", "Measured; dashed lines were published by others.", throughput, True),
+    Chart(
+        "Throughput",
+        "Measured; the lines are what others published of an M4, D 64.",
+        throughput,
+        True,
+    ),
     Chart("Throughput by tile", "Each tile at its best length.", throughput_by_tile, True),
     Chart(
         "Surprises",
-        "Measured beside what a model of this device expected before the run. Orange: outside its "
-        "90 % interval, the grey bar, and first; green: as expected.",
+        "Measured beside what a model of this device expected before the run. Crosses: outside its "
+        "90 % interval, the grey bar, and first; dots: as expected.",
         surprises,
         True,
     ),
@@ -382,8 +409,8 @@ _CHARTS = (
     Chart("Error against time", "Lower left is better.", error_by_time, True),
     Chart(
         "Paired comparisons",
-        "A-B-B-A blocks. Green: the first is faster; orange: slower; blue: equal within the grey "
-        "margin; grey: undecided.",
+        "A-B-B-A blocks. A triangle points left where the first is faster, right where the second "
+        "is; squares are equal within the grey margin, rings undecided.",
         pairs,
         True,
     ),

@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 Row = Mapping[str, Any]
-# Okabe and Ito's colours, which the colour-blind tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 INK, SOFT = "#111111", "#777777"
+# Okabe and Ito's colours, which the colour-blind tell apart; one an element type, in all charts.
+COLOURS = {"f16": "#0072b2", "bf16": "#009e73", "f32": "#d55e00"}
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Of a long sweep this many marks are drawn: more would hide one another.
 MOST_MARKS = 400
+_ENDINGS = {2: "nd", 3: "rd"}
 WIDTH_IN = 5.2
 STYLE = {
     "svg.fonttype": "none",
@@ -72,6 +73,16 @@ def svg(figure: Figure, name: str, title: str) -> str:
     return f'{head} role="img" aria-label="{title}">{rest}'
 
 
+def colour_of(row: Row) -> str:
+    """Return the colour of a row's element type; grey where it has none of ours."""
+    return COLOURS.get(str(row["point"].get("dtype", "")), SOFT)
+
+
+def marker_of(place: int) -> str:
+    """Return the marker of what is not told apart by its colour, by its place in a list."""
+    return _MARKERS[place % len(_MARKERS)]
+
+
 def plain(value: float) -> str:
     """Write a number on an axis: 1024 stands as 1k, 0.5 as it is."""
     for size, unit in ((1 << 20, "M"), (1 << 10, "k")):
@@ -81,16 +92,38 @@ def plain(value: float) -> str:
 
 
 def log_axes(axis: Any) -> None:
-    """Make both axes logarithmic with plain numbers, x in powers of two."""
+    """Make both axes logarithmic with plain numbers, x in powers of two.
+
+    Each has two numbers at least: what is drawn may all lie between two of them.
+    """
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    # Within a decade the powers of ten alone would leave an axis without a number.
-    subs = (1.0,) if high / low > 50.0 else (1.0, 2.0, 5.0)
-    axis.yaxis.set_major_locator(LogLocator(subs=subs))
+    _label(axis.xaxis, axis.get_xlim(), axis.set_xlim, 2, ((1.0,),))
+    _label(axis.yaxis, axis.get_ylim(), axis.set_ylim, 10, ((1.0,), (1.0, 2.0, 5.0)))
     axis.yaxis.set_minor_formatter("")
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def _label(
+    side: Any,
+    limits: tuple[float, float],
+    widen: Callable[[float, float], Any],
+    base: int,
+    choices: Sequence[tuple[float, ...]],
+) -> None:
+    low, high = limits
+    for subs in choices:
+        first = math.floor(math.log(low, base))
+        powers = range(first, math.ceil(math.log(high, base)) + 1)
+        values = sorted(base**power * sub for power in powers for sub in subs)
+        if sum(low <= value <= high for value in values) >= 2:
+            break
+    else:
+        low = max(value for value in values if value <= low)
+        high = min(value for value in values if value >= high)
+        # A little more, so that rounding leaves no number outside.
+        widen(low / 1.02, high * 1.02)
+    side.set_major_locator(LogLocator(base=base, subs=subs))
+    side.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def series_of(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
@@ -107,16 +140,24 @@ def series_of(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
         (row["proto"], row["device"]["name"], str(row["point"].get("dtype", ""))) for row in rows
     ]
     differing = [i for i in range(3) if len({part[i] for part in parts}) > 1] or [2]
-    dtypes = sorted({part[2] for part in parts})
     sources = sorted({part[:2] for part in parts})
     return [
         (
             " ".join(part[i] for i in differing).strip() or part[0],
-            COLOURS[dtypes.index(part[2]) % len(COLOURS)],
-            _MARKERS[sources.index(part[:2]) % len(_MARKERS)],
+            colour_of(row),
+            marker_of(sources.index(part[:2])),
         )
-        for part in parts
+        for part, row in zip(parts, rows, strict=True)
     ]
+
+
+def legend_of_types(axis: Any, rows: Sequence[Row]) -> None:
+    """Name the colours of the element types that rows have, above the axes."""
+    types = {str(row["point"].get("dtype", "")) for row in rows}
+    for name in (name for name in COLOURS if name in types):
+        axis.scatter([], [], 26, COLOURS[name], label=name, lw=0)
+    if axis.get_legend_handles_labels()[0]:
+        legend(axis)
 
 
 def legend(axis: Any) -> None:
@@ -175,7 +216,8 @@ def scatter(
             decorate(axis)
         log_axes(axis)
         if step > 1:
-            labels = (f"{labels[0]}; {len(drawn):,} of {len(points):,} rows", labels[1])
+            every = f"{step}{_ENDINGS.get(step, 'th')}"
+            labels = (f"{labels[0]}; every {every} of {len(points):,} rows", labels[1])
         axis.set_xlabel(labels[0])
         legend(axis)
         return svg(figure, name, title)

@@ -14,6 +14,7 @@ from attnproto.results.confidence import confidence_word
 from attnproto.results.findings import Finding
 from attnproto.results.metrics import CLOCK, COLUMNS
 from attnproto.results.store import write_atomically
+from attnproto.results.tables import Table
 
 HTML, MARKDOWN = "report.html", "report.md"
 # The page lists this many rows, or as many as findings and charts link to.
@@ -108,6 +109,8 @@ def build_view(
     Returns:
         Plain values by name.
     """
+    from .summary import summarise
+
     superseded = {finding.supersedes for finding in findings if finding.supersedes}
     current = [finding for finding in findings if finding.id not in superseded]
     met = {reached.mark: reached for reached in published.reached(rows)}
@@ -125,6 +128,8 @@ def build_view(
         "started": _when([row["started_utc"] for row in rows]),
         "tiers": TIERS,
         "findings": [finding_view(finding, linked) for finding in current],
+        "summary": summarise(rows, current),
+        "anchors": {f"r-{key}" for key in linked} | {finding.id for finding in current},
         "superseded": len(findings) - len(current),
         "exhibits": exhibits_of(rows),
         "fields": _FIELDS,
@@ -158,6 +163,8 @@ def exhibits_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             # A prototype of one's own, that the row names by its module.
             continue
         for exhibit in sections(members) if sections else ():
+            if not (exhibit.rows if isinstance(exhibit, Table) else exhibit.lines):
+                continue  # a heading over nothing
             shown.append({"device": device, "tier": members[0]["device"]["tier"], "it": exhibit})
     return shown
 

@@ -297,7 +297,7 @@ def parse_sweep(text: str) -> list[Sweep]:
     Raises:
         SweepError: Not TOML, or a key missing, unknown or of the wrong kind.
 
-    Example:
+    Examples:
         >>> text = '[[sweep]]\\nprototype = "flash"\\naxes = {D = [64, 128]}'
         >>> parse_sweep(text)[0].points()
         [{'D': 64}, {'D': 128}]

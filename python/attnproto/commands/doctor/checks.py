@@ -133,7 +133,7 @@ def examine() -> list[Line]:
         One line for the system, each package, each compiler and each kind of device,
         with the limits of those that state them.
 
-    Example:
+    Examples:
         >>> from attnproto.commands.doctor.checks import examine
         >>> any(line.subject == "device cpu" for line in examine())
         True

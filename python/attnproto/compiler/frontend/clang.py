@@ -7,7 +7,6 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 import resource
 import shutil
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 from attnproto.compiler.ir.debug_lines import SOURCE
 from attnproto.compiler.target import Target
 from attnproto.errors import DeviceUnavailable, KernelCompileError
+from attnproto.settings import value_of
 
 from . import truth
 
@@ -110,7 +110,7 @@ def compiler() -> tuple[str, ...]:
     Raises:
         DeviceUnavailable: there is none.
     """
-    chosen = os.environ.get("ATTNPROTO_CLANG")
+    chosen = value_of("ATTNPROTO_CLANG")
     if chosen:
         if not shutil.which(chosen):
             raise DeviceUnavailable(
@@ -253,8 +253,11 @@ def _limited(
 def _completed(arguments: list[str], text: str, **options: Any) -> subprocess.CompletedProcess[str]:
     done = _called(arguments, text, **options)
     if done.returncode:
-        silent = f"found {compiler()[0]} that ends with code {done.returncode} and says nothing"
-        raise Refused(done.stderr or silent)
+        silent = (
+            f"found {compiler()[0]} that ends with code {done.returncode} and says nothing, needs "
+            "a clang that runs; try it by hand, or set ATTNPROTO_CLANG to another"
+        )
+        raise Refused(done.stderr.strip() or silent)
     return done
 
 

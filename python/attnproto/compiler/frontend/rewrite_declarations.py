@@ -36,7 +36,8 @@ from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
 _SCOPE_WORDS = ("namespace", "inline", "extern")
-_INDEXED = ("buffer", "threadgroup", "texture", "sampler")
+# How many of each a kernel may have (Metal feature set tables).
+_INDEXED = {"buffer": 31, "threadgroup": 31, "texture": 128, "sampler": 16}
 # The same pragma by clang's name.
 _CONTRACT = re.compile(
     r"(?m)^([ \t]*#[ \t]*pragma[ \t]+)(?:METAL[ \t]+fp|STDC[ \t]+FP)[ \t]+contract", re.I
@@ -332,11 +333,16 @@ class Rewriter(MethodRewriter):
 def _argument(attribute: list[Token]) -> str:
     """What stands in an attribute's parentheses: an index as a number, else its text."""
     argument = attribute[2:-1]
-    if attribute[0].text not in _INDEXED:
+    of = attribute[0].text
+    if of not in _INDEXED:
         return "".join(w.text for w in argument)
     index = whole_number(argument)
     if index is None:
-        raise RewriteError(attribute[0], f"{attribute[0].text}(...) needs a number as its index")
+        raise RewriteError(attribute[0], f"{of}(...) needs a number as its index")
+    if index >= _INDEXED[of]:
+        raise RewriteError(
+            attribute[0], f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it"
+        )
     return str(index)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import functools
+import os
 import re
+import tempfile
 import threading
+from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
@@ -25,6 +29,10 @@ _INDEXED = re.compile(
 _PLAIN = re.compile(r"[-\w.$]+")  # a symbol that stands without quotes
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 _TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
+# A pragma's wish in IR, and what LLVM says where it is not fulfilled.
+_ASKED = re.compile(r"!\"llvm\.loop\.(?:unroll|vectorize|interleave|distribute)")
+_MISSED = re.compile(rb"(?:warning|remark): .*: loop not ")
+_standard_error = threading.Lock()
 lock = threading.Lock()
 
 
@@ -75,8 +83,33 @@ def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> llvm.Mod
     options.loop_vectorization = False
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    with _without_missed_loops(text):
+        builder.getModulePassManager().run(module, builder)
     return module
+
+
+@contextlib.contextmanager
+def _without_missed_loops(text: str) -> Iterator[None]:
+    """Drop what LLVM writes of loops that it did not unroll or vectorise as a pragma asks.
+
+    It takes no handler of messages through llvmlite and writes them to standard error itself, so
+    that is caught while a module with such a pragma is compiled; all else is passed on.
+    """
+    if not _ASKED.search(text):
+        yield
+        return
+    with _standard_error, tempfile.TemporaryFile() as caught:
+        own = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+            caught.seek(0)
+            for line in caught:
+                if not _MISSED.match(line):
+                    os.write(2, line)
 
 
 def frozen_indices(text: str) -> str:

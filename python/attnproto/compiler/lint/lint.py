@@ -52,7 +52,7 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
     Source:
         Metal Shading Language Specification 3.1.
 
-    Example:
+    Examples:
         >>> text = "kernel void k(device int* x [[buffer(0)]]) { goto end; end: x[0] = 1; }"
         >>> [(found.line, found.rule, found.severity) for found in lint(text)]
         [(1, 'goto', 'error')]

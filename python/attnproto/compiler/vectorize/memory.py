@@ -87,11 +87,11 @@ def _runs(cells: Iterable[tuple[int, int]], width: int) -> tuple[list[_Run], dic
     """Runs of (group, byte) cells, and the number of each cell."""
     ordered = sorted(set(cells))
     numbers = {cell: number for number, cell in enumerate(ordered)}
-    befores = [(-1, 0), *ordered]
+    previous = [(-1, 0), *ordered]
     starts = [
         (number, (group, byte))
         for number, (group, byte) in enumerate(ordered)
-        if befores[number] != (group, byte - width)
+        if previous[number] != (group, byte - width)
     ]
     ends = [number for number, _ in starts[1:]] + [len(numbers)]
     runs = [
