@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def first(pattern: str, name: str) -> str:
-    found = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
-    assert found, f"{name} lacks {pattern}"
-    return found[1]
+    match = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+    assert match, f"{name} lacks {pattern}"
+    return match[1]
 
 
 def test_the_newest_version_is_the_same_everywhere():

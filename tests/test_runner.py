@@ -79,8 +79,8 @@ def test_a_worker_whose_times_count_has_its_compiler_awake_before_the_first_poin
     for opener in ("open_measured", "open_device"):
         options = {"kind": "cpu", "mode": "quick", "environment": {}}
         todo = tasks({"does": "compiles"}, {"does": "compiles"})
-        found = run_tasks(todo, opener=f"support.synthetic_prototype:{opener}", **options)
-        compiled[opener] = [row["result"]["compiled"] for row in found]
+        records = run_tasks(todo, opener=f"support.synthetic_prototype:{opener}", **options)
+        compiled[opener] = [row["result"]["compiled"] for row in records]
     assert compiled == {"open_measured": [1, 1], "open_device": [0, 0]}
 
 

@@ -28,12 +28,12 @@ site_pages = load_site_pages()
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, str]:
+def generated() -> dict[str, str]:
     return dict(site_pages.made_pages())
 
 
-def test_the_navigation_lists_every_page_once(made):
-    pages = {name for name in made if name.endswith(".md")}
+def test_the_navigation_lists_every_page_once(generated):
+    pages = {name for name in generated if name.endswith(".md")}
     assert sorted(NAV) == sorted(KEPT | pages)
 
 
@@ -46,8 +46,8 @@ def test_every_file_that_a_page_shows_exists():
     assert {name: page for name, page in named.items() if not (ROOT / name).is_file()} == {}
 
 
-def test_every_link_leads_to_a_page_of_the_site_or_becomes_a_path(made):
-    texts = {name: (ROOT / "docs" / name).read_text() for name in KEPT} | made
+def test_every_link_leads_to_a_page_of_the_site_or_becomes_a_path(generated):
+    texts = {name: (ROOT / "docs" / name).read_text() for name in KEPT} | generated
     lost = []
     for page, text in texts.items():
         if page.endswith(".md"):
@@ -83,20 +83,20 @@ def test_the_reference_has_each_public_name_once():
     assert sorted(named) == sorted(attnproto.__all__)
 
 
-def test_a_prototypes_page_says_what_the_committed_findings_say(made):
-    page = made["prototypes/linear.md"]
+def test_a_prototypes_page_says_what_the_committed_findings_say(generated):
+    page = generated["prototypes/linear.md"]
     assert page.startswith(
         "# linear\n\n*From which length on does linear attention win over softmax?*"
     )
     assert "on NVIDIA H200" in page
     assert '"Linear attention in chunks of 32 to 256 tokens agrees with the FP64 recurrence' in page
     for name in re.findall(r"\(([\w-]+\.svg)\)", page):
-        assert made[f"prototypes/{name}"].startswith("<svg")
-        assert "<a " not in made[f"prototypes/{name}"]
+        assert generated[f"prototypes/{name}"].startswith("<svg")
+        assert "<a " not in generated[f"prototypes/{name}"]
 
 
-def test_the_command_line_is_documented_as_it_is_typed(made):
-    page = made["reference/command-line.md"]
+def test_the_command_line_is_documented_as_it_is_typed(generated):
+    page = generated["reference/command-line.md"]
     assert "\nattnproto run [OPTIONS]\n" in page
     assert "Table of Contents" not in page
 

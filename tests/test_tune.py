@@ -145,7 +145,7 @@ def test_the_best_tile_is_found_recorded_and_taken(few, tmp_path, capsys, monkey
     expected = tuned_device.synthetic_us(FASTEST.name) / tuned_device.synthetic_us(default.name)
     assert record.ratio_low <= record.ratio <= record.ratio_high
     assert record.ratio == pytest.approx(expected, rel=0.01)
-    assert record.whole
+    assert record.complete
     assert tuned.read_tuned() == (record,)
     device = tuned_device.open_device("auto")
     q = np.random.default_rng(0).standard_normal((1, 2, 40, 16)).astype(np.float16)
@@ -269,7 +269,7 @@ def test_what_was_measured_under_another_driver_is_measured_again(few, tmp_path,
 
 def test_a_budget_ends_the_search_and_that_is_said(few, tmp_path):
     result = search(tmp_path / "out", budget_s=1e-9)
-    assert not result.record.whole
+    assert not result.record.complete
     assert result.record.tile == default_tile(40, 16, "float16")
     assert command.said(result.record).endswith("its budget ended the search")
     with pytest.raises(command.TuneError, match="--budget-s 0"):
@@ -293,7 +293,7 @@ def record(problem=PROBLEM, tile=FASTEST, **changes):
     fields = {
         "kind": "metal", "device": "Apple M4", "driver": "Version 15.1", "problem": problem,
         "tile": tile, "ratio": 0.8, "ratio_low": 0.79, "ratio_high": 0.81, "tried": 9,
-        "whole": True, "tuned_utc": "2026-01-01T00:00:00+00:00",
+        "complete": True, "tuned_utc": "2026-01-01T00:00:00+00:00",
         "kernel_hash": tile.source.digest, **changes,
     }  # fmt: skip
     one = tuned.TunedTile(**fields)

@@ -108,9 +108,9 @@ def test_kernels_may_differ_by_rounding_where_another_compiler_is_the_last():
     assert said == {"same_bits": False}
     assert_kernels_agree(cpu, one, one.copy(), said.__setitem__)
     assert said == {"same_bits": True}
-    for device, found in ((m4, further), (cpu, other)):
+    for device, unlike in ((m4, further), (cpu, other)):
         with pytest.raises(AssertionError, match=r"[Nn]ot (almost )?equal"):
-            assert_kernels_agree(device, one, found, said.__setitem__)
+            assert_kernels_agree(device, one, unlike, said.__setitem__)
 
 
 def test_grouped_and_expanded_heads_agree_to_the_bit(device):

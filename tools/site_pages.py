@@ -227,9 +227,9 @@ def _prototype_page(line: Any, doc: str, rows: list, findings: list, charts: lis
 
 def fetched_from_elsewhere(site: Path) -> list[str]:
     """Each page and style sheet of a built site that fetches from a network, and what of it."""
-    found = []
+    fetching = []
     for path in sorted([*site.rglob("*.html"), *site.rglob("*.css"), *site.rglob("*.svg")]):
         hit = _FETCHED.search(path.read_text(encoding="utf-8"))
         if hit:
-            found.append(f"{path.relative_to(site)}: {hit[0][:100]}")
-    return found
+            fetching.append(f"{path.relative_to(site)}: {hit[0][:100]}")
+    return fetching

@@ -127,7 +127,7 @@ def tune(
         ratio_low=ratio.low,
         ratio_high=ratio.high,
         tried=len(search.judged),
-        whole=not search.over,
+        complete=not search.over,
         tuned_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         kernel_hash=chosen.source.digest,
     )
@@ -259,9 +259,9 @@ def list_tuned() -> list[str]:
 def said(one: TunedTile) -> str:
     """Say in a line what a search chose."""
     if one.ratio == 1.0:
-        found = "the default tile, than which none was found faster"
+        gain = "the default tile, than which none was found faster"
     else:
         interval = f"{one.ratio_low:.3f} to {one.ratio_high:.3f}"
-        found = f"{one.ratio:.3f} of the default tile's time ({interval})"
-    ended = "" if one.whole else "; its budget ended the search"
-    return f"{one.tile.name}, {found}, of {one.tried} tiles tried{ended}"
+        gain = f"{one.ratio:.3f} of the default tile's time ({interval})"
+    ended = "" if one.complete else "; its budget ended the search"
+    return f"{one.tile.name}, {gain}, of {one.tried} tiles tried{ended}"

@@ -30,7 +30,7 @@ def arrays(
         DispatchError: a shape or type is none, is not known, or the index is bound.
     """
     known = binding.elements(pipeline._core) if isinstance(pipeline, Pipeline) else {}
-    made = {}
+    arrays_by_index = {}
     for index, described in out.items():
         if index in bound:
             raise DispatchError(
@@ -38,8 +38,8 @@ def arrays(
                 "out of buffers"
             )
         shape, dtype = _parts(index, described, known)
-        made[index] = np.full(shape, np.nan if _is_float(dtype) else 0, dtype)
-    return made
+        arrays_by_index[index] = np.full(shape, np.nan if _is_float(dtype) else 0, dtype)
+    return arrays_by_index
 
 
 def _parts(

@@ -45,7 +45,7 @@ class TunedTile:
         ratio_low: Where the interval of that ratio begins.
         ratio_high: Where it ends.
         tried: How many tiles were judged.
-        whole: Whether the search came to its end before its budget did.
+        complete: Whether the search came to its end before its budget did.
         tuned_utc: When.
         kernel_hash: Digest of the kernel text that was timed.
     """
@@ -59,7 +59,7 @@ class TunedTile:
     ratio_low: float
     ratio_high: float
     tried: int
-    whole: bool
+    complete: bool
     tuned_utc: str
     kernel_hash: str
 
@@ -90,7 +90,7 @@ class TunedTile:
 
 
 _PLAIN = (
-    "kind", "device", "driver", "ratio", "ratio_low", "ratio_high", "tried", "whole", "tuned_utc",
+    "kind", "device", "driver", "ratio", "ratio_low", "ratio_high", "tried", "complete", "tuned_utc",
     "kernel_hash",
 )  # fmt: skip
 
@@ -143,7 +143,7 @@ def _parse(path: Path) -> TunedTile:
 
 def _of_kind(record: Mapping[str, Any], name: str) -> Any:
     value = record[name]
-    kinds = {"tried": int, "whole": bool}
+    kinds = {"tried": int, "complete": bool}
     kind = kinds.get(name, float if name.startswith("ratio") else str)
     if not isinstance(value, (int, float) if kind is float else kind):
         raise ValueError(f"{name} is {value!r}")

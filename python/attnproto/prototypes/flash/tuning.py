@@ -116,11 +116,11 @@ def _shape(point: Mapping[str, Any]) -> str:
 
 def tuned(case: Case) -> list[Finding]:
     """Say how much faster than the default tile the one is that a search chose."""
-    found = []
+    findings = []
     for row in weighed(case, CHOSEN):
         point = row["point"]
         tried = [one for one in case.of(JUDGED) if _shape(one["point"]) == _shape(point)]
-        found.append(
+        findings.append(
             pair_finding(
                 case,
                 row,
@@ -132,7 +132,7 @@ def tuned(case: Case) -> list[Finding]:
                 more=f" It is the winner of {len(tried)} tiles, by successive halving.",
             )
         )
-    return found
+    return findings
 
 
 _COLUMNS = ("tile", "found", "time / best so far", "from", "to", "blocks", "best so far")
