@@ -90,8 +90,8 @@ class TunedTile:
 
 
 _PLAIN = (
-    "kind", "device", "driver", "ratio", "ratio_low", "ratio_high", "tried", "complete", "tuned_utc",
-    "kernel_hash",
+    "kind", "device", "driver", "ratio", "ratio_low", "ratio_high", "tried", "complete",
+    "tuned_utc", "kernel_hash",
 )  # fmt: skip
 
 
