@@ -23,7 +23,8 @@ COMPILER_ALONE = frozenset((
     "test_field.py", "test_functions.py", "test_fuzz.py", "test_integers.py", "test_library.py",
     "test_lockstep.py", "test_math.py", "test_matrix.py", "test_messages.py", "test_metallib.py",
     "test_mma.py", "test_model.py", "test_planted_bugs.py", "test_products.py", "test_ptx.py",
-    "test_quads.py", "test_simd.py", "test_structs.py",
+    "test_project.py", "test_quads.py", "test_rust.py", "test_settings.py", "test_simd.py",
+    "test_site.py", "test_static_code.py", "test_structs.py",
 ))  # fmt: skip
 
 
