@@ -60,6 +60,12 @@ SETTINGS: tuple[Setting, ...] = (
         "nothing is watched",
     ),
     Setting(
+        "ATTNPROTO_TUNED_DIR",
+        "folder of what `attnproto tune` found fastest",
+        "attnproto/tuned in the user's data folder: ~/Library/Application Support on macOS, "
+        "XDG_DATA_HOME elsewhere",
+    ),
+    Setting(
         "ATTNPROTO_LIBRARY",
         "libattnproto, as programs in other languages open it",
         "the one beside the Python module; the Rust crates need it set",
@@ -83,6 +89,11 @@ SETTINGS: tuple[Setting, ...] = (
         "XDG_CACHE_HOME",
         "the user's cache folder, but on macOS",
         "~/.cache",
+    ),
+    Setting(
+        "XDG_DATA_HOME",
+        "the user's data folder, but on macOS",
+        "~/.local/share",
     ),
     Setting(
         "MTL_SHADER_VALIDATION",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnproto.errors import AttnprotoError, UnsupportedProblem
 from attnproto.problem import AttentionProblem
+from attnproto.settings import value_of
 
 from .flash_tile import FlashTile
 
@@ -97,12 +97,12 @@ _PLAIN = (
 
 def folder() -> Path:
     """Where the records are: ATTNPROTO_TUNED_DIR, or the user's folder for programs' data."""
-    chosen = os.environ.get("ATTNPROTO_TUNED_DIR")
+    chosen = value_of("ATTNPROTO_TUNED_DIR")
     if chosen:
         return Path(chosen)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "attnproto" / TUNED
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    data = value_of("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "attnproto" / TUNED
 
 
