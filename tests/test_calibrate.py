@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import attnproto
@@ -9,13 +10,16 @@ import numpy as np
 import pytest
 from attnproto.cli import MISUSED, app, guarded
 from attnproto.commands import calibrate as command
+from attnproto.kernels.flash_tile import FlashTile
 from attnproto.measure.protocol import Peaks
 from attnproto.model import M4, validation
-from attnproto.model.chip import read_chip
+from attnproto.model.chip import ChipError, read_chip
+from attnproto.model.launches import flash_result
 from attnproto.model.published import TimedLaunch
 from attnproto.model.scope import DIRECT
 from attnproto.model.time_model import predict_time
 from attnproto.model.validation import calibrate, in_scope, usable_times
+from attnproto.problem import AttentionProblem
 
 # As a chip with 70 bytes a cycle would have them, 2 % of noise on each.
 TRUE = M4.with_values("assumed", cache_bytes_per_cycle=70)
@@ -98,3 +102,21 @@ def test_the_record_is_of_the_tiles_that_were_timed(tmp_path, monkeypatch):
     assert read_chip(tmp_path / "chip.json") == chip
     assert chip.intervals[DIRECT][0] < 1 < chip.intervals[DIRECT][1]
     assert attnproto.model.CHIPS["M4"] is M4
+
+
+def test_rows_expect_times_of_the_chip_whose_record_is_named(tmp_path, monkeypatch):
+    problem, tile = (
+        AttentionProblem(1, 1, 1, 4096, 4096, 64, "f16"),
+        FlashTile(32, 64, 64, "float16"),
+    )
+    published = flash_result(problem, tile)
+    slower = replace(M4.with_values("assumed", matrix_cycles=35), name="M4 at home")
+    slower.save(tmp_path / "chip.json")
+    monkeypatch.setenv("ATTNPROTO_CHIP", str(tmp_path / "chip.json"))
+    expected = flash_result(problem, tile, slower)
+    assert flash_result(problem, tile) == expected
+    assert expected["modelled_us"] > 1.5 * published["modelled_us"]
+    assert expected["modelled_chip"] == "M4 at home"
+    monkeypatch.setenv("ATTNPROTO_CHIP", str(tmp_path / "none.json"))
+    with pytest.raises(ChipError, match="needs what attnproto calibrate writes"):
+        flash_result(problem, tile)

@@ -60,6 +60,11 @@ SETTINGS: tuple[Setting, ...] = (
         "nothing is watched",
     ),
     Setting(
+        "ATTNPROTO_CHIP",
+        "record that `attnproto calibrate` wrote, of the chip that rows expect times of",
+        "the M4 of published times",
+    ),
+    Setting(
         "ATTNPROTO_TUNED_DIR",
         "folder of what `attnproto tune` found fastest",
         "attnproto/tuned in the user's data folder: ~/Library/Application Support on macOS, "

@@ -11,6 +11,7 @@ from typing import Any
 
 from attnproto.errors import AttnprotoError
 from attnproto.results.store import write_atomically
+from attnproto.settings import value_of
 
 _BENCHMARKS = "philipturner/metal-benchmarks, measured on M1"
 _STUDY = "assumed; chosen once on the published rows of an M4"
@@ -185,3 +186,13 @@ def _scaled(name: str, cores: int, bandwidth: float) -> Chip:
 CHIPS: Mapping[str, Chip] = MappingProxyType(
     {"M4": M4, "M4 Pro": _scaled("Pro", 20, 273), "M4 Max": _scaled("Max", 40, 546)}
 )
+
+
+def expected_chip() -> Chip:
+    """Return the chip that rows expect times of: ATTNPROTO_CHIP's record, else the published M4.
+
+    Raises:
+        ChipError: The file is no record.
+    """
+    path = value_of("ATTNPROTO_CHIP")
+    return read_chip(Path(path)) if path else M4

@@ -16,7 +16,7 @@ from attnproto.kernels.flash_tile import FlashTile
 from attnproto.measure.dynamic_counts import Counts, count_launch
 from attnproto.problem import AttentionProblem
 
-from .chip import M4, Chip
+from .chip import Chip, expected_chip
 from .prediction import TIER, Prediction, predict_work
 from .scope import DIRECT, STAGED, Attention, problem_refusals, refusals
 from .time_model import predict_time
@@ -78,14 +78,14 @@ def _factor_bytes(types: Mapping[str, int]) -> float:
 
 
 def predict(
-    launch: Callable[[Device], object], attention: Attention | None = None, chip: Chip = M4
+    launch: Callable[[Device], object], attention: Attention | None = None, chip: Chip | None = None
 ) -> Prediction:
     """Predict what one dispatch takes on a chip.
 
     Args:
         launch: ``f(device)`` dispatches one kernel once; it is run on a device that counts.
         attention: The problem, where it is attention; without one there is only a bound.
-        chip: Where.
+        chip: Where; None: as ``expected_chip``.
 
     Returns:
         A time with its interval, or a bound with the reasons.
@@ -97,7 +97,7 @@ def predict(
         >>> said.median_us is None and said.low_us > 0
         True
     """
-    return predict_work(work_of_counts(count_launch(launch)), attention, chip)
+    return predict_work(work_of_counts(count_launch(launch)), attention, chip or expected_chip())
 
 
 def flash_attention_of(problem: AttentionProblem, tile: FlashTile) -> Attention:
@@ -152,12 +152,17 @@ def _counted(problem: AttentionProblem, tile: FlashTile, keys: int) -> Counts:
     return count_launch(launch)
 
 
-def predict_flash(problem: AttentionProblem, tile: FlashTile, chip: Chip = M4) -> Prediction:
+def predict_flash(
+    problem: AttentionProblem, tile: FlashTile, chip: Chip | None = None
+) -> Prediction:
     """Predict what the flash kernel takes on a problem; see :func:`flash_work`."""
-    return predict_work(flash_work(problem, tile), flash_attention_of(problem, tile), chip)
+    attention = flash_attention_of(problem, tile)
+    return predict_work(flash_work(problem, tile), attention, chip or expected_chip())
 
 
-def flash_result(problem: AttentionProblem, tile: FlashTile, chip: Chip = M4) -> dict[str, Any]:
+def flash_result(
+    problem: AttentionProblem, tile: FlashTile, chip: Chip | None = None
+) -> dict[str, Any]:
     """Return what is expected of the flash kernel on a problem, as a row of results holds it."""
     if problem.causal:
         return refused_result([_MASKED], chip)
@@ -165,7 +170,7 @@ def flash_result(problem: AttentionProblem, tile: FlashTile, chip: Chip = M4) ->
 
 
 def flash_ratio(
-    problem: AttentionProblem, tiles: Sequence[FlashTile], chip: Chip = M4
+    problem: AttentionProblem, tiles: Sequence[FlashTile], chip: Chip | None = None
 ) -> dict[str, Any]:
     """Return how much longer one tile is expected to take than another, as a row holds it."""
     problems = [flash_attention_of(problem, tile) for tile in tiles]
@@ -176,18 +181,19 @@ def flash_ratio(
 
 
 def ratio_result(
-    works: Sequence[Work], problems: Sequence[Attention], chip: Chip = M4
+    works: Sequence[Work], problems: Sequence[Attention], chip: Chip | None = None
 ) -> dict[str, Any]:
     """Return how much longer one launch is expected to take than another, as a row holds it.
 
     Args:
         works: What the two do.
         problems: What each computes.
-        chip: Where.
+        chip: Where; None: as ``expected_chip``.
     """
     refused = [line for pair in zip(works, problems, strict=True) for line in refusals(*pair)]
     if refused:
         return refused_result(refused, chip)
+    chip = chip or expected_chip()
     a, b = (predict_time(work, chip).total_us for work in works)
     low, high = chip.pair_interval
     return {
@@ -199,16 +205,18 @@ def ratio_result(
     }
 
 
-def refused_result(lines: Iterable[str], chip: Chip = M4) -> dict[str, Any]:
+def refused_result(lines: Iterable[str], chip: Chip | None = None) -> dict[str, Any]:
     """Return why nothing is said, as a row of results holds it."""
     return {
         "modelled_tier": TIER,
-        "modelled_chip": chip.name,
+        "modelled_chip": (chip or expected_chip()).name,
         "modelled_refused": list(dict.fromkeys(lines)),
     }
 
 
-def block_ratio(a: Counts, b: Counts, d: int, keys: int, chip: Chip = M4) -> dict[str, Any]:
+def block_ratio(
+    a: Counts, b: Counts, d: int, keys: int, chip: Chip | None = None
+) -> dict[str, Any]:
     """Return how much longer one kernel is expected to take than another, as a row holds it.
 
     For as many queries as keys, enough to fill the chip, each simdgroup of 8 rows alone.
@@ -218,7 +226,7 @@ def block_ratio(a: Counts, b: Counts, d: int, keys: int, chip: Chip = M4) -> dic
         b: Likewise of the other.
         d: Dimensions of a head.
         keys: By how many keys they differ.
-        chip: Where.
+        chip: Where; None: as ``expected_chip``.
     """
     attention = Attention(_FULL, d, DIRECT)
     works = [_repeated(work_of_counts(counts), _FULL // keys) for counts in (a, b)]

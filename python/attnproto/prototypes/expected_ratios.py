@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnproto.model import M4
 from attnproto.model.beside import beside_expected
 from attnproto.results.findings import Effect, Evidence, Finding
 
@@ -36,16 +35,15 @@ def expected_ratio_finding(
     """
     result = row["result"]
     ratio, low, high = (float(result[f"modelled_ratio{end}"]) for end in ("", "_low", "_high"))
-    a, b = names
+    a, b, chip = *names, result["modelled_chip"]
     return case.finding(
         tier="modelled",
         about_measured_device=False,
         domain="gpu-perf",
         topic=topic,
-        title=f"{where}: {a} is expected to take {ratio:.2f} of {b}'s time on an {M4.name}, "
-        "modelled",
+        title=f"{where}: {a} is expected to take {ratio:.2f} of {b}'s time on an {chip}, modelled",
         content=(
-            f"From what {a} and {b} do a block of keys, counted, a model of an {M4.name} expects "
+            f"From what {a} and {b} do a block of keys, counted, a model of an {chip} expects "
             f"{ratio:.3f} of the time; ratios of published kernels fell within {low:.2f} to "
             f"{high:.2f} of such in 90 % of cases, so a difference of less is not told apart. "
             "Nothing was measured."
@@ -54,7 +52,7 @@ def expected_ratio_finding(
         evidence=Evidence(
             kind="cost",
             compared="times modelled from counts of both kernels, the same tile",
-            regime=f"{where}, as many queries as keys, enough to fill an {M4.name}",
+            regime=f"{where}, as many queries as keys, enough to fill an {chip}",
             overturned_by="a paired run on an M4 whose ratio lies outside the interval",
             rows=(row["key"],),
             effect=Effect(name="expected time ratio", value=ratio, unit="", low=low, high=high),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnproto.model import M4
+from attnproto.model import CHIPS
 from attnproto.prototypes.rows import Case, Row, keys
 from attnproto.results.findings import Effect, Evidence, Finding
 from attnproto.results.published import PublishedMark, mark_to_reach
@@ -37,6 +37,12 @@ def _rate(row: Row, name: str = "modelled_us") -> float:
     return float(row["result"]["flops"]) / float(row["result"][name]) / 1e6
 
 
+def _chip(row: Row) -> str:
+    """The chip that a row expects its time of, with its cores where they are known."""
+    name = row["result"]["modelled_chip"]
+    return f"{name} with {CHIPS[name].cores.value:g} cores" if name in CHIPS else name
+
+
 def _tile(row: Row) -> str:
     return f"{row['point']['Br']}x{row['point']['Bc']}"
 
@@ -54,7 +60,7 @@ def _evidence(best: Row, rows: list[Row], compared: str, effect: Effect) -> Evid
         kind="performance",
         compared=compared,
         regime=f"{point['B'] * point['Hq']} heads, Nq = Nkv = {point['Nkv']}, D={point['D']}, "
-        f"{point['dtype']}, no mask, on an {M4.name} with {M4.cores.value:g} cores",
+        f"{point['dtype']}, no mask, on an {_chip(best)}",
         overturned_by=_OVERTURNED,
         rows=(best["key"], *(key for key in keys(rows) if key != best["key"])),
         effect=effect,
@@ -79,7 +85,7 @@ def _chosen(case: Case, best: Row, rows: list[Row]) -> Finding:
         domain="gpu-perf",
         topic=f"expected-rate-{dtype}-D{d}",
         title=f"{dtype} D={d} N={n}: tile {_tile(best)} is expected to reach {_rate(best):.2f} "
-        f"TFLOP/s on an {M4.name}, modelled",
+        f"TFLOP/s on an {best['result']['modelled_chip']}, modelled",
         content=(
             f"By a model fitted to nothing but others' published times, not measured: TFLOP/s by "
             f"tile {said}. {_tile(best)} would be chosen, {low:.2f} to {high:.2f} TFLOP/s in 90 % "
