@@ -100,7 +100,7 @@ def test_memory_of_a_temporary_export_lives_as_long_as_the_dispatch(library):
     dispatch = attnproto.Dispatch(
         library.pipeline("doubled"), 1, 16, {0: Temporary(X), 1: X.copy()}
     )
-    encoded = encode(dispatch)
+    encoded = encode(dispatch, "submit")
     gc.collect()
     assert exported[-1]() is not None
     del encoded

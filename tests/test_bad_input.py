@@ -223,7 +223,10 @@ def test_lines_of_a_kernel_that_calls_a_function_twice_count_twice():
     assert inlined_lines(module, "@twice") == 4 + 2 * 2
     assert inlined_lines(module, "@root") == 5 + 3 * 8
     functions["@twice"] = functions["@twice"].replace("() {", "() noinline {")
-    assert inlined_lines(module, "@root") == 5
+    assert inlined_lines(module, "@root") == 4 + 2 * 2  # it is the largest itself
+    functions["@leaf"] = body.format("leaf", call.format("twice"))  # each calls the other
+    functions["@twice"] = body.format("twice", call.format("leaf") * 2)
+    assert inlined_lines(module, "@root") == 5 + 3 * (4 + 2 * 3)
 
 
 def test_masked_arrays_are_refused_where_the_host_reads_them_itself():

@@ -115,28 +115,30 @@ def cut(module: Module, *roots: str) -> Module:
 
 
 def inlined_lines(module: Module, root: str) -> int:
-    """How many lines a function has once what it calls is inlined, and nothing simplified.
+    """How many lines the largest function has once what it calls is inlined, nothing simplified.
 
     Args:
         module: what ``cut`` returns, whose functions say which of them stay calls.
-        root: the function.
+        root: a function; it counts, and so does what stays a call below it.
     """
     lines: dict[str, int] = {}
+    callees: dict[str, list[str]] = {}
+    calls: set[str] = set()
     todo = [root]
     while todo:
         symbol = todo[-1]
-        body = module.functions[symbol]
-        callees = [s for s in _SYMBOLS.findall(body.split("\n", 1)[1]) if s in module.functions]
-        unknown = [s for s in set(callees) if s not in lines]
-        if unknown and symbol not in lines:
-            lines[symbol] = 0  # what calls itself is not inlined into itself
-            todo += unknown
+        head, body = module.functions[symbol].split("\n", 1)
+        if symbol not in callees:
+            callees[symbol] = [s for s in _SYMBOLS.findall(body) if s in module.functions]
+            calls |= {symbol} if " noinline " in head else set()
+            todo += [s for s in callees[symbol] if s not in callees]
             continue
         todo.pop()
-        lines[symbol] = body.count("\n") + sum(
-            lines[s] for s in callees if " noinline " not in module.functions[s].split("\n", 1)[0]
-        )
-    return lines[root]
+        if symbol not in lines:
+            # What calls itself is not inlined into itself.
+            inlined = (lines.get(one, 0) for one in callees[symbol] if one not in calls)
+            lines[symbol] = 1 + body.count("\n") + sum(inlined)
+    return max(lines.values())
 
 
 def _noinline(module: Module) -> set[str]:
