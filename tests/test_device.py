@@ -419,7 +419,12 @@ def test_a_thousand_dispatches_grow_memory_by_less_than_one_percent(device, libr
     pipeline = library.pipeline("affine", constants=CONSTANTS)
     for _ in range(200):
         run_affine(device, pipeline)
-    before = resident_bytes()
-    for _ in range(1000):
-        run_affine(device, pipeline)
-    assert resident_bytes() - before < before * 0.01
+    # The address sanitizer keeps what is freed until its quarantine is full; a leak never ends.
+    for _ in range(20 if "ASAN_OPTIONS" in os.environ else 1):
+        before = resident_bytes()
+        for _ in range(1000):
+            run_affine(device, pipeline)
+        growth = resident_bytes() / before - 1
+        if growth < 0.01:
+            break
+    assert growth < 0.01
