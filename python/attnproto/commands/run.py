@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,11 @@ def run_plan(plan: Plan) -> Finished:
                 progress.skipped(task.prototype, why)
             return not why
 
-        try:
-            with progress:
-                for row in _rows(plan, existing, started, ready):
-                    store.append(row)
-                    progress.finished(row)
-                    progress.concluded(row["proto"], concluding.after(row))
-        except DeviceUnavailable:
-            discard_empty(store)
-            raise
-        except KeyboardInterrupt:
-            kept = sum(1 for _ in read_records(store.path))
-            print(
-                f"\nstopped; {kept} points are kept. Continue with:\n  {resume_command(plan.out)}",
-                file=sys.stderr,
-            )
-            raise
+        with resumable(store), progress:
+            for row in _rows(plan, existing, started, ready):
+                store.append(row)
+                progress.finished(row)
+                progress.concluded(row["proto"], concluding.after(row))
     return conclude(plan.out)
 
 
@@ -145,7 +135,22 @@ def _rows(
     )
 
 
-def discard_empty(store: Store) -> None:
+@contextmanager
+def resumable(store: Store) -> Iterator[None]:
+    """Leave what was stored when a run ends early, and say how to go on with it."""
+    try:
+        yield
+    except DeviceUnavailable:
+        _discard_empty(store)
+        raise
+    except KeyboardInterrupt:
+        kept = sum(1 for _ in read_records(store.path))
+        command = resume_command(store.path.parent)
+        print(f"\nstopped; {kept} points are kept. Continue with:\n  {command}", file=sys.stderr)
+        raise
+
+
+def _discard_empty(store: Store) -> None:
     """Remove what a run that never began left behind: an empty file and its new folder."""
     if store.path.stat().st_size == 0:
         store.path.unlink()

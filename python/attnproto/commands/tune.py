@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from attnproto.errors import AttnprotoError, DeviceUnavailable
+from attnproto.errors import AttnprotoError
 from attnproto.kernels.flash_tile import FlashTile, default_tile
 from attnproto.kernels.tuned import TunedTile, read_tuned
 from attnproto.measure.halving import find_fastest
@@ -31,10 +29,10 @@ from attnproto.results.store import POINTS, Store, latest_rows, write_atomically
 from attnproto.sweep import environment
 from attnproto.sweep.plan import LIMITS_S, RESULTS, label, results_folder
 from attnproto.sweep.progress import Progress
-from attnproto.sweep.worker import OPENER, SPENT, Worker, naming_its_text
+from attnproto.sweep.worker import OPENER, SPENT, Worker, naming_its_text, open_by
 
 from .conclude import Finished, conclude
-from .run import discard_empty, resume_command
+from .run import resumable
 
 # A search ends where a round through all axes changes nothing; chance must not lead it in circles.
 _ROUNDS = 3
@@ -91,8 +89,7 @@ def tune(
     """
     if budget_s is not None and not budget_s > 0:
         raise TuneError(f"[tune] found --budget-s {budget_s:g}, needs more than 0; leave it out")
-    module, function = opener.split(":")
-    device = getattr(importlib.import_module(module), function)(kind)
+    device = open_by(opener, kind)
     if device.tier != "measured":
         raise TuneError(
             f"[tune] found {device.name} ({device.kind}), whose times are {device.tier}: there is "
@@ -103,18 +100,8 @@ def tune(
     with Store(folder / POINTS) as store:
         search = _Search(problem, record, device.driver, mode, kind, opener, store, budget_s)
         try:
-            with search.progress:
+            with resumable(store), search.progress:
                 chosen, ratio = search.run()
-        except DeviceUnavailable:
-            discard_empty(store)
-            raise
-        except KeyboardInterrupt:
-            print(
-                f"\nstopped; {len(search.rows)} points are kept. Continue with:\n  "
-                f"{resume_command(folder)}",
-                file=sys.stderr,
-            )
-            raise
         finally:
             search.close()
     tuned = TunedTile(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from attnproto import _core
 
 _READABLE = "biufcV"  # dtype kinds whose bits are numbers; ml_dtypes.bfloat16 is of kind V
+# What is bound as it is; a Buffer too, which knows of this module.
+_TAKEN = (np.ndarray, np.generic, bytes, bytearray, memoryview, FunctionTable)
 _HOST = 1  # DLPack's kDLCPU
 # DLPack's codes of types, and numpy's letters.
 _DLPACK = {0: "i", 1: "u", 2: "f", 4: "bfloat", 5: "c", 6: "b"}
@@ -112,13 +114,17 @@ def _has_no_gaps(array: np.ndarray) -> bool:
     return array.transpose(order).flags.c_contiguous
 
 
-def host_array(value: object, what: str, otherwise: object = None) -> object:
-    """Another library's array as one of numpy's over the same memory.
+def is_whole_number(value: object) -> bool:
+    """Whether a value counts something: an integer of Python's or numpy's, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def host_array(value: object, what: str) -> object:
+    """Another library's array as one of numpy's over the same memory; else the value itself.
 
     Args:
         value: anything; what exports an array does so by DLPack or the buffer protocol.
         what: what the array is for.
-        otherwise: returned where the value exports none.
 
     Raises:
         DispatchError: it lies in a GPU's memory, its elements not one after the other, or they are
@@ -128,7 +134,7 @@ def host_array(value: object, what: str, otherwise: object = None) -> object:
 
     exported = _core.host_array(value)
     if exported is None:
-        return otherwise
+        return value
     memory, code, bits, lanes, shape, place, writable = exported
     name = f"{type(value).__module__.split('.')[0]}'s {type(value).__name__}"
     if place != _HOST:
@@ -196,9 +202,8 @@ def bind(
         DispatchError: the value is nothing a kernel can read, or of another type.
     """
     what = f"buffer {index}"
-    known_kinds = (np.ndarray, np.generic, bytes, bytearray, memoryview, FunctionTable)
-    if not isinstance(value, known_kinds) and not hasattr(value, "_offset"):
-        value = host_array(value, what, value)
+    if not isinstance(value, _TAKEN) and not hasattr(value, "_offset"):
+        value = host_array(value, what)
         if isinstance(value, np.ndarray):
             core.keep(value)
     if isinstance(value, (np.generic, np.ndarray)) and index in known and not as_is:

@@ -87,8 +87,7 @@ class Buffer:
             >>> buffer.at(8).numpy(np.float32)
             array([2., 3.], dtype=float32)
         """
-        number = isinstance(offset, (int, np.integer)) and not isinstance(offset, bool)
-        if not number or not 0 <= offset <= self.nbytes:
+        if not binding.is_whole_number(offset) or not 0 <= offset <= self.nbytes:
             raise DispatchError(
                 f"[buffer] found offset {offset!r}, needs a number of bytes from 0 to {self.nbytes}"
             )
@@ -238,9 +237,9 @@ class Device:
             DispatchError: it is neither, or an array that no kernel could read.
             GpuOutOfMemory: there is no memory for it.
         """
-        number = isinstance(source, (int, np.integer)) and not isinstance(source, bool)
+        number = binding.is_whole_number(source)
         if not number and not isinstance(source, np.ndarray):
-            source = binding.host_array(source, "a buffer", source)
+            source = binding.host_array(source, "a buffer")
         if isinstance(source, np.ndarray):
             contiguous = source if source.flags.c_contiguous else source.copy(order="C")
             contents = binding.raw(contiguous, "a buffer")
@@ -373,7 +372,7 @@ class Device:
             GpuFault: as :meth:`submit`.
         """
         for name, rounds, least in (("times", times, 1), ("ahead", ahead, 0)):
-            number = isinstance(rounds, (int, np.integer)) and not isinstance(rounds, bool)
+            number = binding.is_whole_number(rounds)
             if not number or not least <= rounds < 2**32:
                 raise DispatchError(
                     f"[submit_repeated] found {name}={rounds!r}, needs a whole number from {least}"

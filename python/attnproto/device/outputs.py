@@ -67,7 +67,7 @@ def _parts(
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
+    return binding.is_whole_number(value) and value >= 0
 
 
 def _is_float(dtype: np.dtype) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def as_arrays(**tensors: object) -> list:
     """Return tensors by name as numpy's, other libraries' where they lie; None as it is."""
     return [
-        tensor if isinstance(tensor, np.ndarray) else host_array(tensor, name, tensor)
+        tensor if isinstance(tensor, np.ndarray) else host_array(tensor, name)
         for name, tensor in tensors.items()
     ]
 

@@ -10,12 +10,11 @@ from typing import Any
 from attnproto.measure.stats import UNDECIDED
 from attnproto.prototypes.registry import REGISTRY
 from attnproto.results import published
+from attnproto.results.confidence import HIGH
 from attnproto.results.findings import Finding
 
 from .charts import pair_name
 
-# From this confidence on, "high" and "verified", a finding is said to hold.
-_HOLDS = 0.8
 _MOST_NAMED = 4
 
 
@@ -36,6 +35,15 @@ class Summary:
     undecided: tuple[Line, ...]
     awaits: tuple[Line, ...]
 
+    @property
+    def questions(self) -> tuple[tuple[str, tuple[Line, ...], str], ...]:
+        """Each question's heading, its lines, and what is said where there are none."""
+        return (
+            ("What holds", self.holds, "No claim yet."),
+            ("What is undecided", self.undecided, "Nothing that was asked."),
+            ("What awaits which device", self.awaits, "Nothing."),
+        )
+
 
 def summarise(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> Summary:
     """Answer the three questions.
@@ -50,7 +58,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) ->
 def _holds(findings: Sequence[Finding]) -> list[Line]:
     by_prototype: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.confidence >= _HOLDS and finding.tier != "modelled":
+        if finding.confidence >= HIGH and finding.tier != "modelled":
             by_prototype.setdefault(finding.proto, []).append(finding)
     lines = []
     for proto, members in by_prototype.items():
@@ -68,10 +76,10 @@ def _undecided(rows: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -
         )
     if len(open_) > _MOST_NAMED:
         lines.append(Line("pairs", f"{len(open_) - _MOST_NAMED} more are not told apart in time"))
-    weak = Counter(one.proto for one in findings if one.confidence < _HOLDS)
+    weak = Counter(one.proto for one in findings if one.confidence < HIGH)
     weak -= Counter(one.proto for one in findings if one.tier == "modelled")
     for proto, count in weak.items():
-        lines.append(Line(proto, f"{_findings(count)} of a confidence below {_HOLDS:g}"))
+        lines.append(Line(proto, f"{_findings(count)} of a confidence below {HIGH:g}"))
     failed = Counter((row["proto"], row["status"]) for row in rows if row["status"] != "ok")
     for (proto, status), count in sorted(failed.items()):
         lines.append(Line(proto, f"{count:,} {'point' if count == 1 else 'points'} {status}"))

@@ -15,6 +15,8 @@ _CAP_MEASURED_ABOUT_OTHER = 0.6
 _CAP_EMULATED = 0.8
 _CAP_PUBLISHED = 0.8
 _CAP_MODELLED = 0.5
+# From here on a finding is "high" or "verified".
+HIGH = 0.8
 
 
 class FindingForbidden(AttnprotoError):
@@ -93,7 +95,7 @@ def compute_confidence(
 
 def confidence_word(confidence: float) -> str:
     """Turn a number into the knowledge base's word for it."""
-    for limit, word in ((0.9, "verified"), (0.8, "high"), (0.6, "medium"), (0.4, "low")):
+    for limit, word in ((0.9, "verified"), (HIGH, "high"), (0.6, "medium"), (0.4, "low")):
         if confidence >= limit:
             return word
     return "unverified"

@@ -41,6 +41,12 @@ _NUMPY_THREADS = (
 )  # fmt: skip
 
 
+def open_by(opener: str, kind: str) -> Any:
+    """Open a device by ``"module:function"``, which is given its kind."""
+    module, function = opener.split(":")
+    return getattr(importlib.import_module(module), function)(kind)
+
+
 class Worker:
     """A child process that opens a device and runs points, one at a time.
 
@@ -135,8 +141,7 @@ def _work(
     from attnproto.prototypes.registry import load
 
     try:
-        module, function = opener.split(":")
-        device = getattr(importlib.import_module(module), function)(kind)
+        device = open_by(opener, kind)
         if device.tier == "measured":
             wake_compiler(device)  # else the first point's compile time has the compiler's start
         connection.send(("ready", {"kind": device.kind, "name": device.name, "tier": device.tier}))
