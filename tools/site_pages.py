@@ -39,7 +39,6 @@ TAKEN = {
     },
 }
 ORIGINS = {page: origin for origin, page in TAKEN.items()}
-TIERS = ("measured", "emulated", "derived", "modelled", "published")
 
 _LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^( *)(```+)(\w*)[^\n`]*\n(.*?)^\1\2", re.M | re.S)
@@ -184,8 +183,9 @@ def prototype_pages() -> Iterator[tuple[str, str]]:
 
 def _prototype_page(line: Any, doc: str, rows: list, findings: list, charts: list) -> str:
     from attnproto.report.markdown import code, escaped
-    from attnproto.report.report import TIERS as MEANINGS
+    from attnproto.report.report import TIERS
     from attnproto.results.confidence import confidence_word
+    from attnproto.results.findings import current_findings
 
     head, _, body = doc.strip().partition("\n")
     method = f"{head.partition(': ')[2].strip().capitalize()}\n{body}"
@@ -199,11 +199,11 @@ def _prototype_page(line: Any, doc: str, rows: list, findings: list, charts: lis
         f"yet. Run it: `attnproto run --only {line.name}`.", "",
         "## What was found",
     ]  # fmt: skip
-    old = {finding.supersedes for finding in findings}
-    for tier in TIERS:
-        members = [one for one in findings if one.tier == tier and one.id not in old]
+    current = current_findings(findings)
+    for tier, meaning in TIERS.items():
+        members = [one for one in current if one.tier == tier]
         if members:
-            text += ["", f"### {tier.capitalize()}", "", f"Tier {tier}: {MEANINGS[tier]}.", ""]
+            text += ["", f"### {tier.capitalize()}", "", f"Tier {tier}: {meaning}.", ""]
         for one in members:
             said, _, _ = one.content.partition(" Compared: ")
             text += [

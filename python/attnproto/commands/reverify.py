@@ -10,7 +10,7 @@ from typing import Any
 
 from attnproto.errors import AttnprotoError, DeviceUnavailable
 from attnproto.prototypes.registry import text_hash
-from attnproto.results.findings import Finding, read_findings
+from attnproto.results.findings import Finding, current_findings, read_findings
 from attnproto.results.row import Task
 from attnproto.results.store import FINDINGS, latest_rows, write_atomically
 from attnproto.sweep import environment
@@ -52,13 +52,9 @@ def reverify(folder: Path, opener: str = OPENER) -> list[Mark]:
         Marks in the findings' order.
     """
     rows = {row["key"]: row for row in latest_rows(folder)}
-    findings = read_findings(folder / FINDINGS)
-    superseded = {finding.supersedes for finding in findings}
     marks = []
     again: dict[str, dict[str, Any]] = {}
-    for finding in findings:
-        if finding.id in superseded:
-            continue
+    for finding in current_findings(read_findings(folder / FINDINGS)):
         evidence = [rows[key] for key in finding.evidence.rows if key in rows]
         marks.append(_mark(finding, evidence, again, opener))
     text = "".join(json.dumps(asdict(mark), ensure_ascii=False) + "\n" for mark in marks)

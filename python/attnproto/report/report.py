@@ -11,7 +11,7 @@ from typing import Any
 from attnproto.prototypes.registry import UnknownPrototype, load
 from attnproto.results import published
 from attnproto.results.confidence import confidence_word
-from attnproto.results.findings import Finding
+from attnproto.results.findings import Finding, current_findings
 from attnproto.results.metrics import CLOCK, COLUMNS
 from attnproto.results.store import write_atomically
 from attnproto.results.tables import Table
@@ -111,8 +111,7 @@ def build_view(
     """
     from .summary import summarise
 
-    superseded = {finding.supersedes for finding in findings if finding.supersedes}
-    current = [finding for finding in findings if finding.id not in superseded]
+    current = current_findings(findings)
     met = {reached.mark: reached for reached in published.reached(rows)}
     linked_to = {*drawn, *(reached.row for reached in met.values())}
     shown = select_rows(rows, current, linked_to)

@@ -217,6 +217,13 @@ def merge_findings(old: Iterable[Finding], new: Iterable[Finding]) -> list[Findi
     return list(merged.values())
 
 
+def current_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Return those that no other one supersedes, in their order."""
+    findings = list(findings)
+    superseded = {finding.supersedes for finding in findings}
+    return [finding for finding in findings if finding.id not in superseded]
+
+
 def _subject(finding: Finding) -> tuple[str, str, str, str]:
     return finding.proto, finding.topic, finding.device.kind, finding.device.name
 
