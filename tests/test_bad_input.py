@@ -173,10 +173,17 @@ def test_a_text_that_clang_never_ends_with_is_refused(device, monkeypatch):
     sentence(caught)
 
 
-def test_a_text_that_macros_make_endless_is_refused(device):
+ENDLESS = {
+    "statements": ("x[0] += 1;", "A{0} " * 10, 9, "A9"),
+    "expression": ("1", "(A{0} + A{0})", 40, "x[0] = A40;"),
+}
+
+
+@pytest.mark.parametrize(("first", "next_", "depth", "use"), ENDLESS.values(), ids=ENDLESS)
+def test_a_text_that_macros_make_endless_is_refused(device, first, next_, depth, use):
     """A thousand million statements of ten lines; of what is left, clang writes 8 MiB."""
-    tens = [f"#define A{i + 1} {' '.join([f'A{i}'] * 10)}" for i in range(9)]
-    text = "\n".join(["#define A0 x[0] += 1;", *tens, KERNEL.replace("}", "A9 }")])
+    more = [f"#define A{i + 1} {next_.format(i)}" for i in range(depth)]
+    text = "\n".join([f"#define A0 {first}", *more, KERNEL.replace("}", f"{use} }}")])
     with pytest.raises(KernelCompileError, match="macros and includes make more than") as caught:
         device.library(text)
     sentence(caught)

@@ -155,3 +155,11 @@ def test_what_only_looks_like_an_include_stays():
 def test_includes_that_cannot_be_put_in_place_are_refused(device, include, said):
     with pytest.raises(KernelCompileError, match=re.escape(said)):
         device.library('#include "a.h"\n' + KERNEL, include=include)
+
+
+def test_texts_that_include_others_twice_each_are_refused_before_they_are_endless(device):
+    """A chain of 40 whose last one a text would have a million million times."""
+    doubled = {f"a{i}.h": f'#include "a{i - 1}.h"\n' * 2 for i in range(1, 41)}
+    with pytest.raises(KernelCompileError, match="includes that make more than") as caught:
+        device.library('#include "a40.h"\n' + KERNEL, include={"a0.h": "", **doubled})
+    assert "let each text be included once" in str(caught.value)

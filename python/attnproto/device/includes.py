@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from attnproto.compiler.frontend.clang import HEADERS
+from attnproto.compiler.frontend.clang import HEADERS, LONGEST_TEXT
 from attnproto.compiler.ir.debug_lines import SOURCE
 from attnproto.errors import KernelCompileError, check_text
 
@@ -32,7 +32,7 @@ def put_in_place(text: str, include: Mapping[str, str]) -> str:
 
     Raises:
         KernelCompileError: a name or a text is none, a name is one of Metal's own headers, or a
-            text includes itself.
+            text includes itself; or together they are longer than any text may be.
     """
     if not isinstance(include, Mapping):
         raise KernelCompileError(
@@ -47,7 +47,7 @@ def put_in_place(text: str, include: Mapping[str, str]) -> str:
                 f"[library] found include of the name {name!r}, needs one that is none of Metal's "
                 "headers and without quotes or line ends; choose another"
             )
-    return _placed(text, SOURCE, include, ())
+    return _placed(text, SOURCE, include, (), {})
 
 
 def checked_macros(macros: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -88,8 +88,18 @@ def _headers() -> list:
     return [path for path in (HEADERS / "preprocess").rglob("*") if path.is_file()]
 
 
-def _placed(text: str, called: str, include: Mapping[str, str], within: tuple[str, ...]) -> str:
+def _placed(
+    text: str,
+    called: str,
+    include: Mapping[str, str],
+    within: tuple[str, ...],
+    known: dict[str, str],
+) -> str:
+    """A text in which others are in place; ``known`` has those that were asked for before."""
+    length = len(text)
+
     def place(match: re.Match[str]) -> str:
+        nonlocal length
         name = match["quoted"] or match["angled"]
         if name not in include:
             return match[0]
@@ -98,7 +108,15 @@ def _placed(text: str, called: str, include: Mapping[str, str], within: tuple[st
                 f"[library] found {' that includes '.join((*within, name))}, needs texts that do "
                 "not include themselves; part them"
             )
-        inner = _placed(include[name], name, include, (*within, name))
+        if name not in known:
+            known[name] = _placed(include[name], name, include, (*within, name), known)
+        inner = known[name]
+        length += len(inner)
+        if length > LONGEST_TEXT:
+            raise KernelCompileError(
+                f"[library] found includes that make more than {LONGEST_TEXT} characters of "
+                f"{called}, needs fewer; let each text be included once"
+            )
         after = text.count("\n", 0, match.end()) + 2
         return f'#line 1 "{name}"\n{inner}\n#line {after} "{called}"'
 
