@@ -80,6 +80,8 @@ AXES = [
     {"keys": "staged8"},
     {"keys": "staged32"},
     {"keys": "staged16", "rows": 16, "query": "device"},
+    {"keys": "ahead16"},
+    {"keys": "ahead64", "rows": 16, "query": "registers"},
     {"query": "registers"},
     {"query": "device"},
     {"rescale": "always"},
@@ -146,7 +148,7 @@ def test_scores_far_below_zero_are_weighed_against_each_other(device, nkv):
     check_scores_far_below_zero(device, nkv)
 
 
-@pytest.mark.parametrize("keys", ["lane", "matrix", "staged16"])
+@pytest.mark.parametrize("keys", ["lane", "matrix", "staged16", "ahead16"])
 def test_rows_that_see_no_key_are_zero(device, keys):
     q, k, v = random_qkv(np.float32, 131, 77, 64, hq=2)
     tile = FlashTile(32, 64, 64, "float32", keys=keys)
@@ -206,6 +208,7 @@ def test_threadgroup_bytes_are_what_the_pipeline_declares(device):
     tiles = [
         FlashTile(32, 64, 64, "float32"),
         FlashTile(32, 64, 64, "float32", keys="staged32"),
+        FlashTile(32, 64, 64, "float32", keys="ahead32"),
         FlashTile(32, 64, 64, "float32", query="registers"),
     ]
     for tile in tiles:
@@ -302,6 +305,7 @@ BAD_TILES = {
     "an unknown place": (dict(query="moon"), "found query='moon'"),
     "an unknown policy": (dict(rescale="never"), "found rescale='never'"),
     "a chunk that does not divide Bc": (dict(bc=80, keys="staged32"), "needs whole chunks"),
+    "a chunk ahead that does not": (dict(bc=80, keys="ahead32"), "pass keys='ahead16'"),
     "too many bytes": (dict(br=64, d=256, query="threadgroup"), "found 65536 bytes"),
     "a chunk too many": (dict(br=64, d=128, query="threadgroup", keys="staged8"), "at most 32768"),
 }

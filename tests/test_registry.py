@@ -98,7 +98,7 @@ def test_every_tile_has_its_own_kernel_name():
         for d in (64, 72)
         for dtype in ("float16", "bfloat16")
         for rows in (8, 16)
-        for keys in ("lane", "matrix", "staged16")
+        for keys in ("lane", "matrix", "staged16", "ahead16")
         for rescale in ("always", "grown", "threshold")
     ]
     assert len({tile.name for tile in tiles}) == len(tiles)

@@ -63,7 +63,7 @@ METAL_FUNC void multiply_queries(thread Fragment<float> (&score)[R][KEYS / 8],
   constexpr int chunk = Keys::template chunk<KEYS>();
   static_assert(KEYS % chunk == 0, "a step is a whole number of chunks");
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
-    source.template fetch_keys<chunk>(c, last);
+    source.template fetch_keys<KEYS>(c, last);
     // The one loop that may stay rolled: every index into registers is independent of it, unless
     // the queries are held there.
 #pragma clang loop unroll_count(Query::unrolled_groups)
@@ -107,7 +107,7 @@ METAL_FUNC void multiply_values(thread RowState<D, R>& rows,
   typedef DimensionCut<D, Keys::wide> Cut;
   constexpr int chunk = Keys::template chunk<KEYS>();
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
-    source.template fetch_values<chunk>(c, last);
+    source.template fetch_values<KEYS>(c, last);
     ATTN_UNROLL for (short g = 0; g < Cut::groups; g++) {
       ATTN_UNROLL for (short i = 0; i < chunk / 8; i++) {
         FragmentGroup<T> right;
@@ -237,7 +237,7 @@ METAL_FUNC void multiply_seen_values(thread RowState<D, R>& rows,
   const int last = rule.end - 1 - key;
   const int low = rule.first_position, high = low + 8 * R - 1;
   ATTN_UNROLL for (short c = 0; c < KEYS; c += chunk) {
-    source.template fetch_values<chunk>(c, last);
+    source.template fetch_values<KEYS>(c, last);
     Fragment<T> part[R];
     if (spoiled) {
 #pragma clang loop unroll(disable)
@@ -359,6 +359,9 @@ METAL_FUNC void walk(thread RowState<D, R>& rows, thread const Query& query, thr
     const int skipped = max(span.first - rule.window + 1 - begin, 0) / BC * BC;
     key += skipped;
     source.advance(skipped);
+  }
+  source.begin(rule.end - 1 - key);
+  if (sliding_window) {
     const int edge = min(whole, span.last - rule.window + 1);
     for (; key < edge; key += BC, source.advance(BC)) {
       attend<BC, true, false, RESCALE, T, D, R>(rows, query, source, rule, place, key);

@@ -18,6 +18,7 @@
 //   4  rescale_past_threshold       0.008 of them; weights reach 2^8 before the division
 //   5  ROWS = 16                    halves the K and V reads, nearly doubles the live registers
 //   6  StagedKeys                   one device read a threadgroup, two barriers a chunk
+//   7  StagedKeys, AHEAD            the next chunk in registers while one is multiplied
 //
 // Limits  D a multiple of 8 up to 512; Br D elements of Q plus a staged chunk within 32768 bytes;
 //         1e-20 <= scale <= 1e20; Nq and Nkv up to 2^30
@@ -27,13 +28,15 @@
 #include "flash.h"
 using namespace metal;
 
-// KEYS: 0 LaneKeys, 1 MatrixKeys, else the rows of StagedKeys' tile.
-enum KeyPath { keys_by_lane = 0, keys_by_matrix = 1 };
+// KEYS: 0 LaneKeys, 1 MatrixKeys, else the rows of StagedKeys' tile; past keys_ahead it is AHEAD.
+enum KeyPath { keys_by_lane = 0, keys_by_matrix = 1, keys_ahead = 1024 };
 
 template <typename T, int D, int KEYS, int THREADS>
 struct KeySource {
-  typedef StagedKeys<T, D, KEYS, THREADS> type;
-  static constant constexpr int tile = KEYS * (D + 16 / int(sizeof(T)));
+  static constant constexpr bool ahead = KEYS > keys_ahead;
+  static constant constexpr int rows = ahead ? KEYS - keys_ahead : KEYS;
+  typedef StagedKeys<T, D, rows, THREADS, ahead> type;
+  static constant constexpr int tile = rows * (D + 16 / int(sizeof(T)));
   static METAL_FUNC type open(const device T* k, const device T* v, threadgroup T* at,
                               LanePlace place, Rotation<T, D> rotation, uint thread_index) {
     type source;
@@ -98,9 +101,10 @@ template <typename T, int BR, int BC, int D, int ROWS, int KEYS, int QUERY, int 
   typedef typename Source::type Keys;
   typedef Queries<T, D, R, Keys::wide, QUERY> Query;
   constexpr int query_tile = QUERY == query_in_threadgroup ? BR * D : 0;
-  // One array, whatever it holds: nine geometries fill all 32768 bytes with Q alone.
+  // One array, whatever it holds: nine geometries fill all 32768 bytes with Q alone. Its rows begin
+  // on 16 bytes, so that they can be read as whole rows of fragments.
   constexpr int tile = query_tile + Source::tile;
-  threadgroup vec<T, 4> memory[tile > 0 ? tile / 4 : 1];
+  threadgroup float4 memory[tile > 0 ? tile * int(sizeof(T)) / 16 : 1];
   threadgroup T* shared = reinterpret_cast<threadgroup T*>(memory);
 
   const int turn = params.first_tile + int(group.x);

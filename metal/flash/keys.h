@@ -2,7 +2,9 @@
 //
 //   wide                     whether groups of 32 dimensions may be permuted (row_access.h)
 //   chunk<KEYS>()            keys that one fetch makes readable, of a step of KEYS keys
-//   fetch_keys<KEYS>(...)    makes keys [at, at + KEYS) readable; nothing to do when read in place
+//   begin(last)              before the first fetch of a walk
+//   fetch_keys<KEYS>(...)    makes the chunk of keys from `at` on readable, of a step of KEYS; nothing
+//                            to do when read in place. A step fetches every chunk of K, then of V
 //   key_fragments<CLAMP>     K fragments of the 8 keys from `at` on, dimensions 32 g ..
 //   key_fragment<CLAMP>      one K fragment, dimensions d .. d + 7
 //   value_*                  likewise for V
@@ -31,6 +33,7 @@ struct LaneKeys {
   static constexpr int chunk() {
     return KEYS;
   }
+  METAL_FUNC void begin(int) const {}
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) const {}
   template <int KEYS>
@@ -110,6 +113,7 @@ struct MatrixKeys {
   static constexpr int chunk() {
     return KEYS;
   }
+  METAL_FUNC void begin(int) const {}
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) const {}
   template <int KEYS>
@@ -152,11 +156,16 @@ struct MatrixKeys {
 
 // Rows copied by the whole threadgroup, ROWS keys at a time, so that its simdgroups share one
 // read from device memory at the price of two barriers a chunk. Rows are padded by 16 bytes.
-template <typename T, int D, int ROWS, int THREADS>
+//
+// AHEAD: in plain order, and while the simdgroups multiply one chunk their threads hold the next in
+// registers, so that nobody waits for its way from device memory.
+template <typename T, int D, int ROWS, int THREADS, bool AHEAD>
 struct StagedKeys {
-  static constant constexpr bool wide = true;
+  static constant constexpr bool wide = !AHEAD;
   static constant constexpr bool collective = true;
   static constant constexpr int stride = D + 16 / int(sizeof(T));
+  static constant constexpr int vectors = ROWS * (D / 4);
+  static constant constexpr int held = AHEAD ? (vectors + THREADS - 1) / THREADS : 1;
   const device T* keys;    // [*, D]
   const device T* values;  // [*, D]
   threadgroup T* tile;     // [ROWS, stride]
@@ -164,6 +173,7 @@ struct StagedKeys {
   Rotation<T, D> rotation;
   int first;
   int thread_index;
+  vec<T, 4> next[held];  // AHEAD: the thread's share of the chunk that will be fetched next
 
   template <int KEYS>
   static constexpr int chunk() {
@@ -176,27 +186,66 @@ struct StagedKeys {
     first += count;
   }
 
-  // Clamped always: a copy may run past the keys that its step will use.
+  // Four elements of the chunk from `at` on. Clamped always: a chunk may run past the keys that its
+  // step will use.
+  template <bool ROTATE>
+  METAL_FUNC vec<T, 4> read(const device T* from, int at, int i, int last) const {
+    const int key = min(at + i / (D / 4), last), d = i % (D / 4) * 4;
+    const device T* source = from + key * D + d;
+    return ROTATE ? read4(source, d, first + key, rotation) : read4(source);
+  }
+
+  METAL_FUNC void write(int i, vec<T, 4> four) const {
+    const int row = i / (D / 4), d = i % (D / 4) * 4;
+    *reinterpret_cast<threadgroup vec<T, 4>*>(tile + row * stride + d) = four;
+  }
+
   template <int KEYS, bool ROTATE>
   METAL_FUNC void copy(const device T* from, int at, int last) const {
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (int i = thread_index; i < KEYS * (D / 4); i += THREADS) {
-      const int row = i / (D / 4), d = i % (D / 4) * 4;
-      const int key = min(at + row, last);
-      const device T* source = from + key * D + d;
-      *reinterpret_cast<threadgroup vec<T, 4>*>(tile + row * stride + d) =
-          ROTATE ? read4(source, d, first + key, rotation) : read4(source);
+    for (int i = thread_index; i < KEYS * (D / 4); i += THREADS)
+      write(i, read<ROTATE>(from, at, i, last));
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+
+  template <bool ROTATE>
+  METAL_FUNC void look_ahead(const device T* from, int at, int last) {
+    ATTN_UNROLL for (short i = 0; i < held; i++)
+      next[i] = read<ROTATE>(from, at, thread_index + i * THREADS, last);
+  }
+
+  METAL_FUNC void copy_next() const {
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    ATTN_UNROLL for (short i = 0; i < held; i++) {
+      const int at = thread_index + i * THREADS;
+      if (vectors % THREADS == 0 || at < vectors) write(at, next[i]);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
 
+  METAL_FUNC void begin(int last) {
+    if (AHEAD) look_ahead<true>(keys, 0, last);
+  }
+
   template <int KEYS>
-  METAL_FUNC void fetch_keys(int at, int last) const {
-    copy<KEYS, true>(keys, at, last);
+  METAL_FUNC void fetch_keys(int at, int last) {
+    if (!AHEAD) return copy<chunk<KEYS>(), true>(keys, at, last);
+    copy_next();
+    if (at + ROWS < KEYS) {
+      look_ahead<true>(keys, at + ROWS, last);
+    } else {
+      look_ahead<false>(values, 0, last);
+    }
   }
   template <int KEYS>
-  METAL_FUNC void fetch_values(int at, int last) const {
-    copy<KEYS, false>(values, at, last);
+  METAL_FUNC void fetch_values(int at, int last) {
+    if (!AHEAD) return copy<chunk<KEYS>(), false>(values, at, last);
+    copy_next();
+    if (at + ROWS < KEYS) {
+      look_ahead<false>(values, at + ROWS, last);
+    } else {
+      look_ahead<true>(keys, KEYS, last);
+    }
   }
 
   template <bool CLAMP>

@@ -25,6 +25,8 @@ struct PageKeys {
     return KEYS;
   }
 
+  METAL_FUNC void begin(int) const {}
+
   template <int KEYS>
   METAL_FUNC void fetch_keys(int, int) {
     constexpr int units = KEYS < unit ? 1 : KEYS / unit;

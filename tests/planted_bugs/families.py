@@ -146,6 +146,16 @@ FAMILIES = {
             varied(128, 128, causal=True, window=50, axes={"keys": "staged16", "br": 32}),
         ],
     ),
+    "ahead": Family(
+        one_attention(axes={"keys": "ahead16"}),
+        [
+            attention(45, 77, hq=2, axes={"keys": "ahead16"}),
+            attention(45, 77, 40, causal=True, axes={"keys": "ahead16", "br": 32}),
+            attention(33, 128, dtype=np.float16, axes={"keys": "ahead32"}),
+            varied(37, 70, rope=Rope(), axes={"keys": "ahead16"}),
+            varied(128, 128, causal=True, window=50, axes={"keys": "ahead16", "br": 32}),
+        ],
+    ),
     "matrix": Family(
         one_attention(axes={"keys": "matrix"}),
         [

@@ -1,7 +1,7 @@
 """Plant every bug of the corpus, one at a time, and say which checks catch it.
 
     make planted-bugs                      all of them
-    make planted-bugs ARGS="flash paged"   those whose family's name begins so
+    make planted-bugs ARGS="flash paged"   those whose family's name begins so, -v: how
 
 Each bug is judged in processes of its own, since what it breaks may end them. It is
 caught when a check of the tests misses its tolerance or a validating device reports it.
@@ -11,6 +11,7 @@ of bugs that nothing caught, at most 100.
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import shutil
@@ -126,8 +127,13 @@ def judge(bug: Bug) -> Verdict:
     return Verdict(usual, "validation" if status == CAUGHT else "", how)
 
 
-def main(prefixes: list[str]) -> int:
+def main() -> int:
     """Print a line a bug and the sums."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("prefixes", nargs="*", metavar="FAMILY", help="names begin so; all if none")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say how each was caught")
+    asked = parser.parse_args()
+    prefixes = asked.prefixes
     bugs = [b for b in corpus() if not prefixes or b.family.startswith(tuple(prefixes))]
     if not bugs:
         families = ", ".join(sorted({b.family for b in corpus()}))
@@ -142,7 +148,7 @@ def main(prefixes: list[str]) -> int:
             usual = "caught" if verdict.usual != PASSED else "missed"
             print(f"{verdict.by or 'MISSED':<10} one input: {usual}  {bug.family:<18} "
                   f"{bug.file}: {bug.mistake}", flush=True)  # fmt: skip
-            if not verdict.by or "-v" in sys.argv:
+            if not verdict.by or asked.verbose:
                 print(f"           {verdict.usual} / {verdict.how}", flush=True)
     caught = [v for v in verdicts if v.by]
     by = {name: sum(v.by == name for v in caught) for name in ("tests", "validation")}
@@ -155,4 +161,4 @@ def main(prefixes: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main([word for word in sys.argv[1:] if not word.startswith("-")]))
+    sys.exit(main())

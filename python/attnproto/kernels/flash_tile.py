@@ -28,6 +28,9 @@ KEY_PATHS = {
     "staged8": "8",
     "staged16": "16",
     "staged32": "32",
+    "ahead16": "keys_ahead + 16",
+    "ahead32": "keys_ahead + 32",
+    "ahead64": "keys_ahead + 64",
 }
 QUERY_PLACES = {
     "threadgroup": "query_in_threadgroup",
@@ -78,7 +81,8 @@ class FlashTile:
         rows: query rows of a simdgroup, 8 or 16.
         keys: how K and V are read: ``lane`` and ``matrix`` straight from device memory, by permuted
             vector loads or by ``simdgroup_load``; ``staged8``, ``staged16``, ``staged32`` through
-            threadgroup memory, that many keys at a time.
+            threadgroup memory, that many keys at a time; ``ahead16``, ``ahead32`` and ``ahead64``
+            likewise, the next ones on their way into registers.
         query: where Q stays: ``threadgroup``, ``registers`` or ``device``. By default threadgroup
             memory where the tile fits, device memory where it does not.
         rescale: when O is multiplied by the growth of the maximum: ``always``, ``grown`` or past a
@@ -126,7 +130,7 @@ class FlashTile:
         if self.bc % max(self.staged_keys, 1):
             raise UnsupportedProblem(
                 f"[flash.tile] found bc={self.bc} with keys={self.keys!r}, needs whole chunks; "
-                "pass keys='staged16'"
+                f"pass keys='{self.keys.rstrip('0123456789')}16'"
             )
         if self.query is None:
             fits = self.query_tile_bytes + self.staged_bytes <= THREADGROUP_LIMIT_BYTES
@@ -146,7 +150,7 @@ class FlashTile:
     @property
     def staged_keys(self) -> int:
         """Keys held in threadgroup memory at once, 0 when K and V are read in place."""
-        return int(self.keys.removeprefix("staged")) if self.keys.startswith("staged") else 0
+        return int("".join(filter(str.isdigit, self.keys)) or 0)
 
     @property
     def query_tile_bytes(self) -> int:

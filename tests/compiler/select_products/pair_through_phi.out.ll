@@ -89,8 +89,8 @@ left:
   %attn.t80 = extractvalue { float, float, float, float } %attn.t76, 3
   %attn.t81 = fadd float %attn.t77, %attn.t79
   %attn.t82 = fadd float %attn.t78, %attn.t80
-  %one.0 = fadd float 0.000000e+00, %attn.t81
-  %one.1 = fadd float 0.000000e+00, %attn.t82
+  %one.0 = fadd float -0.000000e+00, %attn.t81
+  %one.1 = fadd float -0.000000e+00, %attn.t82
   %one.half = insertvalue %struct.attn_pair poison, float %one.0, 0
   %one = insertvalue %struct.attn_pair %one.half, float %one.1, 1
   br label %end
@@ -178,8 +178,8 @@ right:
   %attn.t162 = extractvalue { float, float, float, float } %attn.t158, 3
   %attn.t163 = fadd float %attn.t159, %attn.t161
   %attn.t164 = fadd float %attn.t160, %attn.t162
-  %two.0 = fadd float 0.000000e+00, %attn.t163
-  %two.1 = fadd float 0.000000e+00, %attn.t164
+  %two.0 = fadd float -0.000000e+00, %attn.t163
+  %two.1 = fadd float -0.000000e+00, %attn.t164
   %two.half = insertvalue %struct.attn_pair poison, float %two.0, 0
   %two = insertvalue %struct.attn_pair %two.half, float %two.1, 1
   br label %end

@@ -1,7 +1,9 @@
 """The tensor core's instruction for 8x8 products, as IR.
 
 Its accumulator truncates, so it starts at zero and its result is added outside, where addition
-rounds. A float is the sum of three bfloats, exactly, and a product of two floats six products of
+rounds. Products of narrow operands that follow one another on one accumulator stay in it for eight
+instructions, 128 of the inner dimension: what is cut off is then below 2^-20 of the largest partial
+sum. A float is the sum of three bfloats, exactly, and a product of two floats six products of
 those; what is left out is below 2^-24. That of the largest parts is added outside, while the rest
 is so much smaller that it may stay in an accumulator, from product to product. Beside a narrow
 operand, which is a tf32 as it stands, a float is the sum of two tf32 to 2^-23: rows 0 to 7 take the
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from attnproto.dtypes import ELEMENT_TYPES
 
 _ZERO = "0.000000e+00"
+_NOTHING = "-0.000000e+00"  # added, it changes no number
 _FOUR = "{ float, float, float, float }"
 # By element type and depth, of which a row of an operand has at most 256 bits.
 _MMA = {
@@ -24,6 +27,10 @@ _MMA = {
     for depth in (8, 16)
     if depth * one.bits <= 256
 }
+
+
+# Instructions that may follow one another in the tensor core's own accumulator.
+LONGEST_CHAIN = 8
 
 
 @dataclass
@@ -62,7 +69,7 @@ class Product:
 
     @property
     def shares(self) -> bool:
-        """Whether another with the same right operands may fill the lower rows."""
+        """Whether others may share: the lower rows, and the accumulator afterwards."""
         return self.kind != "float" or (self.of_floats and self.then is not None)
 
     @property
@@ -86,16 +93,39 @@ class Product:
         return (*self.left, *self.right, *self.addend, *then)
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """Products of narrow operands so far in one accumulator.
+
+    Attributes:
+        sums: the accumulator, two values of the upper rows and two of the lower.
+        addends: what is added to them in the end.
+        length: instructions.
+    """
+
+    sums: list[str]
+    addends: tuple[str, ...]
+    length: int
+
+
 class Writer:
     """Writes the products of one function.
 
     Args:
         right: right operands that are read already: a word of two narrow elements, or two floats.
+        rows_apart: by two right operands, words that hold an element of either: of the upper rows,
+            of the lower.
     """
 
-    def __init__(self, right: Mapping[tuple[str, str], list[str]]):
+    def __init__(
+        self,
+        right: Mapping[tuple[str, str], list[str]],
+        rows_apart: Mapping[tuple[tuple[str, str], tuple[str, str]], list[str]],
+    ):
         self._right = right
+        self._rows_apart = rows_apart
         self._carried: dict[str, list[str]] = {}
+        self._chains: dict[str, _Chain] = {}
         self._serial = 0
         self._out: list[str] = []
 
@@ -118,25 +148,52 @@ class Writer:
         return "\n".join(self._out)
 
     def _write_narrow(self, product: Product) -> None:
-        kind = product.kind
-        steps = [product, product.then] if product.then else [product]
         lower = product.below
-        below = ([lower, lower.then] if lower.then else [lower]) if lower else [None] * len(steps)
-        left = []
-        for upper, under in zip(steps, below, strict=True):
-            left += [self._pair(upper.left, kind), self._pair(under.left, kind) if under else "0"]
-        right = [self._word(step.right, kind) for step in steps]
-        sums = self._multiply(kind, 8 * len(steps), left, right, [_ZERO] * 4)
-        self._finish(product, sums[:2])
+        left, right = self._narrow_operands(product)
+        before = self._chains.pop(product.name, None)
+        if before is None:
+            addends = (*product.addend, *(lower.addend if lower else (_ZERO, _ZERO)))
+            before = _Chain([_ZERO] * 4, addends, 0)
+        sums = self._multiply(product.kind, 4 * len(left), left, right, before.sums)
+        chain = _Chain(sums, before.addends, before.length + 1)
+        if product.carries and chain.length < LONGEST_CHAIN:
+            self._chains[product.next.name] = chain
+            return
+        self._finish(product, chain.addends[:2], sums[:2])
         if lower:
-            self._finish(lower, sums[2:])
+            self._finish(lower, chain.addends[2:], sums[2:])
 
-    def _finish(self, product: Product, large: list[str], small: Sequence[str] = ()) -> None:
-        """Add to the addend what was multiplied, and then what is far smaller."""
+    def _narrow_operands(self, product: Product) -> tuple[list[str], list[str]]:
+        """Words of the left and of the right operand."""
+        kind, lower = product.kind, product.below
+        steps = [product, product.then] if product.then else [product]
+        below = ([lower, lower.then] if lower.then else [lower]) if lower else [None] * len(steps)
+        # The inner dimension's order is free where both operands have the same one.
+        right = self._rows_apart.get(tuple(step.right for step in steps))
+        left = []
+        for k, (upper, under) in enumerate(zip(steps, below, strict=True)):
+            for one, both in ((upper, steps), (under, below)):
+                if one is None:
+                    left.append("0")
+                elif right is None:
+                    left.append(self._pair(one.left, kind))
+                else:
+                    left.append(self._pair(tuple(step.left[k] for step in both), kind))
+        return left, right or [self._word(step.right, kind) for step in steps]
+
+    def _finish(
+        self,
+        product: Product,
+        addends: Sequence[str],
+        large: Sequence[str],
+        small: Sequence[str] = (),
+    ) -> None:
+        """Add to the addends what was multiplied, and then what is far smaller."""
         for k, result in enumerate(product.last.results):
             if not result:
                 continue
-            total, rest = product.addend[k], large[k]
+            # A sum that began at zero is never -0.
+            total, rest = _NOTHING if addends[k] == _ZERO else addends[k], large[k]
             if small:
                 total, rest = self._name(f"fadd float {total}, {rest}"), small[k]
             self._out.append(f"  {result} = fadd float {total}, {rest}")
@@ -149,7 +206,7 @@ class Writer:
         small = self._multiply("bfloat", 16, left, [b[0], b[2]], [_ZERO] * 4)
         left = [a[0], a[1], a[1], a[0]]
         sums = self._multiply("bfloat", 16, left, b[:2], [_ZERO, _ZERO, *small[:2]])
-        self._finish(product, self._both_rows(sums))
+        self._finish(product, product.addend, self._both_rows(sums))
 
     def _both_rows(self, sums: list[str]) -> list[str]:
         """Upper and lower rows, where both are parts of one product."""
@@ -177,10 +234,10 @@ class Writer:
             self._carried[product.next.name] = small
             small = []
         if lower:
-            self._finish(lower, large[2:], small[2:])
+            self._finish(lower, lower.addend, large[2:], small[2:])
         elif small:
             small = self._both_rows(small)
-        self._finish(product, large[:2], small[:2])
+        self._finish(product, product.addend, large[:2], small[:2])
 
     def _by_size(self, operands: Sequence[Sequence[str]]) -> list[list[str]]:
         """The largest bfloats of each operand, the middle ones, the smallest."""
@@ -226,7 +283,7 @@ class Writer:
             sums = self._multiply("float", 8, left, tops, sums)
         if any(step.left_kind == "float" for step in steps):
             sums = self._both_rows(sums)
-        self._finish(product, sums[:2])
+        self._finish(product, product.addend, sums[:2])
 
     def _split_rows(self, step: Product) -> list[str]:
         """A left operand's high parts in the upper rows, its low parts in the lower."""

@@ -16,6 +16,7 @@ from attnproto.compiler.analysis.pointer_offsets import LaneAnalysis
 from attnproto.compiler.ir.builder import LaneCode
 from attnproto.compiler.ir.effects import Changes, written
 from attnproto.compiler.ir.function import Function
+from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import ANY_MEMORY
 from attnproto.compiler.ir.types import THREADGROUP, size_of
 
@@ -43,6 +44,10 @@ class Reader:
         function: where they are used.
         lanes: what its values are in each lane.
         code: takes the reads.
+
+    Attributes:
+        rows_apart: by the names of two fragments' elements, words that hold an element of either:
+            of row 2q, and of row 2q + 1. Where the two lie side by side such a word is read whole.
     """
 
     def __init__(self, function: Function, lanes: LaneAnalysis, code: LaneCode):
@@ -51,6 +56,8 @@ class Reader:
         self._code = code
         self._changes = Changes(function)
         self._written: dict[int, set[str]] = {}
+        self._synchronized: list[int] = []
+        self.rows_apart: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = {}
 
     def read(self, fragments: dict[tuple[str, str], Fragment]) -> dict[tuple[str, str], list[str]]:
         """Plan reads.
@@ -62,14 +69,18 @@ class Reader:
             By the same names: ``[word]`` of two packed halves, or ``[upper, lower]`` floats.
         """
         values: dict[tuple[str, str], list[str]] = {}
-        groups: dict[tuple, list[tuple[str, str]]] = {}
+        groups: dict[tuple, list[list[tuple[str, str]]]] = {}
         for names, fragment in fragments.items():
             table = self._table(fragment.first)
             if table is not None and self._undisturbed([fragment]):
                 block = self._block(fragment.first.place)
                 key = (fragment.first.origin, block, fragment.step, fragment.first.kind)
-                groups.setdefault(key, []).append(names)
-        for members in groups.values():
+                alike = groups.setdefault(key, [])
+                # A tile is filled again and again: reads of one filling belong together.
+                if not (alike and self._undisturbed([fragments[alike[-1][0]], fragment])):
+                    alike.append([])
+                alike[-1].append(names)
+        for members in itertools.chain.from_iterable(groups.values()):
             members.sort(key=lambda names: fragments[names].first.offset)
             self._read_group({names: fragments[names] for names in members}, values)
         return values
@@ -90,10 +101,12 @@ class Reader:
         if not self._linear(upper, any_one.first) or not self._linear(lower, any_one.first):
             return
         if all(b - a == size for a, b in zip(upper, lower, strict=True)):
+            if space == THREADGROUP and size == 2 and self._rows_are_contiguous(upper):
+                self._matrices(group, values, upper, "")
             self._neighbours(group, values, upper, size)
         elif space == THREADGROUP and size == 2:
             if step == 2 and self._rows_are_contiguous(table):
-                self._matrices(group, values, table)
+                self._matrices(group, values, table, ".trans")
         elif space == THREADGROUP or (step == size == 4):
             for names, fragment in group.items():
                 self._two_floats(names, fragment, values, upper, lower)
@@ -110,7 +123,7 @@ class Reader:
     def _neighbours(self, group, values, upper, size):
         for names, fragment in group.items():
             first = fragment.first
-            if self._alignment(first, upper) < 2 * size:
+            if names in values or self._alignment(first, upper) < 2 * size:
                 continue
             line = _earliest([fragment])
             self._synchronize(line, fragment.first.space)
@@ -129,8 +142,8 @@ class Reader:
     def _rows_are_contiguous(table: tuple[int, ...]) -> bool:
         return all(table[k] == table[k - k % 4] + 4 * (k % 4) for k in range(LANES))
 
-    # ldmatrix: lane 8 m + r gives the address of row r of matrix m.
-    def _matrices(self, group, values, table):
+    # ldmatrix: lane 8 m + r gives the address of row r of matrix m, whose rows lie as 'table' says.
+    def _matrices(self, group, values, table, transposed):
         todo = list(group.items())
         while todo:
             count = 4 if self._fit(todo[:4], 4) else 2 if self._fit(todo[:2], 2) else 1
@@ -146,7 +159,7 @@ class Reader:
             self._synchronize(line, THREADGROUP)
             at = self._address(first, rows, line)
             kind = "i32" if count == 1 else "{" + ", ".join(["i32"] * count) + "}"
-            name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}.trans.b16.p3"
+            name = f"@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}{transposed}.b16.p3"
             matrices = self._code.emit(line, f"call {kind} {name}(ptr addrspace(3) {at})")
             for index, (names, _) in enumerate(part):
                 values[names] = [
@@ -184,18 +197,27 @@ class Reader:
         self._synchronize(line, first.space)
         joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
         if size == 2 and joined and self._alignment(first, upper) >= 16:
-            both_rows = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
-            rows = [self._code.elements(line, both_rows, range(4), 8, first.kind),
-                    self._code.elements(line, both_rows, range(4, 8), 8, first.kind)]  # fmt: skip
+            vectors = [(self._fetch(line, first, upper, f"<8 x {first.kind}>", 16), 8)] * 2
         else:
-            rows = []
-            for table in (upper, lower):
-                vector = self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size)
-                rows.append(self._code.elements(line, vector, range(4), 4, first.kind))
+            vectors = [
+                (self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size), 4)
+                for table in (upper, lower)
+            ]
+        starts = [0, vectors[1][1] - 4]
+        rows = [
+            self._code.elements(line, vector, range(start, start + 4), width, first.kind)
+            for (vector, width), start in zip(vectors, starts, strict=True)
+        ]
         for names, above, below in zip(four, *rows, strict=True):
             values[names] = (
                 [above, below] if size == 4 else [self._code.packed(line, above, below, first.kind)]
             )
+        if size == 2:
+            names = list(four)
+            for k in (0, 2):
+                self.rows_apart[names[k], names[k + 1]] = [
+                    self._code.packed(line, row[k], row[k + 1], first.kind) for row in rows
+                ]
 
     # Four narrow fragments side by side in a row (V): a lane wants every other element of two rows.
     def _along_columns(self, four, values, table):
@@ -278,8 +300,29 @@ class Reader:
             writes = {
                 instruction.block
                 for instruction in self._function.instructions
-                if written(instruction) & {space, ANY_MEMORY}
+                if self._writes(instruction, space)
             }
             self._written[space] = self._function.reachable(list(writes))
-        if self._block(line) in self._written[space]:
+        if self._block(line) in self._written[space] and not self._ordered(line, space):
+            self._synchronized.append(line)
             self._code.put(line, "call void @llvm.nvvm.bar.warp.sync(i32 -1)")
+
+    @staticmethod
+    def _writes(instruction: Instruction, space: int) -> bool:
+        return bool(written(instruction) & {space, ANY_MEMORY})
+
+    def _ordered(self, line: int, space: int) -> bool:
+        """Whether lanes have met since the last write of their block, and nothing came after."""
+        instructions, block = self._function.instructions, self._block(line)
+        while line >= 0 and instructions[line].block == block:
+            instruction = instructions[line]
+            if line in self._synchronized or _is_barrier(instruction):
+                return True
+            if self._writes(instruction, space):
+                return False
+            line -= 1
+        return False
+
+
+def _is_barrier(instruction: Instruction) -> bool:
+    return instruction.op == "call" and instruction.callee.startswith("@llvm.nvvm.barrier")

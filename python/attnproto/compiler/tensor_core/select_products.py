@@ -31,10 +31,11 @@ _DECLARATIONS = (
     "declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()",
     "declare i32 @llvm.nvvm.prmt(i32, i32, i32)",
     "declare void @llvm.nvvm.bar.warp.sync(i32)",
-    "declare i32 @llvm.nvvm.ldmatrix.sync.aligned.m8n8.x1.trans.b16.p3(ptr addrspace(3))",
-    "declare {i32, i32} @llvm.nvvm.ldmatrix.sync.aligned.m8n8.x2.trans.b16.p3(ptr addrspace(3))",
-    "declare {i32, i32, i32, i32} "
-    "@llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16.p3(ptr addrspace(3))",
+    *(
+        f"declare {kind} @llvm.nvvm.ldmatrix.sync.aligned.m8n8.{form}.b16.p3(ptr addrspace(3))"
+        for count, kind in (("x1", "i32"), ("x2", "{i32, i32}"), ("x4", "{i32, i32, i32, i32}"))
+        for form in (count, f"{count}.trans")
+    ),
 )
 
 
@@ -54,7 +55,8 @@ class _Kernel:
             if first and second and (first.origin, first.space) == (second.origin, second.space):
                 fragments[product.right] = Fragment(first, second)
         code = LaneCode()
-        writer = Writer(Reader(self._function, self._lanes, code).read(fragments))
+        reader = Reader(self._function, self._lanes, code)
+        writer = Writer(reader.read(fragments), reader.rows_apart)
         self._continue()
         self._carry()
         self._share()
@@ -137,13 +139,14 @@ class _Kernel:
         self._makers = {r: p for p in pairs for r in p.last.results if r}
 
     def _carry(self) -> None:
-        """Products of floats hand on what may stay in the accumulator."""
-        pairs = [p for p in self._products if p.of_floats and p.then]
+        """Products hand on what may stay in the accumulator."""
+        pairs = [p for p in self._products if p.shares and not p.absorbed]
         by_results = {tuple(p.last.results): p for p in pairs}
         for product in pairs:
             before = by_results.get(product.addend)
             only_use = self._used_once(product.addend)
-            if before and only_use and self._same_block(before, product):
+            alike = before and before.kind == product.kind
+            if alike and only_use and self._same_block(before, product):
                 before.next = product
 
     def _share(self) -> None:

@@ -37,6 +37,7 @@ _AXES = ("rows", "keys", "query", "rescale")
 PAIRS = (
     ("keys", "lane", "matrix"),
     ("keys", "lane", "staged16"),
+    ("keys", "staged32", "ahead32"),
     ("rows", 8, 16),
     ("rescale", "grown", "always"),
 )

@@ -2,7 +2,7 @@
 // Approximate instructions (about 2 ULP) where MSL's own functions are no better.
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 
-ATTN_INLINE float attn_nv_exp2(float x) { return __nvvm_ex2_approx_f(x); }
+ATTN_INLINE float attn_nv_exp2(float x) { return __nvvm_ex2_approx_ftz_f(x); }
 ATTN_INLINE float attn_nv_log2(float x) { return __nvvm_lg2_approx_f(x); }
 // The product's rounding error is put back: exp's relative error would grow with x.
 ATTN_INLINE float attn_nv_exp(float x) {
