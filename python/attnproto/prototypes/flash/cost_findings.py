@@ -177,6 +177,13 @@ def _rate(row: Row, name: str = "time_us") -> float:
     return float(row["result"]["flops"]) / float(row["result"][name]) / 1e6
 
 
+def _tile(row: Row) -> str:
+    """The tile's blocks, and where they differ from the others' its rows and way of reading."""
+    point = row["point"]
+    more = "".join(f" {axis} {point[axis]}" for axis in ("rows", "keys") if axis in point)
+    return f"{point['Br']}x{point['Bc']}{more}"
+
+
 def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding:
     best = max(rows, key=_rate)
     result = best["result"]
@@ -185,8 +192,7 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
         for row in rows
         if row is not best and row["result"]["time_low_us"] <= result["time_high_us"]
     ]
-    name = f"{best['point']['Br']}x{best['point']['Bc']}"
-    others = ", ".join(f"{row['point']['Br']}x{row['point']['Bc']}" for row in tied)
+    name, others = _tile(best), ", ".join(map(_tile, tied))
     beside = f" Undecided against it: {others}." if tied else ""
     against = "".join(
         f" That is {met.ratio:.2f} of the {met.mark.tflops:.2f} TFLOP/s that {met.mark.source} "

@@ -30,6 +30,9 @@ from .timing import dispatch_of, paired, timed
 BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
 
+# A tile whose simdgroups share their reads, and waits for none of them.
+_SHARING = {"Br": 64, "Bc": 64, "rows": 16, "keys": "ahead32"}
+
 _DUELS = (tuning.DUEL, tuning.CHOSEN)
 # What a tile leaves open beyond its geometry.
 _AXES = ("rows", "keys", "query", "rescale")
@@ -100,6 +103,11 @@ def points(mode: str) -> list[dict[str, Any]]:
         _point("time", Br=br, Bc=bc, D=d, dtype=dtype, Nq=n, Nkv=n)
         for (br, bc, d), dtype, n in itertools.product(tiles, ("f16", "f32"), sizes)
     ]
+    if mode == "full":
+        listed += [
+            _point("time", D=d, dtype=dtype, Nq=n, Nkv=n, **_SHARING)
+            for d, dtype, n in itertools.product(D[:2], ("f16", "f32"), sizes)
+        ]
     return listed
 
 

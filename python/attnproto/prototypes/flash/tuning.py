@@ -33,8 +33,9 @@ _AXES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "rescale": ("rescale", tuple(RESCALES)),
 }
 # Axes are searched in turn, the others as the best so far has them; those of the blocks together,
-# since how many rows a simdgroup takes decides what a block costs.
-STAGES = (("Br", "Bc", "rows"), ("keys",), ("query",), ("rescale",))
+# since how many rows a simdgroup takes decides what a block costs; and ways of reading with Br,
+# since so many simdgroups share what is staged.
+STAGES = (("Br", "Bc", "rows"), ("keys", "Br"), ("query",), ("rescale",))
 JUDGED, DUEL, CHOSEN = "candidate", "duel", "tuned"
 _RIVAL = "rival_"
 
