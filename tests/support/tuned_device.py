@@ -16,7 +16,8 @@ from attnproto.measure import peaks, protocol
 OPENER = "support.tuned_device:open_device"
 _SYNTHETIC = {
     "keys_lane": 1.0, "keys_matrix": 0.9, "keys_staged8": 1.3, "keys_staged16": 1.2,
-    "keys_staged32": 1.1, "keys_ahead": 1.25, "query_threadgroup": 1.0, "query_registers": 0.95, "query_device": 1.1,
+    "keys_staged32": 1.1, "keys_ahead": 1.25,
+    "query_threadgroup": 1.0, "query_registers": 0.95, "query_device": 1.1,
     "rescale_always": 1.2, "rescale_grown": 1.0, "rescale_threshold": 1.01,
 }  # fmt: skip
 
