@@ -9,6 +9,7 @@ Run: python bench/gpu.py [--device cuda] [--dtype float16]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import statistics
@@ -22,12 +23,21 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import attnproto
 from attnproto import Buffer, Dispatch
 from attnproto.device.device import Device
+from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash
 from support import mlx
 
 N, H = 4096, 16
 DTYPES = {"float16": "half", "float32": "float"}
-TILES = [(br, bc, rows) for br in (16, 32, 64) for bc in (32, 64, 80, 128) for rows in (8, 16)]
+TILES = [
+    {"br": br, "bc": bc, "rows": rows}
+    for br in (16, 32, 64) for bc in (32, 64, 80, 128) for rows in (8, 16)
+] + [
+    {"br": 64, "bc": bc, "rows": 16, "keys": keys, "query": query}
+    for bc in (32, 64, 128)
+    for keys in ("staged32", "ahead16", "ahead32", "ahead64")
+    for query in ("threadgroup", "registers")
+]  # fmt: skip
 WARM, SAMPLES, INSIDE = 3, 20, 4
 JUDGED_ROWS = (0, 1, 2047, 4095)
 
@@ -69,10 +79,19 @@ def on_device(device: Device, tensors: list[np.ndarray]) -> dict[int, Buffer]:
     return {index: device.buffer(tensor) for index, tensor in enumerate(tensors)}
 
 
-def ours(device: Device, d: int, dtype: str, br: int, bc: int, rows: int):
-    """The flash kernel on one tile, ``rows`` of it in each simdgroup."""
-    tensors = inputs(d, dtype)
-    tile = flash.FlashTile(br=br, bc=bc, d=d, dtype=dtype, rows=rows)
+def tiles(d: int, dtype: str) -> dict[str, flash.FlashTile]:
+    """Those of ``TILES`` that there are, by what tells them apart."""
+    known = {}
+    for axes in TILES:
+        with contextlib.suppress(UnsupportedProblem):
+            tile = flash.FlashTile(d=d, dtype=dtype, **axes)
+            known["flash " + " ".join(f"{axis} {value}" for axis, value in axes.items())] = tile
+    return known
+
+
+def ours(device: Device, tile: flash.FlashTile):
+    """The flash kernel on one tile."""
+    tensors = inputs(tile.d, tile.dtype)
     plan = flash.plan(flash.problem_of(*tensors[:3]), tile)
     pipeline = device.library(plan.source.text).pipeline(plan.source.name, plan.constants)
     buffers = {**on_device(device, tensors), 4: plan.params}
@@ -134,10 +153,10 @@ def main() -> None:
     options = parser.parse_args()
     device = attnproto.open_device(options.device)
     print(f"{device.name} ({device.kind}, {device.tier}), N={N}, H={H}")
-    print(f"{'kernel':36}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
+    print(f"{'kernel':68}{'us':>10}{'CV %':>7}{'TFLOP/s':>9}{'error':>10}")
     rows = []
     for dtype, d in itertools.product(options.dtype, (64, 128)):
-        kernels = {f"flash Br{t[0]} Bc{t[1]} rows{t[2]}": ours(device, d, dtype, *t) for t in TILES}
+        kernels = {name: ours(device, tile) for name, tile in tiles(d, dtype).items()}
         kernels["MLX steel_attention"] = steel(device, d, dtype)
         kernels |= torch_backends(d, dtype)
         wanted = truth(*inputs(d, dtype)[:3])
@@ -155,7 +174,7 @@ def main() -> None:
             rows.append(row)
             label = f"{name} {dtype} D{d}"
             print(
-                f"{label:36}{middle:10.1f}{100 * row['cv']:7.2f}{row['tflops']:9.2f}"
+                f"{label:68}{middle:10.1f}{100 * row['cv']:7.2f}{row['tflops']:9.2f}"
                 f"{row['error']:10.2e}"
             )
     if options.json:
