@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from attnproto.commands import tune as command
 from attnproto.errors import UnsupportedProblem, WrongResult
 from attnproto.kernels import tuned
 from attnproto.kernels.exported import INDEX, export_flash
-from attnproto.kernels.flash_tile import FlashTile, default_tile
+from attnproto.kernels.flash_tile import KEY_PATHS, FlashTile, default_tile
 from attnproto.measure.halving import ROUNDS, find_fastest
 from attnproto.measure.stats import LOOKS, compare_paired
 from attnproto.problem import AttentionProblem
@@ -135,6 +136,16 @@ def test_variations_are_every_tile_there_is_and_queries_move_where_they_do_not_f
     assert {one.query for one in varied if one.br == 32} == {"threadgroup"}
     queries = tuning.variations(replace(tile, br=64, query="device"), ("query",))
     assert {one.query for one in queries} == {"registers", "device"}
+
+
+def test_ways_of_reading_are_tried_with_every_block_of_rows():
+    # What is staged is shared by Br / rows simdgroups: whether it pays depends on Br.
+    tile = FlashTile(16, 64, 64, "float16", rows=16)
+    searched = {
+        (t.keys, t.br)
+        for stage in tuning.STAGES if "keys" in stage for t in tuning.variations(tile, stage)
+    }  # fmt: skip
+    assert searched == set(itertools.product(KEY_PATHS, (16, 32, 64)))
 
 
 def test_the_best_tile_is_found_recorded_and_taken(few, tmp_path, capsys, monkeypatch):
