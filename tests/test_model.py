@@ -140,6 +140,15 @@ def test_out_of_scope_there_is_a_bound_and_the_line_that_refused(work, problem, 
     assert "modelled_us" not in said.as_result()
 
 
+def test_keys_staged_ahead_are_none_that_anyone_has_timed():
+    problem = AttentionProblem(1, 1, 1, 4096, 4096, 64, "f16")
+    ways = {
+        keys: launches.flash_attention_of(problem, FlashTile(32, 64, 64, "float16", keys=keys)).kind
+        for keys in ("lane", "matrix", "staged16", "ahead16")
+    }
+    assert ways == {"lane": DIRECT, "matrix": DIRECT, "staged16": STAGED, "ahead16": None}
+
+
 def test_in_scope_there_is_a_number_within_its_interval_and_both_baselines():
     assert refusals(FLASH, PROBLEM) == ()
     said = predict_work(FLASH, PROBLEM)

@@ -102,7 +102,7 @@ def predict(
 
 def flash_attention_of(problem: AttentionProblem, tile: FlashTile) -> Attention:
     """Return what the scope asks about a problem on a tile."""
-    way = STAGED if tile.staged_keys else DIRECT
+    way = DIRECT if not tile.staged_keys else STAGED if "staged" in tile.keys else "ahead"
     return Attention(min(problem.Nq, problem.Nkv), problem.D, way)
 
 
