@@ -14,7 +14,7 @@ from attnproto.compiler.ir.types import element_of, size_of
 from . import interleave
 from .access_groups import Access, Plan
 from .lane_loop import one_by_one
-from .value_map import Writer, keep_lanes, parts_of
+from .value_map import Writer, keep_lanes, parts_of, vector
 
 
 def emit(w: Writer, access: Instruction, mask: str | None, together: Plan | None = None) -> None:
@@ -138,6 +138,17 @@ def _first(group: list[Access]) -> int:
     return group[0].distance
 
 
+def _in_a_row(cells: dict, width: int) -> int | None:
+    """Where all lanes' elements stand side by side in their order, and are all there is.
+
+    Returns:
+        Bytes from the group's address to the first.
+    """
+    begin = cells[0, 0, 0][1]
+    row = [(0, begin + lane * width) for lane in range(LANES)]
+    return begin if list(cells.values()) == row else None
+
+
 def _load(w: Writer, group: list[Access]) -> None:
     first = group[0].instruction
     kind, pointer = first.operands[0]
@@ -146,6 +157,12 @@ def _load(w: Writer, group: list[Access]) -> None:
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
+    if (begin := _in_a_row(cells, width)) is not None:
+        [base] = _addresses(w, kind, pointer, offset, lane_of)
+        at = w.let(f"getelementptr i8, {kind} {base}, i64 {begin}")
+        held, align = vector(parts[0]), min(first.align, width)
+        keep_lanes(w, first, [w.let(f"load {held}, {kind} {at}, align {align}")])
+        return
     second = _pairs(cells) if width == 2 else {}
     element, size = ("i32", 4) if second else (parts[0], width)
     wanted = {key: cell for key, cell in cells.items() if key[:2] not in second.values()}
@@ -213,16 +230,20 @@ def _store(w: Writer, group: list[Access]) -> None:
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
+    columns = [v for access in group for v in w.lanes(*access.instruction.operands[0])]
+    addresses = _addresses(w, kind, pointer, offset, lane_of)
+    align = min(first.align, width)
+    if (begin := _in_a_row(cells, width)) is not None:
+        at = w.let(f"getelementptr i8, {kind} {addresses[0]}, i64 {begin}")
+        w.say(f"store {vector(parts[0])} {columns[0]}, {kind} {at}, align {align}")
+        return
     runs, numbers = _runs(cells.values(), width)
     last = {}  # of several lanes that write an element, the last one's remains
     for (number, part, lane), cell in cells.items():
         last[numbers[cell]] = (number * len(parts) + part) * LANES + lane
-    columns = [v for access in group for v in w.lanes(*access.instruction.operands[0])]
     chunks = [c for column in columns for c in interleave.split(w, parts[0], column)]
     size = interleave.chunk(parts[0])
     sources = [divmod(last[n], size) for n in range(len(last))]
-    addresses = _addresses(w, kind, pointer, offset, lane_of)
-    align = min(first.align, width)
     for batch in _batches(runs, size):
         wanted = [
             sources[run.first + begin + i] for run, begin, count in batch for i in range(count)
