@@ -37,7 +37,7 @@ def regularize(text: str, target: Target) -> str:
 
 def simplify_vectors(text: str, target: Target) -> llvm.ModuleRef:
     """A vectorised module without what vectorise need not care about."""
-    return _passed(text, target, "sroa", "instruction_combine", "simplify_cfg")
+    return _passed(text, target, "always_inliner", "sroa", "instruction_combine", "simplify_cfg")
 
 
 def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:

@@ -167,8 +167,41 @@ def _load(w: Writer, group: list[Access]) -> None:
     element, size = ("i32", 4) if second else (parts[0], width)
     wanted = {key: cell for key, cell in cells.items() if key[:2] not in second.values()}
     runs, numbers = _runs(wanted.values(), size)
-    addresses = _addresses(w, kind, pointer, offset, lane_of)
     align = min(first.align, width)
+    order = {
+        column: [numbers[cells[(*column, lane)]] for lane in range(LANES)]
+        for column in dict.fromkeys(key[:2] for key in wanted)
+    }
+
+    def columns(addresses: list[str]) -> list[str]:
+        chunks, places = _chunks(w, kind, addresses, runs, element, size, align)
+        vectors: dict[tuple[int, int], str] = {}
+        for column, numbers in order.items():
+            lanes = interleave.gather(w, element, chunks, [places[n] for n in numbers])
+            if second:
+                vectors[column], vectors[second[column]] = interleave.halves(w, parts[0], lanes)
+            else:
+                vectors[column] = lanes
+        return [vectors[key[:2]] for key in cells if key[2] == 0]
+
+    addresses = _addresses(w, kind, pointer, offset, lane_of)
+    pattern = (kind, parts[0], element, align, tuple(runs), *map(tuple, order.values()))
+    types = [vector(parts[0])] * (len(group) * len(parts))
+    vectors = iter(w.shared(pattern, kind, addresses, types, columns))
+    for access in group:
+        keep_lanes(w, access.instruction, [next(vectors) for _ in parts])
+
+
+def _chunks(
+    w: Writer,
+    kind: str,
+    addresses: list[str],
+    runs: list[_Run],
+    element: str,
+    size: int,
+    align: int,
+) -> tuple[list[str], list[tuple[int, int]]]:
+    """Runs of elements of a size in bytes, read; the place of each element, as ``pack`` says."""
     held, per_word = element, _whole_word(runs, size)
     if per_word:  # short runs of small elements are carried as one number each
         held = f"i{8 * size * per_word}"
@@ -183,16 +216,7 @@ def _load(w: Writer, group: list[Access]) -> None:
     if per_word:
         chunks = [interleave.recast(w, held, element, c) for c in chunks]
         places = [(c, at * per_word + i) for c, at in places for i in range(per_word)]
-    vectors: dict[tuple[int, int], str] = {}
-    for column in dict.fromkeys(key[:2] for key in wanted):
-        order = [places[numbers[cells[(*column, lane)]]] for lane in range(LANES)]
-        lanes = interleave.gather(w, element, chunks, order)
-        if second:
-            vectors[column], vectors[second[column]] = interleave.halves(w, parts[0], lanes)
-        else:
-            vectors[column] = lanes
-    for number, access in enumerate(group):
-        keep_lanes(w, access.instruction, [vectors[number, part] for part in range(len(parts))])
+    return chunks, places
 
 
 def _pairs(cells: dict) -> dict[tuple[int, int], tuple[int, int]]:
