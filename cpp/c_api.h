@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define ATTNPROTO_C_API_VERSION 2
+#define ATTNPROTO_C_API_VERSION 3
 
 typedef struct attnproto_device attnproto_device;
 typedef struct attnproto_kernel attnproto_kernel;

@@ -46,8 +46,8 @@ mac-wheel: build/mac-sdk/SDKSettings.json $(VENV)/installed
 	  tools/macos14_selectors.txt build/mac-wheel/kernel.dylib
 
 # The Metal device executed against the software double, address sanitizer on: the
-# double's own rules, the device through its contract, then the Python suite, but for the tests
-# that the plugin leaves to the cpu device.
+# double's own rules, the device through its contract, then the Python suite, but for the files
+# that tests/metal_double/left_out.py leaves to the cpu device.
 metal_double = CC=clang-19 CXX=clang++-19 PATH=$(CURDIR)/$(METAL_BIN):$$PATH cmake -G Ninja -S . -B $(1) \
 	  -DATTNPROTO_METAL_DOUBLE=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$(2)" \
 	  -DPython_EXECUTABLE=$(CURDIR)/$(METAL_BIN)/python \

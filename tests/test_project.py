@@ -8,7 +8,9 @@ from pathlib import Path
 
 import attnproto
 from attnproto.cli import app
+from metal_double.left_out import COMPILER_ALONE, NEVER_METAL, left_to_cpu
 
+pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]
 
 
@@ -45,3 +47,23 @@ def test_every_issue_form_asks_for_the_doctors_output():
     forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
     asked = {path.stem: "output of `attnproto doctor" in path.read_text() for path in forms}
     assert asked == {"bug": True, "config": False, "kernel-refused": True, "mac-results": True}
+
+
+def test_the_double_runs_every_test_file_that_is_not_named():
+    tests = ROOT / "tests"
+    assert {name for name in COMPILER_ALONE | NEVER_METAL if not (tests / name).exists()} == set()
+    assert not COMPILER_ALONE & NEVER_METAL
+    assert not left_to_cpu(tests / "test_flash.py")
+    assert not left_to_cpu(tests / "test_of_tomorrow.py")
+    assert left_to_cpu(tests / "compiler" / "test_goldens.py")
+    assert left_to_cpu(tests / "test_lint.py")
+
+
+def test_a_file_that_the_double_does_not_run_cannot_ask_for_metal(pytester, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests")
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
+    asking = "import attnproto\n\ndef test_one():\n    attnproto.devices()\n"
+    pytester.makepyfile(test_lint=asking, test_of_tomorrow=asking)
+    outcome = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    outcome.assert_outcomes(passed=1, failed=1)
+    outcome.stdout.fnmatch_lines("*test_lint.py asks for Metal: take it out of NEVER_METAL*")

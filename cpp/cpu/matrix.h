@@ -5,8 +5,10 @@
 
 namespace attnproto::cpu {
 
-// Slots hold row-major 8x8 floats. result = left * right + addend, which is zero
-// when it names no slot.
+// A slot holds 8x8 floats as simdgroup_matrix deals them out: the first element of each lane, then
+// the second, so that a simdgroup in lockstep keeps and takes them as they are. result = left *
+// right
+// + addend, which is zero when it names no slot.
 inline constexpr uint16_t kZeroAddend = 0xffff;
 struct MatrixOperation {
   uint16_t left, right, addend, result;

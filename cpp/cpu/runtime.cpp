@@ -137,12 +137,10 @@ ATTN_RUNTIME void attn_count_access(uint64_t address) {
 
 ATTN_RUNTIME void attn_check_depth() { check_depth(self()); }
 
-// The calling lane's two elements of matrix slot 0; slots are 64 floats apart.
+// The calling lane's first element of matrix slot 0, 32 floats before its second.
 ATTN_RUNTIME float* attn_matrix_slots() {
   Fiber& lane = self();
-  uint32_t l = lane.public_state.lane, quad = l / 4;
-  uint32_t row = (quad & 4) + (l / 2) % 4, column = (quad & 2) * 2 + (l % 2) * 2;
-  return &lane.simdgroup->matrices[0][row * 8 + column];
+  return &lane.simdgroup->matrices[0][lane.public_state.lane];
 }
 ATTN_RUNTIME void attn_matrix_batch(uint32_t place, const MatrixBatch* batch) {
   rendezvous(

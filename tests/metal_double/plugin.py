@@ -3,8 +3,8 @@
 ``pytest -p metal_double.plugin`` with ``tests`` on the path and a module built with
 ``ATTNPROTO_METAL_DOUBLE``. After every test no rule of Metal's may have been broken.
 
-Tests that would not ask the double anything are left to the cpu device alone: those of the compiler
-and of its engine, which open the cpu device by its name. A new file runs on both.
+Tests that would not ask the double anything are left to the cpu device alone: left_out.py
+names them. A new file runs on both.
 """
 
 from __future__ import annotations
@@ -16,23 +16,13 @@ import pytest
 from attnproto import _core
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device import discovery
-
-COMPILER_ALONE = frozenset((
-    "compiler", "test_apple_compiled.py", "test_attention_fuzz.py", "test_conformance.py",
-    "test_cuda.py", "test_cuda_double.py", "test_divergence.py", "test_examples.py",
-    "test_field.py", "test_functions.py", "test_fuzz.py", "test_integers.py", "test_library.py",
-    "test_lockstep.py", "test_math.py", "test_matrix.py", "test_messages.py", "test_metallib.py",
-    "test_mma.py", "test_model.py", "test_planted_bugs.py", "test_products.py", "test_ptx.py",
-    "test_project.py", "test_quads.py", "test_rust.py", "test_settings.py", "test_simd.py",
-    "test_site.py", "test_static_code.py", "test_structs.py",
-))  # fmt: skip
+from metal_double.left_out import left_to_cpu
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out, and count as deselected, what is named above."""
-    left = [item for item in items if COMPILER_ALONE.intersection(item.path.parts)]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if not COMPILER_ALONE.intersection(item.path.parts)]
+    """Leave out, and count as deselected, what is left to the cpu device."""
+    config.hook.pytest_deselected(items=[item for item in items if left_to_cpu(item.path)])
+    items[:] = [item for item in items if not left_to_cpu(item.path)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 /// Of the C ABI, ATTNPROTO_C_API_VERSION of cpp/c_api.h.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Why a call failed, as `[where] found X, needs Y; cure`.
 #[derive(Clone, Debug, PartialEq, Eq)]

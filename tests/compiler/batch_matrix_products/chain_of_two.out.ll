@@ -8,22 +8,22 @@ entry:
   %q = getelementptr float, ptr addrspace(1) %p, i64 1
   %attn.at.1 = getelementptr i8, ptr %attn.slots, i64 0
   store float %a, ptr %attn.at.1, align 4
-  %attn.at.2 = getelementptr i8, ptr %attn.slots, i64 4
+  %attn.at.2 = getelementptr i8, ptr %attn.slots, i64 128
   store float %b, ptr %attn.at.2, align 4
   %attn.at.3 = getelementptr i8, ptr %attn.slots, i64 256
   store float %c, ptr %attn.at.3, align 4
-  %attn.at.4 = getelementptr i8, ptr %attn.slots, i64 260
+  %attn.at.4 = getelementptr i8, ptr %attn.slots, i64 384
   store float %d, ptr %attn.at.4, align 4
   call void @attn_matrix_batch(ptr @attn.batch.0)
   %attn.at.5 = getelementptr i8, ptr %attn.slots, i64 18432
   %attn.value.6 = load float, ptr %attn.at.5, align 4
-  %attn.at.7 = getelementptr i8, ptr %attn.slots, i64 18436
+  %attn.at.7 = getelementptr i8, ptr %attn.slots, i64 18560
   %attn.value.8 = load float, ptr %attn.at.7, align 4
   %attn.half.9 = insertvalue %struct.attn_pair poison, float %attn.value.6, 0
   %one = insertvalue %struct.attn_pair %attn.half.9, float %attn.value.8, 1
   %attn.at.10 = getelementptr i8, ptr %attn.slots, i64 18432
   %attn.value.11 = load float, ptr %attn.at.10, align 4
-  %attn.at.12 = getelementptr i8, ptr %attn.slots, i64 18436
+  %attn.at.12 = getelementptr i8, ptr %attn.slots, i64 18560
   %attn.value.13 = load float, ptr %attn.at.12, align 4
   %attn.half.14 = insertvalue %struct.attn_pair poison, float %attn.value.11, 0
   %two = insertvalue %struct.attn_pair %attn.half.14, float %attn.value.13, 1

@@ -31,36 +31,32 @@ run11:
 full13:
   %t17 = load ptr addrspace(1), ptr %keep.one.1, align 64
   %t18 = getelementptr i32, ptr addrspace(1) %t17, i64 0
-  %t19 = shufflevector <32 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15, i32 16, i32 17, i32 18, i32 19, i32 20, i32 21, i32 22, i32 23, i32 24, i32 25, i32 26, i32 27, i32 28, i32 29, i32 30, i32 31>, <32 x i32> poison, <16 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15>
-  %t20 = shufflevector <32 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15, i32 16, i32 17, i32 18, i32 19, i32 20, i32 21, i32 22, i32 23, i32 24, i32 25, i32 26, i32 27, i32 28, i32 29, i32 30, i32 31>, <32 x i32> poison, <16 x i32> <i32 16, i32 17, i32 18, i32 19, i32 20, i32 21, i32 22, i32 23, i32 24, i32 25, i32 26, i32 27, i32 28, i32 29, i32 30, i32 31>
-  %t21 = getelementptr i8, ptr addrspace(1) %t18, i64 0
-  store <16 x i32> %t19, ptr addrspace(1) %t21, align 4
-  %t22 = getelementptr i8, ptr addrspace(1) %t18, i64 64
-  store <16 x i32> %t20, ptr addrspace(1) %t22, align 4
+  %t19 = getelementptr i8, ptr addrspace(1) %t18, i64 0
+  store <32 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15, i32 16, i32 17, i32 18, i32 19, i32 20, i32 21, i32 22, i32 23, i32 24, i32 25, i32 26, i32 27, i32 28, i32 29, i32 30, i32 31>, ptr addrspace(1) %t19, align 4
   br label %leave15
 some14:
-  %t23 = load ptr addrspace(1), ptr %keep.one.1, align 64
-  %t24 = getelementptr i32, ptr addrspace(1) %t23, i64 0
+  %t20 = load ptr addrspace(1), ptr %keep.one.1, align 64
+  %t21 = getelementptr i32, ptr addrspace(1) %t20, i64 0
   store <32 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15, i32 16, i32 17, i32 18, i32 19, i32 20, i32 21, i32 22, i32 23, i32 24, i32 25, i32 26, i32 27, i32 28, i32 29, i32 30, i32 31>, ptr %buffer.i32.1, align 64
-  %t25 = getelementptr i8, ptr addrspace(1) %t24, <32 x i64> <i64 0, i64 4, i64 8, i64 12, i64 16, i64 20, i64 24, i64 28, i64 32, i64 36, i64 40, i64 44, i64 48, i64 52, i64 56, i64 60, i64 64, i64 68, i64 72, i64 76, i64 80, i64 84, i64 88, i64 92, i64 96, i64 100, i64 104, i64 108, i64 112, i64 116, i64 120, i64 124>
-  store <32 x ptr addrspace(1)> %t25, ptr %buffer.ptr.addrspace.1..1, align 64
-  %t26 = bitcast <32 x i1> %t8 to i32
-  br label %before27
-before27:
-  br label %each28
-each28:
-  %t30 = phi i32 [ %t26, %before27 ], [ %t31, %each28 ]
-  %t32 = call i32 @llvm.cttz.i32(i32 %t30, i1 true)
-  %t33 = getelementptr i32, ptr %buffer.i32.1, i32 %t32
-  %t34 = load i32, ptr %t33
-  %t35 = getelementptr ptr addrspace(1), ptr %buffer.ptr.addrspace.1..1, i32 %t32
-  %t36 = load ptr addrspace(1), ptr %t35
-  store i32 %t34, ptr addrspace(1) %t36, align 4
-  %t37 = sub i32 %t30, 1
-  %t31 = and i32 %t30, %t37
-  %t38 = icmp eq i32 %t31, 0
-  br i1 %t38, label %after29, label %each28
-after29:
+  %t22 = getelementptr i8, ptr addrspace(1) %t21, <32 x i64> <i64 0, i64 4, i64 8, i64 12, i64 16, i64 20, i64 24, i64 28, i64 32, i64 36, i64 40, i64 44, i64 48, i64 52, i64 56, i64 60, i64 64, i64 68, i64 72, i64 76, i64 80, i64 84, i64 88, i64 92, i64 96, i64 100, i64 104, i64 108, i64 112, i64 116, i64 120, i64 124>
+  store <32 x ptr addrspace(1)> %t22, ptr %buffer.ptr.addrspace.1..1, align 64
+  %t23 = bitcast <32 x i1> %t8 to i32
+  br label %before24
+before24:
+  br label %each25
+each25:
+  %t27 = phi i32 [ %t23, %before24 ], [ %t28, %each25 ]
+  %t29 = call i32 @llvm.cttz.i32(i32 %t27, i1 true)
+  %t30 = getelementptr i32, ptr %buffer.i32.1, i32 %t29
+  %t31 = load i32, ptr %t30
+  %t32 = getelementptr ptr addrspace(1), ptr %buffer.ptr.addrspace.1..1, i32 %t29
+  %t33 = load ptr addrspace(1), ptr %t32
+  store i32 %t31, ptr addrspace(1) %t33, align 4
+  %t34 = sub i32 %t27, 1
+  %t28 = and i32 %t27, %t34
+  %t35 = icmp eq i32 %t28, 0
+  br i1 %t35, label %after26, label %each25
+after26:
   br label %leave15
 leave15:
   br label %end12

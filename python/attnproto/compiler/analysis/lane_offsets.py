@@ -51,16 +51,11 @@ from .lane_values import (
     wrap,
 )
 
-_ROWS = tuple((lane // 4 & 4) + lane // 2 % 4 for lane in range(LANES))
-_COLUMNS = tuple((lane // 4 & 2) * 2 + lane % 2 * 2 for lane in range(LANES))
-MATRIX_STEPS = tuple(
-    32 * row + 4 * column for row, column in zip(_ROWS, _COLUMNS, strict=True)
-)  # bytes
 # By what the table of runtime calls says of their results.
 _OF_CALLS = {
     "": None,
     "index": exactly(INDEX),
-    "fragment": LaneValue(MATRIX_STEPS),
+    "element": LaneValue(tuple(4 * lane for lane in range(LANES))),  # of 4 bytes
 }
 
 

@@ -15,9 +15,9 @@ MAX_FRAME_BYTES = _core.STACK_BYTES * 3 // 4
 # Of constants: object code is held in memory several times over, and fails at 2 GiB.
 MAX_TABLE_BYTES = 64 << 20
 
-# Vector instructions that the code generator optimises in about a second. More take several, and
-# would run at most a third faster for it.
-MAX_TUNED = 5_000
+# Vector instructions that the code generator optimises in half a second. More take twice what the
+# quick one does, and run a tenth to a sixth faster for it.
+MAX_TUNED = 2_500
 
 
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
@@ -37,7 +37,7 @@ def regularize(text: str, target: Target) -> str:
 
 def simplify_vectors(text: str, target: Target) -> llvm.ModuleRef:
     """A vectorised module without what vectorise need not care about."""
-    return _passed(text, target, "sroa", "instruction_combine", "simplify_cfg")
+    return _passed(text, target, "always_inliner", "sroa", "instruction_combine", "simplify_cfg")
 
 
 def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:

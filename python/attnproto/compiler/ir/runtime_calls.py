@@ -53,7 +53,7 @@ class RuntimeCall:
     counted: str = ""
     is_address: bool = False
     alignment: int = 1
-    steps: Literal["", "index", "fragment"] = ""
+    steps: Literal["", "index", "element"] = ""
     in_kernel: bool = False
     judged: str = ""
     lockstep: str = ""
@@ -124,7 +124,7 @@ _OF_PASSES = (
         declared=("void", "ptr", " nounwind convergent"),
     ),
     RuntimeCall(
-        "matrix_slots", "varying", is_address=True, steps="fragment", lockstep="lockstep_slots",
+        "matrix_slots", "varying", is_address=True, steps="element", lockstep="lockstep_slots",
         declared=("ptr", "", " nounwind memory(none)"),
     ),
     RuntimeCall(

@@ -25,6 +25,8 @@ from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, declarations, r
 MAX_SLOTS = _core.MATRIX_SLOTS
 OPERAND_SLOTS = 72
 ACCUMULATOR_SLOTS = MAX_SLOTS - OPERAND_SLOTS
+ELEMENT_BYTES = 128  # from a lane's first element of a slot to its second (cpp/cpu/matrix.h)
+SLOT_BYTES = 2 * ELEMENT_BYTES
 ZERO = 0xFFFF  # an addend that is all zero takes no slot
 
 _ZEROS = ("0.000000e+00", "zeroinitializer")
@@ -66,16 +68,15 @@ class _Emitter:
                 out.append(f"  {wide} = fpext {kind} {value} to float")
                 value = wide
             at = self.fresh("at")
-            out.append(
-                f"  {at} = getelementptr i8, ptr %attn.slots, i64 {slot * 256 + element * 4}"
-            )
+            offset = slot * SLOT_BYTES + element * ELEMENT_BYTES
+            out.append(f"  {at} = getelementptr i8, ptr %attn.slots, i64 {offset}")
             out.append(f"  store float {value}, ptr {at}, align 4")
 
     def load(self, out: list[str], product: _Product) -> None:
         values = []
         for element in range(2):
             at, value = self.fresh("at"), self.fresh("value")
-            offset = product.slot * 256 + element * 4
+            offset = product.slot * SLOT_BYTES + element * ELEMENT_BYTES
             out.append(f"  {at} = getelementptr i8, ptr %attn.slots, i64 {offset}")
             out.append(f"  {value} = load float, ptr {at}, align 4")
             values.append(value)

@@ -14,7 +14,7 @@ from attnproto.compiler.ir.types import element_of, size_of
 from . import interleave
 from .access_groups import Access, Plan
 from .lane_loop import one_by_one
-from .value_map import Writer, keep_lanes, parts_of
+from .value_map import Writer, keep_lanes, parts_of, vector
 
 
 def emit(w: Writer, access: Instruction, mask: str | None, together: Plan | None = None) -> None:
@@ -138,6 +138,17 @@ def _first(group: list[Access]) -> int:
     return group[0].distance
 
 
+def _in_a_row(cells: dict, width: int) -> int | None:
+    """Where all lanes' elements stand side by side in their order, and are all there is.
+
+    Returns:
+        Bytes from the group's address to the first.
+    """
+    begin = cells[0, 0, 0][1]
+    row = [(0, begin + lane * width) for lane in range(LANES)]
+    return begin if list(cells.values()) == row else None
+
+
 def _load(w: Writer, group: list[Access]) -> None:
     first = group[0].instruction
     kind, pointer = first.operands[0]
@@ -146,12 +157,51 @@ def _load(w: Writer, group: list[Access]) -> None:
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
+    if (begin := _in_a_row(cells, width)) is not None:
+        [base] = _addresses(w, kind, pointer, offset, lane_of)
+        at = w.let(f"getelementptr i8, {kind} {base}, i64 {begin}")
+        held, align = vector(parts[0]), min(first.align, width)
+        keep_lanes(w, first, [w.let(f"load {held}, {kind} {at}, align {align}")])
+        return
     second = _pairs(cells) if width == 2 else {}
     element, size = ("i32", 4) if second else (parts[0], width)
     wanted = {key: cell for key, cell in cells.items() if key[:2] not in second.values()}
     runs, numbers = _runs(wanted.values(), size)
-    addresses = _addresses(w, kind, pointer, offset, lane_of)
     align = min(first.align, width)
+    order = {
+        column: [numbers[cells[(*column, lane)]] for lane in range(LANES)]
+        for column in dict.fromkeys(key[:2] for key in wanted)
+    }
+
+    def columns(addresses: list[str]) -> list[str]:
+        chunks, places = _chunks(w, kind, addresses, runs, element, size, align)
+        vectors: dict[tuple[int, int], str] = {}
+        for column, numbers in order.items():
+            lanes = interleave.gather(w, element, chunks, [places[n] for n in numbers])
+            if second:
+                vectors[column], vectors[second[column]] = interleave.halves(w, parts[0], lanes)
+            else:
+                vectors[column] = lanes
+        return [vectors[key[:2]] for key in cells if key[2] == 0]
+
+    addresses = _addresses(w, kind, pointer, offset, lane_of)
+    pattern = (kind, parts[0], element, align, tuple(runs), *map(tuple, order.values()))
+    types = [vector(parts[0])] * (len(group) * len(parts))
+    vectors = iter(w.shared(pattern, kind, addresses, types, columns))
+    for access in group:
+        keep_lanes(w, access.instruction, [next(vectors) for _ in parts])
+
+
+def _chunks(
+    w: Writer,
+    kind: str,
+    addresses: list[str],
+    runs: list[_Run],
+    element: str,
+    size: int,
+    align: int,
+) -> tuple[list[str], list[tuple[int, int]]]:
+    """Runs of elements of a size in bytes, read; the place of each element, as ``pack`` says."""
     held, per_word = element, _whole_word(runs, size)
     if per_word:  # short runs of small elements are carried as one number each
         held = f"i{8 * size * per_word}"
@@ -166,16 +216,7 @@ def _load(w: Writer, group: list[Access]) -> None:
     if per_word:
         chunks = [interleave.recast(w, held, element, c) for c in chunks]
         places = [(c, at * per_word + i) for c, at in places for i in range(per_word)]
-    vectors: dict[tuple[int, int], str] = {}
-    for column in dict.fromkeys(key[:2] for key in wanted):
-        order = [places[numbers[cells[(*column, lane)]]] for lane in range(LANES)]
-        lanes = interleave.gather(w, element, chunks, order)
-        if second:
-            vectors[column], vectors[second[column]] = interleave.halves(w, parts[0], lanes)
-        else:
-            vectors[column] = lanes
-    for number, access in enumerate(group):
-        keep_lanes(w, access.instruction, [vectors[number, part] for part in range(len(parts))])
+    return chunks, places
 
 
 def _pairs(cells: dict) -> dict[tuple[int, int], tuple[int, int]]:
@@ -213,16 +254,20 @@ def _store(w: Writer, group: list[Access]) -> None:
     width = size_of(parts[0])
     of_lane, lane_of = _groups(offset)
     cells = _cells(group, offset, of_lane, width, len(parts))
+    columns = [v for access in group for v in w.lanes(*access.instruction.operands[0])]
+    addresses = _addresses(w, kind, pointer, offset, lane_of)
+    align = min(first.align, width)
+    if (begin := _in_a_row(cells, width)) is not None:
+        at = w.let(f"getelementptr i8, {kind} {addresses[0]}, i64 {begin}")
+        w.say(f"store {vector(parts[0])} {columns[0]}, {kind} {at}, align {align}")
+        return
     runs, numbers = _runs(cells.values(), width)
     last = {}  # of several lanes that write an element, the last one's remains
     for (number, part, lane), cell in cells.items():
         last[numbers[cell]] = (number * len(parts) + part) * LANES + lane
-    columns = [v for access in group for v in w.lanes(*access.instruction.operands[0])]
     chunks = [c for column in columns for c in interleave.split(w, parts[0], column)]
     size = interleave.chunk(parts[0])
     sources = [divmod(last[n], size) for n in range(len(last))]
-    addresses = _addresses(w, kind, pointer, offset, lane_of)
-    align = min(first.align, width)
     for batch in _batches(runs, size):
         wanted = [
             sources[run.first + begin + i] for run, begin, count in batch for i in range(count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from attnproto.compiler.analysis.lane_offsets import Offsets
@@ -11,6 +12,8 @@ from attnproto.compiler.ir.instruction import Instruction, take_value
 from attnproto.compiler.ir.types import elements_of, is_struct, is_vector, members_of, take_type
 
 ALL = "splat (i1 true)"
+# Of shared lines, which then are compiled once.
+_MANY_CALLS = 8
 
 
 def vector(kind: str) -> str:
@@ -52,6 +55,23 @@ class _Keep:
 
 
 @dataclass
+class _Function:
+    """Lines that several places have in common, as a function."""
+
+    name: str
+    result: str
+    arguments: str
+    lines: list[str | _Keep]
+    calls: int = 0
+
+    def text(self) -> list[str]:
+        """Where there are few calls, LLVM puts the lines back in their places."""
+        inlined = "noinline" if self.calls >= _MANY_CALLS else "alwaysinline"
+        head = f"define internal {self.result} {self.name}({self.arguments}) nounwind memory(read)"
+        return [f"{head} {inlined} {{", *self.lines, "}"]
+
+
+@dataclass
 class Writer:
     """Lines of the new function, and the values that the block being written knows."""
 
@@ -64,6 +84,7 @@ class Writer:
     buffers: dict[str, str] = field(default_factory=dict)
     declared: dict[str, str] = field(default_factory=dict)
     known: dict[str, object] = field(default_factory=dict)
+    _functions: dict[tuple, _Function] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
     _wanted: set[str] = field(default_factory=set)
     _serial: int = 0
@@ -96,6 +117,45 @@ class Writer:
     def declare(self, result: str, function: str, arguments: str) -> None:
         """Note that the module calls a function."""
         self.declared[function] = f"declare {result} {function}({arguments})"
+
+    def shared(
+        self,
+        pattern: tuple,
+        kind: str,
+        addresses: list[str],
+        types: list[str],
+        write: Callable[[list[str]], list[str]],
+    ) -> list[str]:
+        """Values read from memory by lines that may stand in many places, written once.
+
+        Args:
+            pattern: equal for equal lines.
+            kind: type of the addresses.
+            addresses: all that the lines depend on.
+            types: of the values.
+            write: writes the lines for some addresses and returns the values.
+        """
+        result = f"{{{', '.join(types)}}}"
+        function = self._functions.get(pattern)
+        if function is None:
+            names = [f"%at{i}" for i in range(len(addresses))]
+            arguments = ", ".join(f"{kind} {name}" for name in names)
+            outside, self.lines = self.lines, []
+            value = "poison"
+            for i, (one, part) in enumerate(zip(types, write(names), strict=True)):
+                value = self.let(f"insertvalue {result} {value}, {one} {part}, {i}")
+            self.say(f"ret {result} {value}")
+            name = f"@attn.read.{len(self._functions)}"
+            function = _Function(name, result, arguments, self.lines)
+            self._functions[pattern], self.lines = function, outside
+        function.calls += 1
+        given = ", ".join(f"{kind} {address}" for address in addresses)
+        values = self.let(f"call {result} {function.name}({given})")
+        return [self.let(f"extractvalue {result} {values}, {i}") for i in range(len(types))]
+
+    def functions(self) -> list[str]:
+        """All lines of what ``shared`` wrote."""
+        return [line for function in self._functions.values() for line in function.text()]
 
     def buffer(self, kind: str, number: int = 0) -> str:
         """Memory for one value a lane."""

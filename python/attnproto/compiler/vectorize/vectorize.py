@@ -67,7 +67,7 @@ def vectorise(text: str, entry: str) -> str:
     lines = Control(w, way, lane_divergence).write()
     module.other = [o for o in module.other if not _declares(o, w.declared)]
     head = f"define void @{symbol(entry)}(ptr {argument}) nounwind {{"
-    return module.text() + "\n".join([*w.declared.values(), head, *lines, "}"])
+    return module.text() + "\n".join([*w.declared.values(), *w.functions(), head, *lines, "}"])
 
 
 def _declares(line: str, declared: dict[str, str]) -> bool:
