@@ -173,6 +173,13 @@ def test_each_kind_of_operation_is_counted(device):
     assert counts.threadgroup_bytes == 256
 
 
+@pytest.mark.parametrize("name", ["simd_shuffle", "quad_shuffle"])
+def test_a_shuffle_past_the_end_is_a_choice_and_no_branch(device, name):
+    counts = count(device, f"out[i] = {name}_down(in[i], 3) + {name}_up(in[i], 2);")
+    per = counts.per_lane()
+    assert (per["shuffles"], per["branches"]) == (2, 0)
+
+
 def test_atomics_are_neither_loads_nor_stores(device):
     body = "atomic_exchange_explicit((device atomic_int*)out, 1, memory_order_relaxed);"
     counts = count(device, body)
