@@ -1,21 +1,29 @@
 """What opening, listing, lifting and compiling Apple's compiled kernels costs.
 
-    .venv/bin/python bench/metallib.py               # MLX's metallib: open, list, lift a sample
-    .venv/bin/python bench/metallib.py --lift 0      # lift all of it
-    .venv/bin/python bench/metallib.py --compile 50  # compile as many, for the cpu and to PTX
+    .venv/bin/python bench/metallib.py                 # MLX's metallib: open, list, lift a sample
+    .venv/bin/python bench/metallib.py --lift 0        # lift all of it
+    .venv/bin/python bench/metallib.py --compile 1000  # compile as many, for the cpu and to PTX
 
-Samples are the kernels whose names' SHA-256 are least. Times are the processor's, not the clock's.
+Samples are drawn by family of kernels and by the SHA-256 of names, so they are the same everywhere.
+What compiling gave is kept in ``--results``, a line a kernel and target, and goes on from there.
+Times are the processor's, not the clock's.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import multiprocessing
+import re
 import resource
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -34,6 +42,10 @@ from support import mlx
 
 _KIB = 1024
 _CONSTANTS = {"bool": True, "int": 32}
+_RESULTS = Path(__file__).parents[1] / "build/metallib.jsonl"
+_LIMIT_S = 120  # of the processor's time, for a kernel and target
+# Where a kernel's name stops to say what it does and tells types, sizes and operations.
+_PARTICULARS = re.compile(r"_?(?:b?float|half|u?int|bool|complex|[A-Z\d]).*", re.S)
 
 
 def anonymous_mib() -> float:
@@ -74,22 +86,93 @@ def lifting(container: Metallib, names: Sequence[str]) -> Iterator[str]:
     yield from refused
 
 
-def compiling(container: Metallib, names: Sequence[str]) -> Iterator[str]:
-    """Compile kernels, with true and 32 for their constants."""
-    for what, front_end in (("cpu", NativeFrontEnd()), ("PTX", PtxFrontEnd("sm_90"))):
-        refused, begin = [], time.process_time()
-        for name in names:
-            text = compiled_kernel.text_of(container.bitcode(name))
-            constants = {one.name: _CONSTANTS.get(one.type, 1) for one in container.constants(name)}
-            try:
-                front_end.build(front_end.request(text, describe(name, constants)), PassManager())
-            except AttnprotoError as error:
-                refused.append(f"{name}: {error}")
-        seconds = (time.process_time() - begin) / len(names)
+def family(name: str) -> str:
+    """The kernels that a kernel is one of: its name up to types, sizes and operations."""
+    return _PARTICULARS.sub("", name)
+
+
+def sample(names: Sequence[str], count: int) -> list[str]:
+    """Kernels of each family in proportion, one at least where ``count`` allows.
+
+    They come in the order of their names' hashes, so that those of any length of it are a sample.
+    """
+    sizes, ranks = Counter(map(family, names)), Counter()
+    places = []
+    for name in sorted(names, key=_hash):
+        kind = family(name)
+        places.append((ranks[kind] / sizes[kind], _hash(name), name))
+        ranks[kind] += 1
+    return sorted((name for *_, name in sorted(places)[:count]), key=_hash)
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def compiling(container: Metallib, names: Sequence[str], results: Path) -> Iterator[str]:
+    """Compile kernels, with true and 32 for their constants; those of ``results`` are done."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.touch()
+    done = {(one["kernel"], one["target"]): one for one in _lines(results)}
+    front_ends = {"cpu": NativeFrontEnd(), "PTX": PtxFrontEnd("sm_90")}
+    for front_end in front_ends.values():  # definitions, which children then have
+        compiled_kernel.to_ir(module.read(container.bitcode(names[0])), front_end.target)
+    for name in names:
+        for target, front_end in front_ends.items():
+            if (name, target) not in done:
+                one = guarded(lambda n=name, f=front_end: _compile(container, n, f), _LIMIT_S)
+                done[name, target] = one = {"kernel": name, "target": target, **one}
+                with results.open("a") as file:
+                    file.write(json.dumps(one) + "\n")
+    for target in front_ends:
+        ours = [done[name, target] for name in names]
+        refused = [one for one in ours if one["error"]]
+        seconds = [one["seconds"] for one in ours if not one["error"]]
         yield (
-            f"{what}: {len(names) - len(refused)} of {len(names)} compiled, {seconds:.2f} s each"
+            f"{target}: {len(ours) - len(refused)} of {len(ours)} compiled "
+            f"({1 - len(refused) / len(ours):.1%}), {statistics.mean(seconds):.2f} s each, median "
+            f"{statistics.median(seconds):.2f}, most {max(seconds):.1f}"
         )
-        yield from refused
+        for one in refused:
+            yield f"{one['kernel']}: {one['error']}"
+
+
+def _lines(file: Path) -> Iterator[dict]:
+    for line in file.read_text().splitlines():
+        yield json.loads(line)
+
+
+def _compile(container: Metallib, name: str, front_end: NativeFrontEnd | PtxFrontEnd) -> None:
+    text = compiled_kernel.text_of(container.bitcode(name))
+    constants = {one.name: _CONSTANTS.get(one.type, 1) for one in container.constants(name)}
+    front_end.build(front_end.request(text, describe(name, constants)), PassManager())
+
+
+def guarded(work: Callable[[], None], limit_s: int) -> dict:
+    """Do something in a process of its own; its seconds, and its error or an empty text."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(work, limit_s, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return mine.recv()
+    except EOFError:
+        process.join()
+        by = signal.Signals(-process.exitcode).name if process.exitcode < 0 else process.exitcode
+        return {"seconds": limit_s, "error": f"ended with {by}, may take {limit_s} s"}
+    finally:
+        process.join()
+
+
+def _child(work: Callable[[], None], limit_s: int, to: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
+    begin, error = time.process_time(), ""
+    try:
+        work()
+    except AttnprotoError as refusal:
+        error = str(refusal)
+    to.send({"seconds": time.process_time() - begin, "error": error})
 
 
 def main() -> None:
@@ -98,16 +181,17 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="a metallib; MLX's by default")
     parser.add_argument("--lift", type=int, default=200, help="how many; 0: all")
     parser.add_argument("--compile", type=int, default=0, help="how many")
+    parser.add_argument("--results", type=Path, default=_RESULTS, help="what was compiled before")
     asked = parser.parse_args()
     file = asked.file or mlx.metallib()
     for line in opening(file):
         print(line, flush=True)
     container = Metallib(file)
-    names = sorted(container.kernels(), key=lambda n: hashlib.sha256(n.encode()).digest())
-    for line in lifting(container, names[: asked.lift or None]):
+    names = container.kernels()
+    for line in lifting(container, sample(names, asked.lift or len(names))):
         print(line, flush=True)
     if asked.compile:
-        for line in compiling(container, names[: asked.compile]):
+        for line in compiling(container, sample(names, asked.compile), asked.results):
             print(line, flush=True)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB
     print(f"most memory in all: {most:.0f} MiB")

@@ -1,15 +1,19 @@
-"""The benchmark scripts still run against the package; what they print is not judged here."""
+"""The benchmark scripts still run against the package; times that they print are not judged."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from attnproto import _core
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
+from attnproto.errors import KernelCompileError
 
 FOLDER = Path(__file__).parent.parent / "bench"
 # As Python does for a script, so that one may import another.
@@ -40,3 +44,34 @@ def test_the_engine_benchmark_times_the_flash_kernel_on_each_engine(monkeypatch)
         for name in CPU_ENGINES
     }
     assert all(seconds > 0 for seconds in engine.fastest(runs).values())
+
+
+def test_a_sample_of_kernels_has_every_family_in_proportion_and_grows_in_place():
+    metallib = script("metallib")
+    names = [f"gemv_{kind}{n}" for kind in ("float", "half") for n in range(45)]
+    names += ["rms_looped", *(f"v_Exp{n}" for n in range(9))]
+    assert metallib.family("gemv_t_bfloat16_bm1") == "gemv_t"
+    chosen = metallib.sample(names, 20)
+    families = Counter(map(metallib.family, chosen))
+    assert (families["gemv"], families["v"], families["rms_looped"]) == (17, 2, 1)
+    assert chosen == metallib.sample(names[::-1], 20)
+    assert set(chosen) < set(metallib.sample(names, 30))
+    assert metallib.sample(names, 100) == sorted(
+        names, key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
+
+
+def test_work_that_is_refused_ends_badly_or_takes_too_long_is_told_from_what_is_done():
+    metallib = script("metallib")
+
+    def refuse() -> None:
+        raise KernelCompileError("[air] found one")
+
+    def spin() -> None:
+        while True:
+            pass
+
+    assert metallib.guarded(lambda: None, 5)["error"] == ""
+    assert metallib.guarded(refuse, 5)["error"] == "[air] found one"
+    assert "ended with SIGABRT" in metallib.guarded(os.abort, 5)["error"]
+    assert "ended with SIGXCPU, may take 1 s" in metallib.guarded(spin, 1)["error"]

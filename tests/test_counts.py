@@ -133,7 +133,7 @@ end:                                              ; preds = %last
   ret void
 }
 """
-    lines = count_operations.instrument(text).split("\n")
+    lines = count_operations.instrument(text, "clang").split("\n")
     passed = [line.split("i32 ")[1][:-1] for line in lines if "call void" in line]
     # The turn's own segment was made first: it is passed before either way back.
     assert passed == ["1", "2", "0", "3", "0", "4"]
@@ -171,6 +171,22 @@ def test_each_kind_of_operation_is_counted(device):
     assert {name: per[name] for name in expected} == expected
     assert per["integer_operations"] >= 4
     assert counts.threadgroup_bytes == 256
+
+
+@pytest.mark.parametrize("name", ["simd_shuffle", "quad_shuffle"])
+def test_a_shuffle_past_the_end_is_a_choice_and_no_branch(device, name):
+    counts = count(device, f"out[i] = {name}_down(in[i], 3) + {name}_up(in[i], 2);")
+    per = counts.per_lane()
+    assert (per["shuffles"], per["branches"]) == (2, 0)
+
+
+def test_a_store_to_threadgroup_memory_repeats_no_load_of_a_buffer_but_another_buffers_may(device):
+    shared = "threadgroup float t[64]; t[i] = in[i] + 1; t[32 + i] = in[i] + in[64 + i];"
+    end = "threadgroup_barrier(mem_flags::mem_threadgroup); out[i] = t[i ^ 1] + t[63 - i];"
+    assert count(device, shared + end).per_lane()["device_loads"] == 2
+    # in and out may be one buffer, and so in[i] is loaded again.
+    overlap = "out[i + n] = in[i] + 1; out[64 + i] = in[i];"
+    assert count(device, overlap).per_lane()["device_loads"] == 2
 
 
 def test_atomics_are_neither_loads_nor_stores(device):
@@ -300,6 +316,7 @@ def test_counts_subtract_and_become_a_row(device):
         "constant_loads": 0.0,
     }
     assert row["code_instructions"] > 5
+    assert row["registers_by_front_end"] == {"clang": row["live_registers"]}
 
 
 def test_a_lanes_own_array_is_private_memory(device):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
+from attnproto.compiler.target import fuses, host_target
 from attnproto.errors import DispatchError, KernelCompileError
 from support.msl import launch_threadgroup, read_text
 
@@ -103,6 +104,19 @@ def test_a_pragma_keeps_a_product_and_a_sum_apart(device, library):
     assert out[0] in (0, np.float32(2**-24))  # either is allowed
     launch_threadgroup(device, library, "rounded", x, out)
     assert out[0] == 0
+
+
+@pytest.mark.skipif(not fuses(host_target()), reason="the processor fuses nothing")
+def test_an_expression_fuses_the_first_of_its_products(device):
+    library = device.library(read_text("contraction.metal"))
+    tail, narrow_tail = 2.0**-24, 2.0**-12
+    x = np.array([1 + 2**-12, 1 + 2**-12, -1 - 2**-11, 1], np.float32)
+    narrow = np.array([1 + 2**-6, 1 + 2**-6, -1 - 2**-5], np.float16)
+    out = np.full(8, np.nan, np.float32)
+    launch_threadgroup(device, library, "contractions", x, out, narrow)
+    assert out.tolist() == [tail, 0, tail, -tail, tail, tail, narrow_tail, 0]
+    launch_threadgroup(device, library, "across", x, out)
+    assert out[0] == tail
 
 
 def test_control_flow_follows_c(device, library):

@@ -11,7 +11,7 @@ import struct
 import attnproto
 import numpy as np
 import pytest
-from attnproto import cli
+from attnproto import Dispatch, cli
 from attnproto.compiler.air import lift, module
 from attnproto.compiler.air.container import ListedConstant, Metallib
 from attnproto.compiler.frontend import compiled_kernel
@@ -19,6 +19,7 @@ from attnproto.compiler.target import host_target
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
 from attnproto.device.library import describe
 from attnproto.errors import KernelCompileError, ValidationError
+from attnproto.measure.dynamic_counts import count, counting_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import metallibs
@@ -357,6 +358,24 @@ def test_a_product_is_fused_where_the_module_says(content, capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "fmuladd" not in shown
     assert shown.count("call float @llvm.fma.f32(") + shown.count(" fadd ") == 1
+
+
+def test_live_registers_are_told_by_whose_ir_they_are_of(content):
+    device = counting_device()
+    text = device.library(
+        "kernel void scale(device float* y [[buffer(0)]]) { y[0] = y[1] + y[2] * y[3]; }"
+    )
+    x = np.zeros(70, np.float32)
+    compiled = device.metallib(content).pipeline("scale", {"shifted": False, "times": 3})
+    buffers = {0: x, 1: x.copy(), 2: np.float32(1)}
+    dispatches = [
+        Dispatch(text.pipeline("scale"), 1, 32, {0: x}), Dispatch(compiled, 1, 70, buffers),
+    ]  # fmt: skip
+    each = [count(device, [one]).registers_by_front_end for one in dispatches]
+    assert [*each[0], *each[1]] == ["clang", "Apple"]
+    both = count(device, dispatches)
+    assert both.registers_by_front_end == each[0] | each[1]
+    assert both.live_registers == max(both.registers_by_front_end.values())
 
 
 @pytest.fixture(scope="module")

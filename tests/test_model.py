@@ -125,7 +125,12 @@ def test_the_bound_takes_the_fast_end_of_every_range():
         (FLASH, Attention(1024, 64, DIRECT), "N: found 1024"),
         (FLASH, Attention(4096, 64, "by table"), "kernel: found keys read by table"),
         (FLASH, None, "kernel: found no attention"),
-        (replace(FLASH, live_registers=128), PROBLEM, "registers: found 128"),
+        (replace(FLASH, live_registers=128), PROBLEM, "registers: found 128 live, needs"),
+        (
+            replace(FLASH, live_registers=160, registers_by_front_end={"clang": 120, "Apple": 160}),
+            PROBLEM,
+            "registers: found 160 live in Apple's IR and 120 live in clang's IR, needs",
+        ),
         (replace(FLASH, code_instructions=6001), PROBLEM, "code: found 6001"),
         (replace(FLASH, fragment_loads=4096), PROBLEM, "fragments: found 0.5"),
         (replace(FLASH, other_issue_cycles=9.1 * 8192), PROBLEM, "instructions: found 9.1"),

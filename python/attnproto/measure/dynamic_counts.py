@@ -61,7 +61,8 @@ class Counts:
             simdgroups: ``cycles``, and ``least_cycles`` with each latency at the low end.
         threadgroup_bytes: of the largest threadgroup.
         live_registers: estimate of the 32-bit values alive at once in a lane
-            (compiler.analysis.liveness).
+            (compiler.analysis.liveness); ``registers_by_front_end`` has it of the IR of ``clang``,
+            for texts, and of ``Apple``, for compiled kernels, which differ.
         code_instructions: of the unrolled code.
     """
 
@@ -112,6 +113,7 @@ class Counts:
     threadgroup_bytes: int = 0
     live_registers: int = 0
     code_instructions: int = 0
+    registers_by_front_end: Mapping[str, int] = field(default_factory=dict)
 
     def __sub__(self, other: Counts) -> Counts:
         """What is left of sums; of a kernel's own properties, those of the first."""
@@ -119,7 +121,9 @@ class Counts:
         for name in _TABLES:
             mine, theirs = getattr(self, name), getattr(other, name)
             left[name] = {key: n - theirs.get(key, 0) for key, n in mine.items()}
-        return Counts(**left, **{name: getattr(self, name) for name in _PROPERTIES})
+        return Counts(
+            **left, **{name: getattr(self, name) for name in (*_PROPERTIES, _BY_FRONT_END)}
+        )
 
     @property
     def active_lanes(self) -> float:
@@ -146,7 +150,10 @@ class Counts:
 
 _TABLES = ("issued", "uniform", "matrix_types", "fragments", "issue_cycles", "path")
 _PROPERTIES = ("threadgroup_bytes", "live_registers", "code_instructions")
-_SUMS = tuple(f.name for f in fields(Counts) if f.name not in (*_TABLES, *_PROPERTIES))
+_BY_FRONT_END = "registers_by_front_end"
+_SUMS = tuple(
+    f.name for f in fields(Counts) if f.name not in (*_TABLES, *_PROPERTIES, _BY_FRONT_END)
+)
 # What threads do; the rest says how they were run.
 NAMES = _SUMS[: _SUMS.index("threadgroups")]
 
@@ -156,6 +163,7 @@ def _counts(counted: Mapping[str, Any]) -> Counts:
     sums: Counter[str] = Counter()
     tables: dict[str, Counter[str]] = {name: Counter() for name in _TABLES}
     properties = dict.fromkeys(_PROPERTIES, 0)
+    registers: dict[str, int] = {}
     for description, counts in counted.items():
         described = json.loads(description)
         for n, (amounts, branches) in enumerate(described["segments"]):
@@ -186,7 +194,10 @@ def _counts(counted: Mapping[str, Any]) -> Counts:
         described["threadgroup_bytes"] = counts.threadgroup_bytes
         for name in _PROPERTIES:
             properties[name] = max(properties[name], described[name])
+        front_end, live = described["front_end"], described["live_registers"]
+        registers[front_end] = max(registers.get(front_end, 0), live)
     plain = {name: dict(sorted(table.items())) for name, table in tables.items()}
+    properties[_BY_FRONT_END] = registers
     return Counts(**{name: sums[name] for name in _SUMS}, **plain, **properties)
 
 

@@ -31,7 +31,7 @@ _FULL = 4096  # queries that fill an M4 by far
 # What does not grow with the keys.
 _PROPERTIES = (
     "threadgroups", "simdgroups", "live_registers", "code_instructions", "threadgroup_bytes",
-    "unique_bytes",
+    "unique_bytes", "registers_by_front_end",
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def work_of_counts(counts: Counts) -> Work:
         code_instructions=counts.code_instructions,
         threadgroup_bytes=counts.threadgroup_bytes,
         fragment_loads=loaded / simdgroups / fragment,
+        registers_by_front_end=counts.registers_by_front_end,
         unique_bytes=counts.unique_load_bytes + counts.unique_store_bytes,
     )
 

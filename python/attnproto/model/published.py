@@ -109,6 +109,7 @@ def _scalar_work(row: Row) -> Work:
 
 
 def _counted(row: Row, products: float) -> dict[str, Any]:
+    registers = math.ceil(_number(row, "pc_live_registers"))
     main = _number(row, "ir_main") - _COUNTED_PRODUCT_CYCLES * products
     return {
         "threadgroups": int(_number(row, "threadgroups")),
@@ -118,7 +119,8 @@ def _counted(row: Row, products: float) -> dict[str, Any]:
         "cache_bytes": _number(row, "ir_cache_bytes"),
         "path_cycles": _number(row, "ir_path_mid"),
         "path_low_cycles": _number(row, "ir_path_lo"),
-        "live_registers": math.ceil(_number(row, "pc_live_registers")),
+        "live_registers": registers,
+        "registers_by_front_end": {"clang": registers},
         "code_instructions": math.ceil(_number(row, "pc_code_instructions")),
     }
 

@@ -63,6 +63,14 @@ def problem_refusals(attention: Attention | None) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _registers(work: Work) -> str:
+    """How many are live, and in whose IR."""
+    known = work.registers_by_front_end.items()
+    return " and ".join(f"{n} live in {name}'s IR" for name, n in sorted(known)) or (
+        f"{work.live_registers} live"
+    )
+
+
 def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
     """Return why no number may be given, a sentence for each line of the scope that is not met.
 
@@ -72,7 +80,7 @@ def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
     """
     lines = list(problem_refusals(attention))
     if work.live_registers >= REGISTERS:
-        lines.append(f"registers: found {work.live_registers} live, needs fewer than {REGISTERS}")
+        lines.append(f"registers: found {_registers(work)}, needs fewer than {REGISTERS}")
     if work.code_instructions > INSTRUCTIONS:
         lines.append(
             f"code: found {work.code_instructions} instructions, needs at most {INSTRUCTIONS}"

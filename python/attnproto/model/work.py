@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,12 @@ class Work:
         barriers: Of the threadgroup.
         path_cycles: Its critical path alone on a core.
         path_low_cycles: The same with each latency at the low end of its range.
-        live_registers: 32-bit, of a lane.
+        live_registers: 32-bit, of a lane, as clang's IR has them or, of a compiled kernel, Apple's.
         code_instructions: Of the unrolled code.
         threadgroup_bytes: Allocated by a threadgroup.
         fragment_loads: Of 8 x 8 factors, or bytes that make as many.
         unique_bytes: Of device memory, that the launch touches at all.
+        registers_by_front_end: The live registers of the IR of each that is known.
     """
 
     threadgroups: int
@@ -44,6 +46,7 @@ class Work:
     fragment_loads: float
     copy_bytes: float = 0.0
     unique_bytes: float = 0.0
+    registers_by_front_end: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def threads(self) -> int:

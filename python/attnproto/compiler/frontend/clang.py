@@ -39,7 +39,7 @@ _LANGUAGE = [
     "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-nostdinc",
     # On x86-64 an expression of bfloat is computed in float unless clang is told not to.
     "-Xclang", "-fbfloat16-excess-precision=none", "-Xclang", "-ffloat16-excess-precision=none",
-    "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    "-ffp-contract=on", "-fno-math-errno", "-fno-trapping-math",
     # A loop that never ends and a null pointer are met when the kernel runs, not assumed away.
     "-fno-finite-loops", "-fno-delete-null-pointer-checks",
     "-Wno-everything", "-Werror=return-type", "-ferror-limit=8", "-fno-color-diagnostics",

@@ -1,11 +1,12 @@
 """Decide which products are fused with sums, so that every engine rounds alike.
 
-MSL lets a compiler contract ``a * b + c`` to one operation (clang: -ffp-contract=fast). A
-code generator does so where it happens to see both in one place, which differs with the
-code around them. Here it is done once, on optimised IR, before the engines part.
+MSL lets a compiler contract ``a * b + c`` to one operation. Front ends, clang and Apple's alike,
+decide within each expression (-ffp-contract=on) and write ``llvm.fmuladd``: of two products that
+are added the first is fused. What that becomes is fixed here, once, on optimised IR, before the
+engines part: a code generator may fuse or not.
 
-A kernel that Apple's compiler has compiled says itself which products those are: its front end
-decides within each expression, and writes ``llvm.fmuladd``.
+Where a text asks for ``#pragma METAL fp contract(fast)``, products of other expressions may be
+fused too. Their instructions have the flag ``contract``, and it is decided here which are.
 """
 
 from __future__ import annotations

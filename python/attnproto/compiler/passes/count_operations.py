@@ -253,8 +253,13 @@ def _fragment_name(number: str) -> str:
     return f"fragment {what} {space} {kind // 1000} bytes{transposed}"
 
 
-def instrument(text: str) -> str:
-    """Optimised IR that counts, with the description that ``counts`` reads in it."""
+def instrument(text: str, front_end: str) -> str:
+    """Optimised IR that counts, with the description that ``counts`` reads in it.
+
+    Args:
+        text: the IR.
+        front_end: whose it was before it was optimised, for what differs with that.
+    """
     work = _Instrumenter(set(split(text).functions))
     counting = map_functions(text, work.function)
     instructions = sum(s.amounts["instructions"] for s in work.segments)
@@ -267,6 +272,7 @@ def instrument(text: str) -> str:
                          for space, kind, _ in s.accesses],
             "code_instructions": instructions,
             "live_registers": live_registers(text),
+            "front_end": front_end,
             "text": hashlib.sha256(text.encode()).hexdigest()[:16],  # kernels may count alike
         }
     )  # fmt: skip

@@ -27,6 +27,7 @@ from attnproto.compiler.passes import (
     number_rendezvous,
     place_threadgroup_memory,
     sanitize_accesses,
+    separate_spaces,
     split_blocks,
 )
 from attnproto.compiler.passes.specialize import present_parameters, specialised
@@ -96,6 +97,11 @@ def _check_frame(kernel: HostKernel) -> str:
     return kernel.text
 
 
+def _count_operations(kernel: HostKernel) -> str:
+    apples = compiled_kernel.is_compiled(kernel.request.text)
+    return count_operations.instrument(kernel.text, "Apple" if apples else "clang")
+
+
 def _sanitize_accesses(kernel: HostKernel) -> str:
     nan = kernel.request.options.validate == "nan"
     names = None
@@ -137,10 +143,11 @@ HOST = [
     Pass("drop_promises", on_text(sanitize_accesses.without_promises), when=_validating),
     # Metal's compiler adds no such instructions, so they are not counted.
     Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
+    Pass("separate_spaces", on_text(separate_spaces.separate_spaces)),
     Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
     Pass("watch_depths", lambda k: define_arithmetic.watch_depths(k.text)),
     Pass("check_frame", _check_frame),
-    Pass("count_operations", on_text(count_operations.instrument), when=_counting),
+    Pass("count_operations", _count_operations, when=_counting),
     Pass("sanitize_accesses", _sanitize_accesses, when=_validating),
     Pass("place_threadgroup_memory", _place_threadgroup_memory),
     Pass("contract_fma", _contract_fma),

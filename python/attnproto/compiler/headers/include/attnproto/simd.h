@@ -111,6 +111,17 @@ ATTN_INLINE T attn_shuffle(T x, uint source) {
   }
 }
 
+// Past the end, MSL leaves the value of the lane itself. The engine is asked once, before the
+// choice: a call in each arm would be a branch.
+ATTN_INLINE uint attn_lane_after(uint delta) {
+  uint lane = attn_lane_index();
+  return lane + delta < 32 ? lane + delta : lane;
+}
+ATTN_INLINE uint attn_lane_before(uint delta) {
+  uint lane = attn_lane_index();
+  return lane >= delta ? lane - delta : lane;
+}
+
 #define ATTN_BOTH(T, name, types, parameters, expression)           \
   template <class T>                                                \
   ATTN_ONLY(types, T)                                               \
@@ -129,13 +140,8 @@ ATTN_BOTH(T, simd_prefix_exclusive_product, numbers_32, (T x), attn_prefix(x, at
 ATTN_BOTH(T, simd_shuffle, numbers_32, (T x, ushort lane), attn_shuffle(x, lane))
 ATTN_BOTH(T, simd_broadcast, numbers_32, (T x, ushort lane), attn_shuffle(x, lane))
 ATTN_BOTH(T, simd_shuffle_xor, numbers_32, (T x, ushort mask), attn_shuffle(x, attn_lane_index() ^ mask))
-// Past the end, MSL leaves the value of the lane itself.
-ATTN_BOTH(T, simd_shuffle_down, numbers_32, (T x, ushort delta),
-          attn_shuffle(x, attn_lane_index() + delta < 32 ? attn_lane_index() + delta
-                                                         : attn_lane_index()))
-ATTN_BOTH(T, simd_shuffle_up, numbers_32, (T x, ushort delta),
-          attn_shuffle(x, attn_lane_index() >= delta ? attn_lane_index() - delta
-                                                     : attn_lane_index()))
+ATTN_BOTH(T, simd_shuffle_down, numbers_32, (T x, ushort delta), attn_shuffle(x, attn_lane_after(delta)))
+ATTN_BOTH(T, simd_shuffle_up, numbers_32, (T x, ushort delta), attn_shuffle(x, attn_lane_before(delta)))
 ATTN_BOTH(T, simd_shuffle_rotate_down, numbers_32, (T x, ushort delta),
           attn_shuffle(x, (attn_lane_index() + delta) & 31))
 ATTN_BOTH(T, simd_shuffle_rotate_up, numbers_32, (T x, ushort delta),
