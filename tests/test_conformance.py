@@ -1,8 +1,7 @@
 """Other projects' kernels: the part of `make conformance` that every run of the tests can afford.
 
 A few cases of each project agree with FP64 and pass validation, or are rightly reported by it; one
-kernel of a few texts goes to PTX. docs/conformance.md has the whole. ggml's package takes minutes
-to fetch; instead, candle has kernels that it took over from there (quantized.metal).
+kernel of a few texts goes to PTX. docs/conformance.md has the whole.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from conformance.projects import PROJECTS
 from support import third_party
 
 PACKAGES = {
+    "ggml": third_party.GGML,
     "candle": third_party.CANDLE,
     "mistral.rs": third_party.MISTRAL,
     "tinygrad": third_party.TINYGRAD,
@@ -26,13 +26,20 @@ PACKAGES = {
 }
 # What is quick to compile, for both devices.
 SOME = {
+    "ggml": ("kernel_mul_mv_q4_0_f32, 29 rows", "kernel_soft_max_f32", "kernel_rms_norm_mul_f32_4",
+             "kernel_rope_neox_f16", "kernel_get_rows_q4_K"),
     "candle": ("gelu_erf_bf16", "bsub_f32_strided", "where_u8_f32", "asort_desc_f16"),
     "mistral.rs": ("kv_scale_update_float", "copy_blocks_float"),
     "tinygrad": ("softmax", "matmul", "half matmul", "convolution", "bfloat"),
     "MLX": ("unary_v<ErfInv>", "binary_g_nd2<LogAddExp>", "contiguous_scan<False, True>"),
     "carmen": ("matmul_float", "masked_softmax_float"),
 }  # fmt: skip
-TEXTS = {"candle": "quantized.metal", "MLX": "scan.h", "late-interaction": "maxsim"}
+TEXTS = {
+    "ggml": "unary.metal",
+    "candle": "quantized.metal",
+    "MLX": "scan.h",
+    "late-interaction": "maxsim",
+}
 
 
 @pytest.fixture(scope="module")

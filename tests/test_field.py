@@ -183,14 +183,14 @@ def test_no_other_vector_becomes_one_of_truth_by_itself(device, statement):
 
 
 def test_casts_convert_elements_and_comparisons_are_one(device):
-    out = np.full((20, 4), np.nan, np.float32)
+    out = np.full((21, 4), np.nan, np.float32)
     a, x = np.array([1, -2, 3, 4], np.int32), np.array([1.5, -2.5, 3.5, 4.5], np.float32)
     run(device, "casts.metal", "casts", {0: out, 1: a, 2: x})
     up, trunc = (x > 0).astype(np.float32), np.trunc(x)
     expected = [
         a, trunc, trunc, a, -a, a, [1, 2, 3, 4], a[::-1] - a, ~trunc.astype(int), [2] * 4,
         2 * a, a, x, up + (a == 3), up * (a > 3), up + 1, (x < 2) + np.where(x > 0, 5, 6),
-        np.where(x > 0, 9, x), [4, -2, 4, 1], [7] * 4,
+        np.where(x > 0, 9, x), [4, -2, 4, 1], [7] * 4, a + 2,
     ]  # fmt: skip
     np.testing.assert_array_equal(out, np.array(expected, np.float32))
 
@@ -224,3 +224,43 @@ def test_columns_in_braces_make_a_matrix(device):
     out = np.full(10, np.nan, np.float32)
     device.run(device.library(text).pipeline("k"), threadgroups=1, threads=1, buffers={0: out})
     assert out.tolist() == [1, 2, 3, 4, 5, 0, 0, 6, 7, 8]
+
+
+def test_a_class_becomes_a_number_and_is_assigned_in_every_memory(device):
+    out, x = np.full(4, np.nan, np.float32), np.array([16, 32, 0], np.uint8)
+    run(device, "field.metal", "operators", {0: out, 1: x, 2: np.array([64], np.uint8)})
+    # 2 + 1; 2 + 1.5; 4 + 3; 3 + 1.
+    assert out.tolist() == [3, 3.5, 7, 4]
+    assert x.tolist() == [16, 56, 64]
+
+
+def test_packed_vectors_have_elements_by_name_and_are_parts_of_vectors(device):
+    out, x = np.full(3, np.nan, np.float32), np.arange(1, 10, dtype=np.float32)
+    run(device, "field.metal", "packed", {0: out, 1: x})
+    # z of 1 2 3, and x of 4 5 6; then y, z and z of them; then 70 * 80.
+    assert out.tolist() == [3 + 10 + 400, 2 + 60 + 600, 5600]
+    assert x.tolist() == [1, 2, 3, 4, 5.5, 6.5, 70, 8, 80]
+
+
+def test_arrays_are_passed_by_reference_to_methods_of_templates_of_templates(device):
+    out = np.zeros(2, np.float16)
+    run(device, "field.metal", "folded_half", {0: out})
+    assert out.tolist() == [10, 10]
+
+
+def test_votes_are_made_of_bits(device):
+    out = np.zeros(3, np.uint32)
+    run(device, "field.metal", "votes", {0: out}, threads=32)
+    thirds = sum(1 << lane for lane in range(0, 32, 3))
+    assert out.tolist() == [2 * thirds & 0xFFFFFFFF, 2 + 4, 1 + 4]
+
+
+def test_half_and_bfloat_become_each_other(device):
+    out, h = np.full(3, np.nan, np.float32), np.array([1.5], np.float16)
+    b = np.array([0x4000, 0x4040], np.uint16)  # 2 and 3
+    run(device, "field.metal", "narrow", {0: out, 1: h, 2: b})
+    assert out.tolist() == [1.5, 7.5, 9]
+
+
+def test_what_other_texts_of_those_kinds_say_raises_no_alarm():
+    assert attnproto.lint(read_text("field.metal")) == ()

@@ -191,10 +191,18 @@ def test_what_needs_no_object_keeps_its_address_space(method, becomes):
         ("float operator()(float x) const { return v; }", "operator()(float x)const __private&{"),
         ("float operator[](int i) { return v; }", "operator[](int i)__private&{"),
         ("template <typename T> T f(T x) const { return x; }", "T f(T x)const __private&{"),
+        (
+            "template <typename T> operator T() const thread { return v; }",
+            "operator T()const&&{return((const __private S*)this)->operator T();}",
+        ),
+        (
+            "template <typename... T> int f(T... x, T...) { return v; }",
+            "return((__private S*)this)->template f<T...>(x...,attn_argument_1...);}",
+        ),
         ("operator float() const { return v; }", "operator float()const __private&{"),
-        ("float f() const device { return v; }", "f()const __global{"),
-        ("float f() const threadgroup { return v; }", "f()const __local{"),
-        ("float f() thread { return v; }", "f()__private{"),
+        ("float f() const device { return v; }", "f()const __global&{"),
+        ("float f() const threadgroup { return v; }", "f()const __local&{"),
+        ("float f() thread { return v; }", "f()__private&{"),
     ],
 )
 def test_a_method_is_for_thread_memory_unless_it_says_otherwise(method, qualifier):

@@ -56,4 +56,5 @@ kernel void casts(device float4* out [[buffer(0)]], device const int4* i [[buffe
   out[18] = float4(same(pair)[1], converted<float>(a.y), cast<uchar>(a.w), float(true));
   Plain plain = {3};
   out[19] = Scaled<float4>(plain, 2.0f).value + Scaled<float>(plain).value;
+  out[20] = (float4)(uchar4)(half4)(short4)(a + 2);
 }

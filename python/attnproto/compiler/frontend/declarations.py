@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, split_commas
-from .rewrite_code import SPACES
+from .rewrite_code import SCALARS, SPACES
+
+_TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
+_QUALIFIERS = (*SPACES, "const", "volatile", "typename")
 
 
 @dataclass
@@ -93,6 +96,20 @@ def without_linkage(head: list[Token]) -> list[Token]:
 def is_linkable(d: Declaration) -> bool:
     """Whether other pipelines may link the function."""
     return any(a[:1] in (["visible"], ["stitchable"]) for a in d.attributes)
+
+
+def parameter_name(parameter: list[Token]) -> Token | None:
+    """The name of a parameter without a default; None where it has only a type.
+
+    Source: a declarator, as in ``float x``, ``float x[4]``, ``float (&x)[4]``.
+    """
+    last = next((k for k in range(len(parameter)) if parameter[k] == "["), len(parameter)) - 1
+    if last > 2 and parameter[last] == ")" and parameter[last - 2].text in ("&", "*"):
+        return parameter[last - 1]
+    words = [w for w in parameter[:last] if w.text not in _QUALIFIERS]
+    if last < 1 or parameter[last].kind != "name" or parameter[last].text in _TYPE_WORDS:
+        return None
+    return parameter[last] if words and words[-1] != "::" else None
 
 
 def check_pointers(t: list[Token], d: Declaration) -> None:

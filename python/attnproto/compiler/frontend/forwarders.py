@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from .declarations import Declaration, find_declaration
+from .declarations import Declaration, find_declaration, parameter_name
 from .lexer import RewriteError, Token, angle_close, split_commas
 
 _MOST = 4  # constant references of one function
@@ -25,9 +25,10 @@ def forwarders(t: list[Token], inside: int) -> Iterator[tuple[int, str]]:
     begin, close = d.parameters
     parameters = split_commas(t[begin + 1 : close])
     bound = [k for k, parameter in enumerate(parameters) if _is_constant_reference(parameter)]
-    names = [_name(parameter, k) for k, parameter in enumerate(parameters)]
-    if len(bound) > _MOST or None in names:
+    named = [parameter_name(_declarator(parameter)) for parameter in parameters]
+    if len(bound) > _MOST or None in named:
         return
+    names = [name.text for name in named]
     arguments = _template_arguments(t[start:begin])
     called = _text(t[_called(t, begin) : begin]) + arguments
     tail = _text([w for w in t[close + 1 : d.body[0]] if w.text not in (":",)])
@@ -70,18 +71,13 @@ def statement_begin(t: list[Token], inside: int, *, skip_template: bool = False)
 
 def _is_constant_reference(parameter: list[Token]) -> bool:
     words = [w.text for w in _declarator(parameter)]
-    return "const" in words and "__private" in words and words.count("&") == 1 and "*" not in words
+    return {"const", "__private", "&"} <= set(words) and not {"*", "("} & set(words)
 
 
 def _declarator(parameter: list[Token]) -> list[Token]:
     """A parameter without its default."""
     end = next((k for k, w in enumerate(parameter) if w == "="), len(parameter))
     return parameter[:end]
-
-
-def _name(parameter: list[Token], number: int) -> str | None:
-    last = _declarator(parameter)[-1]
-    return last.text if last.kind == "name" and len(parameter) > 1 else None
 
 
 def _type(parameter: list[Token]) -> list[Token]:

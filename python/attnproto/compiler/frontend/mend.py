@@ -27,6 +27,8 @@ _MATRIX = re.compile(r"matrix<(\w+), \d, (\d)>'")
 _PLACED = re.compile(r"from '(const )?__(global|constant|local)")
 _BOOLS = re.compile(r"'(?:__\w+ )?(?:metal::)?bool([234])' \(vector of")
 _NTH = re.compile(r"for (\d+)\w+ argument")
+_SWIZZLES = ("xyz", "rgb")
+_ASSIGNMENTS = ("=", "+=", "-=", "*=", "/=")
 _PREFERRED = '__attribute__((enable_if(true, "")))'
 _CONSTANT = "bind reference in address space '__constant' to object"
 
@@ -144,6 +146,15 @@ def _assignment(t: list[Token], error: _Error, edits: _Edits) -> None:
         _value(t, error, error.operands[1], edits)
 
 
+def _same_class(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """Where the class has an assignment from another type that its own converts to."""
+    first = re.search(
+        r"types '(?:__\w+ )?([^']+)'.* and '(?:const )?(?:__\w+ )?([^']+)'", error.text
+    )
+    if len(error.operands) == 2 and first and first[1] == first[2]:
+        edits.wrap(*error.operands[0], "attn_object")
+
+
 def _copy(t: list[Token], error: _Error, edits: _Edits) -> None:
     """Out of constant memory, the only one that no generic reference covers."""
     if len(error.operands) == 1 and any(_CONSTANT in text for _, text in error.notes):
@@ -154,6 +165,32 @@ def _conversion(t: list[Token], error: _Error, edits: _Edits) -> None:
     """Of an element in braces: clang would rather convert to its class's first member."""
     if len(error.operands) == 1 and _PLACED.search(error.text):
         _value(t, error, error.operands[0], edits)
+
+
+def _packed(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """A packed vector among the parts of which a vector is made."""
+    if len(error.operands) == 1 and "attn_packed3<" in error.text.partition("' to '")[0]:
+        edits.wrap(*error.operands[0], "metal::attn_unpack")
+
+
+def _swizzle(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``v.zx`` of a packed vector, which clang has as a class with members x, y and z."""
+    numbers = next(
+        (tuple(map(s.index, t[error.at].text)) for s in _SWIZZLES if {*t[error.at].text} <= {*s}),
+        None,
+    )
+    if "attn_packed3<" not in error.text or numbers is None or not error.operands:
+        return
+    if t[error.at - 1] == "->":
+        edits.wrap(*error.operands[0], "*")
+    if t[error.at + 1].text in _ASSIGNMENTS:
+        edits.wrap(*error.operands[0], f"metal::attn_swizzle<{', '.join(map(str, numbers))}>")
+        edits.left_out |= {error.at - 1, error.at}
+    else:
+        edits.wrap(*error.operands[0], "metal::attn_unpack")
+        if t[error.at - 1] == "->":
+            edits.left_out.add(error.at - 1)
+            edits.insert(error.at, ".")
 
 
 def _temporary(t: list[Token], error: _Error, edits: _Edits) -> None:
@@ -231,6 +268,14 @@ def _construction(t: list[Token], error: _Error, edits: _Edits) -> None:
     opens = _call_opens(t, error.at)
     if t[error.at].kind == "name" and opens is not None:
         edits.insert(error.at, "attn_filled<")
+        edits.insert(opens, ">")
+
+
+def _functional_cast(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``bfloat(x)`` of a half."""
+    opens = _call_opens(t, error.at)
+    if opens is not None:
+        edits.insert(error.at, "attn_cast<")
         edits.insert(opens, ">")
 
 
@@ -323,13 +368,17 @@ _MENDS = (
     ("is ambiguous", _ambiguous),
     ("static_cast from", _static_cast),
     ("C-style cast from", _cast),
+    ("functional-style cast from", _functional_cast),
     ("scalar operand type has greater rank than the type of the vector element", _rank),
     ("incompatible operand types", _choice),
     ("conditional expression is ambiguous", _choice),
     ("no viable overloaded '='", _assignment),
+    ("overloaded operator '=' is ambiguous", _same_class),
     ("no matching constructor for initialization of", _copy),
     ("no matching constructor for initialization of", _columns),
     ("no viable conversion from", _conversion),
+    ("no viable conversion from", _packed),
+    ("no member named", _swizzle),
     ("cannot bind to a temporary object because of address space mismatch", _temporary),
     ("no matching function for call to", _braces),
     ("no matching function for call to", _unmatched),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from .declarations import Declaration, find_declaration
 from .lexer import Token, angle_close, close_of, is_attribute, split_commas
 
-_SKIPPED = ("using", "typedef", "friend")
+_SKIPPED = ("using", "typedef", "friend", "namespace")
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Rewriter(MethodRewriter):
     deduced: dict[str, str] = field(default_factory=dict)  # declarations of instances by name
     defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
+    namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
@@ -115,7 +116,8 @@ class Rewriter(MethodRewriter):
         a function of Metal's is, whose namespace the text uses.
         """
         begin = 1 if call[0] == "::" else 0
-        called = "".join(c.text for c in call[begin : _angle(call)])
+        first, *rest = (c.text for c in call[begin : _angle(call)])
+        called = "".join([self.namespaces.get(first, first), *rest])
         scopes = namespace.split("::")[:-1] if begin == 0 else []
         for depth in range(len(scopes), -1, -1):
             full = "::".join([*scopes[:depth], called])
@@ -203,7 +205,7 @@ class Rewriter(MethodRewriter):
         self.defined_classes.add(name)
         if "template" not in {h.text for h in d.head}:
             self.classes.add(name)
-        if any(t[i].text in SPACES and t[i + 1].text in ("{", ";") for i in range(begin, end)):
+        if any(_qualifies_method(t, i) for i in range(begin, end)):
             self.placed.add(name)
         inside = self._scope(t[begin + 1 : end], name)
         return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
@@ -290,6 +292,8 @@ class Rewriter(MethodRewriter):
             return self._function_constant(d, attribute, near)
         self.note_alias(d.head)
         words = [h.text for h in d.head]
+        if words[:1] == ["namespace"] and words[2:3] == ["="]:
+            self.namespaces[words[1]] = "".join(words[3:])
         if "constant" in words and "=" in words and not d.parameters:
             value = d.head[words.index("=") + 1 :]
             known = set(self.constants) | self.derived | {"is_function_constant_defined"}
@@ -344,6 +348,18 @@ def _argument(attribute: list[Token]) -> str:
             attribute[0], f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it"
         )
     return str(index)
+
+
+def _qualifies_method(t: list[Token], i: int) -> bool:
+    """Whether a word at a place says where a method's object is: ``f() const device {``."""
+    if t[i].text not in SPACES:
+        return False
+    before, after = i - 1, i + 1
+    while t[before].text in ("const", "volatile"):
+        before -= 1
+    while t[after].text in ("const", "volatile"):
+        after += 1
+    return t[before] == ")" and t[after].text in ("{", ";", "=")
 
 
 def _class_of_definition(t: list[Token], opens: int) -> str | None:

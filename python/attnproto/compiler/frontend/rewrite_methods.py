@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .declarations import Declaration, check_pointers
+from .declarations import Declaration, check_pointers, parameter_name
 from .lexer import Token, angle_close, inserted, split_commas
-from .rewrite_code import SCALARS, SPACES, CodeRewriter
-
-_TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
+from .rewrite_code import SPACES, CodeRewriter
 
 
 @dataclass
@@ -32,23 +30,27 @@ class MethodRewriter(CodeRewriter):
         tail = t[close + 1 : until]
         name_at = d.parameters[0] - 1
         special = t[name_at] == class_name and "operator" not in words
-        qualified = any(w.text in SPACES for w in tail)
         out = self.code(t[start : close + 1])
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
             out += [inserted(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
-        elif qualified or "static" in words or "friend" in words:
+        elif "static" in words or "friend" in words:
             out += self.code(tail)
         else:
             after = 0
-            while after < len(tail) and tail[after].text in ("const", "volatile"):
+            while after < len(tail) and tail[after].text in (*SPACES, "const", "volatile"):
                 after += 1
+            qualifiers = self.code(tail[:after])
+            spaces = [w.text for w in tail[:after] if w.text in SPACES]
             forwarder = []
-            if d.body and inside and after == len(tail) and class_name not in self.placed:
+            if d.body and inside and after == len(tail) and spaces in ([], ["thread"]):
                 forwarder = self._for_temporaries(t, start, d, class_name)
-            space = inserted("__private &" if forwarder else "__private", t[close])
-            out = [*forwarder, *out]
-            out += [*self.code(tail[:after]), space, *self.code(tail[after:])]
+            if not spaces:
+                qualifiers.append(inserted("__private", t[close]))
+            # Of methods that differ by their spaces only, all are for objects that stay, or none.
+            if (forwarder or class_name in self.placed) and tail[after : after + 1] != ["&"]:
+                qualifiers.append(inserted("&", t[close]))
+            out = [*forwarder, *out, *qualifiers, *self.code(tail[after:])]
         if not d.body:
             return [*out, *self.code(t[until : d.end])]
         begin, end = d.body
@@ -86,9 +88,10 @@ class MethodRewriter(CodeRewriter):
         names, declared = [], []
         for number, parameter in enumerate(parameters):
             end = next((k for k, w in enumerate(parameter) if w.text in ("=", "[")), len(parameter))
-            name = _parameter_name(parameter[:end])
-            names.append(name or f"attn_argument_{number}")
-            new = [] if name else [inserted(names[-1], near)]
+            name = parameter_name(parameter[:end])
+            spelled = name.text if name else f"attn_argument_{number}"
+            names.append(spelled + ("..." if "..." in parameter else ""))
+            new = [] if name else [inserted(spelled, near)]
             declared += [*([inserted(",", near)] if number else []), *parameter[:end], *new]
             declared += parameter[end:]
         head = t[start:name_at]
@@ -102,7 +105,8 @@ class MethodRewriter(CodeRewriter):
                 pack = "..." if "..." in words else ""
                 arguments += (", " if arguments else "") + words[end - 1] + pack
         called = " ".join(w.text for w in self.code(t[name_at:begin]))
-        if arguments:
+        converts = t[name_at] == "operator" and t[name_at + 1].kind == "name"  # operator T()
+        if arguments and not converts:
             called = f"template {called}<{arguments}>"
         const = "const" if "const" in {w.text for w in t[close + 1 : d.body[0]]} else ""
         body = (
@@ -113,11 +117,3 @@ class MethodRewriter(CodeRewriter):
             *self.code([*t[start : begin + 1], *declared, near]),
             *[inserted(body, near)],
         ]
-
-
-def _parameter_name(tokens: list[Token]) -> str | None:
-    """The name of a parameter; None where it has only a type."""
-    if len(tokens) < 2 or tokens[-1].kind != "name" or tokens[-1].text in _TYPE_WORDS:
-        return None
-    before = [w for w in tokens[:-1] if w.text not in (*SPACES, "const", "volatile", "typename")]
-    return None if not before or before[-1] == "::" else tokens[-1].text

@@ -44,6 +44,41 @@ struct attn_packed3 {
 #undef ATTN_OPERATION
 };
 
+template <class T>
+ATTN_INLINE constexpr vec<T, 3> attn_unpack(attn_packed3<T> v) {
+  return v;
+}
+// `v.zx` where it is written to: the elements of a packed vector by their numbers.
+template <class P, class T, int... I>
+struct attn_swizzled {
+  typedef vec<T, sizeof...(I)> V;
+  P to;
+  ATTN_INLINE void operator=(V v) const&& {
+    int k = 0;
+    ((to[I] = v[k++]), ...);
+  }
+  ATTN_INLINE V value() const&& {
+    V v;
+    int k = 0;
+    ((v[k++] = to[I]), ...);
+    return v;
+  }
+#define ATTN_OPERATION(op)                           \
+  template <class U>                                 \
+  ATTN_INLINE void operator op##=(U by) const&& {    \
+    attn_swizzled{to} = attn_swizzled{to}.value() op by; \
+  }
+  ATTN_OPERATION(+) ATTN_OPERATION(-) ATTN_OPERATION(*) ATTN_OPERATION(/)
+#undef ATTN_OPERATION
+};
+#define ATTN_SWIZZLE(space)                                                                     \
+  template <int... I, class T>                                                                  \
+  ATTN_INLINE attn_swizzled<space T*, T, I...> attn_swizzle(space attn_packed3<T>& v) {         \
+    return {&v.x};                                                                              \
+  }
+ATTN_SWIZZLE(__private) ATTN_SWIZZLE(__global) ATTN_SWIZZLE(__local)
+#undef ATTN_SWIZZLE
+
 // With a packed vector on either side, both become vectors.
 template <bool Packed, class A, class B>
 struct attn_vector_of {};

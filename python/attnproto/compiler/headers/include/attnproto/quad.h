@@ -1,8 +1,6 @@
 // metal_quadgroup: what four neighbouring lanes compute together.
 namespace metal {
 
-// The quad's lanes that take part, as bits 0 to 3.
-ATTN_INLINE uint attn_quad(uint votes) { return votes >> (attn_lane_index() & ~3u) & 15u; }
 template <class T>
 ATTN_INLINE T attn_quad_lane(T x, uint lane) {
   return attn_shuffle(x, (attn_lane_index() & ~3u) + (lane & 3));

@@ -171,11 +171,17 @@ ATTN_INLINE T simd_shuffle_and_fill_up(T x, T fill, ushort delta, ushort modulo 
   return lane % modulo >= delta ? inside : outside;
 }
 
-// Votes of a simdgroup or a quad, a bit a lane.
+// Votes of a simdgroup or a quad, a bit a lane; of whose votes the type tells.
+// A quad's are bits 0 to 3.
+ATTN_INLINE uint attn_quad(uint votes) { return votes >> (attn_lane_index() & ~3u) & 15u; }
+ATTN_INLINE ulong attn_votes(ulong, bool vote) { return attn_ballot(vote); }
+ATTN_INLINE uint attn_votes(uint, bool vote) { return attn_quad(attn_ballot(vote)); }
 template <class T>
 struct attn_vote {
   typedef T vote_t;
   T votes, active;
+  attn_vote(vote_t of, vote_t among) : votes(of), active(among) {}
+  explicit attn_vote(vote_t of = 0) : votes(of), active(attn_votes(of, true)) {}
   // Both, because a temporary is in no address space of its own.
   explicit operator vote_t() const __private& { return votes; }
   explicit operator vote_t() const&& { return votes; }

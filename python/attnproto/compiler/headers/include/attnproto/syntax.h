@@ -23,6 +23,21 @@ ATTN_INLINE T attn_value(const T&& from) {
   return from;
 }
 
+// Any object, for the assignment that clang itself gives a class: beside one of the text's, for
+// thread memory, say, both would fit alike.
+template <class T>
+ATTN_INLINE T& attn_object(__private T& to) {
+  return to;
+}
+template <class T>
+ATTN_INLINE T& attn_object(__global T& to) {
+  return to;
+}
+template <class T>
+ATTN_INLINE T& attn_object(__local T& to) {
+  return to;
+}
+
 // `{a, b}` for a vector: clang wants all of its elements, MSL fills with zeros.
 template <int N, class T, int M>
 ATTN_INLINE constexpr void attn_place(__private T (&to)[N], __private int& at,
@@ -81,7 +96,12 @@ struct attn_to {
   }
 };
 template <class First, class Then>
-struct attn_to_through {};
+struct attn_to_through {
+  template <class From>
+  ATTN_INLINE constexpr auto of(From from) const {
+    return Then().of(First().of(from));
+  }
+};
 template <class To>
 ATTN_INLINE constexpr attn_to<To, 1> operator-(attn_to<To>) {
   return {};
@@ -99,9 +119,14 @@ ATTN_INLINE constexpr attn_to_through<attn_to<B, V>, attn_to<A, U>> operator->*(
                                                                                attn_to<B, V>) {
   return {};
 }
+template <class First, class Then, class To, int U>
+ATTN_INLINE constexpr attn_to_through<attn_to<To, U>, attn_to_through<First, Then>> operator->*(
+    attn_to_through<First, Then>, attn_to<To, U>) {
+  return {};
+}
 template <class First, class Then, class From>
-ATTN_INLINE constexpr auto operator->*(attn_to_through<First, Then>, From from) {
-  return Then().of(First().of(from));
+ATTN_INLINE constexpr auto operator->*(attn_to_through<First, Then> through, From from) {
+  return through.of(from);
 }
 template <class To, int UNARY, class From>
 ATTN_INLINE constexpr To operator->*(attn_to<To, UNARY> to, From from) {

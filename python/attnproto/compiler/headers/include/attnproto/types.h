@@ -143,6 +143,10 @@ template <class T>
 ATTN_INLINE T attn_copy(const T& from) {
   return from;
 }
+template <class T, class From, class = metal::enable_if_t<!__is_base_of(T, From)>>
+ATTN_INLINE T attn_copy(From from) {
+  return from;
+}
 
 // By value: clang 19's __builtin_bit_cast of a vector's component reads component 0.
 template <class To, class From>

@@ -1,0 +1,108 @@
+// Other texts of the kinds that published kernels have, one kernel a kind.
+#include <metal_stdlib>
+using namespace metal;
+
+// A number in a byte, with what other types become by themselves and what it becomes.
+struct Sixteenths {
+  uchar count;
+  Sixteenths() thread = default;
+  Sixteenths(float x) thread : count(uchar(x * 16)) {}
+  operator float() const thread { return count / 16.0f; }
+  operator float() const device { return count / 16.0f; }
+  operator float() const constant { return count / 16.0f; }
+  thread Sixteenths& operator=(float x) thread {
+    count = uchar(x * 16);
+    return *this;
+  }
+  device Sixteenths& operator=(float x) device {
+    count = uchar(x * 16);
+    return *this;
+  }
+};
+inline Sixteenths operator+(Sixteenths a, Sixteenths b) {
+  return Sixteenths(float(a) + float(b));
+}
+inline thread Sixteenths& operator+=(thread Sixteenths& a, Sixteenths b) {
+  a = a + b;
+  return a;
+}
+inline device Sixteenths& operator+=(device Sixteenths& a, float b) {
+  a = float(a) + b;
+  return a;
+}
+
+kernel void operators(device float* out [[buffer(0)]], device Sixteenths* x [[buffer(1)]],
+                      constant Sixteenths& given [[buffer(2)]]) {
+  Sixteenths a = 2.0f;
+  Sixteenths b(x[0]);
+  a += b;
+  out[0] = a;
+  x[1] += 1.5f;
+  out[1] = x[1];
+  x[2] = given;
+  out[2] = x[2] + a;
+  out[3] = (float)(a + b);
+}
+
+kernel void packed(device float* out [[buffer(0)]], device packed_float3* x [[buffer(1)]]) {
+  device packed_float3* p = x + 1;
+  float4 parts = float4(x[0], 1);
+  out[0] = parts.z + 10 * parts.w + 100 * float4(0.5f, p[0]).y;
+  out[1] = x[0].xy.y + 10 * p->zyx.x + 100 * p->bg.x;
+  x[2].xz = float2(70, 80);
+  p->zy += 0.5f;
+  packed_float3 own = x[2];
+  own.rg *= own.bb;
+  out[2] = own.x;
+}
+
+template <typename T>
+struct Sum {
+  static constexpr constant T init = T(0);
+  T operator()(T a, T b) { return a + b; }
+};
+template <template <typename> class Op, typename T>
+struct Fold {
+  Op<T> op;
+  template <int N>
+  T over(thread const T (&x)[N]) {
+    T result = Op<T>::init;
+    for (int i = 0; i < N; ++i) result = op(result, x[i]);
+    return result;
+  }
+};
+namespace outer {
+namespace inner {
+template <template <typename> class Op, typename T, int N>
+kernel void folded(device T* out [[buffer(0)]]) {
+  T x[N];
+  for (int i = 0; i < N; ++i) x[i] = T(i + 1);
+  Fold<Op, T> fold;
+  out[0] = fold.over(x);
+  out[1] = fold.template over<N>(x);
+}
+}  // namespace inner
+}  // namespace outer
+namespace short_name = outer::inner;
+template [[host_name("folded_half")]] kernel decltype(short_name::folded<Sum, half, 4>)
+    short_name::folded<Sum, half, 4>;
+
+kernel void votes(device uint* out [[buffer(0)]], uint lane [[thread_index_in_simdgroup]]) {
+  simd_vote third = simd_ballot(lane % 3 == 0);
+  simd_vote::vote_t bits = static_cast<simd_vote::vote_t>(third);
+  simd_vote rebuilt = simd_vote(bits << 1);
+  simd_vote nothing;
+  quad_vote odd = quad_vote(quad_vote::vote_t(quad_ballot(lane & 1)) | 5);
+  if (lane == 31) {
+    out[0] = uint(simd_vote::vote_t(rebuilt));
+    out[1] = rebuilt.all() + 2 * rebuilt.any() + 4 * simd_vote(~0ul).any() + 8 * nothing.any();
+    out[2] = odd.all() + 2 * quad_vote(4).all() + 4 * quad_vote(4).any();
+  }
+}
+
+kernel void narrow(device float* out [[buffer(0)]], device const half* h [[buffer(1)]],
+                   device const bfloat* b [[buffer(2)]]) {
+  out[0] = bfloat(h[0]);
+  out[1] = half(b[0] * b[1]) + h[0];
+  out[2] = bfloat(h[0] * 2.0h) * b[1];
+}
