@@ -154,7 +154,7 @@ def test_a_new_row_of_the_table_is_all_that_passes_need(fictitious):
     assert "%x" in varying
     assert "%v" not in varying
     assert f"{fictitious}(i32 0, float %x)" in number_rendezvous.number_rendezvous(FICTITIOUS)
-    assert "\\22votes\\22: 1" in count_operations.instrument(FICTITIOUS)
+    assert "\\22votes\\22: 1" in count_operations.instrument(FICTITIOUS, "")
     judged, _ = sanitize_accesses.instrument(FICTITIOUS, [""], nan=False)
     arrives = r"call void @attn_arrive\(i32 0, .*\)\n"
     assert re.search(rf"{arrives}  %v = call float {fictitious}", judged)
