@@ -85,11 +85,27 @@ def right_registers(b: np.ndarray, read: bool):
     return registers, known
 
 
-def run(chains: list[Chain], leads: list[Product], b: np.ndarray, read: bool = True) -> Warp:
+def rows_apart(b: np.ndarray):
+    """Registers of words that hold an element of two narrow right operands, of either row."""
+    registers, known = {}, {}
+    for k in range(0, len(b), 2):
+        words = []
+        for j in (0, 1):
+            both = np.stack([matrix[2 * PAIR + j, ROW] for matrix in b[k : k + 2]], 1)
+            words.append(f"%b{k}.row{j}")
+            registers[words[j][1:]] = np.ascontiguousarray(both).view(np.uint32).reshape(32)
+        known[(f"%b{k}.0", f"%b{k}.1"), (f"%b{k + 1}.0", f"%b{k + 1}.1")] = words
+    return registers, known
+
+
+def run(
+    chains: list[Chain], leads: list[Product], b: np.ndarray, read: bool = True, apart: bool = False
+) -> Warp:
     registers, known = right_registers(b, read)
+    more, words = rows_apart(b) if apart else ({}, {})
     for chain in chains:
         registers |= chain.registers
-    warp, writer = Warp(**registers), Writer(known)
+    warp, writer = Warp(**registers, **more), Writer(known, words)
     for product in leads:
         if not product.absorbed:
             warp.run(writer.write(product))
@@ -130,6 +146,32 @@ def test_what_is_carried_is_not_lost(count):
     assert warp.products == 2 * count
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("kind", ["half", "bfloat"])
+@pytest.mark.parametrize(("count", "additions"), [(2, 2), (16, 2), (18, 4), (34, 6)])
+def test_narrow_products_are_added_once_in_eight_instructions(kind, count, additions, apart):
+    b = drawn(count, TYPES[kind], 1)
+    chain = Chain("p", drawn(count, TYPES[kind]), b, (kind, kind), start=drawn(1, seed=2)[0])
+    warp = run([chain], chain.carried(), b, apart=apart)
+    chain.check(warp)
+    assert (warp.products, warp.additions) == (count // 2, additions)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_two_narrow_chains_fill_the_upper_and_the_lower_rows(apart):
+    b, kinds = drawn(4, np.float16, 1), ("half", "half")
+    upper = Chain("u", drawn(4, np.float16), b, kinds)
+    lower = Chain("l", drawn(4, np.float16, 3), b, kinds, start=drawn(1)[0])
+    leads = upper.carried()
+    for above, below in zip(leads, lower.carried(), strict=True):
+        above.below, below.absorbed = below, True
+    warp = run([upper, lower], leads, b, apart=apart)
+    upper.check(warp)
+    lower.check(warp)
+    # -0 is added to what began at zero, which is no instruction.
+    assert (warp.products, warp.additions) == (2, 4)
+
+
 def test_two_chains_with_the_same_right_operands_take_three_instructions_for_four_products():
     b = drawn(4, seed=1)
     upper, lower = Chain("u", drawn(4), b), Chain("l", drawn(4, seed=3), b, start=drawn(1)[0])
@@ -142,9 +184,12 @@ def test_two_chains_with_the_same_right_operands_take_three_instructions_for_fou
     assert warp.products == 3 * 4
 
 
-def test_a_chain_whose_rows_change_ends_what_it_carries():
-    b = drawn(4, seed=1)
-    upper, lower, third = (Chain(name, drawn(4, seed=k), b) for k, name in enumerate("ult"))
+@pytest.mark.parametrize("kind", ["half", "float"])
+def test_a_chain_whose_rows_change_ends_what_it_carries(kind):
+    b = drawn(4, TYPES[kind], 1)
+    upper, lower, third = (
+        Chain(name, drawn(4, TYPES[kind], k), b, (kind, kind)) for k, name in enumerate("ult")
+    )
     (u0, u1), (l0, l1), (t0, t1) = (chain.carried() for chain in (upper, lower, third))
     # u shares the instruction first with l, then with t, which stood alone as l does at the end.
     u0.below, l0.absorbed = l0, True
@@ -154,9 +199,11 @@ def test_a_chain_whose_rows_change_ends_what_it_carries():
         chain.check(warp)
 
 
-def test_a_chain_that_is_joined_by_another_ends_what_it_carries():
-    b = drawn(4, seed=1)
-    upper, lower = Chain("u", drawn(4), b), Chain("l", drawn(4, seed=3), b)
+@pytest.mark.parametrize("kind", ["half", "float"])
+def test_a_chain_that_is_joined_by_another_ends_what_it_carries(kind):
+    b = drawn(4, TYPES[kind], 1)
+    upper, lower = (Chain(name, drawn(4, TYPES[kind], k), b, (kind, kind)) for name, k in
+                    (("u", 0), ("l", 3)))  # fmt: skip
     (u0, u1), (l0, l1) = upper.carried(), lower.carried()
     u1.below, l1.absorbed = l1, True
     warp = run([upper, lower], [u0, l0, u1], b)

@@ -20,11 +20,14 @@ _SHAPE = re.compile(r"mma\.sync\.aligned\.m16n8k(\d+)\.row\.col\.f32\.(\w+)\.\w+
 
 
 class Warp:
-    """Registers by name; ``products`` counts the instructions of the tensor core."""
+    """Registers by name.
+
+    ``products`` counts the instructions of the tensor core, ``additions`` those beside it.
+    """
 
     def __init__(self, **registers: np.ndarray):
         self.registers = {f"%{name}": value for name, value in registers.items()}
-        self.products = 0
+        self.products = self.additions = 0
 
     def run(self, lines: str) -> None:
         """Run lines of IR; an operation that is not known here is a KeyError."""
@@ -50,6 +53,7 @@ class Warp:
         operands = _OPERAND.findall(text)
         if operation in ("fadd", "fsub"):
             a, b = (self._of(x, np.float32) for x in re.findall(r"%[\w.]+|-?\d[\d.e+]+", text))
+            self.additions += operation == "fadd"
             return a + b if operation == "fadd" else a - b
         if operation in ("shl", "and", "add"):
             values = re.findall(r"%[\w.]+|-?\d+(?!\w)", text.split("i32", 1)[1])
