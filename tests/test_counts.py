@@ -189,6 +189,20 @@ def test_a_store_to_threadgroup_memory_repeats_no_load_of_a_buffer_but_another_b
     assert count(device, overlap).per_lane()["device_loads"] == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "branches"),
+    [
+        ("\n#pragma unroll\n", 0), ("\n#pragma unroll(4)\n", 50),
+        ("\n#pragma clang loop unroll(full)\n", 0), ('_Pragma("clang loop unroll(full)") ', 0),
+        ("\n#pragma clang loop unroll(disable)\n", 200),
+    ],
+)  # fmt: skip
+def test_a_loop_is_unrolled_as_the_text_asks(device, asked, branches):
+    loop = f"float t = 0; {asked}for (int k = 0; k < 200; k++) t = t * in[k] + in[k + i];"
+    counts = count(device, f"{loop} out[i] = t;")
+    assert counts.per_lane()["branches"] == branches
+
+
 def test_atomics_are_neither_loads_nor_stores(device):
     body = "atomic_exchange_explicit((device atomic_int*)out, 1, memory_order_relaxed);"
     counts = count(device, body)
