@@ -97,6 +97,8 @@ class Rewriter(MethodRewriter):
         names = {}
         for name, call, namespace in self.pending:
             scope, kernel = self._kernel_of(call, namespace)
+            if name in names:
+                raise RewriteError(call[0], f"found a second kernel called '{name}'; rename one")
             names[name] = (call[0], *kernel.names)
             spelled = untokenize(self.code(call)).split("\n")
             spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
