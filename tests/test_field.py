@@ -229,8 +229,8 @@ def test_columns_in_braces_make_a_matrix(device):
 def test_a_class_becomes_a_number_and_is_assigned_in_every_memory(device):
     out, x = np.full(4, np.nan, np.float32), np.array([16, 32, 0], np.uint8)
     run(device, "field.metal", "operators", {0: out, 1: x, 2: np.array([64], np.uint8)})
-    # 2 + 1; 2 + 1.5; 4 + 3; 3 + 1.
-    assert out.tolist() == [3, 3.5, 7, 4]
+    # 2 + 1; 2 + 1.5; 4 + 3; 3 + 1 and 2 * 3 and 2 * 0.5.
+    assert out.tolist() == [3, 3.5, 7, 11]
     assert x.tolist() == [16, 56, 64]
 
 
