@@ -229,8 +229,8 @@ def test_columns_in_braces_make_a_matrix(device):
 def test_a_class_becomes_a_number_and_is_assigned_in_every_memory(device):
     out, x = np.full(4, np.nan, np.float32), np.array([16, 32, 0], np.uint8)
     run(device, "field.metal", "operators", {0: out, 1: x, 2: np.array([64], np.uint8)})
-    # 2 + 1; 2 + 1.5; 4 + 3; 3 + 1.
-    assert out.tolist() == [3, 3.5, 7, 4]
+    # 2 + 1; 2 + 1.5; 4 + 3; 3 + 1 and 2 * 3 and 2 * 0.5.
+    assert out.tolist() == [3, 3.5, 7, 11]
     assert x.tolist() == [16, 56, 64]
 
 
@@ -264,3 +264,20 @@ def test_half_and_bfloat_become_each_other(device):
 
 def test_what_other_texts_of_those_kinds_say_raises_no_alarm():
     assert attnproto.lint(read_text("field.metal")) == ()
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("device atomic<half>* a", "column 13: an atomic is of int, uint, bool, ulong or float"),
+        (
+            "device float* a) { simdgroup_matrix<int, 8, 8> m; } kernel void l(device float* a",
+            "column 62: a simdgroup_matrix is of half, bfloat or float",
+        ),
+        ("device float* a) {} kernel void k(device int* a", "column 47: found a second kernel"),
+    ],
+)
+def test_a_type_or_name_that_metal_has_not_is_refused(device, declared, message):
+    with pytest.raises(KernelCompileError) as caught:
+        device.library(f"{HEAD}kernel void k({declared}) {{}}").functions()
+    assert message in str(caught.value)

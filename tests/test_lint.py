@@ -119,6 +119,11 @@ RULES_BROKEN = {
         3, "error", kernel("o[i] = x;", "float f() { return 2; } constant float x = f();"),
         kernel("o[i] = x;", N, "constant int x = n + 1;", "constant float2 y = float2(1, 2);"),
     ),
+    "vector-width": (
+        4, "error", kernel("vec<float, 5> v; o[i] = v[0];"),
+        kernel("vec<float, 4> v; constexpr int w = 8; o[i] = v[0] + f<w>() + int(w < 5);",
+               "template <int N> float f() { return N; }"),
+    ),
     "threadgroup-variable": (
         3, "error", kernel("f(o);", "void f(device int* o) { threadgroup int a[4]; a[0] = *o; }"),
         kernel(
@@ -238,6 +243,16 @@ ALSO = [
     ("address-space", kernel("o[i] = 1;", "template <typename T> void f(device T* a, T* b);")),
     ("size_t-argument", given("constant P& p [[buffer(1)]]", "", "struct P { int a; size_t n; };")),
     ("program-scope", kernel("o[i] = 1;", "device float x;")),
+    ("program-scope", kernel("static int n = 0; o[i] = n;")),
+    ("program-scope", kernel("o[i] = f(1);", "float f(float x) { static float y[2]; return x; }")),
+    ("std", kernel("o[i] = 1;", "using namespace std;")),
+    ("atomic-operation", kernel("atomic_store_explicit(&a[i], 1u, memory_order_release);",
+                                arguments=("device atomic_uint* a [[buffer(0)]]", AT))),
+    ("compile", kernel("o[i] = 1;", arguments=(OUT, AT, "device atomic<half>* a"))),
+    ("compile", kernel("simdgroup_matrix<int, 8, 8> m; o[i] = m.thread_elements()[0];")),
+    ("compile", 'template <class T> kernel void f(device T* x) {}'
+                'template [[host_name("a")]] kernel void f<float>(device float*);'
+                'template [[host_name("a")]] kernel void f<half>(device half*);'),
     ("program-scope", kernel("o[i] = 1;", "threadgroup float x[4];")),
     ("program-scope", kernel("o[i] = A::x;", "struct A { static constexpr int x = 1; };")),
     ("threadgroup-initialiser", kernel("threadgroup float a = 1, b[2] = {1, 2}; o[i] = a;")),
@@ -512,6 +527,15 @@ PASSING = {
         " + max(integral_constant<int, 3>{}, 2) + isnan(half(o[i])) + clamp(float4(1), 0, o[i]).x;",
         "enum E { A }; constant int c = 4;"
         "template <int N> struct I { static constant constexpr int v = N; };",
+    ),
+    "a method of a class within a function, and constants that stay": kernel(
+        "struct L { static float twice(float x) { return 2 * x; } };"
+        "static constant float table[2] = {1, 2}; static threadgroup float t[4]; t[i] = table[0];"
+        "atomic_thread_fence(mem_flags::mem_device, memory_order_seq_cst);"
+        "o[i] = L::twice(t[i]);",
+    ),
+    "other names of namespaces": kernel(
+        "o[i] = n::x;", "namespace a { namespace b { constant int x = 1; } } namespace n = a::b;"
     ),
     "31 buffers": kernel("", arguments=[f"device int* a{n}" for n in range(31)]),
 }

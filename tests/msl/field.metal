@@ -19,6 +19,16 @@ struct Sixteenths {
     return *this;
   }
 };
+struct Doubled {
+  template <typename T>
+  T operator()(T x) thread {
+    return 2 * x;
+  }
+  Sixteenths operator()(Sixteenths x) thread;
+};
+Sixteenths Doubled::operator()(Sixteenths x) thread {
+  return Sixteenths(2 * float(x));
+}
 inline Sixteenths operator+(Sixteenths a, Sixteenths b) {
   return Sixteenths(float(a) + float(b));
 }
@@ -41,7 +51,7 @@ kernel void operators(device float* out [[buffer(0)]], device Sixteenths* x [[bu
   out[1] = x[1];
   x[2] = given;
   out[2] = x[2] + a;
-  out[3] = (float)(a + b);
+  out[3] = (float)(a + b) + float(Doubled()(a)) + Doubled{}(0.5f);
 }
 
 kernel void packed(device float* out [[buffer(0)]], device packed_float3* x [[buffer(1)]]) {

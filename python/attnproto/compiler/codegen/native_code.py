@@ -18,16 +18,25 @@ MAX_TABLE_BYTES = 64 << 20
 # Vector instructions that the code generator optimises in half a second. More take twice what the
 # quick one does, and run a tenth to a sixth faster for it.
 MAX_TUNED = 2_500
-
+# Branches of code that LLVM simplifies once more before the engines part. With more its time grows
+# with their square: what it asks of a number is answered by looking at all conditions that the
+# number stands in. Our attention kernels have 40.
+MAX_BRANCHES = 600
 
 _engines: list[llvm.ExecutionEngine] = []  # own the machine code; pipelines live until exit
 
 
 def clean_up(text: str, target: Target) -> str:
-    """LLVM's short pipeline, after passes that leave work behind."""
+    """LLVM's short pipeline, after passes that leave work behind.
+
+    Loops are as ``optimise`` unrolled them: once more would double what follows has to read.
+    """
+    if text.count(" br i1 ") > MAX_BRANCHES:
+        passes = ("always_inliner", "sroa", "simplify_cfg", "dead_code_elimination")
+        return str(_passed(text, target, *passes))
     initialise()
     with lock:
-        return str(run_pipeline(text, target_machine(2, target), 1))
+        return str(run_pipeline(text, target_machine(2, target), 1, unroll=False))
 
 
 def regularize(text: str, target: Target) -> str:

@@ -67,7 +67,8 @@ _SPELLINGS = [
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d+)\)\)\)", r"vec<\1, \2>"),
         (r"(?:metal::)?attn_packed3<(\w+)>", r"packed_\g<1>3"),
-        (r"^static assertion failed due to requirement '.*': (.* needs types of .*)$", r"\1"),
+        (r"^static assertion failed due to requirement '.*': "
+         r"((?:.* needs types of|an? \w+ is) .*)$", r"\1"),
         (r"attn_(?:name|derived|defined)_(\w+)", r"\1"),
         (r"('[^']*') \(aka \1\)", r"\1"),
         (r"^'([^']*)' file not found$",

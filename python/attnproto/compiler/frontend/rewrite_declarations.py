@@ -97,6 +97,8 @@ class Rewriter(MethodRewriter):
         names = {}
         for name, call, namespace in self.pending:
             scope, kernel = self._kernel_of(call, namespace)
+            if name in names:
+                raise RewriteError(call[0], f"found a second kernel called '{name}'; rename one")
             names[name] = (call[0], *kernel.names)
             spelled = untokenize(self.code(call)).split("\n")
             spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
@@ -363,12 +365,14 @@ def _qualifies_method(t: list[Token], i: int) -> bool:
 
 
 def _class_of_definition(t: list[Token], opens: int) -> str | None:
-    """The class of a method that is defined outside: ``R A<T>::f(...)``."""
-    if opens < 3 or t[opens - 1].kind != "name" or t[opens - 2] != "::":
+    """The class of a method defined outside it: ``R A<T>::f(...)``, ``A::operator()(...)``."""
+    name = next((k for k in range(opens - 1, max(opens - 4, 0), -1) if t[k] == "operator"), None)
+    name = opens - 1 if name is None else name
+    if name < 2 or t[name].kind != "name" or t[name - 1] != "::":
         return None
-    at = opens - 3
-    if t[at] == ">":
-        at = next((k for k in range(at, 0, -1) if angle_close(t, k) == opens - 3), at) - 1
+    at = close = name - 2
+    if t[close] == ">":
+        at = next((k for k in range(close, 0, -1) if angle_close(t, k) == close), close) - 1
     return t[at].text if t[at].kind == "name" else None
 
 

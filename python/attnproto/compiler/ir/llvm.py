@@ -73,7 +73,9 @@ def target_machine(opt: int, target: Target | None = None) -> llvm.TargetMachine
     )
 
 
-def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> llvm.ModuleRef:
+def run_pipeline(
+    text: str, machine: llvm.TargetMachine, level: int, *, unroll: bool = True
+) -> llvm.ModuleRef:
     """A module after LLVM's own pipeline of a level, without its vectorisers.
 
     Whoever calls this holds the lock of the machine's target.
@@ -82,6 +84,7 @@ def run_pipeline(text: str, machine: llvm.TargetMachine, level: int) -> llvm.Mod
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False
     options.slp_vectorization = False
+    options.loop_unrolling = unroll
     builder = llvm.create_pass_builder(machine, options)
     with _without_missed_loops(text):
         builder.getModulePassManager().run(module, builder)

@@ -127,9 +127,10 @@ def lambdas(text: Outline) -> Iterator[Finding]:
 
 @rule
 def standard_library(text: Outline) -> Iterator[Finding]:
-    """``std::`` is not metal's."""
+    """``std::`` is not metal's, nor is ``using namespace std``."""
     for token, after in zip(text.tokens, text.tokens[1:], strict=False):
-        if token == "std" and after == "::":
+        used = token == "namespace" and after == "std"
+        if used or (token == "std" and after == "::"):
             yield error(token, "std", "found std::; Metal has no C++ standard library, use metal::")
 
 
@@ -220,6 +221,32 @@ def program_scope(text: Outline) -> Iterator[Finding]:
             f"found {variable.name.text} at program scope {what}; write constant before its type"
         )
         yield error(variable.name, "program-scope", message)
+
+
+@rule
+def static_variables(text: Outline) -> Iterator[Finding]:
+    """One of a function lives as long as the program, and so in constant memory (MSL 3.1, 4.2)."""
+    for function in text.functions:
+        body = function.body or []
+        for i, token in enumerate(body):
+            if token != "static":
+                continue
+            ends = ("=", ";", "{", "(")
+            end = next((j for j in range(i, len(body)) if body[j].text in ends), i)
+            # A parenthesis is of a method, of a class within the function.
+            if body[end] != "(" and not {w.text for w in body[i:end]} & set(SPACES):
+                message = "found a static variable without constant; write constant before its type"
+                yield error(token, "program-scope", message)
+
+
+@rule
+def vector_widths(text: Outline) -> Iterator[Finding]:
+    """A vector has two, three or four elements (MSL 3.1, 2.2)."""
+    for head, number, after in zip(text.tokens, text.tokens[4:], text.tokens[5:], strict=False):
+        width = whole_number([number]) if number.kind == "number" and after == ">" else None
+        if head == "vec" and width is not None and not 2 <= width <= 4:
+            message = f"found a vector of {width} elements, needs 2, 3 or 4; use an array"
+            yield error(head, "vector-width", message)
 
 
 def _is_member(variable: Variable) -> bool:

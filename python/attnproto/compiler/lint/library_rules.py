@@ -13,7 +13,7 @@ import numpy as np
 
 from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.clang import Message
-from attnproto.compiler.frontend.lexer import Token, inserted
+from attnproto.compiler.frontend.lexer import Token, close_of, inserted
 from attnproto.compiler.frontend.outline import Outline
 from attnproto.compiler.frontend.source import Place
 
@@ -21,6 +21,7 @@ from .language_rules import Finding, calls, error, kernels, rule
 
 _ARITHMETIC = {"+", "-", "*", "/", "+=", "-=", "*=", "/="}
 _STAGES = {"vertex", "fragment"}
+_ORDERS = {f"memory_order_{word}" for word in ("acquire", "release", "acq_rel", "seq_cst")}
 
 
 _WHOLE = ("char", "short", "int", "long")
@@ -123,6 +124,20 @@ def own_names(text: Outline) -> Iterator[Finding]:
         if token.text in _STAGES and is_variable and after.text in ("=", ";", ",", ")", "["):
             message = f"found a variable called {token.text}, a word of Metal's; rename it"
             yield error(token, "reserved-name", message)
+
+
+@rule
+def memory_orders(text: Outline) -> Iterator[Finding]:
+    """Atomic functions take the relaxed order only; fences of MSL 3.2 take others (6.15.1)."""
+    t = text.tokens
+    for i, token in enumerate(t):
+        is_atomic = token.text.startswith("atomic_") and token.text.endswith("_explicit")
+        if not is_atomic or t[i + 1 : i + 2] != ["("]:
+            continue
+        for word in t[i + 2 : close_of(t, i + 1)]:
+            if word.text in _ORDERS:
+                message = f"found {word.text}; atomic functions take memory_order_relaxed only"
+                yield error(word, "atomic-operation", message)
 
 
 @rule

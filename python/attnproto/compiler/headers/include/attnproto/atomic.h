@@ -24,6 +24,9 @@ ATTN_INLINE void atomic_thread_fence(mem_flags, memory_order order,
 }
 template <class T>
 struct atomic {
+  static_assert(__is_same(T, int) || __is_same(T, uint) || __is_same(T, bool) ||
+                    __is_same(T, ulong) || __is_same(T, float),
+                "an atomic is of int, uint, bool, ulong or float");
   T value;
 };
 template <class T>

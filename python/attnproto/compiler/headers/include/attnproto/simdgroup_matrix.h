@@ -58,6 +58,7 @@ struct attn_opaque<attn_elements<T>> {
 template <class T, int Rows, int Columns>
 struct simdgroup_matrix {
   static_assert(Rows == 8 && Columns == 8, "a simdgroup_matrix is 8x8");
+  static_assert(is_floating_point_v<T>, "a simdgroup_matrix is of half, bfloat or float");
   typedef attn_elements<T> storage_type;
   storage_type elements;
   simdgroup_matrix() = default;
