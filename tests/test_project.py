@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -61,9 +62,10 @@ def test_the_double_runs_every_test_file_that_is_not_named():
 
 def test_a_file_that_the_double_does_not_run_cannot_ask_for_metal(pytester, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tests")
+    monkeypatch.delitem(sys.modules, "test_lint", raising=False)  # the one that has run
     pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
     asking = "import attnproto\n\ndef test_one():\n    attnproto.devices()\n"
     pytester.makepyfile(test_lint=asking, test_of_tomorrow=asking)
-    outcome = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    outcome = pytester.runpytest_inprocess()
     outcome.assert_outcomes(passed=1, failed=1)
     outcome.stdout.fnmatch_lines("*test_lint.py asks for Metal: take it out of NEVER_METAL*")
