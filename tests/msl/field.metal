@@ -68,6 +68,9 @@ kernel void packed(device float* out [[buffer(0)]], device packed_float3* x [[bu
 
 template <typename T>
 struct Sum {
+  uint calls;
+  constexpr Sum<T>() thread : calls(0) {}
+  constexpr Sum<T>() threadgroup = default;
   static constexpr constant T init = T(0);
   T operator()(T a, T b) { return a + b; }
 };

@@ -29,6 +29,9 @@ class MethodRewriter(CodeRewriter):
         until = d.initialiser or (d.body[0] if d.body else d.end - 1)
         tail = t[close + 1 : until]
         name_at = d.parameters[0] - 1
+        if t[name_at] == ">":  # A<T>()
+            opens = (k for k in range(start, name_at) if t[k] == "<")
+            name_at = next((k for k in opens if angle_close(t, k) == name_at), name_at + 1) - 1
         special = t[name_at] == class_name and "operator" not in words
         out = self.code(t[start : close + 1])
         if special:
