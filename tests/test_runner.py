@@ -255,6 +255,15 @@ def test_a_worker_ends_with_its_parent_even_inside_a_hung_point(tmp_path, jobs):
     wait_for(lambda: not any(is_alive(int(pid)) for pid in children))
 
 
+def test_a_worker_whose_parent_went_without_its_answer_ends_in_peace(capfd):
+    worker = Worker("cpu", "quick")
+    assert worker.connection.poll(60)  # that it is ready, which nobody reads
+    worker.connection.close()
+    worker._process.join(20)
+    assert worker._process.exitcode == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_an_interrupt_keeps_every_point_and_says_how_to_go_on(tmp_path, jobs):
     path = tmp_path / "out" / "points.jsonl"

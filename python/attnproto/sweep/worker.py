@@ -151,7 +151,8 @@ def _work(
     while True:
         try:
             name, point = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
+            # The latter where the parent went without having read an answer.
             return
         try:
             cooled_s = cool_down(device, lambda: connection.send((COOLING, _COOLING_LIMIT_S)))
