@@ -6,9 +6,8 @@
 namespace attnproto::cpu {
 
 // A slot holds 8x8 floats as simdgroup_matrix deals them out: the first element of each lane, then
-// the second, so that a simdgroup in lockstep keeps and takes them as they are. result = left *
-// right
-// + addend, which is zero when it names no slot.
+// the second, so that a simdgroup in lockstep keeps and takes them as they are.
+// result = left * right + addend, which is zero when it names no slot.
 inline constexpr uint16_t kZeroAddend = 0xffff;
 struct MatrixOperation {
   uint16_t left, right, addend, result;
