@@ -10,7 +10,7 @@ import pytest
 from attnproto import _core
 from attnproto.compiler.ir.types import Unreadable
 from attnproto.compiler.passes import lower_bfloat
-from attnproto.compiler.target import processor_target
+from attnproto.compiler.target import Target, fuses, host_target, processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
@@ -32,9 +32,23 @@ def inputs() -> np.ndarray:
     return np.concatenate([bits.view(np.float32), special, plain])
 
 
+def target_of(processor: str) -> Target:
+    if not processor:
+        return host_target()
+    return processor_target("x86_64", "unknown-linux-gnu", processor)
+
+
 def device(engine: str, processor: str) -> Device:
-    target = processor_target("x86_64", "unknown-linux-gnu", processor) if processor else None
-    return Device(_core.open_cpu(NativeFrontEnd(engine=engine, target=target), 1))
+    front_end = NativeFrontEnd(engine=engine, target=target_of(processor))
+    return Device(_core.open_cpu(front_end, 1))
+
+
+def multiplied_and_added(a: np.ndarray, b: np.ndarray, fused: bool) -> np.ndarray:
+    """a b + 1 of one expression: fused it is a float's, and rounded once more at the end."""
+    if not fused:
+        return a * b + BFLOAT(1)
+    exact = a.astype(np.float64) * b.astype(np.float64) + 1
+    return exact.astype(np.float32).astype(BFLOAT)
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
@@ -54,7 +68,7 @@ def test_every_operation_rounds_to_nearest_even(engine, processor):
             (n * 1000 - 70000).astype(np.float32).astype(BFLOAT),
             (n * 1000).astype(np.float32).astype(BFLOAT), np.abs(a),
         ]  # fmt: skip
-        wanted += [a * b + BFLOAT(1), b * b + BFLOAT(1)]
+        wanted += [multiplied_and_added(x, b, fuses(target_of(processor))) for x in (a, b)]
         converted_wanted = np.where(np.abs(a.astype(np.float32)) < 1e6, a.astype(np.float32), 0)
     for number, column in enumerate(wanted):
         computed = out[:, number]
