@@ -231,6 +231,15 @@ def test_charts_of_measured_times_are_drawn(name):
     assert not re.search(r'^<svg[^>]* width="', svg)
 
 
+def test_tiles_of_equal_blocks_stand_apart():
+    rows = [timed(0), timed(0)]
+    rows[1]["point"] = {**rows[1]["point"], "rows": 16, "keys": "ahead32"}
+    svg = charts.throughput_by_tile(rows)
+    tile = f"{rows[0]['point']['Br']}x{rows[0]['point']['Bc']}"
+    assert f">{tile} D" in svg
+    assert f">{tile} rows 16 keys ahead32 D" in svg
+
+
 def test_a_crossover_shows_its_probes_and_the_interval_of_the_crossing():
     svg = charts.crossover([crossover_row()])
     assert svg.count('xlink:href="#r-crossover"') == 3

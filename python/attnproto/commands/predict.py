@@ -22,6 +22,7 @@ from attnproto.model.launches import flash_result, work_of_counts
 from attnproto.model.prediction import predict_work
 from attnproto.model.scope import DIRECT, STAGED, Attention
 from attnproto.prototypes.registry import load
+from attnproto.prototypes.rows import tile_name
 from attnproto.sweep.points import check_points, keep, parse_axis, vary
 
 _EXPECTED = "expected"  # the kind of flash's points that are modelled
@@ -109,10 +110,7 @@ def _line(point: dict[str, Any], chip: Chip) -> str:
 
     problem = problem_of(point)
     result = flash_result(problem, tile_of(point), chip)
-    name = (
-        f"{point['Br']}x{point['Bc']} D={point['D']} {point['dtype']} Nq={point['Nq']} "
-        f"Nkv={point['Nkv']}"
-    )
+    name = f"{tile_name(point)} D={point['D']} {point['dtype']} Nq={point['Nq']} Nkv={point['Nkv']}"
     if "modelled_us" in result:
         return (
             f"{name}: {result['modelled_us']:.4g} us ({result['modelled_low_us']:.4g} to "

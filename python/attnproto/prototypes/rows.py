@@ -80,6 +80,12 @@ def _in_full(text: str) -> str:
     return _POWER_OF_TEN.sub(lambda match: f"{float(match[0]):,.0f}", text)
 
 
+def tile_name(point: Mapping[str, Any]) -> str:
+    """A tile's blocks, and its rows and way of reading where a point names them."""
+    more = "".join(f" {axis} {point[axis]}" for axis in ("rows", "keys") if axis in point)
+    return f"{point['Br']}x{point['Bc']}{more}"
+
+
 def right(rows: Sequence[Row]) -> bool:
     """Say whether there are rows and all of them are right."""
     return bool(rows) and all(row["status"] == "ok" for row in rows)

@@ -10,6 +10,7 @@ from typing import Any
 from attnproto.measure import stats
 from attnproto.model.beside import beside_expected
 from attnproto.prototypes.registry import metrics_of
+from attnproto.prototypes.rows import tile_name
 from attnproto.results.metrics import COUNTS
 from attnproto.results.published import mark_to_reach
 
@@ -147,7 +148,7 @@ def throughput_by_tile(rows: Sequence[Row]) -> str | None:
         point, rate = row["point"], _tflops(row)
         if rate is None or "Br" not in point:
             continue
-        name = f"{point['Br']}x{point['Bc']} D{point['D']} {point['dtype']}"
+        name = f"{tile_name(point)} D{point['D']} {point['dtype']}"
         if len(devices) > 1:
             name += f" {row['device']['name']}"
         if name not in best or rate > best[name][0]:
@@ -340,7 +341,7 @@ def surprises(rows: Sequence[Row]) -> str | None:
             shape = "o" if inside else "X"
             mark = axis.scatter([ratio], [y], 26, colour_of(row), marker=shape, lw=0)
             mark.set_urls([link(row)])
-            tile = f"{point['Br']}x{point['Bc']} " if "Br" in point else ""
+            tile = f"{tile_name(point)} " if "Br" in point else ""
             name = f"{tile}{point.get('dtype', '')} D {point.get('D')} N {_length(row) or 0:g}"
             place = axis.get_yaxis_transform()
             axis.text(0.0, y + 0.3, name, transform=place, fontsize=8.5, color=INK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnproto.dtypes import BY_NAME
 from attnproto.prototypes.expected_ratios import measured_beside_expected
 from attnproto.prototypes.pair_findings import pair_finding, weighed
-from attnproto.prototypes.rows import Case, Row, keys, regime, right, several, worst
+from attnproto.prototypes.rows import Case, Row, keys, regime, right, several, tile_name, worst
 from attnproto.results.findings import Effect, Evidence, Finding
 from attnproto.results.published import reached
 
@@ -177,13 +177,6 @@ def _rate(row: Row, name: str = "time_us") -> float:
     return float(row["result"]["flops"]) / float(row["result"][name]) / 1e6
 
 
-def _tile(row: Row) -> str:
-    """The tile's blocks, and where they differ from the others' its rows and way of reading."""
-    point = row["point"]
-    more = "".join(f" {axis} {point[axis]}" for axis in ("rows", "keys") if axis in point)
-    return f"{point['Br']}x{point['Bc']}{more}"
-
-
 def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding:
     best = max(rows, key=_rate)
     result = best["result"]
@@ -192,7 +185,7 @@ def _fastest(case: Case, dtype: str, d: int, n: int, rows: list[Row]) -> Finding
         for row in rows
         if row is not best and row["result"]["time_low_us"] <= result["time_high_us"]
     ]
-    name, others = _tile(best), ", ".join(map(_tile, tied))
+    name, others = tile_name(best["point"]), ", ".join(tile_name(row["point"]) for row in tied)
     beside = f" Undecided against it: {others}." if tied else ""
     against = "".join(
         f" That is {met.ratio:.2f} of the {met.mark.tflops:.2f} TFLOP/s that {met.mark.source} "

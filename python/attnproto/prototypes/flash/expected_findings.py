@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnproto.model import CHIPS
-from attnproto.prototypes.rows import Case, Row, keys
+from attnproto.prototypes.rows import Case, Row, keys, tile_name
 from attnproto.results.findings import Effect, Evidence, Finding
 from attnproto.results.published import PublishedMark, mark_to_reach
 
@@ -44,7 +44,7 @@ def _chip(row: Row) -> str:
 
 
 def _tile(row: Row) -> str:
-    return f"{row['point']['Br']}x{row['point']['Bc']}"
+    return tile_name(row["point"])
 
 
 def _mark(row: Row) -> PublishedMark | None:

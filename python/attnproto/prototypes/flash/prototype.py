@@ -30,7 +30,7 @@ from .timing import dispatch_of, paired, timed
 BR, BC, D = (16, 32, 64), (64, 80, 128), (64, 128, 256)
 _BASE = {"B": 1, "Hq": 1, "Hkv": 1, "causal": False, "input": "normal", "Br": 32, "Bc": 64}
 
-# A tile whose simdgroups share their reads, and waits for none of them.
+# A tile whose simdgroups share their reads, the next ones being on their way.
 _SHARING = {"Br": 64, "Bc": 64, "rows": 16, "keys": "ahead32"}
 
 _DUELS = (tuning.DUEL, tuning.CHOSEN)
