@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import itertools
 import multiprocessing
 import re
 import resource
@@ -38,6 +38,7 @@ from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
 from attnproto.device.library import describe
 from attnproto.errors import AttnprotoError
+from attnproto.results.store import Store, read_records
 from support import mlx
 
 _KIB = 1024
@@ -111,19 +112,16 @@ def _hash(name: str) -> bytes:
 
 def compiling(container: Metallib, names: Sequence[str], results: Path) -> Iterator[str]:
     """Compile kernels, with true and 32 for their constants; those of ``results`` are done."""
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.touch()
-    done = {(one["kernel"], one["target"]): one for one in _lines(results)}
+    done = {(one["kernel"], one["target"]): one for one in read_records(results)}
     front_ends = {"cpu": NativeFrontEnd(), "PTX": PtxFrontEnd("sm_90")}
     for front_end in front_ends.values():  # definitions, which children then have
         compiled_kernel.to_ir(module.read(container.bitcode(names[0])), front_end.target)
-    for name in names:
-        for target, front_end in front_ends.items():
+    with Store(results) as store:
+        for name, (target, front_end) in itertools.product(names, front_ends.items()):
             if (name, target) not in done:
                 one = guarded(lambda n=name, f=front_end: _compile(container, n, f), _LIMIT_S)
                 done[name, target] = one = {"kernel": name, "target": target, **one}
-                with results.open("a") as file:
-                    file.write(json.dumps(one) + "\n")
+                store.append(one)
     for target in front_ends:
         ours = [done[name, target] for name in names]
         refused = [one for one in ours if one["error"]]
@@ -135,11 +133,6 @@ def compiling(container: Metallib, names: Sequence[str], results: Path) -> Itera
         )
         for one in refused:
             yield f"{one['kernel']}: {one['error']}"
-
-
-def _lines(file: Path) -> Iterator[dict]:
-    for line in file.read_text().splitlines():
-        yield json.loads(line)
 
 
 def _compile(container: Metallib, name: str, front_end: NativeFrontEnd | PtxFrontEnd) -> None:

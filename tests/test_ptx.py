@@ -74,6 +74,10 @@ def count(code: str, instruction: str) -> int:
     return len(re.findall(rf"^\s+(?:@%p\d+ )?{re.escape(instruction)}", code, re.M))
 
 
+def additions(code: str) -> int:
+    return len(re.findall(r"^\s+add\.(?:rn\.)?f32 .*$", code, re.M))
+
+
 def flash_code(d: int, dtype: str, alignment: int = 16, **tile) -> str:
     shape = (1, 2, 256, d)
     tensors = [np.zeros(shape, dtype)] * 3
@@ -201,16 +205,14 @@ def test_what_products_of_floats_carry_is_added_once_a_chain():
     # S and O take 8 fragments each of 8 products: pairs of them add once to each of 2 elements,
     # and chains add their two rows of carried sums, and then that.
     code = flash_code(64, "float32", br=16, bc=64)
-    added = re.findall(r"^\s+add\.(?:rn\.)?f32 .*$", code, re.M)
-    assert 0 <= len(added) - 2 * 8 * 2 * (4 + 1 + 1) < 32  # those of softmax
+    assert 0 <= additions(code) - 2 * 8 * 2 * (4 + 1 + 1) < 32  # those of softmax
 
 
 def test_products_of_halves_are_added_once_a_chain():
     # S begins at zero and takes no addition; O takes one for each of 2 elements of its 2 times 8
     # fragments, where eight products follow one another.
     code = flash_code(64, "float16", br=16, bc=64, rows=16, query="registers")
-    added = re.findall(r"^\s+add\.(?:rn\.)?f32 .*$", code, re.M)
-    assert 0 <= len(added) - 2 * 8 * 2 < 48  # those of softmax
+    assert 0 <= additions(code) - 2 * 8 * 2 < 48  # those of softmax
 
 
 def test_fragments_that_are_rows_of_memory_are_read_whole():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -130,7 +131,7 @@ class FlashTile:
         if self.bc % max(self.staged_keys, 1):
             raise UnsupportedProblem(
                 f"[flash.tile] found bc={self.bc} with keys={self.keys!r}, needs whole chunks; "
-                f"pass keys='{self.keys.rstrip('0123456789')}16'"
+                f"pass keys='{self.way}16'"
             )
         if self.query is None:
             fits = self.query_tile_bytes + self.staged_bytes <= THREADGROUP_LIMIT_BYTES
@@ -148,9 +149,14 @@ class FlashTile:
         return BY_NUMPY[self.dtype].nbytes
 
     @property
+    def way(self) -> str:
+        """How K and V are read: ``lane``, ``matrix``, ``staged`` or ``ahead``."""
+        return self.keys.rstrip(string.digits)
+
+    @property
     def staged_keys(self) -> int:
         """Keys held in threadgroup memory at once, 0 when K and V are read in place."""
-        return int("".join(filter(str.isdigit, self.keys)) or 0)
+        return int(self.keys.removeprefix(self.way) or 0)
 
     @property
     def query_tile_bytes(self) -> int:

@@ -27,6 +27,8 @@ _ELEMENT_BYTES = {one.msl: one.nbytes for one in ELEMENT_TYPES}
 # Issue of these is the movement of their bytes, or counted by itself.
 _APART = ("matrix", "device", "threadgroup", "private", "constant", "barrier")
 _MASKED = "mask: found causal, needs none, as published times; threadgroups would differ in work"
+# A tile's ways of reading that were published.
+_WAYS = {"lane": DIRECT, "matrix": DIRECT, "staged": STAGED}
 _FULL = 4096  # queries that fill an M4 by far
 # What does not grow with the keys.
 _PROPERTIES = (
@@ -103,8 +105,7 @@ def predict(
 
 def flash_attention_of(problem: AttentionProblem, tile: FlashTile) -> Attention:
     """Return what the scope asks about a problem on a tile."""
-    way = DIRECT if not tile.staged_keys else STAGED if "staged" in tile.keys else "ahead"
-    return Attention(min(problem.Nq, problem.Nkv), problem.D, way)
+    return Attention(min(problem.Nq, problem.Nkv), problem.D, _WAYS.get(tile.way, tile.way))
 
 
 def flash_work(problem: AttentionProblem, tile: FlashTile) -> Work:

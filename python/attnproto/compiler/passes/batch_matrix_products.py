@@ -25,7 +25,7 @@ from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, declarations, r
 MAX_SLOTS = _core.MATRIX_SLOTS
 OPERAND_SLOTS = 72
 ACCUMULATOR_SLOTS = MAX_SLOTS - OPERAND_SLOTS
-ELEMENT_BYTES = 128  # from a lane's first element of a slot to its second (cpp/cpu/matrix.h)
+ELEMENT_BYTES = 4 * _core.LANES  # from a lane's first element of a slot to its second
 SLOT_BYTES = 2 * ELEMENT_BYTES
 ZERO = 0xFFFF  # an addend that is all zero takes no slot
 

@@ -82,6 +82,11 @@ class Product:
         return not self.next.below
 
     @property
+    def steps(self) -> list[Product]:
+        """Those of one accumulator that share the instruction, in their order."""
+        return [self, self.then] if self.then else [self]
+
+    @property
     def last(self) -> Product:
         """The one that leaves the result."""
         return self.then or self
@@ -165,20 +170,18 @@ class Writer:
 
     def _narrow_operands(self, product: Product) -> tuple[list[str], list[str]]:
         """Words of the left and of the right operand."""
-        kind, lower = product.kind, product.below
-        steps = [product, product.then] if product.then else [product]
-        below = ([lower, lower.then] if lower.then else [lower]) if lower else [None] * len(steps)
+        kind, steps, lower = product.kind, product.steps, product.below
+        upper_left = [step.left for step in steps]
+        lower_left = [step.left for step in lower.steps] if lower else [None] * len(steps)
         # The inner dimension's order is free where both operands have the same one.
         right = self._rows_apart.get(tuple(step.right for step in steps))
-        left = []
-        for k, (upper, under) in enumerate(zip(steps, below, strict=True)):
-            for one, both in ((upper, steps), (under, below)):
-                if one is None:
-                    left.append("0")
-                elif right is None:
-                    left.append(self._pair(one.left, kind))
-                else:
-                    left.append(self._pair(tuple(step.left[k] for step in both), kind))
+        if right:
+            upper_left = list(zip(*upper_left, strict=True))
+            lower_left = list(zip(*lower_left, strict=True)) if lower else lower_left
+        left = [
+            self._pair(pair, kind) if pair else "0"
+            for rows in zip(upper_left, lower_left, strict=True) for pair in rows
+        ]  # fmt: skip
         return left, right or [self._word(step.right, kind) for step in steps]
 
     def _finish(
@@ -270,7 +273,7 @@ class Writer:
     def _write_mixed(self, product: Product) -> None:
         """One operand was narrow, and is a tf32 as it stands."""
         sums = [_ZERO] * 4
-        steps = [product, product.then] if product.then else [product]
+        steps = product.steps
         for step in steps:
             left = self._split_rows(step)
             right = self._floats(step.right, step.right_kind)

@@ -197,17 +197,14 @@ class Reader:
         self._synchronize(line, first.space)
         joined = all(b - a == 4 * size for a, b in zip(upper, lower, strict=True))
         if size == 2 and joined and self._alignment(first, upper) >= 16:
-            vectors = [(self._fetch(line, first, upper, f"<8 x {first.kind}>", 16), 8)] * 2
+            both_rows = self._fetch(line, first, upper, f"<8 x {first.kind}>", 16)
+            rows = [self._code.elements(line, both_rows, range(4), 8, first.kind),
+                    self._code.elements(line, both_rows, range(4, 8), 8, first.kind)]  # fmt: skip
         else:
-            vectors = [
-                (self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size), 4)
-                for table in (upper, lower)
-            ]
-        starts = [0, vectors[1][1] - 4]
-        rows = [
-            self._code.elements(line, vector, range(start, start + 4), width, first.kind)
-            for (vector, width), start in zip(vectors, starts, strict=True)
-        ]
+            rows = []
+            for table in (upper, lower):
+                vector = self._fetch(line, first, table, f"<4 x {first.kind}>", 4 * size)
+                rows.append(self._code.elements(line, vector, range(4), 4, first.kind))
         for names, above, below in zip(four, *rows, strict=True):
             values[names] = (
                 [above, below] if size == 4 else [self._code.packed(line, above, below, first.kind)]

@@ -97,22 +97,25 @@ def _library(case: Case) -> Verdict | None:
     # What is undefined may come out right by chance, which only Apple's own compiler would settle.
     chance = case.device.kind != "metal" and any(row["result"]["mends"] for row in rows)
     if broken:
+        off_path = on_path = NO
         why = (
             f"{len(broken)} of {len(rows)} texts rest on what MSL leaves undefined, and are wrong "
             "here until it is mended"
         )
     elif chance:
+        off_path = on_path = OPEN
         why = (
             f"all {len(rows)} texts are right as generated, but rest on what MSL leaves undefined: "
             "another compiler's luck says nothing of Apple's"
         )
     else:
+        off_path, on_path = YES, _by_time(case, "flash", "hand-flash")
         why = f"all {len(rows)} texts are right as generated"
     return Verdict(
         "cubek's own matmul and attention",
         rows[0]["result"]["versions"],
-        NO if broken else OPEN if chance else YES,
-        NO if broken else OPEN if chance else _by_time(case, "flash", "hand-flash"),
+        off_path,
+        on_path,
         why,
         tuple(rows),
     )
