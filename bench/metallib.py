@@ -5,7 +5,8 @@
     .venv/bin/python bench/metallib.py --compile 1000  # compile as many, for the cpu and to PTX
 
 Samples are drawn by family of kernels and by the SHA-256 of names, so they are the same everywhere.
-What compiling gave is kept in ``--results``, a line a kernel and target, and goes on from there.
+What compiling gave is kept in ``--results``, a line a kernel and target, and goes on from there
+while the compiler is the same.
 Times are the processor's, not the clock's.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import hashlib
 import itertools
 import multiprocessing
+import os
 import re
 import resource
 import signal
@@ -23,6 +25,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -32,6 +35,7 @@ from attnproto.commands.metallib import listing
 from attnproto.compiler.air import module
 from attnproto.compiler.air.container import Metallib
 from attnproto.compiler.frontend import compiled_kernel
+from attnproto.compiler.frontend.text_key import own_sources
 from attnproto.compiler.pass_manager import PassManager
 from attnproto.compiler.target import host_target
 from attnproto.compiler.targets.host import NativeFrontEnd
@@ -110,18 +114,30 @@ def _hash(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def compiling(container: Metallib, names: Sequence[str], results: Path) -> Iterator[str]:
-    """Compile kernels, with true and 32 for their constants; those of ``results`` are done."""
-    done = {(one["kernel"], one["target"]): one for one in read_records(results)}
+def compiling(container: Metallib, names: Sequence[str], results: Path, jobs: int) -> Iterator[str]:
+    """Compile kernels, with true and 32 for their constants.
+
+    Those of ``results`` that the same compiler has done are not done again.
+    """
+    compiler = own_sources()
+    done = {
+        (one["kernel"], one["target"]): one
+        for one in read_records(results)
+        if one.get("compiler") == compiler
+    }
     front_ends = {"cpu": NativeFrontEnd(), "PTX": PtxFrontEnd("sm_90")}
     for front_end in front_ends.values():  # definitions, which children then have
         compiled_kernel.to_ir(module.read(container.bitcode(names[0])), front_end.target)
-    with Store(results) as store:
-        for name, (target, front_end) in itertools.product(names, front_ends.items()):
-            if (name, target) not in done:
-                one = guarded(lambda n=name, f=front_end: _compile(container, n, f), _LIMIT_S)
-                done[name, target] = one = {"kernel": name, "target": target, **one}
-                store.append(one)
+
+    def one_more(name: str, target: str) -> dict:
+        outcome = guarded(lambda: _compile(container, name, front_ends[target]), _LIMIT_S)
+        return {"kernel": name, "target": target, "compiler": compiler, **outcome}
+
+    missing = [one for one in itertools.product(names, front_ends) if one not in done]
+    with Store(results) as store, ThreadPoolExecutor(jobs) as pool:
+        for one in as_they_end(pool, one_more, missing):
+            done[one["kernel"], one["target"]] = one
+            store.append(one)
     for target in front_ends:
         ours = [done[name, target] for name in names]
         refused = [one for one in ours if one["error"]]
@@ -133,6 +149,17 @@ def compiling(container: Metallib, names: Sequence[str], results: Path) -> Itera
         )
         for one in refused:
             yield f"{one['kernel']}: {one['error']}"
+
+
+def as_they_end(
+    pool: Executor, work: Callable[..., dict], arguments: Sequence[tuple]
+) -> Iterator[dict]:
+    """What work gives, in the order it ends; what waits is dropped once interrupted."""
+    waiting = [pool.submit(work, *one) for one in arguments]
+    try:
+        yield from (one.result() for one in as_completed(waiting))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _compile(container: Metallib, name: str, front_end: NativeFrontEnd | PtxFrontEnd) -> None:
@@ -174,6 +201,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="a metallib; MLX's by default")
     parser.add_argument("--lift", type=int, default=200, help="how many; 0: all")
     parser.add_argument("--compile", type=int, default=0, help="how many")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="kernels at a time")
     parser.add_argument("--results", type=Path, default=_RESULTS, help="what was compiled before")
     asked = parser.parse_args()
     file = asked.file or mlx.metallib()
@@ -184,7 +212,8 @@ def main() -> None:
     for line in lifting(container, sample(names, asked.lift or len(names))):
         print(line, flush=True)
     if asked.compile:
-        for line in compiling(container, sample(names, asked.compile), asked.results):
+        chosen = sample(names, asked.compile)
+        for line in compiling(container, chosen, asked.results, asked.jobs):
             print(line, flush=True)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB
     print(f"most memory in all: {most:.0f} MiB")

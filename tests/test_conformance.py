@@ -10,7 +10,7 @@ import attnproto
 import pytest
 from conformance import report
 from conformance.case import Case, Finding
-from conformance.compilation import Compiled, CompiledText, compile_text
+from conformance.compilation import Compiled, CompiledText, compile_kernel, open_text
 from conformance.execution import AGREES, CLEAN, EXPECTED, NOT_RUN, Executed, run_case
 from conformance.projects import PROJECTS
 from support import third_party
@@ -61,14 +61,16 @@ def test_a_kernel_agrees_with_fp64_and_is_clean_under_validation(devices, projec
 
 
 @pytest.mark.parametrize("project", TEXTS)
-def test_a_kernel_of_a_text_compiles_for_both_targets_without_a_lint_error(devices, project):
+def test_a_kernel_of_a_text_compiles_for_both_targets_without_a_lint_error(project):
     PACKAGES[project].need()
     (text,) = (one for one in PROJECTS[project].texts() if one.name == TEXTS[project])
     # The first kernel only: more take their time.
-    *_, outcome = compile_text(text, devices[0], share=2**32)
-    assert outcome.kernels > 3
-    assert [(one.cpu, one.ptx) for one in outcome.compiled] == [("", "")]
-    assert outcome.lints == []
+    opened = open_text(text, share=2**32)
+    assert opened.outcome.kernels > 3
+    assert opened.outcome.lints == []
+    (kernel,) = opened.kernels
+    compiled = compile_kernel(text, kernel, opened.constants)
+    assert (compiled.cpu, compiled.ptx) == ("", "")
 
 
 def disagree(device):
@@ -100,7 +102,10 @@ def test_the_page_counts_and_names_what_is_wrong():
         Executed("p", "b", "wrong", CLEAN),
         Executed("p", "c", NOT_RUN, EXPECTED, "race: of two"),
     ]
-    page = report.tables(texts, executed, {"p": 2})
+    page = report.tables(texts, executed)
+    assert "Every kernel is tried." in page
+    sampled = report.tables([*texts, CompiledText("q", "t", 9, share=4)], executed)
+    assert "at least one of each text: q 1 of 4." in sampled
     assert "| p | 1 of 2 | 3 | 2 | 2 | 1 | 1 | 0 | 0 |" in page
     assert "| p | u |  | line 3 |" in page
     assert r"| p | t | b | no \| b |" in page

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 
 import attnproto
@@ -53,6 +55,7 @@ class CompiledText:
         error: why the text as a whole is refused; empty: it is taken.
         compiled: those of its kernels that were tried.
         lints: lint's errors, as rule and message.
+        share: one kernel of so many was to be tried.
     """
 
     project: str
@@ -61,6 +64,7 @@ class CompiledText:
     error: str = ""
     compiled: list[Compiled] = field(default_factory=list)
     lints: list[tuple[str, str]] = field(default_factory=list)
+    share: int = 1
 
     def pack(self) -> dict:
         """As JSON's types."""
@@ -86,31 +90,58 @@ def chosen(names: Sequence[str], share: int) -> list[str]:
     return sampled or list(names[:1])
 
 
-def compile_text(text: Text, device: attnproto.Device, share: int) -> Iterator[CompiledText]:
-    """Compile the sampled kernels of a text one by one; yields what is known after each."""
-    outcome = CompiledText(text.project, text.name)
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a text before a kernel of it is compiled, and which are to be.
+
+    Attributes:
+        outcome: without kernels.
+        kernels: the sampled ones' names.
+        constants: a value for each function constant.
+    """
+
+    outcome: CompiledText
+    kernels: Sequence[str] = ()
+    constants: Mapping[str, bool | int | float] = field(default_factory=dict)
+
+
+def open_text(text: Text, share: int) -> Opened:
+    """Read and lint a text, and sample its kernels."""
+    outcome = CompiledText(text.project, text.name, share=share)
     try:
         head = library_head(text.text, host_target())
     except AttnprotoError as error:
         outcome.error = str(error)
-        yield outcome
-        return
+        return Opened(outcome)
     outcome.kernels = len(head.instances)
     findings = attnproto.lint(text.text)
     outcome.lints = [(one.rule, one.message) for one in findings if one.severity == "error"]
-    constants = constants_of(text)
-    for kernel in chosen([*head.instances], share):
-        outcome.compiled.append(compile_kernel(text, kernel, constants, device))
-        yield outcome
+    return Opened(outcome, chosen([*head.instances], share), constants_of(text))
+
+
+def compile_texts(
+    texts: Sequence[Text], share: int, pool: Executor
+) -> list[tuple[CompiledText, list[Future[Compiled]]]]:
+    """Give the sampled kernels of texts to a pool; returns each text with what is to come of it."""
+    opened = pool.map(open_text, texts, [share] * len(texts))
+    return [
+        (one.outcome, [pool.submit(compile_kernel, text, k, one.constants) for k in one.kernels])
+        for text, one in zip(texts, opened, strict=True)
+    ]
+
+
+@functools.cache
+def _device() -> attnproto.Device:
+    return attnproto.open_device("cpu")
 
 
 def compile_kernel(
-    text: Text, kernel: str, constants: dict[str, bool | int | float], device: attnproto.Device
+    text: Text, kernel: str, constants: Mapping[str, bool | int | float]
 ) -> Compiled:
     """Compile one kernel for the cpu device and to PTX."""
     begin, cpu, ptx, engine, reason = time.perf_counter(), "", "", "", ""
     try:
-        pipeline = device.library(text.text).pipeline(kernel, constants)
+        pipeline = _device().library(text.text).pipeline(kernel, constants)
         engine, reason = pipeline.engine, _NUMBERS.sub("N", pipeline.engine_reason)
     except AttnprotoError as error:
         cpu = str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from .compilation import CompiledText
 from .execution import AGREES, CLEAN, EXPECTED, Executed
@@ -25,12 +25,10 @@ def refused(text: CompiledText) -> int:
     return bool(text.error) + sum(bool(one.cpu or one.ptx) for one in text.compiled)
 
 
-def tables(
-    texts: Sequence[CompiledText], executed: Sequence[Executed], shares: Mapping[str, int]
-) -> str:
+def tables(texts: Sequence[CompiledText], executed: Sequence[Executed]) -> str:
     """The page."""
     projects = list(dict.fromkeys(one.project for one in texts))
-    parts = [_HEAD, _compiled(texts, projects, shares), _refusals(texts), _fibers(texts)]
+    parts = [_HEAD, _compiled(texts, projects), _refusals(texts), _fibers(texts)]
     parts += [_lints(texts), _executed(executed), _failures(executed), _reports(executed)]
     return "\n".join(part for part in parts if part)
 
@@ -40,7 +38,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
 
 
-def _compiled(texts: Sequence[CompiledText], projects: list[str], shares: Mapping) -> str:
+def _compiled(texts: Sequence[CompiledText], projects: list[str]) -> str:
     rows = []
     for project in projects:
         own = [one for one in texts if one.project == project]
@@ -63,12 +61,16 @@ def _compiled(texts: Sequence[CompiledText], projects: list[str], shares: Mappin
     rows.append(("all", f"{taken} of {len(texts)}", *total))
     head = ("project", "texts taken", "kernels", "tried", "compiled on cpu", "to PTX", "lockstep",
             "fibers", "lint errors")  # fmt: skip
+    shares = {one.project: one.share for one in texts if one.share > 1}
     sampled = ", ".join(f"{name} 1 of {share}" for name, share in shares.items())
+    which = (
+        "Of the larger projects a sample is tried, chosen by a hash of a kernel's name, at least "
+        f'one of each text: {sampled}. `make conformance ARGS="--share 1"` tries every one.'
+    )
     return (
         "## Every kernel compiles\n\n"
         f"{_table(head, rows)}\n"
-        f"Of the larger projects a sample is tried, chosen by a hash of a kernel's name, at least "
-        f'one of each text: {sampled}. `make conformance ARGS="--share 1"` tries every one.\n'
+        f"{which if shares else 'Every kernel is tried.'}\n"
     )
 
 

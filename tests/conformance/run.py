@@ -4,16 +4,20 @@
     make conformance ARGS="--share 1"            every kernel; hours
     make conformance ARGS="ggml candle"          these projects only; the rest as it was
 
-What is known of each project lies in build/conformance and is written after each kernel, so that
-a run can be ended and begun again.
+What is known of each project lies in build/conformance and is written after each text. A run that
+is ended can be begun again: kernels that were compiled are in the cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attnproto
 
 from conformance import report
-from conformance.compilation import CompiledText, compile_text
+from conformance.case import Case
+from conformance.compilation import CompiledText, compile_texts
 from conformance.execution import Executed, run_case
 from conformance.projects import PROJECTS, SHARES
 
@@ -36,46 +41,68 @@ def main() -> int:
     parser.add_argument("projects", nargs="*", help=f"of {', '.join(PROJECTS)}; none: all")
     parser.add_argument("--share", type=int, help="try one kernel of so many; 1: every one")
     parser.add_argument("--only", choices=("compile", "run"), help="one part; none: both")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; none: a core")
     arguments = parser.parse_args()
     unknown = set(arguments.projects) - PROJECTS.keys()
     if unknown:
         parser.error(f"found {', '.join(unknown)}, needs some of {', '.join(PROJECTS)}")
+    for name in ("share", "jobs"):
+        if (getattr(arguments, name) or 1) < 1:
+            parser.error(f"found --{name} {getattr(arguments, name)}, needs at least 1")
     KEPT.mkdir(parents=True, exist_ok=True)
-    for project in arguments.projects or PROJECTS:
-        if arguments.only != "run":
-            _compile_project(project, arguments.share or SHARES.get(project, 1))
-        if arguments.only != "compile":
-            _run_project(project)
+    pool = ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn"))
+    try:
+        for project in arguments.projects or PROJECTS:
+            if arguments.only != "run":
+                _compile_project(project, arguments.share or SHARES.get(project, 1), pool)
+            if arguments.only != "compile":
+                _run_project(project, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
     texts = [CompiledText.unpack(one) for project in PROJECTS for one in _kept(project, "texts")]
     executed = [Executed(**one) for project in PROJECTS for one in _kept(project, "cases")]
-    tables = report.tables(texts, executed, SHARES)
+    tables = report.tables(texts, executed)
     print(tables)
     PAGE.write_text(tables, encoding="utf-8")
     failed = sum(map(report.refused, texts)) + sum(not one.passed for one in executed)
     return min(failed, 100)
 
 
-def _compile_project(project: str, share: int) -> None:
-    device, outcomes = attnproto.open_device("cpu"), []
-    for text in PROJECTS[project].texts():
-        outcome = CompiledText(project, text.name)
-        for outcome in compile_text(text, device, share):
-            last = outcome.compiled[-1] if outcome.compiled else None
-            if outcome.error or (last and (last.cpu or last.ptx)):
-                print(f"{project} {text.name}: {outcome.error or last}", flush=True)
+def _compile_project(project: str, share: int, pool: Executor) -> None:
+    outcomes = []
+    for outcome, kernels in compile_texts([*PROJECTS[project].texts()], share, pool):
+        for kernel in kernels:
+            outcome.compiled.append(kernel.result())
+            if outcome.compiled[-1].cpu or outcome.compiled[-1].ptx:
+                print(f"{project} {outcome.name}: {outcome.compiled[-1]}", flush=True)
         outcomes.append(outcome)
         _keep(project, "texts", [one.pack() for one in outcomes])
-        print(f"{project} {text.name}: {len(outcome.compiled)} of {outcome.kernels}", flush=True)
+        tried = outcome.error or f"{len(outcome.compiled)} of {outcome.kernels}"
+        print(f"{project} {outcome.name}: {tried}", flush=True)
 
 
-def _run_project(project: str) -> None:
-    device = attnproto.open_device("cpu", validate=False)
-    validating = attnproto.open_device("cpu", validate=True)
+def _run_project(project: str, pool: Executor) -> None:
     outcomes = []
-    for case in PROJECTS[project].cases():
-        outcomes.append(run_case(case, device, validating))
-        _keep(project, "cases", [one.pack() for one in outcomes])
-        print(f"{project} {case.name}: {outcomes[-1].fp64}, {outcomes[-1].validated}", flush=True)
+    names = [case.name for case in PROJECTS[project].cases()]
+    for executed in pool.map(_run_case, [project] * len(names), names):
+        outcomes.append(executed.pack())
+        _keep(project, "cases", outcomes)
+        print(f"{project} {executed.name}: {executed.fp64}, {executed.validated}", flush=True)
+
+
+@functools.cache
+def _devices() -> tuple[attnproto.Device, attnproto.Device]:
+    """One that runs kernels, and one that validates them."""
+    return tuple(attnproto.open_device("cpu", validate=checks) for checks in (False, True))
+
+
+@functools.cache
+def _cases(project: str) -> dict[str, Case]:
+    return {case.name: case for case in PROJECTS[project].cases()}
+
+
+def _run_case(project: str, name: str) -> Executed:
+    return run_case(_cases(project)[name], *_devices())
 
 
 def _file(project: str, part: str) -> Path:
