@@ -8,6 +8,7 @@
 #include "../check.h"
 #include "../error.h"
 #include "context.h"
+#include "launch.h"
 #include "library.h"
 
 namespace attnproto {
@@ -20,17 +21,11 @@ using cuda::CudaPipeline;
 using cuda::CudaTable;
 using cuda::DevicePointer;
 using cuda::driver;
+using cuda::Launch;
+using cuda::LaunchParameter;
+using cuda::LaunchQueue;
 
 constexpr uint32_t kMaxGridYz = 65535;
-
-// What attn_launch in attnproto/cuda.h says.
-struct LaunchParameter {
-  uint64_t buffers[kMaxBufferIndex];
-  uint32_t threadgroup_offsets[kMaxBufferIndex];
-  uint32_t threads[3];
-  uint32_t grid_threads[3];
-};
-static_assert(sizeof(LaunchParameter) == 400, "attn_launch in attnproto/cuda.h has this size");
 
 // Host and device copies; the one written last is copied when the other is wanted.
 class CudaBuffer final : public Buffer {
@@ -140,14 +135,6 @@ class Staging {
   DevicePointer inline_device_ = 0;
 };
 
-struct Launch {
-  CudaPipeline* pipeline;
-  LaunchParameter parameter{};
-  Extent threadgroups;
-  uint32_t threads = 0, dynamic_bytes = 0;
-  bool aligned = true;  // every buffer's address is a multiple of kBufferAlignment
-};
-
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(const FrontEndFor& front_end_for)
@@ -185,23 +172,13 @@ class CudaDevice final : public Device {
     std::vector<Launch> launches;
     for (const Dispatch& dispatch : dispatches) launches.push_back(prepare(dispatch, staging));
     staging.send_inline(where);
-    // Modules are loaded before the clock starts.
-    for (Launch& launch : launches) launch.pipeline->function(launch.aligned);
-
-    auto round = [&] {
-      for (Launch& launch : launches) {
-        void* parameters[] = {&launch.parameter};
-        const Extent& grid = launch.threadgroups;
-        const int status = driver().LaunchKernel(
-            launch.pipeline->function(launch.aligned), grid.x, grid.y, grid.z, launch.threads, 1, 1,
-            launch.dynamic_bytes, nullptr, parameters, nullptr);
-        // A sentence is put together only where there is something to say.
-        if (status) context_->check(status, "dispatch " + launch.pipeline->name());
-      }
-    };
-    for (uint32_t i = 0; i < rounds.ahead; i++) round();
+    // Graphs are made before the clock starts.
+    LaunchQueue queue(*context_, launches);
+    queue.prepare(rounds.ahead);
+    queue.prepare(rounds.times);
+    queue.put(rounds.ahead);
     context_->mark_start(where);
-    for (uint32_t i = 0; i < rounds.times; i++) round();
+    queue.put(rounds.times);
     context_->mark_end("dispatch " + where);
     Timing timing;
     auto since = std::chrono::steady_clock::now().time_since_epoch();
@@ -255,7 +232,8 @@ class CudaDevice final : public Device {
 
   Launch prepare(const Dispatch& dispatch, Staging& staging) {
     Launch launch;
-    launch.pipeline = static_cast<CudaPipeline*>(dispatch.pipeline.get());
+    auto& pipeline = static_cast<CudaPipeline&>(*dispatch.pipeline);
+    launch.kernel = pipeline.name();
     const Extent &size = dispatch.threads, grid = whole_grid(dispatch);
     launch.threadgroups = threadgroups_of(dispatch);
     // Whole warps: lanes past the end leave at once (attn_place).
@@ -267,17 +245,20 @@ class CudaDevice final : public Device {
       p.threadgroup_offsets[memory.index] = launch.dynamic_bytes;
       launch.dynamic_bytes += memory.bytes;
     }
+    bool aligned = true;  // every buffer's address is a multiple of kBufferAlignment
     for (const Binding& binding : dispatch.bindings) {
-      DevicePointer pointer = address(binding, staging, launch.pipeline->name());
+      DevicePointer pointer = address(binding, staging, launch.kernel);
       p.buffers[binding.index] = pointer;
-      launch.aligned &= pointer % cuda::kBufferAlignment == 0;
+      aligned &= pointer % cuda::kBufferAlignment == 0;
     }
-    for (const KernelArgument& argument : launch.pipeline->image().arguments) {
+    for (const KernelArgument& argument : pipeline.image().arguments) {
       if (argument.kind != KernelArgument::Kind::FunctionTable) continue;
-      auto& table = bound_table<CudaTable>(dispatch, argument, launch.pipeline->name());
-      if (table.pipeline() != launch.pipeline) refuse_table(argument, launch.pipeline->name());
+      auto& table = bound_table<CudaTable>(dispatch, argument, launch.kernel);
+      if (table.pipeline() != &pipeline) refuse_table(argument, launch.kernel);
       p.buffers[argument.index] = table.address();
     }
+    // The module is loaded before the clock starts.
+    launch.function = pipeline.function(aligned);
     return launch;
   }
 

@@ -44,6 +44,13 @@ Driver open() {
   find(library, "cuDriverGetVersion", d.DriverGetVersion);
   find(library, "cuFuncGetAttribute", d.FuncGetAttribute);
   find(library, "cuLaunchKernel", d.LaunchKernel);
+  find(library, "cuGraphCreate", d.GraphCreate);
+  find(library, "cuGraphAddKernelNode", d.GraphAddKernelNode);
+  find(library, "cuGraphInstantiateWithFlags", d.GraphInstantiate);
+  find(library, "cuGraphUpload", d.GraphUpload);
+  find(library, "cuGraphLaunch", d.GraphLaunch);
+  find(library, "cuGraphExecDestroy", d.GraphExecDestroy);
+  find(library, "cuGraphDestroy", d.GraphDestroy);
   find(library, "cuMemAlloc_v2", d.MemAlloc);
   find(library, "cuMemFree_v2", d.MemFree);
   find(library, "cuMemcpyHtoD_v2", d.MemcpyHtoD);

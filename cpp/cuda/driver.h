@@ -10,9 +10,17 @@ namespace attnproto::cuda {
 
 using Result = int;
 using DevicePointer = uint64_t;
-using Handle = void*;  // context, module, function, event: opaque to us
+using Handle = void*;  // context, module, function, event, graph: opaque to us
 
 inline constexpr Result kSuccess = 0, kOutOfMemory = 2;
+
+// CUDA_KERNEL_NODE_PARAMS: a launch as a graph's node.
+struct KernelNode {
+  Handle function;
+  unsigned threadgroups[3], threads[3], dynamic_bytes;
+  void** parameters;
+  void** extra;
+};
 
 // The calls used, by their names in libcuda (without the prefix "cu").
 struct Driver {
@@ -38,6 +46,13 @@ struct Driver {
   Result (*FuncGetAttribute)(int*, int, Handle);
   Result (*LaunchKernel)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                          unsigned, Handle, void**, void**);
+  Result (*GraphCreate)(Handle*, unsigned);
+  Result (*GraphAddKernelNode)(Handle*, Handle, const Handle*, size_t, const KernelNode*);
+  Result (*GraphInstantiate)(Handle*, Handle, unsigned long long);
+  Result (*GraphUpload)(Handle, Handle);
+  Result (*GraphLaunch)(Handle, Handle);
+  Result (*GraphExecDestroy)(Handle);
+  Result (*GraphDestroy)(Handle);
   Result (*MemAlloc)(DevicePointer*, size_t);
   Result (*MemFree)(DevicePointer);
   Result (*MemcpyHtoD)(DevicePointer, const void*, size_t);

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attnproto import _core
+from attnproto import Dispatch, _core
 from attnproto.device.device import Device
 from attnproto.errors import (
     DeviceLost,
@@ -178,6 +178,48 @@ def test_a_buffer_that_the_host_wrote_outlives_a_fault(device):
         run(device, "fault 700", {})
     run(device, "scale 0 64 2", {0: buffer})
     np.testing.assert_array_equal(buffer.numpy(np.float32, (64,)), 10)
+
+
+def repeat(device: Device, steps: list[str], buffer, times: int, ahead: int = 0) -> None:
+    """Run dispatches of one buffer in rounds."""
+    dispatches = [Dispatch(kernel(device, one), 1, 32, {0: buffer}) for one in steps]
+    device.submit_repeated(dispatches, times, ahead=ahead)
+
+
+def test_few_launches_are_given_to_the_driver_one_by_one(device):
+    buffer = device.buffer(numbers())
+    repeat(device, ["scale 0 64 2", "scale 0 64 3"], buffer, 3)
+    assert (number("launches"), number("graph_launches"), number("kernels")) == (6, 0, 6)
+    np.testing.assert_array_equal(buffer.numpy(np.float32, (64,)), 6**3 * numbers())
+
+
+def test_many_launches_are_a_graph_in_their_order(device):
+    x, y = device.buffer(np.ones(1, np.float32)), device.buffer(4)
+    double, store = kernel(device, "scale 0 1 2"), kernel(device, "copy 0 1 4")
+    dispatches = [Dispatch(double, 1, 32, {0: x}), Dispatch(store, 1, 32, {0: x, 1: y})]
+    # In another order y would lag behind x.
+    device.submit_repeated(dispatches, 20, ahead=4)
+    assert (number("launches"), number("graph_launches"), number("kernels")) == (0, 2, 48)
+    assert x.numpy(np.float32, (1,))[0] == y.numpy(np.float32, (1,))[0] == 2**24
+    assert number("graphs") == 0
+
+
+def test_rounds_beyond_a_graph_are_further_ones(device):
+    for times, graphs, launches in [(512, 1, 0), (1027, 2, 3), (1100, 3, 0)]:
+        for name in ("graph_launches", "launches", "kernels"):
+            let(name, 0)
+        repeat(device, ["scale 0 64 1"], device.buffer(numbers()), times)
+        assert (number("graph_launches"), number("launches")) == (graphs, launches)
+        assert number("kernels") == times
+        assert number("graphs") == 0
+
+
+def test_a_fault_in_a_graph_is_one(device):
+    with pytest.raises(GpuPageFault, match=r"dispatch run.*ILLEGAL_ADDRESS.*opened again"):
+        repeat(device, ["scale 0 64 2", "fault 700"], device.buffer(numbers()), 10)
+    x = numbers()
+    run(device, "scale 0 64 2", {0: x})
+    np.testing.assert_array_equal(x, 2 * numbers())
 
 
 def test_where_no_other_context_opens_the_device_is_lost(device):

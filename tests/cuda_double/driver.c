@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_PTX = 218, NOT_FOUND = 500 };
-enum { MOST = 4096, TABLE_AT = 1000 };
+enum { MOST = 4096, TABLE_AT = 1000, PARAMETER_BYTES = 400 };
 
 typedef struct {
   int fault;
@@ -34,16 +34,19 @@ static __thread Context* current;
 static Allocation allocations[MOST];
 static long gpus = 1, memory_bytes = 1L << 30, renewals = 16;
 static long to_device, to_host, allocated_bytes, modules;
+static long launches, graph_launches, kernels, graphs;
 
 /* What a test sets and reads. */
 long* double_number(const char* name) {
   struct {
     const char* name;
     long* number;
-  } all[] = {{"gpus", &gpus},           {"memory_bytes", &memory_bytes},
-             {"renewals", &renewals},   {"to_device", &to_device},
-             {"to_host", &to_host},     {"allocated_bytes", &allocated_bytes},
-             {"modules", &modules}};
+  } all[] = {{"gpus", &gpus},         {"memory_bytes", &memory_bytes},
+             {"renewals", &renewals}, {"to_device", &to_device},
+             {"to_host", &to_host},   {"allocated_bytes", &allocated_bytes},
+             {"modules", &modules},   {"launches", &launches},
+             {"graphs", &graphs},     {"graph_launches", &graph_launches},
+             {"kernels", &kernels}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (!strcmp(all[i].name, name)) return all[i].number;
   return NULL;
@@ -180,12 +183,9 @@ int cuFuncGetAttribute(int* value, int attribute, void* function) {
   (void)attribute, (void)function;
   return *value = 1024, SUCCESS;
 }
-int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned tx, unsigned ty,
-                   unsigned tz, unsigned shared, void* stream, void** parameters, void** extra) {
-  (void)gx, (void)gy, (void)gz, (void)tx, (void)ty, (void)tz, (void)shared, (void)stream;
-  (void)extra;
+static int run(const char* function, const uint64_t* buffers) {
   if (current->fault) return current->fault;
-  const uint64_t* buffers = parameters[0];
+  kernels++;
   for (const char* step = function; step && *step && *step != '\n';) {
     int a, b, count, fault;
     float factor;
@@ -206,6 +206,83 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   }
   return SUCCESS;
 }
+int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned tx, unsigned ty,
+                   unsigned tz, unsigned shared, void* stream, void** parameters, void** extra) {
+  (void)gx, (void)gy, (void)gz, (void)tx, (void)ty, (void)tz, (void)shared, (void)stream;
+  (void)extra;
+  launches++;
+  return run(function, parameters[0]);
+}
+
+/* Nodes run in the order they were added, which is the one that the device's chain has. */
+typedef struct {
+  const char* function;
+  char parameter[PARAMETER_BYTES];
+} Node;
+typedef struct {
+  Context* owner;
+  int count, uploaded;
+  Node* nodes;
+} Graph;
+typedef struct {
+  void* function;
+  unsigned threadgroups[3], threads[3], dynamic_bytes;
+  void** parameters;
+  void** extra;
+} KernelNode;
+
+static Graph* new_graph(const Graph* from) {
+  Graph* graph = calloc(1, sizeof *graph);
+  *graph = (Graph){current, from ? from->count : 0, 0, NULL};
+  size_t bytes = (size_t)graph->count * sizeof(Node);
+  if (from) graph->nodes = memcpy(malloc(bytes), from->nodes, bytes);
+  graphs++;
+  return graph;
+}
+int cuGraphCreate(void** graph, unsigned flags) {
+  if (flags) return INVALID_VALUE;
+  if (current->fault) return current->fault;
+  return *graph = new_graph(NULL), SUCCESS;
+}
+int cuGraphAddKernelNode(void** node, void* graph, void* const* before, size_t count,
+                         const KernelNode* what) {
+  Graph* to = graph;
+  /* Handles of nodes are their numbers, from one. */
+  if (count != (to->count > 0) || (count && *before != (void*)(uintptr_t)to->count))
+    return INVALID_VALUE;
+  to->nodes = realloc(to->nodes, (size_t)(to->count + 1) * sizeof(Node));
+  Node* one = &to->nodes[to->count++];
+  one->function = what->function;
+  memcpy(one->parameter, what->parameters[0], PARAMETER_BYTES);
+  *node = (void*)(uintptr_t)to->count;
+  return SUCCESS;
+}
+int cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long flags) {
+  if (flags) return INVALID_VALUE;
+  return *executable = new_graph(graph), SUCCESS;
+}
+int cuGraphUpload(void* executable, void* stream) {
+  (void)stream;
+  ((Graph*)executable)->uploaded = 1;
+  return current->fault;
+}
+int cuGraphLaunch(void* executable, void* stream) {
+  (void)stream;
+  Graph* graph = executable;
+  if (current->fault) return current->fault;
+  if (graph->owner != current || !graph->uploaded) return INVALID_VALUE;
+  graph_launches++;
+  for (int i = 0; i < graph->count && !current->fault; i++)
+    run(graph->nodes[i].function, (const uint64_t*)graph->nodes[i].parameter);
+  return SUCCESS; /* what runs is heard of when it is waited for */
+}
+int cuGraphDestroy(void* graph) {
+  free(((Graph*)graph)->nodes);
+  free(graph);
+  graphs--;
+  return SUCCESS;
+}
+int cuGraphExecDestroy(void* executable) { return cuGraphDestroy(executable); }
 
 int cuEventCreate(void** event, unsigned flags) {
   (void)flags;
