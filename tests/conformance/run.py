@@ -15,10 +15,12 @@ import functools
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
+from signal import SIG_IGN, SIGINT
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -50,15 +52,20 @@ def main() -> int:
         if (getattr(arguments, name) or 1) < 1:
             parser.error(f"found --{name} {getattr(arguments, name)}, needs at least 1")
     KEPT.mkdir(parents=True, exist_ok=True)
-    pool = ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(arguments.jobs, context, signal.signal, (SIGINT, SIG_IGN))
     try:
         for project in arguments.projects or PROJECTS:
             if arguments.only != "run":
                 _compile_project(project, arguments.share or SHARES.get(project, 1), pool)
             if arguments.only != "compile":
                 _run_project(project, pool)
+    except KeyboardInterrupt:
+        sys.exit("[conformance] interrupted; what was compiled is in the cache: run it again")
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
     texts = [CompiledText.unpack(one) for project in PROJECTS for one in _kept(project, "texts")]
     executed = [Executed(**one) for project in PROJECTS for one in _kept(project, "cases")]
     tables = report.tables(texts, executed)
