@@ -200,6 +200,21 @@ def test_matrices_convert_and_lie_in_structs(device):
     np.testing.assert_array_equal(sizes, [16, 32, 48, 64, 64, 8, 24, 16, 8, 8])
 
 
+def test_matrices_of_half_and_bfloat_convert_into_each_other(device):
+    # Numbers of more bits than bfloat has, and one that becomes too large for half.
+    h = np.linspace(-3, 65504, 16).astype(np.float16).reshape(4, 4)
+    h[0, 0] = 1.0009765625
+    b, back = np.zeros((4, 4), BFLOAT), np.zeros((4, 4), np.float16)
+    wide = np.zeros((4, 4), np.float32)
+    run(device, "matrices.metal", "between_narrow_types", h, b, back, wide)
+    rounded = h.astype(np.float32).astype(BFLOAT)
+    np.testing.assert_array_equal(b.view(np.uint16), rounded.view(np.uint16))
+    with np.errstate(over="ignore"):
+        expected = rounded.astype(np.float32).astype(np.float16)
+    np.testing.assert_array_equal(back, expected)
+    np.testing.assert_array_equal(wide, rounded.astype(np.float32))
+
+
 def test_names_that_other_people_s_kernels_use(device):
     rng = np.random.default_rng(5)
     x = np.zeros(16, np.float32)

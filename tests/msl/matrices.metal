@@ -77,3 +77,19 @@ kernel void converted(constant float4x4& m [[buffer(0)]], device half4x4* out [[
   sizes[8] = alignof(float3x2);
   sizes[9] = alignof(half4x3);
 }
+
+typedef matrix<bfloat, 4, 4> bfloat4x4;
+
+template <typename To, typename From>
+void convert_to(device const From* from, device To* to) {
+  *to = (To)(*from);
+}
+
+kernel void between_narrow_types(device const half4x4* h [[buffer(0)]],
+                                 device bfloat4x4* b [[buffer(1)]],
+                                 device half4x4* back [[buffer(2)]],
+                                 device float4x4* wide [[buffer(3)]]) {
+  convert_to(h, b);
+  convert_to(b, back);
+  *wide = float4x4(*b);
+}

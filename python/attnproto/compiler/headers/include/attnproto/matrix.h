@@ -22,7 +22,7 @@ struct matrix {
   }
   template <class U>
   ATTN_INLINE explicit matrix(matrix<U, Columns, Rows> m) {
-    for (int i = 0; i < Columns; i++) columns[i] = __builtin_convertvector(m.columns[i], column);
+    for (int i = 0; i < Columns; i++) columns[i] = attn_vector<column>(m.columns[i]);
   }
   // Columns one by one, or the elements in their order.
   template <int N = Columns, class = enable_if_t<N == 2>>

@@ -67,14 +67,9 @@ ATTN_INLINE constexpr To attn_cast(From from) {
   typedef typename metal::attn_lanes<To>::element T;
   typedef typename metal::attn_lanes<From>::element F;
   constexpr int N = metal::attn_lanes<To>::count;
-  constexpr bool halves = (__is_same(T, half) && __is_same(F, bfloat)) ||
-                          (__is_same(T, bfloat) && __is_same(F, half));
   if constexpr (N > 1 && metal::attn_lanes<From>::count == N) {
-    if constexpr (halves)
-      return __builtin_convertvector(__builtin_convertvector(from, metal::vec<float, N>), To);
-    else
-      return __builtin_convertvector(from, To);
-  } else if constexpr (halves) {
+    return attn_vector<To>(from);
+  } else if constexpr (attn_are_narrow<T, F>) {
     return (To)(T)(float)from;
   } else if constexpr (__is_same(From, bool)) {  // which fills a vector with -1
     return (To)(T)from;
