@@ -76,5 +76,5 @@ metal-tsan: $(METAL_CPP)/ready
 
 # Breaks the device in one place at a time; prints caught/injected and fails on a miss.
 metal-mutants: $(METAL_CPP)/ready
-	$(call metal_double,build/metal-mutants,-O1) metal_rules_test metal_device_test
+	$(call metal_double,build/metal-mutants,-O0) metal_rules_test metal_device_test
 	PATH=$(CURDIR)/$(METAL_BIN):$$PATH $(METAL_BIN)/python tests/metal_double/mutants.py build/metal-mutants

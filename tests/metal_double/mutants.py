@@ -397,8 +397,23 @@ def compile_commands(build: pathlib.Path) -> dict[str, list[str]]:
     return commands
 
 
+def precompile(build: pathlib.Path, command: list[str]) -> pathlib.Path:
+    """Read metal-cpp's headers once for all faults: they are most of what a source includes."""
+    header = build / "mutants" / "metal.hpp"
+    header.parent.mkdir(exist_ok=True)
+    header.write_text("#include <Foundation/Foundation.hpp>\n#include <Metal/Metal.hpp>\n")
+    precompiled = header.with_suffix(".pch")
+    flags = command[: command.index("-o")]
+    subprocess.run([*flags, "-x", "c++-header", header, "-o", precompiled], cwd=build, check=True)
+    return precompiled
+
+
 def inject(
-    build: pathlib.Path, commands: dict[str, list[str]], number: int, name: str
+    build: pathlib.Path,
+    commands: dict[str, list[str]],
+    precompiled: pathlib.Path,
+    number: int,
+    name: str,
 ) -> tuple[str, str]:
     """Build one broken device, run its tests, and say what became of the fault."""
     file, old, new = FAULTS[name]
@@ -427,7 +442,8 @@ def inject(
         output = command.index("-o") + 1
         replaced.append(pathlib.Path(command[output]).name)
         command[output] = str(folder / replaced[-1])
-        command[1:1] = [f"-I{folder}", f"-I{ROOT}/cpp/metal", f"-I{ROOT}/cpp", "-w"]
+        own = [f"-I{folder}", f"-I{ROOT}/cpp/metal", f"-I{ROOT}/cpp", "-w"]
+        command[1:1] = [*own, "-include-pch", str(precompiled)]
         built = subprocess.run(command, cwd=build, capture_output=True, text=True)
         if built.returncode:
             return "DOES NOT COMPILE", built.stderr.splitlines()[0]
@@ -469,8 +485,12 @@ def main() -> None:
     sound = subprocess.run([build / "metal_device_test"], capture_output=True, text=True)
     if sound.returncode:
         raise SystemExit("the device fails its tests unbroken:\n" + sound.stdout)
+    precompiled = precompile(build, commands["objc.cpp"])
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(inject, build, commands, i, name) for i, name in enumerate(chosen)]
+        jobs = [
+            pool.submit(inject, build, commands, precompiled, i, name)
+            for i, name in enumerate(chosen)
+        ]
         caught = 0
         for name, job in zip(chosen, jobs, strict=True):
             status, detail = job.result()

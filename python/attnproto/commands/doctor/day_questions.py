@@ -28,7 +28,7 @@ from .metal_questions import CONSTANTS, HEADER, SCORE
 _D, _N, _M = 64, 37, 70
 
 
-def _numbers(*shape: int, dtype: type = np.float32) -> np.ndarray:
+def _numbers(*shape: int, dtype: type | np.dtype = np.float32) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(dtype)
 
 
@@ -90,7 +90,7 @@ def other_kernels(device: Device) -> str:
 
 def _families(dtype: str) -> dict[str, Callable[[Device], str]]:
     """Each family's tiny problem in an element type, judged as it runs."""
-    kind = BY_NAME[dtype].numpy
+    kind = BY_NAME[dtype].dtype
     unit = BY_NAME[dtype].unit_roundoff
     x, scores = _numbers(1, 2, _N, _D, dtype=kind), _numbers(1, 2, 9, 33, dtype=kind)
     # Keys of two partitions in three pages.
