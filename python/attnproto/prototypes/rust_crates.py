@@ -60,7 +60,8 @@ def prepare(say: Callable[[str], None]) -> None:
         return
     say("building the Rust crates, some minutes the first time")
     target = value_of("CARGO_TARGET_DIR") or str(root.parent / "build" / "rust")
-    command = ["cargo", "build", "--quiet", "--locked", "--release"]
+    # Beside points, which somebody waits for.
+    command = ["nice", "cargo", "build", "--quiet", "--locked", "--release"]
     try:
         _checked("cargo", command, {"CARGO_TARGET_DIR": target})
     except DeviceUnavailable as error:
