@@ -262,6 +262,69 @@ def test_half_and_bfloat_become_each_other(device):
     assert out.tolist() == [1.5, 7.5, 9]
 
 
+@pytest.mark.parametrize(("constants", "values"), [({20: 4, 21: True}, [2, 1]), ({20: 4}, [1, 2])])
+def test_indices_are_enumerators_and_constants(device, constants, values):
+    out, floats = np.full(3, np.nan, np.float32), (np.float32(n) for n in (10, 300, 20))
+    buffers = {0: out, 1: np.array([2], np.float32), **dict(zip((2, 3, 4), floats, strict=True))}
+    run(device, "field.metal", "numbered", buffers, constants)
+    # 10 * 2 + 20 + 300 + 4.
+    assert out.tolist() == [344, *values]
+
+
+def test_bytes_are_no_bools(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "field.metal", "widths", {0: out})
+    assert out.tolist() == [7, 1, 5, 3]
+
+
+def test_packed_vectors_are_made_of_parts_and_added_to_vectors(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "field.metal", "packed_made", {0: out})
+    # (4 + 5 + 5) * 4 of the first elements, (2 + 7 + 7) * 2 of the last.
+    assert out.tolist() == [8 + 1, 3, 56, 32]
+
+
+def test_a_threadgroup_counts_its_quadgroups(device):
+    out = np.zeros(2, np.float32)
+    run(device, "field.metal", "quarters", {0: out, 1: np.float32(0)}, threads=10)
+    assert out.tolist() == [3, 3]
+
+
+def test_a_template_names_its_parameters_for_itself(device):
+    out = np.zeros(2, np.float32)
+    run(device, "field.metal", "scoped", {0: out})
+    assert out.tolist() == [10, 16]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "kernel void k(device float* x [[buffer(n)]]) {}",
+            "line 3, column 33: found buffer(n), needs a number, an enumerator or a constexpr",
+        ),
+        (
+            "enum { a = 31 }; kernel void k(device float* x [[buffer(a)]]) {}",
+            "line 3, column 50: found buffer(31), needs an index below 31",
+        ),
+        (
+            "namespace a { constant int n [[function_constant(0)]]; }"
+            "namespace b { constant int n [[function_constant(1)]]; } kernel void k() {}",
+            "line 3, column 84: found a second function constant 'n'; rename one",
+        ),
+        (
+            "kernel void k(device float4* x) { bool4 b = x[0]; x[1] = float4(b); }",
+            "line 3, column 35: a vector is no vector of bools by itself",
+        ),
+    ],
+)
+def test_what_is_no_index_and_no_bool_is_named(device, text, message):
+    with pytest.raises(KernelCompileError) as caught:
+        device.library(HEAD + text).functions()
+    assert message in str(caught.value)
+    assert "attn_" not in str(caught.value)
+
+
 def test_what_other_texts_of_those_kinds_say_raises_no_alarm():
     assert attnproto.lint(read_text("field.metal")) == ()
 

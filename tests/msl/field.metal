@@ -119,3 +119,77 @@ kernel void narrow(device float* out [[buffer(0)]], device const half* h [[buffe
   out[1] = half(b[0] * b[1]) + h[0];
   out[2] = bfloat(h[0] * 2.0h) * b[1];
 }
+
+// Indices are enumerators and constants, as in a header that a host shares.
+typedef enum BufferIndex { BufferIndexOut = 0, BufferIndexIn } BufferIndex;
+enum class Settings : uint { scale = BufferIndexIn + 1 };
+constant constexpr int shift_index = 1 << 2, bias_index = shift_index - 1;
+enum { bias_constant = 20 };
+constant int bias [[function_constant(bias_constant)]];
+namespace settings {
+constant bool is_doubled [[function_constant(uint(bias_constant) + 1)]];
+constant bool is_plain = is_function_constant_defined(is_doubled) ? !is_doubled : true;
+}  // namespace settings
+
+kernel void numbered(device float* out [[buffer(BufferIndexOut)]],
+                     device const float* x [[ buffer(BufferIndex::BufferIndexIn) ]],
+                     constant float& scale [[buffer(uint(Settings::scale))]],
+                     constant float& shift [[buffer(shift_index)]],
+                     constant float& more [[buffer(static_cast<int>(bias_index))]]) {
+  out[0] = scale * x[0] + shift + more + bias;
+  out[1] = settings::is_plain ? 1 : 2;
+  out[2] = is_function_constant_defined(settings::is_doubled) ? 1 : 2;
+}
+
+kernel void widths(device float* out [[buffer(0)]]) {
+  auto bytes = vec<uchar, 3>(7);
+  auto truths = metal::vec<bool, 3>(7);
+  vec<uchar, 2> pair(5);
+  bool4 compared = float4(1, 2, 3, 4) > 2, filled = true;
+  auto kept = int4(3) > 2;
+  bool4 from_kept = kept;
+  out[0] = bytes.x;
+  out[1] = truths.y;
+  out[2] = pair.y;
+  out[3] = compared.z + filled.x + from_kept.y;
+}
+
+kernel void packed_made(device float* out [[buffer(0)]]) {
+  packed_float2 two(1, 2);
+  packed_half4 four(3);
+  packed_float3 right(4, float2(two)), left(float2(5, 6), 7);
+  float3 sum = right + left;
+  sum += left;
+  sum *= right;
+  two = packed_float2(8, two.x);
+  out[0] = two.x + two.y;
+  out[1] = four.w;
+  out[2] = sum.x;
+  out[3] = sum.z;
+}
+
+kernel void quarters(device float* out [[buffer(0)]], uint n [[quadgroups_per_threadgroup]],
+                     uint most [[dispatch_quadgroups_per_threadgroup]],
+                     constant float& [[buffer(1)]], uint [[thread_position_in_grid]]) {
+  out[0] = n;
+  out[1] = most;
+}
+
+// One name is a function in a template, and a type in another.
+template <float (*F)(float)>
+float called(float x) {
+  return F(x);
+}
+template <typename F>
+float called_as(F f, float x) {
+  return f(x) + float(sizeof(F) > 0);
+}
+float doubled_once(float x) { return 2 * x; }
+struct Tripled {
+  float operator()(float x) const { return 3 * x; }
+};
+kernel void scoped(device float* out [[buffer(0)]]) {
+  Tripled tripled;
+  out[0] = called<doubled_once>(5);
+  out[1] = called_as(tripled, 5);
+}

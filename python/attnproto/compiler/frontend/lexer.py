@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import literals
@@ -121,6 +122,13 @@ def close_of(tokens: list[Token], i: int) -> int:
             if not opened:
                 return j
     raise RewriteError(opened[-1], f"'{opened[-1].text}' is never closed")
+
+
+def skipping_brackets(tokens: list[Token], i: int) -> Iterator[int]:
+    """The places from ``i`` on, without those within brackets."""
+    while i < len(tokens):
+        yield i
+        i = close_of(tokens, i) + 1 if tokens[i].text in _CLOSE else i + 1
 
 
 def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int | None:

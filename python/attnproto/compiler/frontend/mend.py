@@ -173,6 +173,12 @@ def _packed(t: list[Token], error: _Error, edits: _Edits) -> None:
         edits.wrap(*error.operands[0], "metal::attn_unpack")
 
 
+def _packed_operand(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``v += p`` of a vector and a packed one."""
+    if len(error.operands) == 2 and "attn_packed3<" in error.text.rpartition(" and ")[2]:
+        edits.wrap(*error.operands[1], "metal::attn_unpack")
+
+
 def _swizzle(t: list[Token], error: _Error, edits: _Edits) -> None:
     """``v.zx`` of a packed vector, which clang has as a class with members x, y and z."""
     numbers = next(
@@ -378,6 +384,7 @@ _MENDS = (
     ("no matching constructor for initialization of", _columns),
     ("no viable conversion from", _conversion),
     ("no viable conversion from", _packed),
+    ("cannot convert between vector and non-scalar values", _packed_operand),
     ("no member named", _swizzle),
     ("cannot bind to a temporary object because of address space mismatch", _temporary),
     ("no matching function for call to", _braces),

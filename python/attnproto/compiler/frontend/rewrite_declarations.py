@@ -31,7 +31,7 @@ from .lexer import (
     tokenize,
     untokenize,
 )
-from .numbers import whole_number
+from .numbers import Numbers
 from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
@@ -87,12 +87,13 @@ class Rewriter(MethodRewriter):
     defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
     namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
+    numbers: Numbers = field(default_factory=lambda: Numbers([]))
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
         tokens = tokenize(text)
         _refuse_assembly(tokens)
-        self.type_parameters = type_parameters(tokens)
+        self.numbers = Numbers(tokens)
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
@@ -152,6 +153,15 @@ class Rewriter(MethodRewriter):
         return out
 
     def _rewrite_declaration(
+        self, t: list[Token], start: int, d: Declaration, class_name: str | None
+    ) -> list[Token]:
+        outer = self.type_parameters
+        self.type_parameters = outer | type_parameters(d.head)
+        out = self._declared(t, start, d, class_name)
+        self.type_parameters = outer
+        return out
+
+    def _declared(
         self, t: list[Token], start: int, d: Declaration, class_name: str | None
     ) -> list[Token]:
         near = t[start]
@@ -241,7 +251,7 @@ class Rewriter(MethodRewriter):
         limit = next(
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
-        max_threads = whole_number(limit[2:-1]) if limit else None
+        max_threads = self.numbers.value(limit[2:-1]) if limit else None
         self.kernels[self.namespace + name.text] = _Kernel(parameters, names, max_threads)
         if "template" not in {h.text for h in d.head}:
             self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
@@ -254,7 +264,7 @@ class Rewriter(MethodRewriter):
             if is_attribute(tokens, i):
                 end = close_of(tokens, i)
                 for attribute in split_commas(tokens[i + 2 : end - 1]):
-                    attributes[attribute[0].text] = _argument(attribute)
+                    attributes[attribute[0].text] = self._attribute(attribute)
                 i = end + 1
             else:
                 plain.append(tokens[i])
@@ -265,6 +275,28 @@ class Rewriter(MethodRewriter):
         points_at = words[: next((i for i, w in enumerate(words) if w in ("*", "&")), 0)]
         writes = "device" in points_at and "const" not in points_at
         return Parameter(name, attributes, space, "&" in words, TABLE in words, writes)
+
+    def _attribute(self, attribute: list[Token]) -> str:
+        """What stands in an attribute's parentheses: an index as a number, else its text."""
+        of = attribute[0].text
+        if of not in _INDEXED:
+            return "".join(w.text for w in attribute[2:-1])
+        index = self._index(attribute)
+        if not 0 <= index < _INDEXED[of]:
+            raise RewriteError(
+                attribute[0],
+                f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it",
+            )
+        return str(index)
+
+    def _index(self, attribute: list[Token]) -> int:
+        index = self.numbers.value(attribute[2:-1])
+        if index is None:
+            spelled = "".join(w.text for w in attribute)
+            raise RewriteError(
+                attribute[0], f"found {spelled}, needs a number, an enumerator or a constexpr there"
+            )
+        return index
 
     def _instantiation(
         self, t: list[Token], d: Declaration, host_name: list[Token] | None
@@ -314,16 +346,19 @@ class Rewriter(MethodRewriter):
         skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
-        index = whole_number(attribute[2:-1])
-        if index is None:
-            raise RewriteError(near, f"function constant '{name}' needs a number as its index")
+        index = self._index(attribute)
         spelled = " ".join(w.text for w in type_tokens)
+        if name in self.constants:
+            raise RewriteError(
+                declared[-1], f"found a second function constant '{name}'; rename one"
+            )
         self.constants[name] = FunctionConstant(name, index, spelled)
         text = (
             f"extern __constant const {spelled} {name}; "
             f"extern __constant const bool attn_defined_{name};"
         )
-        return [inserted(text, near)]
+        # Its symbol is its name, in namespaces too (passes/fix_function_constants.py).
+        return [inserted(f'extern "C" {{ {text} }}' if self.namespace else text, near)]
 
     def _derived_constant(self, d: Declaration, equals: int, near: Token) -> list[Token]:
         skip = (*SPACES, "const", "static", "constexpr")
@@ -334,22 +369,6 @@ class Rewriter(MethodRewriter):
         spelled = " ".join(w.text for w in type_tokens)
         begin = inserted(f"ATTN_INLINE {spelled} attn_derived_{name}() {{ return", near)
         return [begin, *value, inserted("; }", near)]
-
-
-def _argument(attribute: list[Token]) -> str:
-    """What stands in an attribute's parentheses: an index as a number, else its text."""
-    argument = attribute[2:-1]
-    of = attribute[0].text
-    if of not in _INDEXED:
-        return "".join(w.text for w in argument)
-    index = whole_number(argument)
-    if index is None:
-        raise RewriteError(attribute[0], f"{of}(...) needs a number as its index")
-    if index >= _INDEXED[of]:
-        raise RewriteError(
-            attribute[0], f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it"
-        )
-    return str(index)
 
 
 def _qualifies_method(t: list[Token], i: int) -> bool:

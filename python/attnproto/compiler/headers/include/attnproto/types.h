@@ -134,6 +134,18 @@ ATTN_INLINE constexpr V attn_bools(T from) {
   return (V)(uchar)(from ? 1 : 0);
 }
 
+// The same of what a declaration starts with: Metal converts a comparison by itself, and a number.
+template <class V, class T, int N>
+ATTN_INLINE constexpr V attn_start_bools(metal::vec<T, N> from) {
+  static_assert(__is_integral(T) && (__is_signed(T) || __is_same(T, uchar)),
+                "a vector is no vector of bools by itself; convert it, as in bool4(x)");
+  return attn_bools<V>(from);
+}
+template <class V, class T>
+ATTN_INLINE constexpr V attn_start_bools(T from) {
+  return attn_bools<V>(from);
+}
+
 // An object, also one of constant memory, which clang's own constructors cannot copy.
 template <class T>
 ATTN_INLINE T attn_copy(const __constant T& from) {
