@@ -271,6 +271,17 @@ def test_indices_are_enumerators_and_constants(device, constants, values):
     assert out.tolist() == [344, *values]
 
 
+def test_constants_are_of_types_by_any_name(device):
+    out, words = np.full(5, np.nan, np.float32), np.zeros(1, np.int64)
+    values = {30: 2**32 - 1, 31: 1, 32: 20, 33: 300, 34: 0.1, 35: -128, 36: -300, 37: 0.1}
+    run(device, "field.metal", "given", {0: out, 1: words}, {**values, 38: -(2**63)})
+    # 0.1 is 0.0999756 of half's 11 bits, and 0.10009765625 of bfloat's 8.
+    assert out.tolist() == [2.0**32, 321, float(np.float16(0.1)), -428, 0.10009765625]
+    assert words[0] == -(2**63)
+    with pytest.raises(KernelCompileError, match=r"'by_typedef' \(u32\) found 1.5, needs a"):
+        run(device, "field.metal", "given", {0: out, 1: words}, {**values, 32: 1.5, 38: 0})
+
+
 def test_bytes_are_no_bools(device):
     out = np.full(4, np.nan, np.float32)
     run(device, "field.metal", "widths", {0: out})

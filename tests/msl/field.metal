@@ -193,3 +193,23 @@ kernel void scoped(device float* out [[buffer(0)]]) {
   out[0] = called<doubled_once>(5);
   out[1] = called_as(tripled, 5);
 }
+
+typedef uint32_t u32;
+using f16 = half;
+constant unsigned int plain_unsigned [[function_constant(30)]];
+constant unsigned no_type [[function_constant(31)]];
+constant u32 by_typedef [[function_constant(32)]];
+constant metal::uint of_metal [[function_constant(33)]];
+constant f16 by_alias [[function_constant(34)]];
+constant signed char signed_byte [[function_constant(35)]];
+constant short int short_one [[function_constant(36)]];
+constant bfloat brain [[function_constant(37)]];
+constant long int long_one [[function_constant(38)]];
+kernel void given(device float* out [[buffer(0)]], device ulong* words [[buffer(1)]]) {
+  out[0] = plain_unsigned;
+  out[1] = no_type + by_typedef + of_metal;
+  out[2] = by_alias;
+  out[3] = signed_byte + short_one;
+  out[4] = brain;
+  words[0] = long_one;
+}

@@ -236,6 +236,9 @@ class CodeRewriter:
         """``visible_function_table<R(A...)>``: R( is a type here and constructs nothing."""
         end = angle_close(t, i + 1)
         opens = next((k for k in range(i + 2, end or 0) if t[k] == "("), None)
+        if end and opens is None and t[end - 1].text not in _NUMBERS:  # by another name
+            out += [*t[i : i + 2], *self.code(t[i + 2 : end]), t[end]]
+            return end + 1
         if opens is None:
             raise RewriteError(t[i], f"{TABLE} needs a function type, as float(float)")
         out += [*t[i : i + 2], *self.code(t[i + 2 : opens]), t[opens]]

@@ -338,6 +338,10 @@ class Rewriter(MethodRewriter):
             declared = with_stored_elements(declared)
         if {"using", "typedef"} & set(words):
             declared = as_functions(declared)
+        if words[:1] == ["using"]:  # R(A...) is the type of a function and makes no R
+            opens = next((k for k, w in enumerate(declared) if w == "("), 0)
+            if opens and (declared[opens - 1].kind == "name" or declared[opens - 1] == ">"):
+                return [*self.code(declared[:opens]), *self.code(declared[opens:])]
         return self.code(declared)
 
     def _function_constant(
