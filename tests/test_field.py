@@ -131,14 +131,20 @@ def test_a_byte_order_mark_is_no_part_of_a_text(device):
     [
         (
             "threadgroup float s = 1;",
-            "line 3, column 136: threadgroup variable 's' cannot start with a value",
+            "line 3, column 233: threadgroup variable 's' cannot start with a value",
         ),
-        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3, column 136: incompatible operand types"),
-        ("keep(x[0]);", "line 3, column 118: "),
+        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3, column 233: incompatible operand types"),
+        ("keep(x[0]);", "line 3, column 215: "),
+        ("Keeper().keep(x[0]);", "line 3, column 224: "),
+        ("Keeper keeper(x[0]);", "line 3, column 222: no matching constructor"),
     ],
 )
 def test_what_is_no_msl_is_refused_as_before(device, statement, message):
-    before = "struct Pair { float a; }; void keep(const thread float& a) {}"
+    before = (
+        "struct Pair { float a; }; void keep(const thread float& a) {}"
+        "struct Keeper { Keeper() {} Keeper(const thread float&) {} "
+        "void keep(const thread float& a) {} };"
+    )
     text = f"{HEAD}kernel void k(device float* x [[buffer(0)]]) {{ Pair q; {statement} }}"
     text = text.replace("kernel", f"{before} kernel", 1)
     with pytest.raises(KernelCompileError) as caught:
@@ -286,6 +292,19 @@ def test_bytes_are_no_bools(device):
     out = np.full(4, np.nan, np.float32)
     run(device, "field.metal", "widths", {0: out})
     assert out.tolist() == [7, 1, 5, 3]
+
+
+def test_vectors_of_bool_have_other_names(device):
+    out = np.full(1, np.nan, np.float32)
+    run(device, "field.metal", "masks", {0: out})
+    assert out.tolist() == [11110]
+
+
+def test_methods_and_constructors_take_temporaries_by_reference(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "field.metal", "references", {0: out, 1: np.array([1, 2, 3], np.float32)})
+    # 2 + 3 and 1 + 2; 5 and 1 + 6; 2 + 2, 3 + 3.5 and 7; 8, 9 and 6.
+    assert out.tolist() == [8, 12, 17.5, 23]
 
 
 def test_packed_vectors_are_made_of_parts_and_added_to_vectors(device):

@@ -154,6 +154,43 @@ kernel void widths(device float* out [[buffer(0)]]) {
   out[3] = compared.z + filled.x + from_kept.y;
 }
 
+typedef bool4 Mask;
+using Third = metal::vec<bool, 3>;
+kernel void masks(device float* out [[buffer(0)]]) {
+  Mask above = float4(1, 2, 3, 4) > 2, set(9);
+  Third third = Third(5);
+  using Pair = bool2;
+  Pair pair = float2(0, 7) > 1;
+  out[0] = above.x + 10 * above.w + 100 * set.y + 1000 * third.z + 10000 * pair.y;
+}
+
+// Temporaries, of the references' types and of others.
+struct Adding {
+  template <typename T>
+  T operator()(const thread T& a, const thread T& b) const { return a + b; }
+  static float once(const thread float& a) { return a + 1; }
+  float twice(const thread float& a, thread const int& b) { return a + 2 * b; }
+};
+template <typename T>
+struct Kept {
+  T value;
+  Kept(const thread T& from) : value(from) {}
+  T plus(const thread T& more) const { return value + more; }
+  void set(const thread T& from) { value = from; }
+};
+struct Pairs { float a, b; };
+float first_of(thread const Pairs& p) { return p.a; }
+float lowest(const thread float4& v, thread const float& least) { return max(v.x, least); }
+kernel void references(device float* out [[buffer(0)]], device const float* x [[buffer(1)]]) {
+  Adding adding;
+  Kept<float> kept(x[0] + 1), other(3);
+  kept.set(kept.plus(2));
+  out[0] = adding(x[0] * 2, 3.0f) + Adding()(1, 2);
+  out[1] = Adding::once(4) + adding.twice(x[1] - 1, 3);
+  out[2] = kept.value + other.plus(x[2] + 0.5f) + Kept<float>(7).value;
+  out[3] = first_of({8}) + first_of(Pairs{9, 1}) + lowest(float4(5), 6);
+}
+
 kernel void packed_made(device float* out [[buffer(0)]]) {
   packed_float2 two(1, 2);
   packed_half4 four(3);

@@ -113,6 +113,13 @@ def parameter_name(parameter: list[Token]) -> Token | None:
     return parameter[last] if words and words[-1] != "::" else None
 
 
+def is_constant_reference(parameter: list[Token]) -> bool:
+    """Whether it is ``const thread T&``, as clang spells it."""
+    end = next((k for k, w in enumerate(parameter) if w == "="), len(parameter))
+    words = {w.text for w in parameter[:end]}
+    return {"const", "__private", "&"} <= words and not {"*", "("} & words
+
+
 def check_pointers(t: list[Token], d: Declaration) -> None:
     """Refuse a pointer parameter without an address space, as Metal does."""
     for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):

@@ -22,6 +22,7 @@ _TOKEN = re.compile(
     re.M | re.X,
 )
 _LINE = re.compile(r'#\s*(?:line\s+)?(\d+)(?:\s+"([^"]*)")?')
+_BRACKET = re.compile(r"([()\[\]{}<]|(?<!-)>)")
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -79,6 +80,17 @@ def tokenize(text: str) -> list[Token]:
 def inserted(text: str, near: Token) -> Token:
     """A token the rewriter adds, at the place of ``near``."""
     return Token("inserted", text, near.file, near.line, False, near.offset)
+
+
+def with_own_brackets(tokens: list[Token]) -> list[Token]:
+    """The tokens, with each bracket of what the rewriter has inserted a token of its own."""
+    out: list[Token] = []
+    for token in tokens:
+        if len(token.text) == 1 or token.kind != "inserted" or not _BRACKET.search(token.text):
+            out.append(token)
+        else:
+            out += [inserted(text, token) for text in _BRACKET.split(token.text) if text.strip()]
+    return out
 
 
 def continues_mark(tokens: list[Token], i: int) -> bool:

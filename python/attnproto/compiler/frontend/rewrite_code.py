@@ -48,6 +48,7 @@ class CodeRewriter:
 
     derived: set[str] = field(default_factory=set)  # constants computed from others
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
+    bools: set[str] = field(default_factory=lambda: set(_BOOLS))  # those of the vectors of bool
     classes: set[str] = field(default_factory=set)
     type_parameters: set[str] = field(default_factory=set)  # of the templates that we are in
     threadgroup_variables: int = 0
@@ -66,6 +67,8 @@ class CodeRewriter:
         target = [w for w in target if w not in ("metal", "::", "const")]
         if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
+        if target[:3] == ["vec", "<", "bool"] or (target and target[0] in self.bools):
+            self.bools.add(name)
 
     def body(self, t: list[Token]) -> list[Token]:
         """A function's body: threadgroup variables, then expressions."""
@@ -254,7 +257,7 @@ class CodeRewriter:
         if t[i + 1 : i + 2] == ["<"]:
             end = angle_close(t, i + 1) or i
         type_tokens = self.code(t[i + 1 : end + 1])
-        bools = t[i].text in _BOOLS
+        bools = t[i].text in self.bools
         if [w.text for w in type_tokens[:2]] == ["<", "bool"]:
             bools = True
             type_tokens[1] = inserted("uchar", type_tokens[1])

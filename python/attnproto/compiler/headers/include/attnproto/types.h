@@ -160,6 +160,16 @@ ATTN_INLINE T attn_copy(From from) {
   return from;
 }
 
+// A temporary that is bound to a reference to thread memory: clang's own are in no address space.
+template <class T>
+struct attn_held {
+  T value;
+  ATTN_INLINE attn_held(T from) : value(from) {}
+  ATTN_INLINE const __private T& get() const&& {
+    return ((const __private attn_held*)this)->value;
+  }
+};
+
 // By value: clang 19's __builtin_bit_cast of a vector's component reads component 0.
 template <class To, class From>
 ATTN_INLINE constexpr To as_type(From from) {
