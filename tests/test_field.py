@@ -294,6 +294,26 @@ def test_bytes_are_no_bools(device):
     assert out.tolist() == [7, 1, 5, 3]
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_arguments_of_a_kernels_template_have_defaults(device, dtype):
+    out, name = np.zeros(1, dtype), {2: "copied_short", 4: "copied_int"}[np.dtype(dtype).itemsize]
+    run(device, "field.metal", name, {0: out, 1: np.array([70], np.int16)})
+    assert out[0] == 70 + np.dtype(dtype).itemsize
+
+
+def test_vectors_are_declared_by_qualified_names(device):
+    out = np.full(2, np.nan, np.float32)
+    run(device, "field.metal", "qualified", {0: out})
+    # 1 and 0 + 1 + 2; 6, 10, 20 and 7.
+    assert out.tolist() == [4 + 6 + 10 + 20 + 7, 110]
+
+
+def test_sequences_of_indices(device):
+    out = np.zeros(1, np.uint32)
+    run(device, "field.metal", "sequences", {0: out})
+    assert out[0] == 0 + 1 + 2 + 3 + 10 + 20
+
+
 def test_vectors_of_bool_have_other_names(device):
     out = np.full(1, np.nan, np.float32)
     run(device, "field.metal", "masks", {0: out})

@@ -250,3 +250,29 @@ kernel void given(device float* out [[buffer(0)]], device ulong* words [[buffer(
   out[4] = brain;
   words[0] = long_one;
 }
+
+// The other argument of the template has a default.
+template <typename T, typename U = T>
+kernel void copied(device U* out [[buffer(0)]], device const T* x [[buffer(1)]]) {
+  out[0] = static_cast<U>(x[0]) + U(sizeof(U));
+}
+template [[host_name("copied_short")]] kernel void copied<short>(device short*, device const short*);
+template [[host_name("copied_int")]] kernel decltype(copied<short, int>) copied<short, int>;
+
+template <size_t... I>
+size_t sum_of(index_sequence<I...>) { return (I + ...); }
+kernel void sequences(device uint* out [[buffer(0)]]) {
+  out[0] = sum_of(make_index_sequence<4>()) + sum_of(index_sequence<10, 20>());
+}
+
+namespace own {
+typedef float4 wide;
+using Mask = metal::bool4;
+}  // namespace own
+kernel void qualified(device float* out [[buffer(0)]]) {
+  own::wide a(1), b = own::wide(2, 3, 4, 5), c[2] = {own::wide(6), b}, d(7);
+  own::Mask above = b > 3, set(true);
+  for (metal::uint2 range(0, 3); range.x < range.y; range.x++) a += (own::wide)int4(range.x);
+  out[0] = a.x + c[0].x + ::metal::float2(10).x + ::own::wide(20).y + d.x;
+  out[1] = above.x + 10 * above.w + 100 * set.x;
+}

@@ -263,16 +263,18 @@ class CodeRewriter:
             type_tokens[1] = inserted("uchar", type_tokens[1])
         type_tokens = [t[i], *type_tokens]
         convert = "attn_bools" if bools else "attn_vector"
+        scope = _scope_begin(out)
         following = [w.text for w in t[end + 1 : end + 3]]
         before = out[-1].text if out else ""
         if body and t[end + 1].kind == "name" and following[1] in ("=", "(", ","):
-            words = [o.text for o in out if o.text not in ("metal", "::")][-2:] or [";"]
+            words = [o.text for o in out[max(scope - 2, 0) : scope]] or [";"]
             stop = next((k for k in skipping_brackets(t, end) if t[k] == ";"), None)
             if stop and (words[-1] not in ("(", ",", "<") or words == ["for", "("]):
-                out += [*type_tokens, *self._declarators(type_tokens, t[end + 1 : stop], bools)]
+                named = [*out[scope:], *type_tokens]
+                out += [*type_tokens, *self._declarators(named, t[end + 1 : stop], bools)]
                 return stop
         if following[:1] == [")"] and not bools:
-            opens = len(out) - (3 if [o.text for o in out[-2:]] == ["metal", "::"] else 1)
+            opens = scope - 1
             if is_cast(out, opens, t[end + 2 :]):
                 type_tokens = [*out[opens + 1 :], *type_tokens]
                 out[opens:] = self._cast(type_tokens, t[end + 2 :])
@@ -285,9 +287,8 @@ class CodeRewriter:
             out += type_tokens
             return end + 1
         close = close_of(t, end + 1)
-        while [o.text for o in out[-2:]] == ["metal", "::"]:
-            type_tokens = [*out[-2:], *type_tokens]
-            del out[-2:]
+        type_tokens = [*out[scope:], *type_tokens]
+        del out[scope:]
         out += self._constructed(type_tokens, t[end + 2 : close], convert)
         return close + 1
 
@@ -388,6 +389,14 @@ class CodeRewriter:
         out += [t[i], *self.code([t[i + 1]]), t[i + 2], inserted(f"attn_copy<{t[i].text}>(", t[i])]
         out += [*self.code(value), inserted(")", t[end - 1])]
         return end
+
+
+def _scope_begin(out: list[Token]) -> int:
+    """Where ``a::b::`` begins, with which a name that follows is qualified."""
+    begin = len(out)
+    while begin and out[begin - 1] == "::":
+        begin -= 2 if begin > 1 and out[begin - 2].kind == "name" else 1
+    return begin
 
 
 def declares_threadgroup(t: list[Token], i: int) -> bool:

@@ -71,6 +71,7 @@ class _Kernel:
     parameters: tuple[Parameter, ...]
     names: tuple[Token, ...]
     max_threads: int | None
+    template_parameters: int  # how many
 
 
 @dataclass
@@ -104,7 +105,9 @@ class Rewriter(MethodRewriter):
             spelled = untokenize(self.code(call)).split("\n")
             spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
             signature = self.deduced.get(name, spelled)
-            if name in self.deduced:
+            given = _template_arguments(call)
+            # Of a kernel whose other arguments have defaults, a call would have to deduce them.
+            if name in self.deduced or 0 < given < kernel.template_parameters:
                 spelled = f"((decltype(&{signature})){spelled})"
             self.instances[name] = Instance(
                 name, spelled, kernel.parameters, kernel.max_threads, namespace, signature
@@ -252,7 +255,9 @@ class Rewriter(MethodRewriter):
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
         max_threads = self.numbers.value(limit[2:-1]) if limit else None
-        self.kernels[self.namespace + name.text] = _Kernel(parameters, names, max_threads)
+        self.kernels[self.namespace + name.text] = _Kernel(
+            parameters, names, max_threads, _template_parameters(d.head)
+        )
         if "template" not in {h.text for h in d.head}:
             self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
 
@@ -373,6 +378,16 @@ class Rewriter(MethodRewriter):
         spelled = " ".join(w.text for w in type_tokens)
         begin = inserted(f"ATTN_INLINE {spelled} attn_derived_{name}() {{ return", near)
         return [begin, *value, inserted("; }", near)]
+
+
+def _template_parameters(head: list[Token]) -> int:
+    close = angle_close(head, 1) if head[:1] == ["template"] else None
+    return len(split_commas(head[2:close])) if close else 0
+
+
+def _template_arguments(call: list[Token]) -> int:
+    opens = _angle(call)
+    return len(split_commas(call[opens + 1 : -1])) if call[-1] == ">" else 0
 
 
 def _qualifies_method(t: list[Token], i: int) -> bool:
