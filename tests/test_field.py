@@ -131,14 +131,20 @@ def test_a_byte_order_mark_is_no_part_of_a_text(device):
     [
         (
             "threadgroup float s = 1;",
-            "line 3, column 136: threadgroup variable 's' cannot start with a value",
+            "line 3, column 233: threadgroup variable 's' cannot start with a value",
         ),
-        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3, column 136: incompatible operand types"),
-        ("keep(x[0]);", "line 3, column 118: "),
+        ("Pair p = x[0] > 1 ? x[0] : q;", "line 3, column 233: incompatible operand types"),
+        ("keep(x[0]);", "line 3, column 215: "),
+        ("Keeper().keep(x[0]);", "line 3, column 224: "),
+        ("Keeper keeper(x[0]);", "line 3, column 222: no matching constructor"),
     ],
 )
 def test_what_is_no_msl_is_refused_as_before(device, statement, message):
-    before = "struct Pair { float a; }; void keep(const thread float& a) {}"
+    before = (
+        "struct Pair { float a; }; void keep(const thread float& a) {}"
+        "struct Keeper { Keeper() {} Keeper(const thread float&) {} "
+        "void keep(const thread float& a) {} };"
+    )
     text = f"{HEAD}kernel void k(device float* x [[buffer(0)]]) {{ Pair q; {statement} }}"
     text = text.replace("kernel", f"{before} kernel", 1)
     with pytest.raises(KernelCompileError) as caught:
@@ -260,6 +266,113 @@ def test_half_and_bfloat_become_each_other(device):
     b = np.array([0x4000, 0x4040], np.uint16)  # 2 and 3
     run(device, "field.metal", "narrow", {0: out, 1: h, 2: b})
     assert out.tolist() == [1.5, 7.5, 9]
+
+
+@pytest.mark.parametrize(("constants", "values"), [({20: 4, 21: True}, [2, 1]), ({20: 4}, [1, 2])])
+def test_indices_are_enumerators_and_constants(device, constants, values):
+    out, floats = np.full(3, np.nan, np.float32), (np.float32(n) for n in (10, 300, 20))
+    buffers = {0: out, 1: np.array([2], np.float32), **dict(zip((2, 3, 4), floats, strict=True))}
+    run(device, "field.metal", "numbered", buffers, constants)
+    # 10 * 2 + 20 + 300 + 4.
+    assert out.tolist() == [344, *values]
+
+
+def test_constants_are_of_types_by_any_name(device):
+    out, words = np.full(5, np.nan, np.float32), np.zeros(1, np.int64)
+    values = {30: 2**32 - 1, 31: 1, 32: 20, 33: 300, 34: 0.1, 35: -128, 36: -300, 37: 0.1}
+    run(device, "field.metal", "given", {0: out, 1: words}, {**values, 38: -(2**63)})
+    # 0.1 is 0.0999756 of half's 11 bits, and 0.10009765625 of bfloat's 8.
+    assert out.tolist() == [2.0**32, 321, float(np.float16(0.1)), -428, 0.10009765625]
+    assert words[0] == -(2**63)
+    with pytest.raises(KernelCompileError, match=r"'by_typedef' \(u32\) found 1.5, needs a"):
+        run(device, "field.metal", "given", {0: out, 1: words}, {**values, 32: 1.5, 38: 0})
+
+
+def test_bytes_are_no_bools(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "field.metal", "widths", {0: out})
+    assert out.tolist() == [7, 1, 5, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_arguments_of_a_kernels_template_have_defaults(device, dtype):
+    out, name = np.zeros(1, dtype), {2: "copied_short", 4: "copied_int"}[np.dtype(dtype).itemsize]
+    run(device, "field.metal", name, {0: out, 1: np.array([70], np.int16)})
+    assert out[0] == 70 + np.dtype(dtype).itemsize
+
+
+def test_vectors_are_declared_by_qualified_names(device):
+    out = np.full(2, np.nan, np.float32)
+    run(device, "field.metal", "qualified", {0: out})
+    # 1 and 0 + 1 + 2; 6, 10, 20 and 7.
+    assert out.tolist() == [4 + 6 + 10 + 20 + 7, 110]
+
+
+def test_sequences_of_indices(device):
+    out = np.zeros(1, np.uint32)
+    run(device, "field.metal", "sequences", {0: out})
+    assert out[0] == 0 + 1 + 2 + 3 + 10 + 20
+
+
+def test_vectors_of_bool_have_other_names(device):
+    out = np.full(1, np.nan, np.float32)
+    run(device, "field.metal", "masks", {0: out})
+    assert out.tolist() == [11110]
+
+
+def test_methods_and_constructors_take_temporaries_by_reference(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "field.metal", "references", {0: out, 1: np.array([1, 2, 3], np.float32)})
+    # 2 + 3 and 1 + 2; 5 and 1 + 6; 2 + 2, 3 + 3.5 and 7; 8, 9 and 6.
+    assert out.tolist() == [8, 12, 17.5, 23]
+
+
+def test_packed_vectors_are_made_of_parts_and_added_to_vectors(device):
+    out = np.full(4, np.nan, np.float32)
+    run(device, "field.metal", "packed_made", {0: out})
+    # (4 + 5 + 5) * 4 of the first elements, (2 + 7 + 7) * 2 of the last.
+    assert out.tolist() == [8 + 1, 3, 56, 32]
+
+
+def test_a_threadgroup_counts_its_quadgroups(device):
+    out = np.zeros(2, np.float32)
+    run(device, "field.metal", "quarters", {0: out, 1: np.float32(0)}, threads=10)
+    assert out.tolist() == [3, 3]
+
+
+def test_a_template_names_its_parameters_for_itself(device):
+    out = np.zeros(2, np.float32)
+    run(device, "field.metal", "scoped", {0: out})
+    assert out.tolist() == [10, 16]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "kernel void k(device float* x [[buffer(n)]]) {}",
+            "line 3, column 33: found buffer(n), needs a number, an enumerator or a constexpr",
+        ),
+        (
+            "enum { a = 31 }; kernel void k(device float* x [[buffer(a)]]) {}",
+            "line 3, column 50: found buffer(31), needs an index below 31",
+        ),
+        (
+            "namespace a { constant int n [[function_constant(0)]]; }"
+            "namespace b { constant int n [[function_constant(1)]]; } kernel void k() {}",
+            "line 3, column 84: found a second function constant 'n'; rename one",
+        ),
+        (
+            "kernel void k(device float4* x) { bool4 b = x[0]; x[1] = float4(b); }",
+            "line 3, column 35: a vector is no vector of bools by itself",
+        ),
+    ],
+)
+def test_what_is_no_index_and_no_bool_is_named(device, text, message):
+    with pytest.raises(KernelCompileError) as caught:
+        device.library(HEAD + text).functions()
+    assert message in str(caught.value)
+    assert "attn_" not in str(caught.value)
 
 
 def test_what_other_texts_of_those_kinds_say_raises_no_alarm():

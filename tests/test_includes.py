@@ -102,9 +102,25 @@ def test_neither_is_a_file_read_by_what_clang_compiles_last(secret):
     assert SECRET not in clang.messages(f'#include "{secret}"\n', host_target())
 
 
-def test_metals_own_headers_are_there(device):
-    text = "#include <metal_stdlib>\n#include <simd/simd.h>\nusing namespace metal;\n"
+@pytest.mark.parametrize(
+    "header", ["metal_stdlib", "simd/simd.h", "metal_config", "metal_assert", "metal_utility"]
+)
+def test_metals_own_headers_are_there(device, header):
+    text = f"#include <{header}>\nusing namespace metal;\n"
     assert result(device, text + "#define SCALE int(max(3.0f, 2.0f))\n" + KERNEL) == 3
+
+
+def test_a_header_that_a_host_shares_has_its_types(device):
+    shared = """#include <simd/simd.h>
+        typedef struct { vector_uint2 size; simd_float4 color; matrix_float2x2 turn; } Shared;
+        inline int scale() {
+          Shared s = {{1, 2}, simd_float4(3, 4, 5, 6), matrix_float2x2(7)};
+          simd::float3 v = simd::float3(8);
+          return s.size.y + s.color.w + s.turn[1].y + v.z;
+        }
+    """
+    text = '#include <metal_stdlib>\n#include "shared.h"\n#define SCALE scale()\n' + KERNEL
+    assert result(device, text, include={"shared.h": shared}) == 2 + 6 + 7 + 8
 
 
 @pytest.mark.parametrize(

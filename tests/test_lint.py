@@ -222,6 +222,13 @@ ALSO = [
     ("argument-type", kernel("simdgroup_float8x8 m; auto e = m.thread_elements();"
                              " o[i] = simd_shuffle(e, 1)[0];")),
     ("reserved-name", kernel("o[i] = 1;", "struct complex { float r; };")),
+    ("reserved-name", kernel("o[i] = 1;", "using complex = float2;")),
+    ("reserved-name", kernel("o[i] = 1;", "typedef struct { short bits; } bfloat16;")),
+    ("reserved-name", kernel("o[i] = 1;", "struct S { float kernel; };")),
+    ("function-constant", kernel("o[i] = n;", "int n [[function_constant(0)]];")),
+    ("duplicate-index", kernel("", "enum { a, b = 0 };", arguments=(
+        "device int* p [[buffer(a)]]", "device int* q [[buffer(b)]]"))),
+    ("compile", kernel("bool4 m = float4(o[i]); o[i] = m.x;")),
     ("atomic-operation", kernel("threadgroup atomic_float s; o[i] = 1;")),
     ("buffer-index", kernel("", arguments=[f"device int* a{n}" for n in range(32)])),
     ("exceptions", kernel("try { o[i] = 1; } catch (int) {}")),
@@ -416,6 +423,11 @@ ARGUMENTS = {
         ("fast::exp(vn[i])", "fast::exp(n[i])"),
         ("precise::pow(vh[i], 2)", "precise::pow(v[i], 2)"),
         ("dot(vn[i], vn[i])", "dot(v[i], v[i])"), ("length(vn[i])", "length(vh[i])"),
+        ("simd_shuffle(Plain(), 1)", "simd_shuffle(f[i], 1)"),
+        ("quad_broadcast_first(Plain())", "quad_broadcast_first(float(Number()))"),
+        ("max(f, f)", "max(Number(), f[i])"), ("abs(f)", "abs(Number())"),
+        ("isnan(f)", "isnan(h[i])"), ("clz(f)", "clz(Four)"), ("abs(Plain())", "abs(p[i].x)"),
+        ("any(v[i])", "any(v[i] > 0)"), ("all(vh[i])", "all(vn[i] == 1)"),
     ],
     "atomic-operation": [
         (f"atomic_fetch_max_explicit(af, 1.0f, {RELAXED})",
@@ -433,11 +445,15 @@ ARGUMENTS = {
 PAIRS = [(rule, *pair) for rule, pairs in ARGUMENTS.items() for pair in pairs]
 
 
+OTHERS = (
+    "struct Plain { float x; }; struct Number { operator float() const { return 1; } };"
+    "enum { Four = 4 };"
+)
+
+
 def findings(statement, *before):
-    return {
-        (one.rule, one.line)
-        for one in attnproto.lint(kernel(f"{statement};", *before, arguments=(*NUMBERS, AT)))
-    }
+    text = kernel(f"{statement};", OTHERS, *before, arguments=(*NUMBERS, AT))
+    return {(one.rule, one.line) for one in attnproto.lint(text)}
 
 
 @pytest.mark.parametrize("rule", ARGUMENTS)
@@ -460,6 +476,32 @@ def test_a_call_that_the_library_has_no_function_for_is_an_error(rule):
 def test_a_call_that_no_device_compiles_is_an_error_too(refused, taken):
     assert findings(refused) == {("compile", 4)}
     assert findings(taken) == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "column", "message"),
+    [
+        ("o[i] = mulhi(o[i], o[i]);", 8, "found mulhi(float, float), which"),
+        ("S s; s = nextafter(s, s);", 10, "found nextafter(S, S), which Metal's library has not"),
+        ("float2x2 m(1); m = rotate(m, m);", 20, "found rotate(float2x2, float2x2), which"),
+        ("S s; o[i] = mix(s, s, s);", 13, "found mix(S, S, S), which Metal's library has not"),
+        (
+            "simdgroup_float8x8 m; float2 e = m.thread_elements();",
+            30,
+            "no viable conversion from 'thread vec<float, 64>' to 'thread float2'",
+        ),
+        (
+            "simdgroup_float8x8 m; auto e = m.thread_elements(); e = e * 2;",
+            59,
+            "invalid operands to binary expression ('thread vec<float, 64>' and 'int')",
+        ),
+    ],
+)
+def test_an_error_within_the_library_is_said_of_the_users_call(statement, column, message):
+    text = f"{HEAD}struct S {{ float x; }};\nkernel void k({OUT}, {AT}) {{\n{statement}\n}}"
+    (found,) = attnproto.lint(text)
+    assert (found.line, found.column) == (5, column)
+    assert found.message.startswith(message)
 
 
 def test_an_argument_is_judged_by_its_type_in_each_instance_of_a_template():
@@ -537,6 +579,7 @@ PASSING = {
     "other names of namespaces": kernel(
         "o[i] = n::x;", "namespace a { namespace b { constant int x = 1; } } namespace n = a::b;"
     ),
+    "an argument without a name": given("uint [[thread_position_in_threadgroup]]"),
     "31 buffers": kernel("", arguments=[f"device int* a{n}" for n in range(31)]),
 }
 

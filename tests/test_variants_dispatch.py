@@ -31,12 +31,13 @@ kernel void apply(device float* y [[buffer(0)]], uint i [[thread_position_in_gri
 TABLE = """
 #include <metal_stdlib>
 using namespace metal;
+using modification = float2(float2, int);
 [[visible]] float2 twice(float2 x, int k) { return 2 * x + k; }
 [[visible]] float2 swap(float2 x, int) { return x.yx; }
 [[visible]] float2 total(float2 x, int) { return simd_sum(x); }
 [[visible]] float2 unused(float2 x, int) { return x; }
 kernel void apply(device float2* y [[buffer(0)]], constant uint& which [[buffer(1)]],
-                  visible_function_table<float2(float2, int)> functions [[buffer(2)]],
+                  visible_function_table<modification> functions [[buffer(2)]],
                   uint i [[thread_position_in_grid]]) {
   y[i] = functions[which % functions.size()](y[i], 3);
 }

@@ -10,7 +10,7 @@ _UNARY = ("-", "+", "!", "~", "*", "&")
 
 
 def type_parameters(t: list[Token]) -> set[str]:
-    """Names of the type parameters of all templates of a text."""
+    """Names of the type parameters of a declaration's templates."""
     return {
         t[i + 1].text
         for i in range(1, len(t) - 2)

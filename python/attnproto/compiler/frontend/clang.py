@@ -67,6 +67,10 @@ _SPELLINGS = [
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d)\)\)\)", r"\1\2"),
         (r"(\w+) __attribute__\(\(ext_vector_type\((\d+)\)\)\)", r"vec<\1, \2>"),
         (r"(?:metal::)?attn_packed3<(\w+)>", r"packed_\g<1>3"),
+        (r"(?:\w+ )?storage_type' \(aka '((?:\w+ )?)(?:metal::)?attn_elements<(\w+)>'\)",
+         r"\1vec<\2, 64>'"),
+        (r"(?:metal::)?matrix<(\w+), (\d), (\d)>", r"\1\2x\3"),
+        (r"(?:metal::)?attn_elements<(\w+)>", r"vec<\1, 64>"),
         (r"^static assertion failed due to requirement '.*': "
          r"((?:.* needs types of|an? \w+ is) .*)$", r"\1"),
         (r"attn_(?:name|derived|defined)_(\w+)", r"\1"),
@@ -285,14 +289,20 @@ def explained(stderr: str, place_of: Callable[[str, int, int], object]) -> str:
     """
     errors: list[tuple[object, str]] = []
     of_library: set[object] = set()  # places with an error in what they call
+    asserted = False  # the last error is a sentence of the library's
     for message in parsed(stderr):
         place, text = place_of(*message[:3]), in_msl(message.text)
         if message.kind == "error":
             errors.append((place, text))
+            asserted = message.text.startswith("static assertion")
         elif errors and _OWN.search(errors[-1][1]) and _CAUSE.search(text):
             errors[-1] = (errors[-1][0], _CAUSE.sub(_cause, text))
-        if message.kind == "note" and errors and errors[-1][0] is None and place is not None:
+        asks = message.kind == "note" and not text.startswith("candidate")
+        if asks and errors and errors[-1][0] is None and place is not None:
             error = errors.pop()[1]  # of a header: who asked for it
+            cause = _CAUSE.search(text)
+            if cause and cause["function"] and not asserted:
+                error = _cause(cause)
             if place not in of_library:
                 errors.append((place, error))
             of_library.add(place)

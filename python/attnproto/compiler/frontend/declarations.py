@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, split_commas
@@ -112,16 +113,26 @@ def parameter_name(parameter: list[Token]) -> Token | None:
     return parameter[last] if words and words[-1] != "::" else None
 
 
+def is_constant_reference(parameter: list[Token]) -> bool:
+    """Whether it is ``const thread T&``, as clang spells it."""
+    end = next((k for k, w in enumerate(parameter) if w == "="), len(parameter))
+    words = {w.text for w in parameter[:end]}
+    return {"const", "__private", "&"} <= words and not {"*", "("} & words
+
+
 def check_pointers(t: list[Token], d: Declaration) -> None:
     """Refuse a pointer parameter without an address space, as Metal does."""
     for parameter in split_commas(t[d.parameters[0] + 1 : d.parameters[1]]):
         end = next((i for i in range(len(parameter)) if is_attribute(parameter, i)), None)
         parameter = parameter[:end]
         words = {w.text for w in parameter}
-        stars = [w for w in parameter if w == "*"]
+        pairs = itertools.pairwise(parameter)
+        stars = [w for before, w in pairs if w == "*" and before != "("]  # (*f)(...) is a function
         if stars and not words & set(SPACES) and "auto" not in words and "=" not in words:
+            name = parameter_name(parameter)
+            called = f" '{name.text}'" if name else ""
             raise RewriteError(
                 stars[0],
-                f"pointer parameter '{parameter[-1].text}' has no address space; write "
-                "device, constant, threadgroup or thread before its type",
+                f"pointer parameter{called} has no address space; write device, constant, "
+                "threadgroup or thread before its type",
             )

@@ -12,6 +12,9 @@ ENTRY = "entry"  # what the entry points' text is called; each line of it is an 
 THREADGROUP_MEMORY = 'extern "C" __attribute__((const)) __local void* attn_threadgroup_memory();\n'
 
 
+_DISPATCH_THREADS = "(g->dispatch_threads[0] * g->dispatch_threads[1] * g->dispatch_threads[2]"
+
+
 def _axes(value: str) -> str:
     return ", ".join(value.format(axis=axis) for axis in range(3))
 
@@ -31,12 +34,13 @@ BUILTINS = {
     "simdgroup_index_in_threadgroup": "lane->simdgroup, 0, 0",
     "thread_index_in_threadgroup": "lane->index, 0, 0",
     "simdgroups_per_threadgroup": "g->simdgroups, 0, 0",
-    "dispatch_simdgroups_per_threadgroup": "(g->dispatch_threads[0] * g->dispatch_threads[1] * "
-    "g->dispatch_threads[2] + 31) / 32, 0, 0",
+    "dispatch_simdgroups_per_threadgroup": f"{_DISPATCH_THREADS} + 31) / 32, 0, 0",
     "threads_per_simdgroup": "32, 0, 0",
     "thread_execution_width": "32, 0, 0",
     "quadgroup_index_in_threadgroup": "lane->index / 4, 0, 0",
     "thread_index_in_quadgroup": "lane->index % 4, 0, 0",
+    "quadgroups_per_threadgroup": "(g->threads[0] * g->threads[1] * g->threads[2] + 3) / 4, 0, 0",
+    "dispatch_quadgroups_per_threadgroup": f"{_DISPATCH_THREADS} + 3) / 4, 0, 0",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import literals
@@ -21,6 +22,7 @@ _TOKEN = re.compile(
     re.M | re.X,
 )
 _LINE = re.compile(r'#\s*(?:line\s+)?(\d+)(?:\s+"([^"]*)")?')
+_BRACKET = re.compile(r"([()\[\]{}<]|(?<!-)>)")
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -80,6 +82,17 @@ def inserted(text: str, near: Token) -> Token:
     return Token("inserted", text, near.file, near.line, False, near.offset)
 
 
+def with_own_brackets(tokens: list[Token]) -> list[Token]:
+    """The tokens, with each bracket of what the rewriter has inserted a token of its own."""
+    out: list[Token] = []
+    for token in tokens:
+        if len(token.text) == 1 or token.kind != "inserted" or not _BRACKET.search(token.text):
+            out.append(token)
+        else:
+            out += [inserted(text, token) for text in _BRACKET.split(token.text) if text.strip()]
+    return out
+
+
 def continues_mark(tokens: list[Token], i: int) -> bool:
     """Whether the token at ``i`` and the one before it are one mark, such as ``>>``."""
     token = tokens[i]
@@ -121,6 +134,13 @@ def close_of(tokens: list[Token], i: int) -> int:
             if not opened:
                 return j
     raise RewriteError(opened[-1], f"'{opened[-1].text}' is never closed")
+
+
+def skipping_brackets(tokens: list[Token], i: int) -> Iterator[int]:
+    """The places from ``i`` on, without those within brackets."""
+    while i < len(tokens):
+        yield i
+        i = close_of(tokens, i) + 1 if tokens[i].text in _CLOSE else i + 1
 
 
 def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int | None:

@@ -11,7 +11,7 @@ _PARTS = {
     "more_traits.h": r"\bis_(?:void|array|union|class|function|[lr]value_reference|fundamental|"
     r"scalar|object|compound|volatile|base_of)(?:_v)?\b"
     r"|\b(?:remove_extent|common_type|underlying_type|add_const)(?:_t)?\b"
-    r"|\b__is_valid_simdgroup_type\b",
+    r"|\b__is_valid_simdgroup_type\b|\b(?:index|integer)_sequence\b",
     "matrix.h": r"\b(?:float|half)[234]x[234]\b|\bmatrix\s*<",
     "simdgroup_matrix.h": r"\b(?:simdgroup_(?!barrier\b)|make_\w+_simdgroup_matrix)\w*",
     "quad.h": r"\b(?:__metal_)?quad_\w+",

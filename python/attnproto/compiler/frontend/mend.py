@@ -8,13 +8,22 @@ never touched, and one that it refuses for another reason is refused as before.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .casts import is_truth
-from .forwarders import MOST_OVERLOADS, forwarders, statement_begin
-from .lexer import Token, angle_close, close_of, continues_mark, inserted, split_commas
+from .declarations import is_constant_reference
+from .lexer import (
+    Token,
+    angle_close,
+    close_of,
+    continues_mark,
+    inserted,
+    skipping_brackets,
+    split_commas,
+)
 
 ONE_A_LINE = "mend"  # what such a text is called in clang's messages
 _FIRST = re.compile(
@@ -27,6 +36,15 @@ _MATRIX = re.compile(r"matrix<(\w+), \d, (\d)>'")
 _PLACED = re.compile(r"from '(const )?__(global|constant|local)")
 _BOOLS = re.compile(r"'(?:__\w+ )?(?:metal::)?bool([234])' \(vector of")
 _NTH = re.compile(r"for (\d+)\w+ argument")
+# A temporary, of a type that is in no memory, and the reference's type.
+_BOUND = re.compile(
+    r"of type 'const __private ([^'&]+?) ?&?'"
+    r"(?: to value of type '(?!(?:const )?__(?:global|local|constant))| cannot bind to a temporary)"
+)
+# A parameter that is a reference to thread memory, to which clang binds no temporary.
+_IN_THREAD = re.compile(
+    r"^candidate .*(?:in default address space|would make '(?:const )?__private)"
+)
 _SWIZZLES = ("xyz", "rgb")
 _ASSIGNMENTS = ("=", "+=", "-=", "*=", "/=")
 _PREFERRED = '__attribute__((enable_if(true, "")))'
@@ -57,6 +75,13 @@ class _Edits:
             self.seen.add((first, last, call))
             self.before.setdefault(first, []).insert(0, f"{call}(")
             self.after.setdefault(last, []).append(")")
+
+    def hold(self, first: int, last: int, type_: str = "") -> None:
+        """A temporary as an object in thread memory, until the expression's end (types.h)."""
+        if (first, last, "hold") not in self.seen:
+            self.seen.add((first, last, "hold"))
+            self.before.setdefault(first, []).insert(0, f"attn_held{type_}(")
+            self.after.setdefault(last, []).append(").get()")
 
     def insert(self, at: int, text: str) -> None:
         if (at, at, text) not in self.seen:
@@ -173,6 +198,12 @@ def _packed(t: list[Token], error: _Error, edits: _Edits) -> None:
         edits.wrap(*error.operands[0], "metal::attn_unpack")
 
 
+def _packed_operand(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``v += p`` of a vector and a packed one."""
+    if len(error.operands) == 2 and "attn_packed3<" in error.text.rpartition(" and ")[2]:
+        edits.wrap(*error.operands[1], "metal::attn_unpack")
+
+
 def _swizzle(t: list[Token], error: _Error, edits: _Edits) -> None:
     """``v.zx`` of a packed vector, which clang has as a class with members x, y and z."""
     numbers = next(
@@ -194,22 +225,42 @@ def _swizzle(t: list[Token], error: _Error, edits: _Edits) -> None:
 
 
 def _temporary(t: list[Token], error: _Error, edits: _Edits) -> None:
-    at = next((at for at, text in error.notes if text.startswith("passing argument")), None)
-    if at is not None:
-        _forward(t, at, edits)
+    """Of the reference's type, or of one that is converted to it."""
+    wanted = _BOUND.search(error.text)
+    if wanted and error.operands:
+        edits.hold(*error.operands[0], f"<{wanted[1]}>")
 
 
-def _unmatched(t: list[Token], error: _Error, edits: _Edits) -> None:
-    """Of a template, whose parameters clang deduces from no temporary."""
+def _held_arguments(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """Temporaries that a template, a method or a constructor takes by such a reference."""
+    first, last = error.operands[0] if error.operands else (error.at, error.at)
+    opens = next((k for k in (last + 1, first - 1) if t[k].text in ("(", "{")), None)
+    opens = _call_opens(t, error.at) if opens is None else opens
+    if opens is None:
+        return
+    given = [part for part in split_commas(t[opens + 1 : close_of(t, opens)])]
+    begins = itertools.accumulate((len(part) + 1 for part in given), initial=opens + 1)
+    places = [(begin, begin + len(part) - 1) for begin, part in zip(begins, given, strict=False)]
     for at, text in error.notes:
-        if text.startswith("candidate") and t[at] == t[error.at]:
-            _forward(t, at + 2, edits)
+        if not _IN_THREAD.search(text):
+            continue
+        for part, place, parameter in zip(given, places, _parameters(t, at), strict=False):
+            if is_constant_reference(parameter) and not _is_object(part):
+                edits.hold(*place)
 
 
-def _forward(t: list[Token], at: int, edits: _Edits) -> None:
-    for end, text in forwarders(t, at):
-        if all(token.text != text for token in t[end : end + MOST_OVERLOADS]):
-            edits.insert(end, text)
+def _parameters(t: list[Token], name: int) -> list[list[Token]]:
+    """Those of the function that is declared by a name, an operator's too."""
+    opens = next(k for k in range(name + 1, len(t)) if t[k] == "(")
+    opens += 2 if t[name] == "operator" and t[opens + 1 : opens + 3] == [")", "("] else 0
+    return split_commas(t[opens + 1 : close_of(t, opens)])
+
+
+def _is_object(expression: list[Token]) -> bool:
+    """Whether it names a variable, or a part of one."""
+    plain = list(skipping_brackets(expression, 0))
+    words = [expression[k] for k in plain]
+    return all(w.kind == "name" or w.text in (".", "->", "::", "[") for w in words)
 
 
 def _call_opens(t: list[Token], at: int) -> int | None:
@@ -283,7 +334,17 @@ def _ambiguous(t: list[Token], error: _Error, edits: _Edits) -> None:
     """A call that a template of the text and one of the library take alike: the text's own."""
     for at, text in error.notes:
         if text.startswith("candidate function [with") and t[at] == t[error.at]:
-            edits.insert(statement_begin(t, at, skip_template=True), _PREFERRED)
+            edits.insert(_declaration_begin(t, at), _PREFERRED)
+
+
+def _declaration_begin(t: list[Token], inside: int) -> int:
+    """Where the declaration that holds a token begins, behind its ``template <...>``."""
+    start = inside
+    while start and t[start - 1].text not in (";", "{", "}") and t[start - 1].kind != "directive":
+        start -= 1
+    while t[start] == "template":
+        start = (angle_close(t, start + 1) or start) + 1
+    return start
 
 
 def _static_cast(t: list[Token], error: _Error, edits: _Edits) -> None:
@@ -378,8 +439,12 @@ _MENDS = (
     ("no matching constructor for initialization of", _columns),
     ("no viable conversion from", _conversion),
     ("no viable conversion from", _packed),
+    ("cannot convert between vector and non-scalar values", _packed_operand),
     ("no member named", _swizzle),
     ("cannot bind to a temporary object because of address space mismatch", _temporary),
+    ("changes address space", _temporary),
+    ("no matching function for call to", _held_arguments),
+    ("no matching member function for call to", _held_arguments),
+    ("no matching constructor for initialization of", _held_arguments),
     ("no matching function for call to", _braces),
-    ("no matching function for call to", _unmatched),
 )

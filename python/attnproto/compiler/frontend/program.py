@@ -26,7 +26,7 @@ from .entry_points import (
     threadgroup_index,
     with_entries,
 )
-from .lexer import RewriteError
+from .lexer import RewriteError, with_own_brackets
 from .mend import ONE_A_LINE, mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
 from .source import Place, Source
@@ -240,6 +240,7 @@ def mend(source: Source, rewritten: Rewritten, target: Target) -> None:
         KernelCompileError: clang refuses what MSL does not allow either.
     """
     for _ in range(_ROUNDS):
+        rewritten.tokens = with_own_brackets(rewritten.tokens)
         text = one_a_line(rewritten.tokens)
         clang_text = with_entries(rewritten, text)
         before = clang_text[: clang_text.index(text)].count("\n") + 1

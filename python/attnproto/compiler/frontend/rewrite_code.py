@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .casts import is_cast, is_truth
-from .lexer import RewriteError, Token, angle_close, close_of, inserted, is_attribute, split_commas
+from .lexer import (
+    RewriteError,
+    Token,
+    angle_close,
+    close_of,
+    inserted,
+    is_attribute,
+    skipping_brackets,
+    split_commas,
+)
 
 SPACES = {
     "device": "__global",
@@ -18,7 +27,11 @@ SPACES = {
     "thread": "__private",
 }
 SCALARS = ("float", "half", "bfloat", "bool", "int", "uint", "short", "ushort", "char", "uchar")
-_VECTORS = {s + n for s in (*SCALARS, "long", "ulong") for n in "234"}
+_NUMBERS = (*SCALARS, "long", "ulong")
+# Packed vectors of three are classes (attnproto/packed.h).
+_VECTORS = {s + n for s in _NUMBERS for n in "234"} | {
+    f"packed_{s}{n}" for s in _NUMBERS for n in "24"
+}
 TABLE = "visible_function_table"
 _BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
@@ -35,8 +48,9 @@ class CodeRewriter:
 
     derived: set[str] = field(default_factory=set)  # constants computed from others
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
+    bools: set[str] = field(default_factory=lambda: set(_BOOLS))  # those of the vectors of bool
     classes: set[str] = field(default_factory=set)
-    type_parameters: set[str] = field(default_factory=set)  # of templates, anywhere in the text
+    type_parameters: set[str] = field(default_factory=set)  # of the templates that we are in
     threadgroup_variables: int = 0
 
     def note_alias(self, head: list[Token]) -> None:
@@ -53,6 +67,8 @@ class CodeRewriter:
         target = [w for w in target if w not in ("metal", "::", "const")]
         if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
+        if target[:3] == ["vec", "<", "bool"] or (target and target[0] in self.bools):
+            self.bools.add(name)
 
     def body(self, t: list[Token]) -> list[Token]:
         """A function's body: threadgroup variables, then expressions."""
@@ -184,8 +200,10 @@ class CodeRewriter:
                 i = self._copy(t, i, out)
                 continue
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
-                out.append(inserted(f"attn_defined_{t[i + 2].text}", token))
-                i = close_of(t, i + 1)
+                close = close_of(t, i + 1)
+                *scope, name = t[i + 2 : close]
+                out += [*scope, inserted(f"attn_defined_{name.text}", token)]
+                i = close
             elif text in self.type_parameters and self._converts(t, i):
                 # T(x), where T may be a vector of another element than x.
                 close = close_of(t, i + 1)
@@ -221,6 +239,9 @@ class CodeRewriter:
         """``visible_function_table<R(A...)>``: R( is a type here and constructs nothing."""
         end = angle_close(t, i + 1)
         opens = next((k for k in range(i + 2, end or 0) if t[k] == "("), None)
+        if end and opens is None and t[end - 1].text not in _NUMBERS:  # by another name
+            out += [*t[i : i + 2], *self.code(t[i + 2 : end]), t[end]]
+            return end + 1
         if opens is None:
             raise RewriteError(t[i], f"{TABLE} needs a function type, as float(float)")
         out += [*t[i : i + 2], *self.code(t[i + 2 : opens]), t[opens]]
@@ -236,28 +257,24 @@ class CodeRewriter:
         if t[i + 1 : i + 2] == ["<"]:
             end = angle_close(t, i + 1) or i
         type_tokens = self.code(t[i + 1 : end + 1])
-        bools = [w.text for w in type_tokens[:2]] == ["<", "bool"]
-        if bools:
+        bools = t[i].text in self.bools
+        if [w.text for w in type_tokens[:2]] == ["<", "bool"]:
+            bools = True
             type_tokens[1] = inserted("uchar", type_tokens[1])
         type_tokens = [t[i], *type_tokens]
+        convert = "attn_bools" if bools else "attn_vector"
+        scope = _scope_begin(out)
         following = [w.text for w in t[end + 1 : end + 3]]
         before = out[-1].text if out else ""
-        if body and following[1:] == ["("] and t[end + 1].kind == "name":
-            # float4 name(a, b, c, d);
-            close = close_of(t, end + 2)
-            out += [*type_tokens, *self.code([t[end + 1]]), inserted("=", t[i])]
-            out += self._constructed(type_tokens, t[end + 3 : close], t[i])
-            return close + 1
-        if body and (bools or t[i].text in _BOOLS) and following[1:] == ["="]:
-            # bool4 name = a < b;
-            stop = next(k for k in range(end, len(t)) if t[k] == ";")
-            value = split_commas(t[end + 3 : stop])
-            if len(value) == 1 and value[0][0] != "{":
-                out += [*type_tokens, *self.code([t[end + 1]]), t[end + 2]]
-                out += self._constructed(type_tokens, value[0], t[i])
+        if body and t[end + 1].kind == "name" and following[1] in ("=", "(", ","):
+            words = [o.text for o in out[max(scope - 2, 0) : scope]] or [";"]
+            stop = next((k for k in skipping_brackets(t, end) if t[k] == ";"), None)
+            if stop and (words[-1] not in ("(", ",", "<") or words == ["for", "("]):
+                named = [*out[scope:], *type_tokens]
+                out += [*type_tokens, *self._declarators(named, t[end + 1 : stop], bools)]
                 return stop
-        if following[:1] == [")"] and not bools and t[i].text not in _BOOLS:
-            opens = len(out) - (3 if [o.text for o in out[-2:]] == ["metal", "::"] else 1)
+        if following[:1] == [")"] and not bools:
+            opens = scope - 1
             if is_cast(out, opens, t[end + 2 :]):
                 type_tokens = [*out[opens + 1 :], *type_tokens]
                 out[opens:] = self._cast(type_tokens, t[end + 2 :])
@@ -270,23 +287,41 @@ class CodeRewriter:
             out += type_tokens
             return end + 1
         close = close_of(t, end + 1)
-        while [o.text for o in out[-2:]] == ["metal", "::"]:
-            type_tokens = [*out[-2:], *type_tokens]
-            del out[-2:]
-        out += self._constructed(type_tokens, t[end + 2 : close], t[i])
+        type_tokens = [*out[scope:], *type_tokens]
+        del out[scope:]
+        out += self._constructed(type_tokens, t[end + 2 : close], convert)
         return close + 1
 
-    def _constructed(
-        self, type_tokens: list[Token], arguments: list[Token], near: Token
+    def _declarators(
+        self, type_tokens: list[Token], declared: list[Token], bools: bool
     ) -> list[Token]:
-        parts = split_commas(arguments)
+        """``a(1, 2), b = x, c`` behind a vector's type."""
+        out: list[Token] = []
+        for part in split_commas(declared):
+            name, value = part[0], part[1:]
+            out += [inserted(",", name)] if out else []
+            if value[:1] == ["("]:
+                convert = "attn_bools" if bools else "attn_vector"
+                vector = self._constructed(type_tokens, value[1:-1], convert)
+            elif bools and value[:1] == ["="] and value[1] != "{":
+                vector = self._constructed(type_tokens, value[1:], "attn_start_bools")
+            else:
+                out += self.code(part, body=True)
+                continue
+            out += [*self.code([name]), inserted("=", name), *vector]
+        return out
+
+    def _constructed(
+        self, type_tokens: list[Token], arguments: list[Token], convert: str
+    ) -> list[Token]:
+        """A vector of one value, by a function of the library, or of several."""
+        near, parts = type_tokens[0], split_commas(arguments)
         if not parts:
             return [inserted("((", near), *type_tokens, inserted(")(0))", near)]
         if len(parts) == 1:
-            bools = type_tokens[-1].text in _BOOLS or type_tokens[2:3] == ["uchar"]
-            convert = "attn_bools" if bools else "attn_vector"
             begin = [inserted(f"{convert}<", near), *type_tokens, inserted(">(", near)]
-            value = self.code(parts[0]) if bools else self._value(parts[0], near)
+            truths = convert == "attn_vector"  # others see themselves whether a value is true
+            value = self._value(parts[0], near) if truths else self.code(parts[0])
             return [*begin, *value, inserted(")", near)]
         out = [inserted("((", near), *type_tokens, inserted(")(", near)]
         for k, part in enumerate(parts):
@@ -305,7 +340,7 @@ class CodeRewriter:
             return False
         if value[0].text in ("&", "*", "{", "const", *SPACES):
             return False
-        types = {*SCALARS, "long", "ulong", "void"} | self.type_parameters | self.vectors
+        types = {*_NUMBERS, "void"} | self.type_parameters | self.vectors
         return value[0].text not in types or value[1:2] == ["("]
 
     def _is_cast_to_parameter(self, t: list[Token], i: int, out: list[Token]) -> bool:
@@ -356,6 +391,14 @@ class CodeRewriter:
         return end
 
 
+def _scope_begin(out: list[Token]) -> int:
+    """Where ``a::b::`` begins, with which a name that follows is qualified."""
+    begin = len(out)
+    while begin and out[begin - 1] == "::":
+        begin -= 2 if begin > 1 and out[begin - 2].kind == "name" else 1
+    return begin
+
+
 def declares_threadgroup(t: list[Token], i: int) -> bool:
     """Whether a declaration in threadgroup memory begins at ``i``."""
     while i < len(t) and t[i].text in (*_ALIGNMENTS, "static"):
@@ -385,7 +428,7 @@ def with_stored_elements(t: list[Token]) -> list[Token]:
     for i, token in enumerate(t):
         out.append(token)
         opens = [w.text for w in t[i - 1 : i + 1]] == ["vec", "<"] and t[i + 2 : i + 3] == [","]
-        if opens and t[i + 1].kind == "name" and t[i + 1].text not in (*SCALARS, "long", "ulong"):
+        if opens and t[i + 1].kind == "name" and t[i + 1].text not in _NUMBERS:
             out.append(inserted("attn_element <", token))
         if i > 1 and t[i - 2 : i] == ["vec", "<"] and out[-2].text == "attn_element <":
             out.append(inserted(">", token))

@@ -31,7 +31,7 @@ from .lexer import (
     tokenize,
     untokenize,
 )
-from .numbers import whole_number
+from .numbers import Numbers
 from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
@@ -71,6 +71,7 @@ class _Kernel:
     parameters: tuple[Parameter, ...]
     names: tuple[Token, ...]
     max_threads: int | None
+    template_parameters: int  # how many
 
 
 @dataclass
@@ -87,12 +88,13 @@ class Rewriter(MethodRewriter):
     defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
     namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
+    numbers: Numbers = field(default_factory=lambda: Numbers([]))
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
         tokens = tokenize(text)
         _refuse_assembly(tokens)
-        self.type_parameters = type_parameters(tokens)
+        self.numbers = Numbers(tokens)
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
@@ -103,7 +105,9 @@ class Rewriter(MethodRewriter):
             spelled = untokenize(self.code(call)).split("\n")
             spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
             signature = self.deduced.get(name, spelled)
-            if name in self.deduced:
+            given = _template_arguments(call)
+            # Of a kernel whose other arguments have defaults, a call would have to deduce them.
+            if name in self.deduced or 0 < given < kernel.template_parameters:
                 spelled = f"((decltype(&{signature})){spelled})"
             self.instances[name] = Instance(
                 name, spelled, kernel.parameters, kernel.max_threads, namespace, signature
@@ -152,6 +156,15 @@ class Rewriter(MethodRewriter):
         return out
 
     def _rewrite_declaration(
+        self, t: list[Token], start: int, d: Declaration, class_name: str | None
+    ) -> list[Token]:
+        outer = self.type_parameters
+        self.type_parameters = outer | type_parameters(d.head)
+        out = self._declared(t, start, d, class_name)
+        self.type_parameters = outer
+        return out
+
+    def _declared(
         self, t: list[Token], start: int, d: Declaration, class_name: str | None
     ) -> list[Token]:
         near = t[start]
@@ -241,8 +254,10 @@ class Rewriter(MethodRewriter):
         limit = next(
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
-        max_threads = whole_number(limit[2:-1]) if limit else None
-        self.kernels[self.namespace + name.text] = _Kernel(parameters, names, max_threads)
+        max_threads = self.numbers.value(limit[2:-1]) if limit else None
+        self.kernels[self.namespace + name.text] = _Kernel(
+            parameters, names, max_threads, _template_parameters(d.head)
+        )
         if "template" not in {h.text for h in d.head}:
             self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
 
@@ -254,7 +269,7 @@ class Rewriter(MethodRewriter):
             if is_attribute(tokens, i):
                 end = close_of(tokens, i)
                 for attribute in split_commas(tokens[i + 2 : end - 1]):
-                    attributes[attribute[0].text] = _argument(attribute)
+                    attributes[attribute[0].text] = self._attribute(attribute)
                 i = end + 1
             else:
                 plain.append(tokens[i])
@@ -265,6 +280,28 @@ class Rewriter(MethodRewriter):
         points_at = words[: next((i for i, w in enumerate(words) if w in ("*", "&")), 0)]
         writes = "device" in points_at and "const" not in points_at
         return Parameter(name, attributes, space, "&" in words, TABLE in words, writes)
+
+    def _attribute(self, attribute: list[Token]) -> str:
+        """What stands in an attribute's parentheses: an index as a number, else its text."""
+        of = attribute[0].text
+        if of not in _INDEXED:
+            return "".join(w.text for w in attribute[2:-1])
+        index = self._index(attribute)
+        if not 0 <= index < _INDEXED[of]:
+            raise RewriteError(
+                attribute[0],
+                f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it",
+            )
+        return str(index)
+
+    def _index(self, attribute: list[Token]) -> int:
+        index = self.numbers.value(attribute[2:-1])
+        if index is None:
+            spelled = "".join(w.text for w in attribute)
+            raise RewriteError(
+                attribute[0], f"found {spelled}, needs a number, an enumerator or a constexpr there"
+            )
+        return index
 
     def _instantiation(
         self, t: list[Token], d: Declaration, host_name: list[Token] | None
@@ -306,6 +343,10 @@ class Rewriter(MethodRewriter):
             declared = with_stored_elements(declared)
         if {"using", "typedef"} & set(words):
             declared = as_functions(declared)
+        if words[:1] == ["using"]:  # R(A...) is the type of a function and makes no R
+            opens = next((k for k, w in enumerate(declared) if w == "("), 0)
+            if opens and (declared[opens - 1].kind == "name" or declared[opens - 1] == ">"):
+                return [*self.code(declared[:opens]), *self.code(declared[opens:])]
         return self.code(declared)
 
     def _function_constant(
@@ -314,16 +355,19 @@ class Rewriter(MethodRewriter):
         skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
-        index = whole_number(attribute[2:-1])
-        if index is None:
-            raise RewriteError(near, f"function constant '{name}' needs a number as its index")
+        index = self._index(attribute)
         spelled = " ".join(w.text for w in type_tokens)
+        if name in self.constants:
+            raise RewriteError(
+                declared[-1], f"found a second function constant '{name}'; rename one"
+            )
         self.constants[name] = FunctionConstant(name, index, spelled)
         text = (
             f"extern __constant const {spelled} {name}; "
             f"extern __constant const bool attn_defined_{name};"
         )
-        return [inserted(text, near)]
+        # Its symbol is its name, in namespaces too (passes/fix_function_constants.py).
+        return [inserted(f'extern "C" {{ {text} }}' if self.namespace else text, near)]
 
     def _derived_constant(self, d: Declaration, equals: int, near: Token) -> list[Token]:
         skip = (*SPACES, "const", "static", "constexpr")
@@ -336,20 +380,14 @@ class Rewriter(MethodRewriter):
         return [begin, *value, inserted("; }", near)]
 
 
-def _argument(attribute: list[Token]) -> str:
-    """What stands in an attribute's parentheses: an index as a number, else its text."""
-    argument = attribute[2:-1]
-    of = attribute[0].text
-    if of not in _INDEXED:
-        return "".join(w.text for w in argument)
-    index = whole_number(argument)
-    if index is None:
-        raise RewriteError(attribute[0], f"{of}(...) needs a number as its index")
-    if index >= _INDEXED[of]:
-        raise RewriteError(
-            attribute[0], f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it"
-        )
-    return str(index)
+def _template_parameters(head: list[Token]) -> int:
+    close = angle_close(head, 1) if head[:1] == ["template"] else None
+    return len(split_commas(head[2:close])) if close else 0
+
+
+def _template_arguments(call: list[Token]) -> int:
+    opens = _angle(call)
+    return len(split_commas(call[opens + 1 : -1])) if call[-1] == ">" else 0
 
 
 def _qualifies_method(t: list[Token], i: int) -> bool:

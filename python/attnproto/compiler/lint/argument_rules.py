@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attnproto.compiler.frontend.declarations import parameter_name
 from attnproto.compiler.frontend.lexer import Token, angle_close, close_of
+from attnproto.compiler.frontend.numbers import Numbers
 from attnproto.compiler.frontend.outline import Function, Outline, Parameter, without_template
 from attnproto.compiler.frontend.rewrite_code import SPACES
 
@@ -28,7 +30,8 @@ _OF_SIMDGROUP = (
 )  # fmt: skip
 _INDICES = (
     "thread_index_in_threadgroup", "thread_execution_width", "thread_index_in_quadgroup",
-    "quadgroup_index_in_threadgroup", *_OF_SIMDGROUP,
+    "quadgroup_index_in_threadgroup", "quadgroups_per_threadgroup",
+    "dispatch_quadgroups_per_threadgroup", *_OF_SIMDGROUP,
 )  # fmt: skip
 _WHOLE = {"uint": "uint", "ushort": "ushort", "uint32_t": "uint", "uint16_t": "ushort"}
 _STATEMENT_ENDS = (";", "{", "}", "else")  # what follows a ")" may be an operand of a cast
@@ -156,6 +159,7 @@ def _holds_size(text: Outline, named: set[str], tokens: list[Token]) -> Token | 
 @rule
 def indices(text: Outline) -> Iterator[Finding]:
     """No two arguments share an index, save those of which constants choose one."""
+    numbers = Numbers(text.tokens)
     for kernel in kernels(text):
         buffers = [p for p in kernel.parameters if _is_unnumbered_buffer(p)]
         if len(buffers) > _LAST_BUFFER + 1:
@@ -165,14 +169,15 @@ def indices(text: Outline) -> Iterator[Finding]:
             given = {}
             for parameter in kernel.parameters:
                 if kind in parameter.attributes:
-                    index = "".join(t.text for t in parameter.attributes[kind])
+                    index = numbers.value(parameter.attributes[kind])
                     given.setdefault(index, []).append(parameter)
+            given.pop(None, None)  # of which the compilation speaks
             for index, parameters in given.items():
                 at = parameters[-1].tokens[-1]
                 chosen = sum("function_constant" in p.attributes for p in parameters)
                 if len(parameters) > 1 and chosen < len(parameters):
                     yield error(at, "duplicate-index", f"found two arguments at {kind}({index})")
-                if kind == "buffer" and index.isdigit() and int(index) > _LAST_BUFFER:
+                if kind == "buffer" and index > _LAST_BUFFER:
                     message = f"found buffer({index}); {_LAST_BUFFER} is the last"
                     yield error(at, "buffer-index", message)
 
@@ -206,7 +211,8 @@ def attribute_types(text: Outline) -> Iterator[Finding]:
 
 def _whole_type(tokens: list[Token]) -> tuple[str, int]:
     """Element type and width of an argument; an empty type where it is no whole number's."""
-    plain = [t.text for t in tokens[:-1] if t.text not in ("const", "metal", "::")]
+    name = parameter_name(tokens)
+    plain = [t.text for t in tokens if t is not name and t.text not in ("const", "metal", "::")]
     if plain[:2] == ["vec", "<"]:
         return _WHOLE.get(plain[2], ""), int(plain[4])
     if plain[:1] == ["unsigned"]:

@@ -20,7 +20,8 @@ from attnproto.compiler.frontend.source import Place
 from .language_rules import Finding, calls, error, kernels, rule
 
 _ARITHMETIC = {"+", "-", "*", "/", "+=", "-=", "*=", "/="}
-_STAGES = {"vertex", "fragment"}
+_KEYWORDS = {"kernel", "vertex", "fragment"}
+_OWNED = ("complex", "bfloat16")
 _ORDERS = {f"memory_order_{word}" for word in ("acquire", "release", "acq_rel", "seq_cst")}
 
 
@@ -103,11 +104,11 @@ def inexact(tokens: list[Token]) -> list[Token]:
 def own_names(text: Outline) -> Iterator[Finding]:
     """Names that Apple's headers or its language own.
 
-    Source: ``vertex`` and ``fragment`` are keywords (MSL 3.1, 5.1); reports of texts that Apple's
-    compiler refused: a kernel called quad, classes called complex and bfloat16.
+    Source: ``kernel``, ``vertex`` and ``fragment`` are keywords (MSL 3.1, 5.1); reports of texts
+    that Apple's compiler refused: a kernel called quad, classes called complex and bfloat16.
     """
     for class_ in text.classes:
-        if class_.name.text in ("complex", "bfloat16"):
+        if class_.name.text in _OWNED:
             message = (
                 f"found a class called {class_.name.text}, a name of Metal's headers; rename it"
             )
@@ -121,7 +122,11 @@ def own_names(text: Outline) -> Iterator[Finding]:
             )
     for before, token, after in zip(text.tokens, text.tokens[1:], text.tokens[2:], strict=False):
         is_variable = before.kind == "name" or before.text in ("*", "&", ",")
-        if token.text in _STAGES and is_variable and after.text in ("=", ";", ",", ")", "["):
+        is_alias = (before == "using" and after == "=") or (before == "}" and after == ";")
+        if token.text in _OWNED and is_alias:
+            message = f"found a type called {token.text}, a name of Metal's headers; rename it"
+            yield error(token, "reserved-name", message)
+        if token.text in _KEYWORDS and is_variable and after.text in ("=", ";", ",", ")", "["):
             message = f"found a variable called {token.text}, a word of Metal's; rename it"
             yield error(token, "reserved-name", message)
 

@@ -18,31 +18,41 @@ _WHOLE_RANGES = {
     "int64_t": (-(2**63), 2**63 - 1), "uint64_t": (0, 2**64 - 1), "size_t": (0, 2**64 - 1),
 }  # fmt: skip
 
+_TYPE = re.compile(r" constant ([^,\s]+)")
 
-def _literal(constant: FunctionConstant, value: bool | int | float) -> str:
-    """The value as IR, after checking that the declared type holds it."""
+
+def _literal(constant: FunctionConstant, value: bool | int | float, ir_type: str) -> str:
+    """The value as IR, after checking that the declared type holds it.
+
+    Of a type by another name, such as a typedef's, the IR tells all but the sign.
+    """
     where = f"[msl] function constant '{constant.name}' ({constant.type})"
     if constant.type == "bool":
         if value not in (0, 1):
             raise KernelCompileError(f"{where} found {value!r}, needs True or False")
         return str(int(value))
-    if constant.type in _WHOLE_RANGES:
-        low, high = _WHOLE_RANGES[constant.type]
+    bits = int(ir_type[1:]) if ir_type[:1] == "i" else 0
+    if bits:
+        low, high = _WHOLE_RANGES.get(constant.type, (-(2 ** (bits - 1)), 2**bits - 1))
         if int(value) != value or not low <= value <= high:
             raise KernelCompileError(
                 f"{where} found {value!r}, needs a whole number from {low} to {high}"
             )
         return str(int(value))
-    if constant.type in ("float", "half"):
-        import struct
-
-        import numpy as np
-
-        rounded = float((np.float32 if constant.type == "float" else np.float16)(value))
-        if constant.type == "half":
-            return "0xH" + struct.pack(">e", rounded).hex().upper()
-        return "0x" + struct.pack(">d", rounded).hex().upper()
+    if ir_type in ("float", "half", "bfloat"):
+        return _real(ir_type, value)
     raise UnsupportedProblem(f"{where} is of a type this device cannot set; use a scalar type")
+
+
+def _real(ir_type: str, value: float) -> str:
+    """A number as IR has it, in hexadecimal: a float as the double of its value."""
+    import ml_dtypes
+    import numpy as np
+
+    if ir_type == "float":
+        return f"0x{np.float64(np.float32(value)).view(np.uint64):016X}"
+    prefix, dtype = {"half": ("H", np.float16), "bfloat": ("R", ml_dtypes.bfloat16)}[ir_type]
+    return f"0x{prefix}{np.asarray(value, dtype).view(np.uint16):04X}"
 
 
 def fix_constants(
@@ -64,7 +74,8 @@ def fix_constants(
         if symbol not in module.globals:
             continue
         if name in values:
-            literal = _literal(constant, values[name])
+            ir_type = _TYPE.search(module.globals[symbol])[1]
+            literal = _literal(constant, values[name], ir_type)
         elif defined in module.globals:
             literal = "zeroinitializer"  # the text asks whether it is set before it reads it
         else:

@@ -3,7 +3,7 @@ namespace metal {
 
 // A NaN loses against a number.
 template <class T>
-ATTN_INLINE constexpr T attn_min(T a, T b) {
+ATTN_INLINE constexpr auto attn_min(T a, T b) {
   if constexpr (attn_is_vector<T>) {
     for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = attn_min(a[i], b[i]);
     return a;
@@ -16,7 +16,7 @@ ATTN_INLINE constexpr T attn_min(T a, T b) {
   }
 }
 template <class T>
-ATTN_INLINE constexpr T attn_max(T a, T b) {
+ATTN_INLINE constexpr auto attn_max(T a, T b) {
   if constexpr (attn_is_vector<T>) {
     for (int i = 0; i < attn_lanes<T>::count; i++) a[i] = attn_max(a[i], b[i]);
     return a;
@@ -145,6 +145,7 @@ ATTN_TEST(isordered, x == x && y == y)
 ATTN_TEST(isunordered, x != x || y != y)
 #undef ATTN_TEST
 template <class T>
+ATTN_ONLY(truths, T)
 ATTN_INLINE bool any(T v) {
   if constexpr (attn_is_vector<T>) {
     bool r = false;
@@ -155,6 +156,7 @@ ATTN_INLINE bool any(T v) {
   }
 }
 template <class T>
+ATTN_ONLY(truths, T)
 ATTN_INLINE bool all(T v) {
   if constexpr (attn_is_vector<T>) {
     bool r = true;

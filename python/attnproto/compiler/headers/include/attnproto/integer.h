@@ -20,26 +20,28 @@ ATTN_BITS(ctz, u ? __builtin_ctzl(u) : width)
 ATTN_BITS(reverse_bits, __builtin_bitreverse64(u) >> (64 - width))
 #undef ATTN_BITS
 
+// A helper's result is deduced so that it is instantiated where it is called, and an error names
+// the call.
 template <class T>
-ATTN_INLINE T attn_rotate(T x, T by) {
+ATTN_INLINE auto attn_rotate(T x, T by) {
   constexpr uint width = 8 * sizeof(T);
   uint k = (uint)by % width;
   make_unsigned_t<T> u = x;
   return k ? (T)((u << k) | (u >> (width - k))) : x;
 }
 template <class T>
-ATTN_INLINE T attn_mulhi(T a, T b) {
+ATTN_INLINE auto attn_mulhi(T a, T b) {
   if constexpr (__is_signed(T)) return (T)(((__int128)a * b) >> (8 * sizeof(T)));
   else return (T)(((unsigned __int128)a * b) >> (8 * sizeof(T)));
 }
 template <class T>
-ATTN_INLINE T attn_addsat(T a, T b) {
+ATTN_INLINE auto attn_addsat(T a, T b) {
   T r;
   if (!__builtin_add_overflow(a, b, &r)) return r;
   return b < (T)0 ? numeric_limits<T>::min() : numeric_limits<T>::max();
 }
 template <class T>
-ATTN_INLINE T attn_subsat(T a, T b) {
+ATTN_INLINE auto attn_subsat(T a, T b) {
   T r;
   if (!__builtin_sub_overflow(a, b, &r)) return r;
   return b > (T)0 ? numeric_limits<T>::min() : numeric_limits<T>::max();

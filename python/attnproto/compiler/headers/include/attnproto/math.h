@@ -108,7 +108,7 @@ ATTN_INLINE auto fma(A a, B b, C c) {
 ATTN_TERNARY_OF(mad, reals, x * y + z)
 
 template <class T>
-ATTN_INLINE T attn_next(T x, T y) {
+ATTN_INLINE auto attn_next(T x, T y) {
   typedef make_unsigned_t<T> U;
   constexpr U negative = (U)((U)1 << (8 * sizeof(T) - 1));
   if (x != x || y != y) return (T)(x + y);

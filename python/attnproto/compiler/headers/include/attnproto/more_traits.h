@@ -58,4 +58,15 @@ struct common_type {
 };
 template <class A, class B>
 using common_type_t = typename common_type<A, B>::type;
+template <class T, T... I>
+struct integer_sequence {
+  typedef T value_type;
+  static constexpr size_t size() { return sizeof...(I); }
+};
+template <size_t... I>
+using index_sequence = integer_sequence<size_t, I...>;
+template <class T, T N>
+using make_integer_sequence = __make_integer_seq<integer_sequence, T, N>;
+template <size_t N>
+using make_index_sequence = make_integer_sequence<size_t, N>;
 }  // namespace metal

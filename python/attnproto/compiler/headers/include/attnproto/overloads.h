@@ -1,20 +1,13 @@
 // Which arguments a function of Apple's library does not take. It has a function of every type that
 // it takes, where this one has templates that take more: clang says so under lint, at the call.
 // A text's own function of exactly those types is called instead, here as there.
-namespace metal {
-// Types that no function of the library takes, though they have a size that lanes could exchange.
-template <class T>
-struct attn_opaque {
-  enum { value = false };
-};
-}  // namespace metal
 #ifdef ATTN_LINT
 namespace metal {
 
 enum : uint {
   attn_half = 1, attn_float = 2, attn_char = 4, attn_uchar = 8, attn_short = 16, attn_ushort = 32,
   attn_int = 64, attn_uint = 128, attn_long = 256, attn_ulong = 512, attn_bool = 1024,
-  attn_bfloat = 2048, attn_class = 4096,
+  attn_bfloat = 2048, attn_class = 4096, attn_other = 8192,
   attn_reals = attn_half | attn_float,
   attn_words = attn_int | attn_uint,
   attn_integers_32 = attn_char | attn_uchar | attn_short | attn_ushort | attn_words,
@@ -22,12 +15,16 @@ enum : uint {
   attn_numbers = attn_reals | attn_integers,
   attn_numbers_32 = attn_reals | attn_integers_32,
   attn_selected = attn_numbers | attn_bool,
+  attn_truths = attn_integers | attn_bool,  // those that clang's comparisons have, too
   attn_counters = attn_words | attn_float,
   attn_atomics = attn_counters | attn_bool
 };
+// A class or an enumeration that becomes a number, or a packed vector; no function takes another.
 template <class T>
 struct attn_type_of {
-  static constexpr __constant uint bit = attn_opaque<T>::value ? 0 : attn_class;
+  static constexpr __constant bool converts =
+      __is_convertible_to(T, float) || !__is_same(T, typename attn_unpacked<T>::type);
+  static constexpr __constant uint bit = converts ? attn_class : attn_other;
 };
 #define ATTN_BIT(T)                                      \
   template <>                                            \
@@ -58,7 +55,7 @@ constexpr bool attn_is_undecided() {
   constexpr uint exact = scalars & Types;
   constexpr uint promoted =
       scalars & ~Types & (attn_bool | attn_char | attn_uchar | attn_short | attn_ushort);
-  if ((scalars | vectors) & attn_class) return false;
+  if ((scalars | vectors) & (attn_class | attn_other)) return false;
   if (vectors)
     return (vectors & ~(Types | attn_bfloat)) || attn_are_apart<A, B> || attn_are_apart<A, C> ||
            attn_are_apart<B, C>;
@@ -67,6 +64,8 @@ constexpr bool attn_is_undecided() {
   if (scalars & attn_bfloat) return false;
   return !(Types & attn_int) || scalars != promoted;
 }
+template <class... T>
+constexpr __constant bool attn_are_other = ((attn_scalar_bit<T> == attn_other) || ...);
 template <uint Types, class T>
 constexpr bool attn_is_outside() {
   return attn_lanes<T>::count > 4 ||
@@ -85,7 +84,8 @@ constexpr __constant bool attn_is_atomic_float<T[N]> = attn_is_atomic_float<T>;
 // Infinity and NaN, as a float that is no bfloat.
 #define attn_infinity(...) 3.3e38f
 #define ATTN_SAYS(condition, rule) __attribute__((diagnose_if(condition, rule, "warning")))
-#define ATTN_ONE_OF(types, ...) \
+#define ATTN_ONE_OF(types, ...)                                                              \
+  ATTN_SAYS((metal::attn_are_other<__VA_ARGS__>), "argument-type")                           \
   ATTN_SAYS((metal::attn_is_undecided<metal::attn_##types, __VA_ARGS__>()), "ambiguous-call")
 #define ATTN_ONLY(types, T) \
   ATTN_SAYS((metal::attn_is_outside<metal::attn_##types, T>()), "argument-type")

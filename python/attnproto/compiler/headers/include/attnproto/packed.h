@@ -11,6 +11,8 @@ struct attn_packed3 {
   ATTN_INLINE constexpr attn_packed3(const __constant attn_packed3& v) : x(v.x), y(v.y), z(v.z) {}
   ATTN_INLINE constexpr attn_packed3(vec<T, 3> v) : x(v.x), y(v.y), z(v.z) {}
   ATTN_INLINE constexpr attn_packed3(T a, T b, T c) : x(a), y(b), z(c) {}
+  ATTN_INLINE constexpr attn_packed3(vec<T, 2> a, T b) : x(a.x), y(a.y), z(b) {}
+  ATTN_INLINE constexpr attn_packed3(T a, vec<T, 2> b) : x(a), y(b.x), z(b.y) {}
   ATTN_INLINE constexpr explicit attn_packed3(T v) : x(v), y(v), z(v) {}
   template <class U>
   ATTN_INLINE constexpr explicit attn_packed3(vec<U, 3> v)

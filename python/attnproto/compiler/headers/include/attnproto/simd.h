@@ -92,7 +92,7 @@ ATTN_INLINE T attn_prefix(T x, uint op, uint inclusive) {
 template <class T>
 ATTN_INLINE T attn_shuffle(T x, uint source) {
 #ifndef ATTN_LINT  // which says so of every function of the library
-  static_assert(!attn_opaque<T>::value, "lanes exchange thread_elements()[0] and [1]");
+  static_assert(!__is_class(T), "lanes exchange numbers and vectors, of thread_elements() [0], [1]");
 #endif
   if constexpr (attn_lanes<T>::count == 3) {
     for (int i = 0; i < 3; i++) x[i] = attn_shuffle(x[i], source);

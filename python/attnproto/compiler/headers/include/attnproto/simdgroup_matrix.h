@@ -50,11 +50,6 @@ struct attn_elements {
   ATTN_INLINE T operator[](int i) const __private { return pair[i]; }
 };
 
-template <class T>
-struct attn_opaque<attn_elements<T>> {
-  enum { value = true };
-};
-
 template <class T, int Rows, int Columns>
 struct simdgroup_matrix {
   static_assert(Rows == 8 && Columns == 8, "a simdgroup_matrix is 8x8");

@@ -134,6 +134,18 @@ ATTN_INLINE constexpr V attn_bools(T from) {
   return (V)(uchar)(from ? 1 : 0);
 }
 
+// The same of what a declaration starts with: Metal converts a comparison by itself, and a number.
+template <class V, class T, int N>
+ATTN_INLINE constexpr V attn_start_bools(metal::vec<T, N> from) {
+  static_assert(__is_integral(T) && (__is_signed(T) || __is_same(T, uchar)),
+                "a vector is no vector of bools by itself; convert it, as in bool4(x)");
+  return attn_bools<V>(from);
+}
+template <class V, class T>
+ATTN_INLINE constexpr V attn_start_bools(T from) {
+  return attn_bools<V>(from);
+}
+
 // An object, also one of constant memory, which clang's own constructors cannot copy.
 template <class T>
 ATTN_INLINE T attn_copy(const __constant T& from) {
@@ -147,6 +159,16 @@ template <class T, class From, class = metal::enable_if_t<!__is_base_of(T, From)
 ATTN_INLINE T attn_copy(From from) {
   return from;
 }
+
+// A temporary that is bound to a reference to thread memory: clang's own are in no address space.
+template <class T>
+struct attn_held {
+  T value;
+  ATTN_INLINE attn_held(T from) : value(from) {}
+  ATTN_INLINE const __private T& get() const&& {
+    return ((const __private attn_held*)this)->value;
+  }
+};
 
 // By value: clang 19's __builtin_bit_cast of a vector's component reads component 0.
 template <class To, class From>
