@@ -498,7 +498,11 @@ def _require(folder: Path, name: str) -> None:
         )
 
 
-app.command("attnproto.commands.doctor.checks:doctor", name="doctor")
+app.command(
+    "attnproto.commands.doctor.checks:doctor",
+    name="doctor",
+    help="Say what is there and what is missing; on a Mac, answer the open questions too.",
+)
 
 
 def guarded(call: App, words: list[str] | None = None) -> int:
