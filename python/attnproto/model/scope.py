@@ -81,6 +81,8 @@ def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
     lines = list(problem_refusals(attention))
     if work.live_registers >= REGISTERS:
         lines.append(f"registers: found {_registers(work)}, needs fewer than {REGISTERS}")
+    if not work.code_instructions:
+        lines.append("counts: found closed forms alone, needs instructions counted from the code")
     if work.code_instructions > INSTRUCTIONS:
         lines.append(
             f"code: found {work.code_instructions} instructions, needs at most {INSTRUCTIONS}"
