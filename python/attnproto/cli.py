@@ -390,7 +390,8 @@ def predict(
         buffer: "INDEX=TYPE:ELEMENTS", or "INDEX=TYPE=VALUE" for a number, with f16, bf16, f32, i32
             or u32; may be repeated.
         constant: A function constant, as compile takes it; may be repeated.
-        attention: "N,D" or "N,D,staged" where the kernel is attention; else there is a bound only.
+        attention: "N,D" or "N,D,staged" where the kernel is attention without a mask; else there is
+            a bound only.
         chip: M4, M4 Pro, M4 Max, or a file that calibrate wrote.
     """
     from .commands import predict as command

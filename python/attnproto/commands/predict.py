@@ -159,7 +159,7 @@ def predict_file(asked: Launch, chip: Chip, say: Callable[[str], None]) -> None:
         pipeline = device.library(text).pipeline(name, constants)
         device.run(pipeline, threadgroups=groups, threads=threads, buffers=buffers)
 
-    work = work_of_counts(count_launch(launch))
+    work = work_of_counts(count_launch(launch), even=attention is not None)
     say(explain(work, predict_work(work, attention, chip), chip))
 
 

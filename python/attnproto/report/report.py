@@ -234,12 +234,22 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
         "point": point,
         "status": row["status"],
         "reason": row["reason"],
-        "notes": () if emulated else timing_notes(result),
+        "notes": (*(() if emulated else timing_notes(result)), *model_notes(result)),
         "device": row["device"]["name"],
         "tier": row["device"]["tier"],
         "cells": cells,
         "replay": row["replay"],
     }
+
+
+def model_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say why the model gives a row no number, and what it says in place of one."""
+    refused = result.get("modelled_refused")
+    if not refused:
+        return ()
+    least, chip = result.get("modelled_least_us"), result["modelled_chip"]
+    said = f"at least {figures(least)} us" if least else "nothing"
+    return (f"expected of an {chip}: {said}; no number: {'; '.join(refused)}",)
 
 
 def timing_notes(result: Mapping[str, Any]) -> tuple[str, ...]:
