@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from attnproto.device.device import Device, Dispatch
+from attnproto.device.recording import watch
 from attnproto.dtypes import ELEMENT_TYPES
 from attnproto.kernels import flash
 from attnproto.kernels.flash_tile import FlashTile
 from attnproto.kernels.flash_variant import Variant
-from attnproto.measure.dynamic_counts import Counts, count_launch
+from attnproto.measure.dynamic_counts import Counts, count, count_launch, counting_device
 from attnproto.problem import AttentionProblem
 
 from .chip import Chip, expected_chip
@@ -107,6 +109,18 @@ def predict(
     return predict_work(work, attention, chip or expected_chip())
 
 
+def dispatch_works(launch: Callable[[Device], object]) -> tuple[Work, ...]:
+    """Count what each dispatch of a launch does, in their order.
+
+    Args:
+        launch: ``f(device)`` runs kernels on the device it is given.
+    """
+    device = counting_device()
+    watched = watch(device)
+    launch(watched)
+    return tuple(work_of_counts(count(device, [one])) for one in watched.dispatches)
+
+
 def flash_attention_of(problem: AttentionProblem, tile: FlashTile) -> Attention:
     """Return what the scope asks about a problem on a tile."""
     way = _WAYS.get(tile.way, tile.way)
@@ -126,7 +140,8 @@ def flash_work(problem: AttentionProblem, tile: FlashTile) -> Work:
     """
     left = 0 if problem.causal else problem.Nkv % tile.bc
     few, more = (left + blocks * tile.bc for blocks in (2, 4))
-    short, long = (work_of_counts(_counted(problem, tile, keys)) for keys in (few, more))
+    one = replace(problem, B=1, Hq=1, Hkv=1, Nq=min(problem.Nq, tile.br))
+    short, long = (_counted(replace(one, Nkv=keys), tile) for keys in (few, more))
     walked = _walked_keys(problem, tile)
 
     def at(keys: float) -> dict[str, float]:
@@ -159,12 +174,10 @@ def extrapolated(short: Work, long: Work, steps: float) -> Work:
     )
 
 
-def _counted(problem: AttentionProblem, tile: FlashTile, keys: int) -> Counts:
-    random = np.random.default_rng(0)
-    q, k, v = (
-        random.standard_normal((1, 1, n, problem.D)).astype(problem.element_type)
-        for n in (min(problem.Nq, tile.br), keys, keys)
-    )
+@cache
+def _counted(problem: AttentionProblem, tile: FlashTile) -> Work:
+    """The work of a problem of one head, counted as it is."""
+    q, k, v = problem.inputs(0)
     variant = Variant(causal=problem.causal)
     plan = flash.plan(flash.problem_of(q, k, v, variant=variant), tile)
 
@@ -173,7 +186,7 @@ def _counted(problem: AttentionProblem, tile: FlashTile, keys: int) -> Counts:
         buffers = plan.buffers(q, k, v, np.empty_like(q))
         return device.submit([Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)])
 
-    return count_launch(launch)
+    return work_of_counts(count_launch(launch))
 
 
 def predict_flash(

@@ -62,6 +62,11 @@ class PublishedTime(TimedLaunch):
     usable: bool
     row: Row
 
+    @property
+    def by_wall_clock(self) -> bool:
+        """Whether the host's part is in the time."""
+        return "(wall)" in self.name
+
 
 def work_of_row(row: Row) -> tuple[Work, Attention] | None:
     """Read a row of the published files.
