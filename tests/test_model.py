@@ -565,7 +565,7 @@ def test_a_mistaken_command_gets_one_sentence(words, message, tmp_path, capsys):
 
 
 def test_points_that_are_timed_and_not_modelled_say_why():
-    for name in ("paged", "variants", "stitch", "cubecl"):
+    for name in ("paged", "variants", "stitch", "cubecl", "constants", "burn"):
         prototype = load(name)
         kinds = {point["kind"] for point in prototype.points("full")}
         assert set() < prototype.unmodelled.keys() <= kinds
