@@ -552,6 +552,14 @@ def test_the_command_predicts_a_kernel_of_ones_own(tmp_path, capsys):
         (["{file}", "--launch", "64x32", "--buffer", "0=f32:0"], "needs 1 to"),
         (["{file}", "--launch", "64x32", "--buffer", "2=i32=x"], "needs a value of i32"),
         (["{file}", "--launch", "64x32", "--attention", "64"], "needs N,D"),
+        (
+            ["{file}", "--launch", "64x32"],
+            "found nothing bound to buffer 0 (a); pass it in buffers "
+            "(here: by --buffer, such as --buffer 0=f32:4096",
+        ),
+        (["{file}", "--launch", "64x32", "--axis", "D=64"], "found --axis with a file"),
+        (["--only", "flash", "--launch", "64x32"], "found --launch with --only"),
+        (["--only", "flash", "--attention", "64,4"], "found --attention with --only"),
     ],
 )
 def test_a_mistaken_command_gets_one_sentence(words, message, tmp_path, capsys):
@@ -562,6 +570,19 @@ def test_a_mistaken_command_gets_one_sentence(words, message, tmp_path, capsys):
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_kernel_of_bytes_and_structs_is_predicted(tmp_path, capsys):
+    file = tmp_path / "widen.metal"
+    file.write_text(
+        "#include <metal_stdlib>\nusing namespace metal;\nstruct Size { uint n; float by; };\n"
+        "kernel void widen(device const uchar* x [[buffer(0)]], device ulong* y [[buffer(1)]],\n"
+        "  constant Size& size [[buffer(2)]], uint i [[thread_position_in_grid]]) {\n"
+        "  if (i < size.n) y[i] = x[i]; }\n"
+    )
+    bound = ["--buffer", "0=u8:128", "--buffer", "1=u64:128", "--buffer", "2=u32:2"]
+    assert guarded(app, ["predict", str(file), "--launch", "4x32", *bound]) == 0
+    assert "not faster than" in capsys.readouterr().out
 
 
 def test_points_that_are_timed_and_not_modelled_say_why():
