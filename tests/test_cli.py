@@ -185,6 +185,8 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
     # A search of a tile has its folders elsewhere.
     with pytest.raises(plans.UsageError, match="found no run under results/tune/"):
         plans.results_folder(None, True, plans.RESULTS / "tune")
+    with pytest.raises(plans.UsageError, match=r"found no folder mistyped, needs one to resume"):
+        plans.results_folder(Path("mistyped"), True)
 
 
 @pytest.mark.parametrize(
