@@ -349,6 +349,8 @@ def test_a_larger_chip_is_marked_as_scaled_and_is_faster():
     large = CHIPS["M4 Max"]
     assert "scaled" in large.name
     assert (large.cores.value, large.dram_gb_s.value) == (40, 546)
+    assert M4.interval_meaning == "90 % of times within the interval"
+    assert large.interval_meaning.startswith("intervals are of M4's times, and no time of this")
     # 128 threadgroups: 13 on a core of ten, 4 on one of forty.
     ratio = predict_time(FLASH, M4).parts[MATRIX] / predict_time(FLASH, large).parts[MATRIX]
     assert ratio == pytest.approx(13 / 4 * 1.578 / 1.5)
@@ -538,6 +540,13 @@ def test_the_command_predicts_a_kernel_of_ones_own(tmp_path, capsys):
     assert "not faster than" in said
     assert "no number: kernel: found no attention" in said
     assert "with half the registers" in said
+
+
+def test_an_interval_that_no_time_has_tested_says_so(capsys):
+    words = ["--only", "flash", "--axis", "D=64", "--axis", "dtype=f16", "--axis", "Bc=64"]
+    assert guarded(app, ["predict", *words, "--chip", "M4 Pro"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith("intervals are of M4's times, and no time of this chip has tested them")
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def predict_points(
     points = keep(points, where)
     if not points:
         raise PredictError("[predict] found no point that meets --where, needs one; loosen it")
-    say(f"on {chip.name}, modelled and not measured; 90 % of times within the interval")
+    say(f"on {chip.name}, modelled and not measured; {chip.interval_meaning}")
     for point in points:
         say(_line(point, chip))
 

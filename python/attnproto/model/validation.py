@@ -211,6 +211,7 @@ def calibrate(chip: Chip, times: Sequence[TimedLaunch]) -> Chip:
         fit(times, chip),
         intervals={k: interval(ones) for k, ones in by_kind.items() if len(ones) >= LEAST_ROWS},
         pair_interval=interval([a - b for a in errors for b in errors]),
+        intervals_of=chip.name,
     )
 
 
