@@ -458,6 +458,11 @@ def test_a_masked_launch_is_counted_a_little_short_of_what_it_does(nq, nkv):
         assert 0.7 * getattr(done, name) < getattr(work, name) <= getattr(done, name), name
 
 
+def test_a_launch_shorter_than_those_counted_does_no_less_than_nothing():
+    work = flash_work(AttentionProblem(1, 1, 1, 16, 16, 64, "f16", causal=True), tile(128)[1])
+    assert min(work.matrix_products, work.cache_bytes, work.float_operations, work.barriers) >= 0
+
+
 def test_threadgroups_that_may_differ_are_not_rounded_up_to_whole_ones():
     # 11 threadgroups of which one does nothing take 10 cores as long as 10 do.
     ten = least_time(replace(FLASH, threadgroups=10, path_low_cycles=0), M4)

@@ -167,10 +167,13 @@ def _walked_keys(problem: AttentionProblem, tile: FlashTile) -> np.ndarray:
 
 
 def extrapolated(short: Work, long: Work, steps: float) -> Work:
-    """Return the work of a launch some steps from ``short``, one of them being to ``long``."""
+    """Return the work of a launch some steps from ``short``, one of them being to ``long``.
+
+    Nothing falls below 0, where a launch does less than one that was counted.
+    """
     grown = _sums(long)
     return replace(
-        long, **{name: at + steps * (grown[name] - at) for name, at in _sums(short).items()}
+        long, **{n: max(0.0, at + steps * (grown[n] - at)) for n, at in _sums(short).items()}
     )
 
 
