@@ -254,6 +254,10 @@ def test_a_measured_time_is_said_beside_what_was_expected(device):
     row["result"] |= modelled(1950.0)
     (finding,) = prototype.conclude([row])
     assert "the time is as expected, 1.03 of it" in finding.content
+    row = timed_row(device, 64, 2000, 20)
+    row["result"] |= {"modelled_chip": "M4", "modelled_least_us": 2100.0, "modelled_refused": ["D"]}
+    (finding,) = prototype.conclude([row])
+    assert "called 2100 us the least before the run; the time is a surprise" in finding.content
 
 
 def test_the_prototype_is_found_by_its_name():

@@ -499,6 +499,21 @@ def test_a_row_without_an_expected_time_says_why():
         assert "expected of an M4: nothing; no number: N: found 8" in text
 
 
+def test_a_time_below_the_models_bound_is_a_surprise():
+    refused = {
+        "modelled_chip": "M4",
+        "modelled_refused": ["D: found 256"],
+        "modelled_least_us": 9.0,
+    }
+    for time_us, wrong in ((8.0, True), (10.0, False)):
+        row = flash_tile_row(0, "measured", time_us=time_us, **refused)
+        row["device"] = {**row["device"], "name": "Apple M4"}
+        for text in report.render([row], []):
+            assert ("at least 9 us, a surprise: the time is below it" in text) == wrong
+        elsewhere = {**row, "device": {**row["device"], "name": "NVIDIA H200"}}
+        assert "surprise" not in report.model_notes(elsewhere)[0]
+
+
 def test_superseded_findings_are_counted_and_not_shown():
     old, new = sample_finding(title="Old claim"), sample_finding(title="New claim")
     html, _ = report.render(

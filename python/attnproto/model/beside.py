@@ -26,3 +26,9 @@ def beside_expected(device: str, result: Mapping[str, Any]) -> tuple[float, bool
         return None
     inside = result["modelled_low_us"] <= time_us <= result["modelled_high_us"]
     return time_us / modelled_us, inside
+
+
+def beats_bound(device: str, result: Mapping[str, Any]) -> bool:
+    """Whether a time measured on the modelled chip is below what the model calls the least."""
+    least_us, time_us = result.get("modelled_least_us"), result.get("time_us")
+    return bool(least_us and time_us and is_modelled_chip(device, result) and time_us < least_us)
