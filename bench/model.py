@@ -88,6 +88,12 @@ def main() -> int:
             f"\nregret among {name}, {len(chosen)} problems: mean {regret:.2%} (mark 4 %), worst "
             f"{worst.regret:.1%} (N, D, bytes {worst.problem}: {worst.chosen} for {worst.best})"
         )
+    low, middle, high = validation.bound_ratio_interval()
+    print(
+        f"\nratio of times over that of bounds, {len(validation.unlike_times())} kernels without a "
+        f"number beside direct ones: {low:.2f} to {high:.2f} in 90 % of pairs, {middle:.2f} in the "
+        "median"
+    )
     print("\n| gpu-forge's kernel | published us | predicted | ratio |\n|---|---|---|---|")
     for one in gpu_forge_times():
         median, low, _ = predict_published(one.row)

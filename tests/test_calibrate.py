@@ -100,6 +100,7 @@ def test_the_record_is_of_the_tiles_that_were_timed(tmp_path, monkeypatch):
     chip = command.calibrate_device("metal", tmp_path / "chip.json", None, said.append)
     assert len(said) == 24
     assert read_chip(tmp_path / "chip.json") == chip
+    assert chip.intervals_of == chip.name
     assert chip.intervals[DIRECT][0] < 1 < chip.intervals[DIRECT][1]
     assert attnproto.model.CHIPS["M4"] is M4
 

@@ -185,6 +185,8 @@ def test_the_newest_run_is_resumed_by_default(tmp_path, monkeypatch):
     # A search of a tile has its folders elsewhere.
     with pytest.raises(plans.UsageError, match="found no run under results/tune/"):
         plans.results_folder(None, True, plans.RESULTS / "tune")
+    with pytest.raises(plans.UsageError, match=r"found no folder mistyped, needs one to resume"):
+        plans.results_folder(Path("mistyped"), True)
 
 
 @pytest.mark.parametrize(
@@ -319,3 +321,10 @@ def test_importing_the_package_and_its_command_stays_light():
         "print([m for m in ('scipy', 'pydantic', 'matplotlib', 'jinja2') if m in sys.modules])"
     )
     assert call("-c", code).stdout.strip() == "[]"
+
+
+def test_every_command_has_a_line_of_its_own(capsys):
+    assert cli.guarded(cli.app, ["--help"]) == 0
+    lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines() if line[:1] == "│"]
+    assert "doctor" in {line.split()[0] for line in lines}
+    assert [line for line in lines if len(line.split()) == 1 and line in cli.app] == []

@@ -143,6 +143,7 @@ REFUSED = {
     "no threads": ({"threads": (0,)}, "0 threads"),
     "no threadgroups": ({"threadgroups": (0,)}, "empty grid"),
     "a Python number": ({"buffers": {2: 7}}, r"int for buffer 2.*numpy.int32"),
+    "a Python number for a float": ({"buffers": {0: 2.5}}, r"float for buffer 0.*numpy.float32"),
     "too few bytes": (
         {"buffers": {2: b"1234"}},
         r"4 bytes bound to buffer 2 \(p\), needs at least 8",

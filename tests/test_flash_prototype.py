@@ -219,6 +219,20 @@ def test_nothing_is_expected_where_no_tile_is_in_scope(device):
     assert prototype.conclude([expected_row(device, 64, modelled_refused=["D: found 256"])]) == []
 
 
+def test_out_of_scope_it_is_said_what_no_tile_can_exceed(device):
+    refused = {"modelled_chip": "M4", "modelled_refused": ["D: found 256, needs at most 192"]}
+    rows = [
+        expected_row(device, 64, d=256, modelled_least_us=5000.0, **refused),
+        expected_row(device, 80, d=256, modelled_least_us=4000.0, **refused),
+    ]
+    (finding,) = prototype.conclude(rows)
+    # 4 x 4096^2 x 256 FLOP in 4 ms.
+    assert "f16 D=256 N=4096: no tile tried can exceed 4.29 TFLOP/s on an M4" in finding.title
+    assert "D: found 256, needs at most 192" in finding.content
+    assert (finding.tier, finding.evidence.effect.low) == ("modelled", None)
+    assert finding.evidence.rows[0] == rows[1]["key"]
+
+
 def test_an_expected_point_is_modelled_on_any_device(device):
     point = {**POINT, "kind": "expected", "Hq": 1, "Nq": 4096, "Nkv": 4096, "Br": 32}
     result = prototype.run(point, device, "quick").result
@@ -240,6 +254,10 @@ def test_a_measured_time_is_said_beside_what_was_expected(device):
     row["result"] |= modelled(1950.0)
     (finding,) = prototype.conclude([row])
     assert "the time is as expected, 1.03 of it" in finding.content
+    row = timed_row(device, 64, 2000, 20)
+    row["result"] |= {"modelled_chip": "M4", "modelled_least_us": 2100.0, "modelled_refused": ["D"]}
+    (finding,) = prototype.conclude([row])
+    assert "called 2100 us the least before the run; the time is a surprise" in finding.content
 
 
 def test_the_prototype_is_found_by_its_name():

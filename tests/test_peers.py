@@ -43,6 +43,7 @@ def test_a_peer_is_right_and_timed_beside_ours(device, peer, dtype):
     check_declared(result)
     assert result["peer"] == peer
     assert 0 < result["peer_worst_ratio"] <= 1
+    assert result["modelled_refused"][0].startswith("N: found")
     # Nothing is said of a GPU by an emulated one.
     assert "ratio" not in result
     assert min(result[f"emulated_{name}"] for name in ("ratio", "a_us", "b_us", "own_gpu_us")) > 0

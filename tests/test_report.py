@@ -364,7 +364,11 @@ def test_the_summary_says_what_holds_what_is_open_and_what_awaits_which_device()
     undecided = pair_row()
     undecided["result"] |= {"verdict": "undecided", "modelled_us": 5.0}
     undecided["device"] = {**undecided["device"], "kind": "cuda", "name": "NVIDIA H200"}
-    rows = [undecided, flash_tile_row(1, status="error")]
+    refused = [
+        flash_tile_row(i, modelled_refused=lines, modelled_chip="M4")
+        for i, lines in enumerate((["N: found 8", "D: found 60"], ["D: found 12"]), start=2)
+    ]
+    rows = [undecided, flash_tile_row(1, status="error"), *refused]
     said = summary.summarise(rows, [sure, other, weak])
     proto = sure.proto
     assert said.holds == (summary.Line(proto, "A sure claim (and 1 more)", sure.id),)
@@ -377,7 +381,12 @@ def test_the_summary_says_what_holds_what_is_open_and_what_awaits_which_device()
     marks = len(report.published.published_marks())
     assert [(line.about, line.said) for line in said.awaits] == [
         ("Apple M4", "every time of flash"),
-        ("Apple M4", "1 expected times, to be compared with its own"),
+        ("Apple M4", "1 expected time, beside an M4's own"),
+        (
+            "Apple M4",
+            "2 points of which no number is expected, by the lines of the model's scope that they "
+            "miss: D 2, N 1; each row has its reasons",
+        ),
         ("Apple M4", f"{marks} of {marks} published marks"),
         ("any device", "stitch, paged, constants, cubecl, linear, variants, burn: no row here"),
     ]
@@ -479,6 +488,30 @@ def test_outliers_and_throttling_stand_beside_the_time():
         assert "let it cool and run again" in text
         assert "times in two states" in text
     assert "outliers" not in report.render([timed(0)], [])[0]
+
+
+def test_a_row_without_an_expected_time_says_why():
+    refused = {"modelled_chip": "M4", "modelled_refused": ["N: found 8, needs more", "D: found 60"]}
+    bounded = flash_tile_row(0, modelled_least_us=1234.5, **refused)
+    for text in report.render([bounded], []):
+        assert "expected of an M4: at least 1234 us; no number: N: found 8, needs more; D" in text
+    for text in report.render([flash_tile_row(0, **refused)], []):
+        assert "expected of an M4: nothing; no number: N: found 8" in text
+
+
+def test_a_time_below_the_models_bound_is_a_surprise():
+    refused = {
+        "modelled_chip": "M4",
+        "modelled_refused": ["D: found 256"],
+        "modelled_least_us": 9.0,
+    }
+    for time_us, wrong in ((8.0, True), (10.0, False)):
+        row = flash_tile_row(0, "measured", time_us=time_us, **refused)
+        row["device"] = {**row["device"], "name": "Apple M4"}
+        for text in report.render([row], []):
+            assert ("at least 9 us, a surprise: the time is below it" in text) == wrong
+        elsewhere = {**row, "device": {**row["device"], "name": "NVIDIA H200"}}
+        assert "surprise" not in report.model_notes(elsewhere)[0]
 
 
 def test_superseded_findings_are_counted_and_not_shown():

@@ -387,10 +387,11 @@ def predict(
         where: Keep the points that meet a condition; may be repeated.
         kernel: Its name; need not be given where the file has one kernel.
         launch: Threadgroups and threads of the dispatch, such as "64,8x128".
-        buffer: "INDEX=TYPE:ELEMENTS", or "INDEX=TYPE=VALUE" for a number, with f16, bf16, f32, i32
-            or u32; may be repeated.
+        buffer: "INDEX=TYPE:ELEMENTS", or "INDEX=TYPE=VALUE" for a number, with f16, bf16, f32, or
+            i8 to i64 and u8 to u64, whose elements are 0; may be repeated.
         constant: A function constant, as compile takes it; may be repeated.
-        attention: "N,D" or "N,D,staged" where the kernel is attention; else there is a bound only.
+        attention: "N,D" or "N,D,staged" where the kernel is attention without a mask; else there is
+            a bound only.
         chip: M4, M4 Pro, M4 Max, or a file that calibrate wrote.
     """
     from .commands import predict as command
@@ -400,6 +401,14 @@ def predict(
         raise UsageError(
             "[predict] found neither or both of a file and --only, needs one; pass --only flash"
         )
+    of_file = {"kernel": kernel, "launch": launch, "buffer": buffer, "constant": constant}
+    of_points = {"axis": axis, "where": where}
+    for name, value in (of_points if file else {**of_file, "attention": attention}).items():
+        if value:
+            raise UsageError(
+                f"[predict] found --{name} with {'a file' if file else '--only'}, needs "
+                f"{'--only flash' if file else 'a file'} for it; leave it out"
+            )
     if file is None:
         command.predict_points(only, axis, where, command.chip_of(chip), print)
         return 0
@@ -498,7 +507,11 @@ def _require(folder: Path, name: str) -> None:
         )
 
 
-app.command("attnproto.commands.doctor.checks:doctor", name="doctor")
+app.command(
+    "attnproto.commands.doctor.checks:doctor",
+    name="doctor",
+    help="Say what is there and what is missing; on a Mac, answer the open questions too.",
+)
 
 
 def guarded(call: App, words: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from attnproto.commands.compile import only_kernel, read_text, typed_constants
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.dtypes import BY_NAME
-from attnproto.errors import AttnprotoError
+from attnproto.errors import AttnprotoError, DispatchError
 from attnproto.measure.dynamic_counts import count_launch
 from attnproto.model.chip import CHIPS, Chip, read_chip
 from attnproto.model.explain import explain
@@ -28,7 +28,11 @@ from attnproto.sweep.points import check_points, keep, parse_axis, vary
 _EXPECTED = "expected"  # the kind of flash's points that are modelled
 _MOST_BYTES = 1 << 30
 _BUFFER = re.compile(r"(\d+)=(\w+)(?::(\d+)|=(.+))")
-_INTEGERS = {"i32": np.int32, "u32": np.uint32}
+_INTEGERS = {
+    f"{sign}{bits}": np.dtype(f"{kind}{bits}")
+    for sign, kind in (("i", "int"), ("u", "uint"))
+    for bits in (8, 16, 32, 64)
+}
 
 
 class PredictError(AttnprotoError, ValueError):
@@ -100,7 +104,7 @@ def predict_points(
     points = keep(points, where)
     if not points:
         raise PredictError("[predict] found no point that meets --where, needs one; loosen it")
-    say(f"on {chip.name}, modelled and not measured; 90 % of times within the interval")
+    say(f"on {chip.name}, modelled and not measured; {chip.interval_meaning}")
     for point in points:
         say(_line(point, chip))
 
@@ -159,7 +163,14 @@ def predict_file(asked: Launch, chip: Chip, say: Callable[[str], None]) -> None:
         pipeline = device.library(text).pipeline(name, constants)
         device.run(pipeline, threadgroups=groups, threads=threads, buffers=buffers)
 
-    work = work_of_counts(count_launch(launch))
+    try:
+        counts = count_launch(launch)
+    except DispatchError as error:
+        raise PredictError(
+            f"{error} (here: by --buffer, such as --buffer 0=f32:4096; "
+            "attnproto.model.predict takes any launch)"
+        ) from error
+    work = work_of_counts(counts, even=attention is not None)
     say(explain(work, predict_work(work, attention, chip), chip))
 
 

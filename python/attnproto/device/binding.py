@@ -228,9 +228,11 @@ def bind(
     elif isinstance(value, (bytes, memoryview)):
         core.bind_bytes(index, bytes(value))
     else:
+        fitting = known[index].wanted if index in known else "int32"
+        fitting = fitting if "." in fitting else f"numpy.{fitting}"
         raise DispatchError(
             f"[dispatch] found {type(value).__name__} for {what}, needs an array, a "
-            "Buffer, bytes or a numpy scalar; a Python number has no size, pass numpy.int32(n)"
+            f"Buffer, bytes or a numpy scalar; a Python number has no size, pass {fitting}(n)"
         )
 
 

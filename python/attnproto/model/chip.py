@@ -71,6 +71,7 @@ class Chip:
         path_exponent: Norm by which throughput and the critical path overlap.
         intervals: By class, how far below and above the prediction 90 % of times lie, as factors.
         pair_interval: Likewise of the ratio of two kernels for one problem.
+        intervals_of: The name of the chip whose times the intervals are of.
     """
 
     name: str
@@ -87,6 +88,15 @@ class Chip:
     path_exponent: Constant
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     pair_interval: tuple[float, float] = (0.5, 2.0)
+    intervals_of: str = ""
+
+    @property
+    def interval_meaning(self) -> str:
+        """What an interval on this chip holds."""
+        if self.intervals_of == self.name:
+            return "90 % of times within the interval"
+        others = f"intervals are of {self.intervals_of}'s times"
+        return f"{others}, and no time of this chip has tested them"
 
     @property
     def constants(self) -> dict[str, Constant]:
@@ -121,12 +131,13 @@ def read_chip(path: Path) -> Chip:
         constants = {
             one.name: Constant(**record[one.name])
             for one in fields(Chip)
-            if one.name not in ("name", "intervals", "pair_interval")
+            if one.name not in ("name", "intervals", "pair_interval", "intervals_of")
         }
         low, high = map(float, record["pair_interval"])
         return Chip(
-            str(record["name"]), **constants, intervals=intervals, pair_interval=(low, high)
-        )
+            str(record["name"]), **constants, intervals=intervals, pair_interval=(low, high),
+            intervals_of=str(record["intervals_of"]),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ChipError):
             raise
@@ -167,6 +178,7 @@ M4 = Chip(
     # By leaving tables out (validation.py); tests calculate them again.
     intervals={"direct": (0.918, 1.103), "staged": (0.917, 1.103)},
     pair_interval=(0.888, 1.127),
+    intervals_of="M4",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ def explain(work: Work, said: Prediction, chip: Chip) -> str:
         said: Its prediction.
         chip: For which.
     """
-    lines = [_headline(work, said)]
+    lines = [_headline(work, said, chip)]
     lines += [f"  no number: {line}" for line in said.refused]
     if said.constant_rate_us and said.nearest_us:
         lines.append(
@@ -34,14 +34,14 @@ def explain(work: Work, said: Prediction, chip: Chip) -> str:
     return "\n".join(lines)
 
 
-def _headline(work: Work, said: Prediction) -> str:
+def _headline(work: Work, said: Prediction, chip: Chip) -> str:
     where = f"on {said.chip}, {said.tier} and not measured"
     if said.median_us is None or said.high_us is None:
         return f"not faster than {said.low_us:.4g} us {where}"
     rate = f", {work.flops / said.median_us / 1e6:.3g} TFLOP/s of matrix products"
     return (
-        f"{said.median_us:.4g} us {where}; 90 % of times within {said.low_us:.4g} to "
-        f"{said.high_us:.4g} us{rate if work.flops else ''}; limited by {said.times.limit}"
+        f"{said.median_us:.4g} us ({said.low_us:.4g} to {said.high_us:.4g}) {where}; "
+        f"{chip.interval_meaning}{rate if work.flops else ''}; limited by {said.times.limit}"
     )
 
 

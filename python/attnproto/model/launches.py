@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from attnproto.device.device import Device, Dispatch
+from attnproto.device.recording import watch
 from attnproto.dtypes import ELEMENT_TYPES
-from attnproto.errors import UnsupportedProblem
 from attnproto.kernels import flash
 from attnproto.kernels.flash_tile import FlashTile
-from attnproto.measure.dynamic_counts import Counts, count_launch
+from attnproto.kernels.flash_variant import Variant
+from attnproto.measure.dynamic_counts import Counts, count, count_launch, counting_device
 from attnproto.problem import AttentionProblem
 
 from .chip import Chip, expected_chip
@@ -26,22 +28,23 @@ _FRAGMENT_ELEMENTS = 64
 _ELEMENT_BYTES = {one.msl: one.nbytes for one in ELEMENT_TYPES}
 # Issue of these is the movement of their bytes, or counted by itself.
 _APART = ("matrix", "device", "threadgroup", "private", "constant", "barrier")
-_MASKED = "mask: found causal, needs none, as published times; threadgroups would differ in work"
 # A tile's ways of reading that were published.
 _WAYS = {"lane": DIRECT, "matrix": DIRECT, "staged": STAGED}
 _FULL = 4096  # queries that fill an M4 by far
 # What does not grow with the keys.
 _PROPERTIES = (
     "threadgroups", "simdgroups", "live_registers", "code_instructions", "threadgroup_bytes",
-    "unique_bytes", "registers_by_front_end",
+    "unique_bytes", "registers_by_front_end", "even",
 )  # fmt: skip
+_PATHS = ("path_cycles", "path_low_cycles")
 
 
-def work_of_counts(counts: Counts) -> Work:
+def work_of_counts(counts: Counts, even: bool = False) -> Work:
     """Return what one dispatch does, by simdgroup.
 
     Args:
         counts: Of one dispatch, or what is left of two of them.
+        even: Whether all threadgroups are known to do the same, which counts do not tell.
     """
     simdgroups = counts.simdgroups or 1
     products = counts.matrix_operations / 32 / simdgroups
@@ -69,6 +72,7 @@ def work_of_counts(counts: Counts) -> Work:
         fragment_loads=loaded / simdgroups / fragment,
         registers_by_front_end=counts.registers_by_front_end,
         unique_bytes=counts.unique_load_bytes + counts.unique_store_bytes,
+        even=even,
     )
 
 
@@ -87,7 +91,8 @@ def predict(
 
     Args:
         launch: ``f(device)`` dispatches one kernel once; it is run on a device that counts.
-        attention: The problem, where it is attention; without one there is only a bound.
+        attention: The problem, where it is attention, all of whose threadgroups do the same but
+            for a mask; without one there is only a bound.
         chip: Where; None: as ``expected_chip``.
 
     Returns:
@@ -100,58 +105,91 @@ def predict(
         >>> said.median_us is None and said.low_us > 0
         True
     """
-    return predict_work(work_of_counts(count_launch(launch)), attention, chip or expected_chip())
+    work = work_of_counts(count_launch(launch), even=attention is not None)
+    return predict_work(work, attention, chip or expected_chip())
+
+
+def dispatch_works(launch: Callable[[Device], object]) -> tuple[Work, ...]:
+    """Count what each dispatch of a launch does, in their order.
+
+    Args:
+        launch: ``f(device)`` runs kernels on the device it is given.
+    """
+    device = counting_device()
+    watched = watch(device)
+    launch(watched)
+    return tuple(work_of_counts(count(device, [one])) for one in watched.dispatches)
 
 
 def flash_attention_of(problem: AttentionProblem, tile: FlashTile) -> Attention:
     """Return what the scope asks about a problem on a tile."""
-    return Attention(min(problem.Nq, problem.Nkv), problem.D, _WAYS.get(tile.way, tile.way))
+    way = _WAYS.get(tile.way, tile.way)
+    return Attention(min(problem.Nq, problem.Nkv), problem.D, way, problem.causal)
 
 
 def flash_work(problem: AttentionProblem, tile: FlashTile) -> Work:
     """Count what the flash kernel does on a problem, from one threadgroup over few keys.
 
-    Without a mask all threadgroups do the same, and their work is linear in the blocks of keys; so
-    two short runs tell that of any length.
+    A threadgroup's work is linear in the blocks of keys that it walks, so two short runs tell that
+    of any length. Without a mask all walk the same; with one, each is taken to walk the blocks
+    that its last row sees in full, which is a little less than it does.
 
     Args:
-        problem: Dimensions; not causal.
+        problem: Dimensions and mask.
         tile: Geometry.
-
-    Raises:
-        UnsupportedProblem: The problem has a mask.
     """
-    if problem.causal:
-        raise UnsupportedProblem(
-            f"[model.flash] {_MASKED}; count the launch itself by attnproto.model.predict"
-        )
-    left = problem.Nkv % tile.bc
+    left = 0 if problem.causal else problem.Nkv % tile.bc
     few, more = (left + blocks * tile.bc for blocks in (2, 4))
-    short, long = (work_of_counts(_counted(problem, tile, keys)) for keys in (few, more))
-    steps = (problem.Nkv - few) / (more - few)
-    rows = -(-problem.Nq // tile.br)
+    one = replace(problem, B=1, Hq=1, Hkv=1, Nq=min(problem.Nq, tile.br))
+    short, long = (_counted(replace(one, Nkv=keys), tile) for keys in (few, more))
+    walked = _walked_keys(problem, tile)
+
+    def at(keys: float) -> dict[str, float]:
+        return _sums(extrapolated(short, long, (keys - few) / (more - few)))
+
+    paths = {name: value for name, value in at(walked.max()).items() if name in _PATHS}
     return replace(
         long,
-        **{n: at + steps * (getattr(long, n) - at) for n, at in _sums(short).items()},
-        threadgroups=rows * problem.Hq * problem.B,
+        **at(walked.mean()) | paths,
+        threadgroups=len(walked) * problem.Hq * problem.B,
         unique_bytes=problem.bytes,
+        even=not problem.causal,
     )
 
 
-def _counted(problem: AttentionProblem, tile: FlashTile, keys: int) -> Counts:
-    random = np.random.default_rng(0)
-    q, k, v = (
-        random.standard_normal((1, 1, n, problem.D)).astype(problem.element_type)
-        for n in (min(problem.Nq, tile.br), keys, keys)
+def _walked_keys(problem: AttentionProblem, tile: FlashTile) -> np.ndarray:
+    """The keys that each threadgroup of a head walks, in the order of its rows."""
+    ends = np.arange(tile.br, problem.Nq + tile.br, tile.br)
+    if not problem.causal:
+        return np.full(len(ends), problem.Nkv)
+    seen = np.minimum(ends, problem.Nq) + problem.Nkv - problem.Nq
+    return np.clip(seen, 0, problem.Nkv) // tile.bc * tile.bc
+
+
+def extrapolated(short: Work, long: Work, steps: float) -> Work:
+    """Return the work of a launch some steps from ``short``, one of them being to ``long``.
+
+    Nothing falls below 0, where a launch does less than one that was counted.
+    """
+    grown = _sums(long)
+    return replace(
+        long, **{n: max(0.0, at + steps * (grown[n] - at)) for n, at in _sums(short).items()}
     )
-    plan = flash.plan(flash.problem_of(q, k, v), tile)
+
+
+@cache
+def _counted(problem: AttentionProblem, tile: FlashTile) -> Work:
+    """The work of a problem of one head, counted as it is."""
+    q, k, v = problem.inputs(0)
+    variant = Variant(causal=problem.causal)
+    plan = flash.plan(flash.problem_of(q, k, v, variant=variant), tile)
 
     def launch(device: Device) -> Any:
         pipeline = flash.pipeline(device, plan.source, plan.constants)
         buffers = plan.buffers(q, k, v, np.empty_like(q))
         return device.submit([Dispatch(pipeline, plan.threadgroups, plan.threads, buffers)])
 
-    return count_launch(launch)
+    return work_of_counts(count_launch(launch))
 
 
 def predict_flash(
@@ -166,8 +204,6 @@ def flash_result(
     problem: AttentionProblem, tile: FlashTile, chip: Chip | None = None
 ) -> dict[str, Any]:
     """Return what is expected of the flash kernel on a problem, as a row of results holds it."""
-    if problem.causal:
-        return refused_result([_MASKED], chip)
     return predict_flash(problem, tile, chip).as_result()
 
 
@@ -177,8 +213,8 @@ def flash_ratio(
     """Return how much longer one tile is expected to take than another, as a row holds it."""
     problems = [flash_attention_of(problem, tile) for tile in tiles]
     refused = [line for one in problems for line in problem_refusals(one)]
-    if refused or problem.causal:
-        return refused_result(refused or [_MASKED], chip)
+    if refused:
+        return refused_result(refused, chip)
     return ratio_result([flash_work(problem, tile) for tile in tiles], problems, chip)
 
 
@@ -243,4 +279,4 @@ def _sums(work: Work) -> dict[str, float]:
 def _repeated(work: Work, times: int) -> Work:
     """The work of a launch for ``_FULL`` queries whose walk over the keys is so much longer."""
     grown = {name: times * amount for name, amount in _sums(work).items()}
-    return replace(work, **grown, threadgroups=_FULL // 8, simdgroups=1, unique_bytes=0)
+    return replace(work, **grown, threadgroups=_FULL // 8, simdgroups=1, unique_bytes=0, even=True)

@@ -21,6 +21,8 @@ from .work import Work
 # Cycles of a matrix product within the column ir_main.
 _COUNTED_PRODUCT_CYCLES = 17.5
 _FRAGMENT_BYTES = 4 * 64
+# Blank in a row whose kernel's instructions nobody counted.
+_COUNTED = "ir_path_mid"
 _WAYS = {"direct": DIRECT, "staged": STAGED, "load-only": STAGED}
 _TABLE = (
     "sheet", "mode", "rev", "in_bytes", "s_bytes", "p_bytes", "o_mem_bytes", "cache", "note",
@@ -60,6 +62,11 @@ class PublishedTime(TimedLaunch):
     usable: bool
     row: Row
 
+    @property
+    def by_wall_clock(self) -> bool:
+        """Whether the host's part is in the time."""
+        return "(wall)" in self.name
+
 
 def work_of_row(row: Row) -> tuple[Work, Attention] | None:
     """Read a row of the published files.
@@ -68,12 +75,15 @@ def work_of_row(row: Row) -> tuple[Work, Attention] | None:
         row: Columns by name, as text or numbers.
 
     Returns:
-        What its launch does and computes; None where its counts are missing, or are not of the
-        kernel that ran: an early revision at a D that its head block does not divide.
+        What its launch does and computes, of which the closed forms are all that is known where
+        nobody counted the kernel's instructions, as at a D that is no multiple of 8. None where
+        there is neither, or what there is is not of the kernel that ran: an early revision at a D
+        that its head block does not divide.
     """
-    if not _number(row, "ir_path_mid") or _number(row, "old_edge"):
+    of_mfa = bool(row.get("mode"))
+    if _number(row, "old_edge") or not _number(row, "mma" if of_mfa else _COUNTED):
         return None
-    work = _mfa_work(row) if row.get("mode") else _scalar_work(row)
+    work = _mfa_work(row) if of_mfa else _scalar_work(row)
     return work, Attention(int(_number(row, "N")), int(_number(row, "D")), _way(row))
 
 
@@ -91,7 +101,7 @@ def _mfa_work(row: Row) -> Work:
         threadgroup_bytes=int(_number(row, "tg_alloc_bytes")),
         fragment_loads=_number(row, "dev_frag") + _number(row, "tg_frag_ld"),
         copy_bytes=1024 * _number(row, "async_kb_tg"),
-        **_counted(row, products),
+        **(_counted(row, products) if _number(row, _COUNTED) else _closed_forms(row)),
     )
 
 
@@ -122,6 +132,23 @@ def _counted(row: Row, products: float) -> dict[str, Any]:
         "live_registers": registers,
         "registers_by_front_end": {"clang": registers},
         "code_instructions": math.ceil(_number(row, "pc_code_instructions")),
+    }
+
+
+def _closed_forms(row: Row) -> dict[str, Any]:
+    """What follows from the published kernel's generator alone."""
+    moved = ("dev_bytes", "tg_bytes_ld", "tg_bytes_st", "dev_st_bytes")
+    return {
+        "threadgroups": int(_number(row, "threadgroups")),
+        "other_issue_cycles": 0.0,
+        "float_operations": _number(row, "scalar_fp"),
+        "exponentials": _number(row, "exp2"),
+        "cache_bytes": sum(_number(row, name) for name in moved),
+        "path_cycles": 0.0,
+        "path_low_cycles": 0.0,
+        "live_registers": math.ceil(_number(row, "live_regs")),
+        "registers_by_front_end": {},
+        "code_instructions": 0,
     }
 
 

@@ -11,6 +11,7 @@ REGISTERS, INSTRUCTIONS = 128, 6000
 _LOADS = (0.8, 1.3)
 # Of other issue for each product, half of its own; published kernels have up to 5.
 _OTHER_CYCLES = 9
+MASKED = "mask: found causal, needs none, as published times; threadgroups would differ in work"
 # Classes of kernels whose times were published.
 DIRECT, STAGED = "direct", "staged"
 SMALL_D, LARGE_D, SHORT = "direct, small D", "direct, large D", "direct, short"
@@ -25,11 +26,13 @@ class Attention:
         d: Dimensions of a head.
         way: ``direct`` from device memory or ``staged`` through threadgroup memory; another word
             for what no published kernel does.
+        causal: Whether a mask hides later keys, which no published kernel had.
     """
 
     n: int
     d: int
     way: str
+    causal: bool = False
 
     @property
     def kind(self) -> str | None:
@@ -60,6 +63,8 @@ def problem_refusals(attention: Attention | None) -> tuple[str, ...]:
             )
         if attention.n < LEAST_N:
             lines.append(f"N: found {attention.n}, needs at least {LEAST_N}")
+        if attention.causal:
+            lines.append(MASKED)
     return tuple(lines)
 
 
@@ -81,6 +86,8 @@ def refusals(work: Work, attention: Attention | None) -> tuple[str, ...]:
     lines = list(problem_refusals(attention))
     if work.live_registers >= REGISTERS:
         lines.append(f"registers: found {_registers(work)}, needs fewer than {REGISTERS}")
+    if not work.code_instructions:
+        lines.append("counts: found closed forms alone, needs instructions counted from the code")
     if work.code_instructions > INSTRUCTIONS:
         lines.append(
             f"code: found {work.code_instructions} instructions, needs at most {INSTRUCTIONS}"

@@ -66,7 +66,7 @@ def predict_time(work: Work, chip: Chip) -> Times:
         BYTES: moved / value["cache_bytes_per_cycle"],
     }
     barriers = value["barrier_cycles"] * work.barriers
-    of_core = math.ceil(work.threadgroups / value["cores"])
+    of_core = work.threadgroups_a_core(value["cores"])
     throughput = of_core * work.simdgroups * (_norm(shares.values(), value["issue_exponent"])
                                               + barriers)  # fmt: skip
     taken = 4 * work.live_registers * work.threads + work.threadgroup_bytes
@@ -109,7 +109,7 @@ def least_time(work: Work, chip: Chip) -> float:
         _EXPONENTIAL_CYCLES * work.exponentials,
     ) / chip.schedulers.value  # fmt: skip
     bytes_ = work.cache_bytes / chip.cache_bytes_per_cycle.high
-    of_core = math.ceil(work.threadgroups / chip.cores.high)
+    of_core = work.threadgroups_a_core(chip.cores.high)
     cycles = max(of_core * work.simdgroups * max(issue, bytes_), work.path_low_cycles)
     streamed = work.unique_bytes if work.unique_bytes > _CACHE_BYTES else 0.0
     return max(cycles / chip.clock_ghz.high, streamed / chip.dram_gb_s.high) / 1e3

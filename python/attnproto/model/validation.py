@@ -15,9 +15,9 @@ import numpy as np
 
 from .chip import M4, Chip
 from .prediction import distance
-from .published import PublishedTime, TimedLaunch, mfa_times
+from .published import PublishedTime, TimedLaunch, gpu_forge_times, mfa_times
 from .scope import DIRECT, STAGED, refusals
-from .time_model import predict_time
+from .time_model import least_time, predict_time
 
 LEAST_ROWS = 20
 _SHARE, _WIDENED = 0.05, 1.03
@@ -140,6 +140,45 @@ def pair_residuals() -> list[float]:
     ]
 
 
+def unlike_times() -> list[PublishedTime]:
+    """Published times of a GPU, of kernels for which the model gives no number."""
+    times = [one for one in usable_times() if refusals(one.work, one.attention)]
+    return times + [one for one in gpu_forge_times() if not one.by_wall_clock]
+
+
+def direct_times() -> list[PublishedTime]:
+    """Usable times of kernels that read their keys directly, in scope or not."""
+    return [one for one in usable_times() if one.attention.way == DIRECT]
+
+
+def bound_residuals(unlike: Sequence[PublishedTime], direct: Sequence[PublishedTime]) -> np.ndarray:
+    """How far the ratio of two bounds is off that of the times, as logarithms, for each pair.
+
+    Nothing of a bound is fitted to times, so no table has to be left out.
+
+    Args:
+        unlike: Kernels of which a bound is all that the model says.
+        direct: Those beside which each of them stands.
+    """
+    above = [
+        np.log([one.time_us / least_time(one.work, M4) for one in times])
+        for times in (unlike, direct)
+    ]
+    return np.subtract.outer(*above).ravel()
+
+
+@cache
+def bound_ratio_interval() -> tuple[float, float, float]:
+    """By which factors times of a kernel of another kind differ from what bounds alone say.
+
+    Its time over a direct kernel's, divided by its bound over the direct kernel's: the low end of
+    90 % of published pairs, their median, and the high end.
+    """
+    residuals = bound_residuals(unlike_times(), direct_times())
+    low, high = interval(residuals)
+    return low, float(np.exp(np.median(residuals))), high
+
+
 def _problem(one: PublishedTime) -> tuple[int, int, tuple[str, ...]]:
     precision = tuple(one.row[name] for name in ("in_bytes", "s_bytes", "p_bytes", "o_mem_bytes"))
     return one.attention.n, one.attention.d, precision
@@ -172,6 +211,7 @@ def calibrate(chip: Chip, times: Sequence[TimedLaunch]) -> Chip:
         fit(times, chip),
         intervals={k: interval(ones) for k, ones in by_kind.items() if len(ones) >= LEAST_ROWS},
         pair_interval=interval([a - b for a in errors for b in errors]),
+        intervals_of=chip.name,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Work:
         fragment_loads: Of 8 x 8 factors, or bytes that make as many.
         unique_bytes: Of device memory, that the launch touches at all.
         registers_by_front_end: The live registers of the IR of each that is known.
+        even: Whether all threadgroups are known to do the same; else a simdgroup's are means.
     """
 
     threadgroups: int
@@ -47,11 +49,17 @@ class Work:
     copy_bytes: float = 0.0
     unique_bytes: float = 0.0
     registers_by_front_end: Mapping[str, int] = field(default_factory=dict)
+    even: bool = True
 
     @property
     def threads(self) -> int:
         """Of a threadgroup."""
         return 32 * self.simdgroups
+
+    def threadgroups_a_core(self, cores: float) -> float:
+        """What the core with the most of them takes; of uneven ones, no less than that in work."""
+        shared = self.threadgroups / cores
+        return math.ceil(shared) if self.even else shared
 
     @property
     def loads_per_product(self) -> float:

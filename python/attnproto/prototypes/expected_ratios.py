@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnproto.model.beside import beside_expected
+from attnproto.model.beside import beats_bound, beside_expected
 from attnproto.results.findings import Effect, Evidence, Finding
 
 from .rows import Case, Row
@@ -63,6 +63,11 @@ def expected_ratio_finding(
 
 def measured_beside_expected(case: Case, result: Mapping[str, Any]) -> str:
     """Say whether a time measured on the model's chip is what it expected; nothing elsewhere."""
+    if beats_bound(case.device.name, result):
+        return (
+            f" A model called {result['modelled_least_us']:.4g} us the least before the run; the "
+            "time is a surprise, below it."
+        )
     beside = beside_expected(case.device.name, result)
     if beside is None:
         return ""

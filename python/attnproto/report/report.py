@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from attnproto.model.beside import beats_bound
 from attnproto.prototypes.registry import UnknownPrototype, load
 from attnproto.results import published
 from attnproto.results.confidence import confidence_word
@@ -234,12 +235,26 @@ def row_view(row: Mapping[str, Any]) -> dict[str, Any]:
         "point": point,
         "status": row["status"],
         "reason": row["reason"],
-        "notes": () if emulated else timing_notes(result),
+        "notes": (*(() if emulated else timing_notes(result)), *model_notes(row)),
         "device": row["device"]["name"],
         "tier": row["device"]["tier"],
         "cells": cells,
         "replay": row["replay"],
     }
+
+
+def model_notes(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say why the model gives a row no number, and what it says in place: wrong or not."""
+    result = row["result"]
+    refused = result.get("modelled_refused")
+    if not refused:
+        return ()
+    least, chip = result.get("modelled_least_us"), result["modelled_chip"]
+    said = f"at least {figures(least)} us" if least else "nothing"
+    wrong = (
+        ", a surprise: the time is below it" if beats_bound(row["device"]["name"], result) else ""
+    )
+    return (f"expected of an {chip}: {said}{wrong}; no number: {'; '.join(refused)}",)
 
 
 def timing_notes(result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -98,9 +98,7 @@ def _awaits(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     times = [name for name in names if name in here - on_m4]
     if times:
         lines.append(Line("Apple M4", f"every time of {', '.join(times)}"))
-    expected = sum(row["result"].get("modelled_us") is not None for row in rows)
-    if expected and times:
-        lines.append(Line("Apple M4", f"{expected:,} expected times, to be compared with its own"))
+        lines += _expected_lines(rows)
     marks = published.published_marks()
     unmet = len(marks) - len({reached.mark for reached in published.reached(rows)})
     if unmet:
@@ -108,6 +106,25 @@ def _awaits(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     missing = [name for name in names if name not in here]
     if missing:
         lines.append(Line("any device", f"{', '.join(missing)}: no row here"))
+    return lines
+
+
+def _expected_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """How many times the model expects, and which lines of its scope keep it from others."""
+    lines = []
+    expected = sum(row["result"].get("modelled_us") is not None for row in rows)
+    if expected:
+        times = "time" if expected == 1 else "times"
+        lines.append(Line("Apple M4", f"{expected:,} expected {times}, beside an M4's own"))
+    refused = [
+        row["result"]["modelled_refused"] for row in rows if "modelled_refused" in row["result"]
+    ]
+    if refused:
+        reasons = Counter(reason.partition(":")[0] for reasons in refused for reason in reasons)
+        said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+        missed = f"{len(refused):,} points of which no number is expected, by the lines"
+        missed += f" of the model's scope that they miss: {said}; each row has its reasons"
+        lines.append(Line("Apple M4", missed))
     return lines
 
 

@@ -129,6 +129,7 @@ _MODELLED = (
     *_each("modelled_low_us modelled_high_us modelled_least_us", "us"),
     *_each("modelled_constant_rate_us modelled_nearest_us", "us"),
     *_each("modelled_ratio modelled_ratio_low modelled_ratio_high", "ratio"),
+    *_each("modelled_crossover modelled_crossover_low modelled_crossover_high", "keys"),
     *_each("modelled_tier modelled_chip modelled_limit modelled_nearest", TEXT),
     *_each("modelled_refused", LIST),
 )

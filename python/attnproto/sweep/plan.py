@@ -236,6 +236,10 @@ def results_folder(out: Path | None, resume: bool, base: Path = RESULTS) -> Path
         return past[-1].parent
     if out is None:
         return base / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    if resume and not out.is_dir():
+        raise UsageError(
+            f"[run] found no folder {out}, needs one to resume; check the path, or drop --resume"
+        )
     if not resume and (out / POINTS).exists():
         check_unused(out)
     return out

@@ -188,4 +188,12 @@ def _worst_ratio(device: Any, nonce: int) -> float:
     return float(error.max()) if np.isfinite(output).all() else float("inf")
 
 
-PROTOTYPE = Prototype("constants", points, run, conclude, kernel_hash)
+_COMPILATION = "kernel: found the compilation of several, the model is of what kernels take"
+PROTOTYPE = Prototype(
+    "constants",
+    points,
+    run,
+    conclude,
+    kernel_hash,
+    unmodelled=dict.fromkeys(("compile", "threads"), _COMPILATION),
+)

@@ -10,6 +10,7 @@ from attnproto.results.published import PublishedMark, mark_to_reach
 # Mean regret of a tile that was chosen so, among published tiles (bench/model.py).
 _REGRET, _PUBLISHED_ROWS = 0.01, 193
 _OVERTURNED = "a time on an M4 outside the interval"
+_LEAST = "modelled_least_us"
 
 
 def expectations(case: Case) -> list[Finding]:
@@ -24,6 +25,7 @@ def expectations(case: Case) -> list[Finding]:
         rows = [row for row in rows if row["point"]["Nkv"] == longest]
         inside = [row for row in rows if "modelled_us" in row["result"]]
         if not inside:
+            findings += _bounded(case, [row for row in rows if _LEAST in row["result"]])
             continue
         best = max(inside, key=_rate)
         findings.append(_chosen(case, best, rows))
@@ -54,14 +56,16 @@ def _mark(row: Row) -> PublishedMark | None:
     return mark_to_reach(point["dtype"], point["D"], point["Nkv"])
 
 
-def _evidence(best: Row, rows: list[Row], compared: str, effect: Effect) -> Evidence:
+def _evidence(
+    best: Row, rows: list[Row], compared: str, effect: Effect, overturned_by: str = _OVERTURNED
+) -> Evidence:
     point = best["point"]
     return Evidence(
         kind="performance",
         compared=compared,
         regime=f"{point['B'] * point['Hq']} heads, Nq = Nkv = {point['Nkv']}, D={point['D']}, "
         f"{point['dtype']}, no mask, on an {_chip(best)}",
-        overturned_by=_OVERTURNED,
+        overturned_by=overturned_by,
         rows=(best["key"], *(key for key in keys(rows) if key != best["key"])),
         effect=effect,
         n=_PUBLISHED_ROWS,
@@ -100,6 +104,37 @@ def _chosen(case: Case, best: Row, rows: list[Row]) -> Finding:
                    high=high),
         ),
     )  # fmt: skip
+
+
+def _bounded(case: Case, rows: list[Row]) -> list[Finding]:
+    """What no tile of a problem can exceed, where the model gives none a number."""
+    if not rows:
+        return []
+    best = max(rows, key=lambda row: _rate(row, _LEAST))
+    point, chip = best["point"], best["result"]["modelled_chip"]
+    where = f"{point['dtype']} D={point['D']} N={point['Nkv']}"
+    said = ", ".join(f"{_tile(row)} {_rate(row, _LEAST):.2f}" for row in rows)
+    return [
+        case.finding(
+            tier="modelled",
+            about_measured_device=False,
+            domain="gpu-perf",
+            topic=f"expected-most-{point['dtype']}-D{point['D']}",
+            title=f"{where}: no tile tried can exceed {_rate(best, _LEAST):.2f} TFLOP/s on an "
+            f"{chip}, modelled",
+            content=(
+                f"At the rates that an {chip}'s pipes and memories cannot exceed, the counts of "
+                f"the tiles allow at most, in TFLOP/s: {said}. What is to be expected below that "
+                f"is not said: {'; '.join(best['result']['modelled_refused'])}."
+            ),
+            tags=["flash-attention", "throughput", "tile-size", "prediction", point["dtype"]],
+            evidence=_evidence(
+                best, rows, "bounds from exact counts, tile by tile",
+                Effect(name="throughput, at most", value=_rate(best, _LEAST), unit="TFLOP/s"),
+                overturned_by="a time on an M4 below the bound",
+            ),
+        )
+    ]  # fmt: skip
 
 
 def _beside(case: Case, best: Row, mark: PublishedMark, tflops: float) -> Finding:

@@ -93,7 +93,9 @@ def points(mode: str) -> list[dict[str, Any]]:
     listed += [
         _point("expected", Br=br, Bc=bc, D=d, dtype=dtype, Nq=4096, Nkv=4096)
         for br, bc, d in (
-            itertools.product(BR, BC, D) if mode == "full" else itertools.product((32,), BC, D[:2])
+            itertools.product(BR, BC, D)
+            if mode == "full"
+            else (*itertools.product((32,), BC, D[:2]), (16, 64, D[2]))
         )
         for dtype in ("f16", "f32")
     ]
@@ -207,6 +209,7 @@ def _peer(point: Mapping[str, Any], judged: Any, device: Any, mode: str) -> Outc
     emulated = "emulated_" if device.tier == "emulated" else ""
     seen = compared(problem, tile, point["peer"], device, mode)
     texts = ("peer", "peer_device", "peer_worst_ratio")
+    result |= flash_result(problem, tile)
     result |= {name if name in texts else emulated + name: value for name, value in seen.items()}
     return Outcome(OK, "", result)
 

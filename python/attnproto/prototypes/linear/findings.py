@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from attnproto.prototypes.rows import Case, Row, concluding, keys, right, several, worst
 from attnproto.results.findings import Effect, Evidence, Finding
 
+from .expected import expected_crossovers, searched_beside_expected
+
 _TAGS = ("linear-attention", "chunkwise")
 _CHUNKS = 4
 # How far the counts at a third length may lie from the line through the other two.
@@ -315,7 +317,7 @@ def _crossover(case: Case) -> list[Finding]:
                     f"{', '.join(str(probe['N']) for probe in result['probes'])}. The work "
                     f"differs: at N = {high:.0f} softmax attention does "
                     f"{result['softmax_flops'] / 1e9:.3g} GFLOP and linear attention "
-                    f"{result['linear_flops'] / 1e9:.3g}."
+                    f"{result['linear_flops'] / 1e9:.3g}.{searched_beside_expected(case, result)}"
                 ),
                 tags=[*_TAGS, "softmax", "crossover", point["dtype"]],
                 evidence=Evidence(
@@ -335,4 +337,6 @@ def _crossover(case: Case) -> list[Finding]:
     return findings
 
 
-conclude = concluding(_right, _memory, _chunk_work, _work_crossover, _rates, _crossover)
+conclude = concluding(
+    _right, _memory, _chunk_work, _work_crossover, expected_crossovers, _rates, _crossover
+)
