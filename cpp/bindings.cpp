@@ -60,9 +60,9 @@ Extent extent(const Axes& axes) {
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ConstBytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// Another library's array, by DLPack or the buffer protocol: its memory where that is contiguous
-// and the host's, DLPack's code, bits and lanes of an element, its shape, where it lies, whether it
-// may be written.
+// Another library's array, by DLPack: its memory where that is contiguous and the host's, DLPack's
+// code, bits and lanes of an element, its shape, where it lies, whether it may be written. What has
+// the buffer protocol only does not get here: nanobind reads strides that an exporter may leave out.
 template <class Array>
 nb::object described(const Array& array, bool writable) {
   bool contiguous = true;

@@ -132,6 +132,8 @@ def host_array(value: object, what: str) -> object:
     """
     from attnproto import _core
 
+    if not hasattr(type(value), "__dlpack__"):
+        return _exported(value, what)
     exported = _core.host_array(value)
     if exported is None:
         return value
@@ -156,6 +158,21 @@ def host_array(value: object, what: str) -> object:
     array = memory.view(Element("", kind, 2).dtype if kind == "bfloat" else f"{kind}{bits // 8}")
     array.flags.writeable = writable
     return array.reshape(shape)
+
+
+def _exported(value: object, what: str) -> object:
+    """What the buffer protocol gives of a value, as one of numpy's; else the value itself."""
+    try:
+        view = memoryview(value)
+    except (TypeError, BufferError):
+        return value
+    try:
+        return np.asarray(view)
+    except (ValueError, NotImplementedError) as error:
+        raise DispatchError(
+            f"[dispatch] found {type(value).__name__} of elements {view.format!r} for {what}, "
+            "needs numbers; pass memoryview(x).cast('B')"
+        ) from error
 
 
 def check_readable(dtype: np.dtype, what: str) -> None:
