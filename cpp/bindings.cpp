@@ -62,7 +62,8 @@ using ConstBytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::dev
 
 // Another library's array, by DLPack: its memory where that is contiguous and the host's, DLPack's
 // code, bits and lanes of an element, its shape, where it lies, whether it may be written. What has
-// the buffer protocol only does not get here: nanobind reads strides that an exporter may leave out.
+// the buffer protocol only does not get here: nanobind reads strides that an exporter may leave
+// out.
 template <class Array>
 nb::object described(const Array& array, bool writable) {
   bool contiguous = true;
@@ -150,12 +151,16 @@ void bind_kernel_interface(nb::module_& m) {
   using cpu::Site;
   m.attr("SITE_BYTES") = sizeof(Site);
   m.attr("SITE") = nb::cast(Layout{{"source", offsetof(Site, source)},
+                                   {"tables", offsetof(Site, tables)},
                                    {"line", offsetof(Site, line)},
                                    {"index", offsetof(Site, index)},
                                    {"bytes", offsetof(Site, bytes)},
                                    {"alignment", offsetof(Site, alignment)},
                                    {"kind", offsetof(Site, kind)},
                                    {"shift", offsetof(Site, shift)}});
+  using cpu::ConstantTable;
+  m.attr("CONSTANT_TABLE") = nb::cast(
+      Layout{{"begin", offsetof(ConstantTable, begin)}, {"end", offsetof(ConstantTable, end)}});
   using Segment = cpu::CountedSegment;
   m.attr("COUNTED_SEGMENT") = nb::cast(Layout{{"order", offsetof(Segment, order)},
                                               {"first_access", offsetof(Segment, first_access)},

@@ -42,6 +42,12 @@ FAULTS = {
         "", "GpuPageFault", "local-array",
     ),
     "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),
+    "a trap for a debugger": (
+        "if (x[0] == 0) __builtin_debugtrap();\n  x[i] = 1;", "", "GpuFault", "trap",
+    ),
+    "an address made of a number": (
+        "*(device int*)ulong(0x10000 + x[0]) = 1;", "", "GpuPageFault", "foreign-pointer",
+    ),
     "deep recursion": ("x[i] = f(x, x[4] + 100000000);", DEEP, "GpuFault", "recursion"),
     "a loop without end": ("while (true) { x[i] += 1; }", "", "GpuTimeout", ""),
     "a spin on a flag that nobody sets": (
@@ -208,7 +214,9 @@ UNDEFINED = {
 
 
 def test_a_name_that_an_attribute_has_too_is_an_ordinary_one():
-    text = f"{HEAD}kernel void k(device int* o [[buffer(0)]], uint naked [[thread_position_in_grid]])"
+    text = (
+        f"{HEAD}kernel void k(device int* o [[buffer(0)]], uint naked [[thread_position_in_grid]])"
+    )
     out = np.zeros(1, np.int32)
     device = attnproto.open_device("cpu")
     pipeline = device.library(text + "{ o[naked] = int(naked) + 7; }").pipeline("k")

@@ -224,6 +224,22 @@ def test_ctrl_c_ends_a_kernel_and_the_device_works_on(arguments):
     assert out == "8.0\n", err
 
 
+def test_ctrl_c_ends_a_submission_of_dispatches_that_are_short():
+    out, err = interrupted(
+        """
+        pipeline = device.library(TEXT).pipeline("add")
+        x = np.zeros(8, np.float32)
+        print("begin", flush=True)
+        try:
+            device.submit_repeated([attnproto.Dispatch(pipeline, 1, 8, {0: x})], times=10**8)
+        except KeyboardInterrupt:
+            run("add", x)
+            print((x > 0).all())
+        """
+    )
+    assert out == "True\n", err
+
+
 def test_ctrl_c_reaches_a_thread_that_waits_for_the_device():
     out, err = interrupted(
         """

@@ -54,6 +54,44 @@ def launch(on, kernel: str, **bound: np.ndarray) -> np.ndarray:
     return out
 
 
+POINTERS = """#include <metal_stdlib>
+using namespace metal;
+constant int small[] = {3, 5}, large[] = {7, 11, 13};
+struct Own { int value; int read() { return value; } };
+template <typename P> int sum(P p) { return p[0] + p[1]; }
+kernel void own(device int* out [[buffer(0)]], constant int& at [[buffer(1)]],
+                uint i [[thread_position_in_grid]]) {
+  constant int* table = at ? small : large;
+  int own[2] = {int(i), at};
+  Own held = {4};
+  out[i] = table[at] + sum(own) + sum(&table[1]) + held.read();
+}
+kernel void foreign(device int* out [[buffer(0)]], constant ulong* address [[buffer(1)]]) {
+  out[0] =
+      *(device int*)address[0];
+}
+"""
+
+
+def test_an_address_of_the_hosts_is_found_though_it_is_mapped(memory):
+    device, _ = memory
+    others = np.full(64, 5, np.int32)
+    library = device.library(POINTERS)
+    buffers = {0: np.zeros(64, np.int32), 1: np.array([others.ctypes.data], np.uint64)}
+    with pytest.raises(ValidationError) as raised:
+        device.run(library.pipeline("foreign"), threadgroups=1, threads=1, buffers=buffers)
+    assert (raised.value.kind, raised.value.parties[0].line) == ("foreign-pointer", 15)
+
+
+def test_addresses_of_a_kernels_own_memory_are_not_the_hosts(memory):
+    device, _ = memory
+    library = device.library(POINTERS)
+    out = np.zeros(64, np.int32)
+    buffers = {0: out, 1: np.int32(0)}
+    device.run(library.pipeline("own"), threadgroups=2, threads=32, buffers=buffers)
+    assert out.tolist() == [7 + i + 11 + 13 + 4 for i in range(64)]
+
+
 @pytest.mark.parametrize("fault", seeded.ALWAYS, ids=lambda f: f.name)
 def test_a_seeded_fault_is_found_and_its_correction_passes(memory, fault):
     with pytest.raises(ValidationError) as raised:

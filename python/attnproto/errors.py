@@ -99,7 +99,8 @@ class ValidationError(DispatchError):
         kernel: its name.
         kind: ``race``, ``dispatch-race``, ``out-of-bounds``, ``uninitialised``, ``read-only``,
             ``misaligned``, ``alias``, ``divergent-barrier``, ``divergent-collective``,
-            ``division``, ``null-pointer``, ``local-array``, ``recursion``, ``trap`` or ``nan``.
+            ``division``, ``null-pointer``, ``foreign-pointer``, ``local-array``, ``recursion``,
+            ``trap`` or ``nan``.
         parties: the threads that took part, the one that was stopped first.
         memory: what was accessed, in words; empty where it was no access.
         offset: where in it, in bytes.
@@ -119,6 +120,7 @@ class ValidationError(DispatchError):
         "divergent-collective": "every lane it concerns to take part",
         "division": "a divisor that is not zero and a quotient that its type holds",
         "null-pointer": "an address inside what is bound",
+        "foreign-pointer": "an address inside what is bound",
         "local-array": "an index inside the array; guard it",
         "recursion": "calls that fit a thread's stack; use a loop",
         "trap": "a kernel that does not get there",

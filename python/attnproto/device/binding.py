@@ -132,8 +132,9 @@ def host_array(value: object, what: str) -> object:
     """
     from attnproto import _core
 
-    if not hasattr(type(value), "__dlpack__"):
-        return _exported(value, what)
+    plain = None if hasattr(type(value), "__dlpack__") else _of_buffer(value, what)
+    if plain is not None:
+        return plain
     exported = _core.host_array(value)
     if exported is None:
         return value
@@ -160,12 +161,12 @@ def host_array(value: object, what: str) -> object:
     return array.reshape(shape)
 
 
-def _exported(value: object, what: str) -> object:
-    """What the buffer protocol gives of a value, as one of numpy's; else the value itself."""
+def _of_buffer(value: object, what: str) -> np.ndarray | None:
+    """What a value exports by the buffer protocol; None where it exports nothing."""
     try:
         view = memoryview(value)
     except (TypeError, BufferError):
-        return value
+        return None
     try:
         return np.asarray(view)
     except (ValueError, NotImplementedError) as error:

@@ -94,7 +94,6 @@ class _Instrumenter:
     nan: bool
     types: str  # the module's type definitions
     names: Names | None  # where no lines tell places
-    tables: dict[str, int] = field(default_factory=dict)  # sizes of constant tables by symbol
     declared: dict[str, str] = field(default_factory=dict)  # sites of threadgroup variables
     serial: int = 0
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
@@ -206,8 +205,9 @@ class _Instrumenter:
         root = self._root(pointer)
         if root in self.locals:
             what, variable, size = "local", f"ptr {root}", self.locals[root]
-        elif root in self.tables:
-            what, variable, size = "constant", f"ptr addrspace(2) {root}", self.tables[root]
+        elif root in self.sites.constants:
+            what, size = "constant", self.sites.constants[root]
+            variable = f"ptr addrspace(2) {root}"
         else:
             return []
         at, base, offset = self._fresh(), self._fresh(), self._fresh()
@@ -400,7 +400,7 @@ def instrument(
     work = _Instrumenter(LineTable(text), sites, nan, types, names)
     for match in _TABLE.finditer(text):
         kind = match["rest"][: take_type(match["rest"], 0)]
-        work.tables[match["name"]] = work.bytes(kind)
+        sites.constants[match["name"]] = work.bytes(kind)
     text = map_functions(text, work.function)
     if not sites.sites:
         sites.reference(Site(work.place))
