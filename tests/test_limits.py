@@ -272,6 +272,30 @@ def test_a_child_forked_during_a_dispatch_has_a_device_that_works():
     assert out == "8\n", err
 
 
+def test_a_child_forked_while_a_kernel_is_compiled_compiles_its_own():
+    process = start(
+        """
+        sums = "".join(f"s += sin(s * {n}) * x[{n}];" for n in range(200))
+        slow = TEXT + "kernel void slow(device float* x [[buffer(0)]]) { float s = 1; "
+        slow += sums + f"s *= {time.time_ns()}.0f; x[0] = s; }}"
+        threading.Thread(target=device.library(slow).pipeline, args=["slow"], daemon=True).start()
+        codes = []
+        for n in range(4):
+            time.sleep(0.1)
+            child = os.fork()
+            if child == 0:
+                own = f"add{os.getpid()}"
+                device.library(TEXT.replace("add", own)).pipeline(own)
+                os._exit(8)
+            codes.append(child)
+        print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in codes], flush=True)
+        os._exit(0)
+        """
+    )
+    out, err = process.communicate(timeout=60)
+    assert out == "[8, 8, 8, 8]\n", err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS holds on Linux")
 def test_threads_that_the_system_will_not_start_are_done_without():
     # The first device has two threads by now, the second none; no stack of 256 MiB fits any more.

@@ -226,7 +226,8 @@ def _limited(
     late = threading.Event()
     timer = threading.Timer(LONGEST_S, lambda: (late.set(), process.kill()))
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # the system starts no thread; then without a limit
+        timer.start()
     with process:
         try:
             if hasattr(resource, "prlimit"):
