@@ -90,7 +90,7 @@ def test_growth_that_float32_does_not_hold_is_refused(device):
 )
 def test_a_state_that_float32_does_not_hold_is_refused(device, state):
     q, k, v, _ = random_inputs(4)
-    with pytest.raises(UnsupportedProblem, match="initial_state of .* float32 does not hold"):
+    with pytest.raises(UnsupportedProblem, match=r"initial_state of .* float32 does not hold"):
         linear_attention(q, k, v, initial_state=state, device=device)
 
 
