@@ -146,6 +146,7 @@ void bind_kernel_interface(nb::module_& m) {
   m.attr("SITE_WRITE") = uint32_t(cpu::kWrite);
   m.attr("SITE_ATOMIC") = uint32_t(cpu::kAtomic);
   m.attr("SITE_COPY") = uint32_t(cpu::kCopy);
+  m.attr("SITE_KEPT") = uint32_t(cpu::kKept);
   m.attr("SITE_THREADGROUP_BARRIER") = uint32_t(cpu::kThreadgroupBarrier);
   m.attr("SITE_SIMDGROUP_BARRIER") = uint32_t(cpu::kSimdgroupBarrier);
   using cpu::Site;

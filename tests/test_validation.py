@@ -92,6 +92,34 @@ def test_addresses_of_a_kernels_own_memory_are_not_the_hosts(memory):
     assert out.tolist() == [7 + i + 11 + 13 + 4 for i in range(64)]
 
 
+PARTS = """#include <metal_stdlib>
+using namespace metal;
+kernel void parts(device float4* out [[buffer(0)]], uint i [[thread_position_in_threadgroup]]) {
+  threadgroup float4 rows[32];
+  rows[i].xy = float2(i, 1);
+  rows[i].zw = out[i].xy;
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  out[i] = rows[31 - i];
+}
+kernel void whole(device float4* out [[buffer(0)]], uint i [[thread_position_in_threadgroup]]) {
+  threadgroup float4 rows[32];
+  out[i] = rows[31 - i];
+  rows[i].xy = float2(i, 1);
+}
+"""
+
+
+def test_elements_of_a_vector_may_be_set_before_the_others(memory):
+    device, _ = memory
+    library = device.library(PARTS)
+    out = np.full((32, 4), 2, np.float32)
+    device.run(library.pipeline("parts"), threadgroups=1, threads=32, buffers={0: out})
+    assert out.tolist() == [[31 - i, 1, 2, 2] for i in range(32)]
+    with pytest.raises(ValidationError, match=r"found uninitialised .* in line 12") as raised:
+        device.run(library.pipeline("whole"), threadgroups=1, threads=32, buffers={0: out})
+    assert raised.value.kind == "uninitialised"
+
+
 @pytest.mark.parametrize("fault", seeded.ALWAYS, ids=lambda f: f.name)
 def test_a_seeded_fault_is_found_and_its_correction_passes(memory, fault):
     with pytest.raises(ValidationError) as raised:

@@ -242,7 +242,7 @@ void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t 
     }
     if (aliases(cell.write)) refuse(lane, "alias", memory, here, bytes, site, &cell.write, true);
     if (site.kind & kRead) {
-      if (space == kThreadgroup && !is_set<space>(cell.write) &&
+      if (space == kThreadgroup && !is_set<space>(cell.write) && !(site.kind & kKept) &&
           !((site.kind & kCopy) && any_set(cells + (at >> site.shift), cells + last + 1)))
         refuse(lane, "uninitialised", memory, here, bytes, site);
       remember_read<space>(cell, now);

@@ -52,6 +52,7 @@ enum SiteKind : uint32_t {
   kThreadgroupBarrier = 8,
   kSimdgroupBarrier = 16,
   kCopy = 32,  // a read of what is only stored again: of a struct, some may be unset
+  kKept = 64,  // a read of what is stored again where it was, beside what is new: all may be unset
 };
 
 // One thread's part in a finding.

@@ -100,6 +100,7 @@ class _Instrumenter:
     bases: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what pointers come from
     locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
     copied: set[str] = field(default_factory=set)  # loaded to be stored, and for nothing else
+    kept: set[str] = field(default_factory=set)  # vectors loaded to set some of their elements
     reached: dict[str, frozenset[int]] = field(default_factory=dict)  # arguments of pointers
 
     def function(self, lines: list[str]) -> list[str]:
@@ -107,6 +108,7 @@ class _Instrumenter:
         function = Function(lines)
         self.bases = dict(filter(None, map(_bases, function.instructions)))
         self.copied = _copied(function)
+        self.kept = _kept(function)
         self.locals = {
             instruction.name: self.bytes(instruction.element)
             for instruction in function.instructions
@@ -167,6 +169,8 @@ class _Instrumenter:
             does |= _core.SITE_ATOMIC
         if access.name in self.copied:
             does |= _core.SITE_COPY
+        if access.name in self.kept:
+            does |= _core.SITE_KEPT
         nbytes = self.bytes(_accessed(access))
         site = self._site(does, nbytes, access.align, str(space_of(kind)))
         check = self._own(kind, pointer, str(nbytes), site)
@@ -356,6 +360,29 @@ def _copied(function: Function) -> set[str]:
         else:
             used.update(instruction.used)
     return (loaded & stored) - used
+
+
+def _kept(function: Function) -> set[str]:
+    """Vectors that are loaded, given new elements and stored where they were: ``v.xy = ...``."""
+    users: dict[str, list[Instruction]] = {}
+    for instruction in function.instructions:
+        for name in instruction.used:
+            users.setdefault(name, []).append(instruction)
+
+    def goes_back(load: Instruction) -> bool:
+        reached, waiting = {load.name}, [load.name]
+        while waiting:
+            for user in users.get(waiting.pop(), ()):
+                if user.op in ("insertelement", "shufflevector"):
+                    if user.name not in reached:
+                        reached.add(user.name)
+                        waiting.append(user.name)
+                elif user.op != "store" or user.operands[1] != load.operands[0]:
+                    return False
+        return True
+
+    vectors = (one for one in function.instructions if one.op == "load" and one.type[0] == "<")
+    return {one.name for one in vectors if goes_back(one)}
 
 
 def _accesses(instruction: Instruction) -> bool:
