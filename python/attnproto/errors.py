@@ -11,7 +11,16 @@ from typing import ClassVar
 
 
 class AttnprotoError(Exception):
-    """Base of every error below."""
+    """Base of every error below. What a message quotes can be printed, lone surrogates too."""
+
+    def __init__(self, *arguments: object):
+        super().__init__(*map(_printable, arguments))
+
+
+def _printable(argument: object) -> object:
+    if not isinstance(argument, str) or argument.isascii():
+        return argument
+    return argument.encode("utf-8", "backslashreplace").decode()
 
 
 class UnsupportedProblem(AttnprotoError, ValueError):

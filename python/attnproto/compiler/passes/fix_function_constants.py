@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -28,7 +29,7 @@ def _literal(constant: FunctionConstant, value: bool | int | float) -> str:
         return str(int(value))
     if constant.type in _WHOLE_RANGES:
         low, high = _WHOLE_RANGES[constant.type]
-        if int(value) != value or not low <= value <= high:
+        if not low <= value <= high or int(value) != value:
             raise KernelCompileError(
                 f"{where} found {value!r}, needs a whole number from {low} to {high}"
             )
@@ -38,7 +39,10 @@ def _literal(constant: FunctionConstant, value: bool | int | float) -> str:
 
         import numpy as np
 
-        rounded = float((np.float32 if constant.type == "float" else np.float16)(value))
+        with np.errstate(over="ignore"):
+            rounded = float((np.float32 if constant.type == "float" else np.float16)(value))
+        if math.isinf(rounded) and not math.isinf(value):
+            raise KernelCompileError(f"{where} found {value!r}, needs a number that it holds")
         if constant.type == "half":
             return "0xH" + struct.pack(">e", rounded).hex().upper()
         return "0x" + struct.pack(">d", rounded).hex().upper()
