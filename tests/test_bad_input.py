@@ -202,6 +202,20 @@ def test_a_text_that_fills_the_memory_is_refused(device, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())  # clang's report of its own end, which asks to be sent
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a child's RLIMIT_AS is set on Linux only")
+def test_a_process_that_may_have_less_memory_than_clang_compiles(tmp_path):
+    code = f"""
+import attnproto, resource
+resource.setrlimit(resource.RLIMIT_AS, ({clang.MOST_MEMORY - 4096},) * 2)
+print(attnproto.open_device("cpu").library({KERNEL!r}).functions())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "ATTNPROTO_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout == "['k']\n", done.stderr[-500:]
+
+
 @pytest.mark.parametrize("depth", [23, 500])
 def test_a_text_that_inlining_makes_endless_is_refused(device, depth):
     tree = """
