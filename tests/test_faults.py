@@ -42,6 +42,9 @@ FAULTS = {
         "", "GpuPageFault", "local-array",
     ),
     "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),
+    "a call of no function": (
+        "int (*f)(int) = nullptr;\n  x[i] = f(3);", "", "GpuPageFault", "",
+    ),
     "a trap for a debugger": (
         "if (x[0] == 0) __builtin_debugtrap();\n  x[i] = 1;", "", "GpuFault", "trap",
     ),
