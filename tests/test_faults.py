@@ -51,6 +51,9 @@ FAULTS = {
     "an address made of a number": (
         "*(device int*)ulong(0x10000 + x[0]) = 1;", "", "GpuPageFault", "foreign-pointer",
     ),
+    "an address of the thread's made of a number": (
+        "*(thread int*)ulong(0x10000 + x[0]) = 1;", "", "GpuPageFault", "foreign-pointer",
+    ),
     "deep recursion": ("x[i] = f(x, x[4] + 100000000);", DEEP, "GpuFault", "recursion"),
     "a loop without end": ("while (true) { x[i] += 1; }", "", "GpuTimeout", ""),
     "a spin on a flag that nobody sets": (

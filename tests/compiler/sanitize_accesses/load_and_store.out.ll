@@ -25,6 +25,7 @@ declare void @attn_trapped(ptr) nounwind
 declare void @attn_check_constant(i64, i64, i64, ptr) nounwind
 declare void @attn_check_local(i64, i64, i64, ptr) nounwind
 declare ptr addrspace(3) @attn_threadgroup_array(i32, i32, i32, ptr) nounwind memory(none)
+declare ptr addrspace(0) @attn_access_0(ptr addrspace(0), ptr) nounwind
 declare ptr addrspace(1) @attn_access_1(ptr addrspace(1), ptr) nounwind
 declare ptr addrspace(2) @attn_access_2(ptr addrspace(2), ptr) nounwind
 declare ptr addrspace(3) @attn_access_3(ptr addrspace(3), ptr) nounwind

@@ -99,6 +99,7 @@ class _Instrumenter:
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
     bases: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what pointers come from
     locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
+    numbers: set[str] = field(default_factory=set)  # that a pointer may be made of
     copied: set[str] = field(default_factory=set)  # loaded to be stored, and for nothing else
     kept: set[str] = field(default_factory=set)  # vectors loaded to set some of their elements
     reached: dict[str, frozenset[int]] = field(default_factory=dict)  # arguments of pointers
@@ -107,6 +108,7 @@ class _Instrumenter:
         """A function's lines, with what they ask the engine."""
         function = Function(lines)
         self.bases = dict(filter(None, map(_bases, function.instructions)))
+        self.numbers = {one.name for one in function.instructions if one.type == "i64"}
         self.copied = _copied(function)
         self.kept = _kept(function)
         self.locals = {
@@ -149,7 +151,7 @@ class _Instrumenter:
             if does in (READ, WRITE) and self._root(pointer) in self.locals:
                 if pointer in self.bases:  # not the variable as a whole
                     yield from self._local(instruction, at, does)
-            elif space_of(kind) and (pointer[0] == "%" or pointer == "null"):
+            elif self._is_judged(kind, pointer):
                 yield from self._access(instruction, at, does)
                 return
         yield instruction.text
@@ -172,7 +174,9 @@ class _Instrumenter:
         if access.name in self.kept:
             does |= _core.SITE_KEPT
         nbytes = self.bytes(_accessed(access))
-        site = self._site(does, nbytes, access.align, str(space_of(kind)))
+        # What a number leads to may be any memory.
+        space = space_of(kind) or 4
+        site = self._site(does, nbytes, access.align, str(space))
         check = self._own(kind, pointer, str(nbytes), site)
         if check:
             yield from check
@@ -182,6 +186,12 @@ class _Instrumenter:
         judged = f"@attn_access_{space_of(kind)}({kind} {pointer}, ptr {site})"
         yield f"  {address} = call {kind} {judged}"
         yield access.with_operands({at: address})
+
+    def _is_judged(self, kind: str, pointer: str) -> bool:
+        """Whether the engine is asked: of shared memory, and of an address made of a number."""
+        if not space_of(kind):
+            return self._root(pointer) in self.numbers
+        return pointer[0] == "%" or pointer == "null"
 
     def _root(self, pointer: str) -> str:
         """The one variable or table that a pointer was computed from, else the pointer."""
