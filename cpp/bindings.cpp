@@ -60,9 +60,10 @@ Extent extent(const Axes& axes) {
 using Bytes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ConstBytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// Another library's array, by DLPack or the buffer protocol: its memory where that is contiguous
-// and the host's, DLPack's code, bits and lanes of an element, its shape, where it lies, whether it
-// may be written.
+// Another library's array, by DLPack: its memory where that is contiguous and the host's, DLPack's
+// code, bits and lanes of an element, its shape, where it lies, whether it may be written. What has
+// the buffer protocol only does not get here: nanobind reads strides that an exporter may leave
+// out.
 template <class Array>
 nb::object described(const Array& array, bool writable) {
   bool contiguous = true;
@@ -145,17 +146,22 @@ void bind_kernel_interface(nb::module_& m) {
   m.attr("SITE_WRITE") = uint32_t(cpu::kWrite);
   m.attr("SITE_ATOMIC") = uint32_t(cpu::kAtomic);
   m.attr("SITE_COPY") = uint32_t(cpu::kCopy);
+  m.attr("SITE_KEPT") = uint32_t(cpu::kKept);
   m.attr("SITE_THREADGROUP_BARRIER") = uint32_t(cpu::kThreadgroupBarrier);
   m.attr("SITE_SIMDGROUP_BARRIER") = uint32_t(cpu::kSimdgroupBarrier);
   using cpu::Site;
   m.attr("SITE_BYTES") = sizeof(Site);
   m.attr("SITE") = nb::cast(Layout{{"source", offsetof(Site, source)},
+                                   {"tables", offsetof(Site, tables)},
                                    {"line", offsetof(Site, line)},
                                    {"index", offsetof(Site, index)},
                                    {"bytes", offsetof(Site, bytes)},
                                    {"alignment", offsetof(Site, alignment)},
                                    {"kind", offsetof(Site, kind)},
                                    {"shift", offsetof(Site, shift)}});
+  using cpu::ConstantTable;
+  m.attr("CONSTANT_TABLE") = nb::cast(
+      Layout{{"begin", offsetof(ConstantTable, begin)}, {"end", offsetof(ConstantTable, end)}});
   using Segment = cpu::CountedSegment;
   m.attr("COUNTED_SEGMENT") = nb::cast(Layout{{"order", offsetof(Segment, order)},
                                               {"first_access", offsetof(Segment, first_access)},

@@ -158,10 +158,14 @@ void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>
       for (const Binding& binding : dispatch.bindings) {
         if (binding.index != argument.index) continue;
         bound = true, bytes = binding_bytes(binding);
+        if (!argument.writes) continue;
         auto* host = std::get_if<HostMemory>(&binding.source);
-        if (host && !host->writable && argument.writes)
+        if (host && !host->writable)
           refuse(kernel, "found a read-only array bound to " + what +
                              ", which the kernel may write; pass a writable one");
+        if (!host && !std::holds_alternative<DeviceMemory>(binding.source))
+          refuse(kernel, "found bytes or a number bound to " + what +
+                             ", which the kernel may write; pass an array, which gets it");
       }
     } else {
       for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)

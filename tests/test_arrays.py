@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import gc
 import weakref
 
@@ -61,7 +62,9 @@ def run(device, library, buffers, name="doubled", threads=16, **options):
 
 
 @pytest.mark.parametrize(
-    "wrapped", [Exported, lambda x: array.array("f", x)], ids=["dlpack", "array"]
+    "wrapped",
+    [Exported, lambda x: array.array("f", x), lambda x: (ctypes.c_float * 16)(*x)],
+    ids=["dlpack", "array", "ctypes"],
 )
 def test_an_array_of_another_library_is_read_where_it_lies(device, library, wrapped):
     out = run(device, library, {0: wrapped(X.copy())}, out={1: 16}).out[1]
@@ -72,9 +75,15 @@ def test_an_array_of_another_library_is_written_where_it_lies(device, library):
     theirs = np.full(16, np.nan, np.float32)
     run(device, library, {0: X, 1: Exported(theirs)})
     np.testing.assert_array_equal(theirs, 2 * X)
-    plain = array.array("f", [0] * 16)
-    run(device, library, {0: X, 1: plain})
-    assert plain.tolist() == (2 * X).tolist()
+    for plain in (array.array("f", [0] * 16), (ctypes.c_float * 16)()):
+        run(device, library, {0: X, 1: plain})
+        assert list(plain) == (2 * X).tolist()
+
+
+@pytest.mark.parametrize("gone", [bytes(64), np.float32(0)], ids=["bytes", "a number"])
+def test_what_nobody_gets_back_is_no_output(device, library, gone):
+    with pytest.raises(DispatchError, match=r"bytes or a number bound to buffer 1 \(y\)"):
+        run(device, library, {0: X, 1: gone}, threads=1)
 
 
 def test_an_array_that_must_not_be_written_is_no_output(device, library):

@@ -1,6 +1,7 @@
 """What a user may pass by mistake, or an attacker on purpose: one sentence, nothing else."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -201,6 +202,20 @@ def test_a_text_that_fills_the_memory_is_refused(device, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())  # clang's report of its own end, which asks to be sent
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a child's RLIMIT_AS is set on Linux only")
+def test_a_process_that_may_have_less_memory_than_clang_compiles(tmp_path):
+    code = f"""
+import attnproto, resource
+resource.setrlimit(resource.RLIMIT_AS, ({clang.MOST_MEMORY - 4096},) * 2)
+print(attnproto.open_device("cpu").library({KERNEL!r}).functions())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "ATTNPROTO_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout == "['k']\n", done.stderr[-500:]
+
+
 @pytest.mark.parametrize("depth", [23, 500])
 def test_a_text_that_inlining_makes_endless_is_refused(device, depth):
     tree = """
@@ -215,6 +230,48 @@ def test_a_text_that_inlining_makes_endless_is_refused(device, depth):
     pipeline = device.library(tree + kernel % 2).pipeline("k")
     device.run(pipeline, threadgroups=1, threads=1, buffers={0: x})
     assert x[0] == (4 + 1) * (4 - 1) * (0 + 1) * (0 - 1)
+
+
+def test_a_text_of_many_levels_is_refused(device):
+    text = "".join(f"namespace n{n} {{ " for n in range(3000)) + "}" * 3000 + KERNEL
+    with pytest.raises(KernelCompileError, match="too deep in one another") as caught:
+        device.library(text).pipeline("k")
+    sentence(caught)
+    assert [one.severity for one in attnproto.lint(text)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("int", float("nan")), ("long", float("inf")), ("half", 65520), ("float", -1e39)],
+)
+def test_a_constant_that_its_type_does_not_hold_is_refused(device, kind, value):
+    text = f"constant {kind} c [[function_constant(0)]]; " + KERNEL.replace("= 1", "= int(c)")
+    with pytest.raises(KernelCompileError, match=re.escape(f"({kind}) found {value}")) as caught:
+        device.library(text).pipeline("k", constants={0: value})
+    sentence(caught)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 65519])
+def test_a_constant_may_be_infinite_where_that_is_said(device, value):
+    text = "constant half c [[function_constant(0)]]; kernel void k(device half* x [[buffer(0)]])"
+    out = np.zeros(1, np.float16)
+    pipeline = device.library(text + "{ x[0] = c; }").pipeline("k", constants={0: value})
+    device.run(pipeline, threadgroups=1, threads=1, buffers={0: out})
+    np.testing.assert_array_equal(out[0], np.float16(value))
+
+
+@pytest.mark.parametrize("path", [3, None, [], b"x", "\ud800", "a\0b"])
+def test_a_path_that_is_none_is_refused(device, path):
+    with pytest.raises(ArchiveRefused) as caught:
+        attnproto.archive.load(path, device)
+    sentence(caught)
+
+
+def test_a_message_that_quotes_half_a_character_can_be_printed(device):
+    with pytest.raises(KernelCompileError) as caught:
+        device.metallib("\ud800")
+    sentence(caught)
+    assert r"\ud800" in str(caught.value).encode().decode()
 
 
 def test_lines_of_a_kernel_that_calls_a_function_twice_count_twice():

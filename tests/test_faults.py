@@ -42,6 +42,18 @@ FAULTS = {
         "", "GpuPageFault", "local-array",
     ),
     "a trap": ("if (x[0] == 0) __builtin_trap();\n  x[i] = 1;", "", "GpuFault", "trap"),
+    "a call of no function": (
+        "int (*f)(int) = nullptr;\n  x[i] = f(3);", "", "GpuPageFault", "",
+    ),
+    "a trap for a debugger": (
+        "if (x[0] == 0) __builtin_debugtrap();\n  x[i] = 1;", "", "GpuFault", "trap",
+    ),
+    "an address made of a number": (
+        "*(device int*)ulong(0x10000 + x[0]) = 1;", "", "GpuPageFault", "foreign-pointer",
+    ),
+    "an address of the thread's made of a number": (
+        "*(thread int*)ulong(0x10000 + x[0]) = 1;", "", "GpuPageFault", "foreign-pointer",
+    ),
     "deep recursion": ("x[i] = f(x, x[4] + 100000000);", DEEP, "GpuFault", "recursion"),
     "a loop without end": ("while (true) { x[i] += 1; }", "", "GpuTimeout", ""),
     "a spin on a flag that nobody sets": (
@@ -191,7 +203,31 @@ UNDEFINED = {
     "a long double": ("o[0] = int((long double)int(o[0]) / 3);", "", "use float instead of double"),
     "assembly in a function": ('asm("nop");', "", "line 3, column 48: found asm"),
     "assembly in the file": ("o[0] = 1;", 'asm("nonsense");\n', "line 3, column 1: found asm"),
-}
+    "an instruction of the processor": (
+        "__builtin_ia32_wrfsbase64(0);", "", "line 3, column 48: found __builtin_ia32_wrfsbase64",
+    ),
+    "a step out of the frame": ("__builtin_unwind_init();", "", "found __builtin_unwind_init"),
+    "a clock of the processor": ("o[0] = __builtin_readcyclecounter() != 0;", "", "column 55"),
+    "a wide integer": ("unsigned _BitInt(9999) n = 3; n /= o[0];", "", "found _BitInt"),
+    "a function without a frame": (
+        "f();", "__attribute__((noinline, naked)) void f() {}\n", "line 3, column 26: found naked",
+    ),
+    "the same by a pragma": (
+        "f();", "#pragma clang attribute push(__attribute__((naked)), apply_to = function)\n"
+        "void f() {}\n#pragma clang attribute pop\n", "line 3.*: found naked",
+    ),
+}  # fmt: skip
+
+
+def test_a_name_that_an_attribute_has_too_is_an_ordinary_one():
+    text = (
+        f"{HEAD}kernel void k(device int* o [[buffer(0)]], uint naked [[thread_position_in_grid]])"
+    )
+    out = np.zeros(1, np.int32)
+    device = attnproto.open_device("cpu")
+    pipeline = device.library(text + "{ o[naked] = int(naked) + 7; }").pipeline("k")
+    device.run(pipeline, threadgroups=1, threads=1, buffers={0: out})
+    assert out[0] == 7
 
 
 @pytest.mark.parametrize("engine", ["lockstep", "fibers"])

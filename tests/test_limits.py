@@ -224,6 +224,22 @@ def test_ctrl_c_ends_a_kernel_and_the_device_works_on(arguments):
     assert out == "8.0\n", err
 
 
+def test_ctrl_c_ends_a_submission_of_dispatches_that_are_short():
+    out, err = interrupted(
+        """
+        pipeline = device.library(TEXT).pipeline("add")
+        x = np.zeros(8, np.float32)
+        print("begin", flush=True)
+        try:
+            device.submit_repeated([attnproto.Dispatch(pipeline, 1, 8, {0: x})], times=10**8)
+        except KeyboardInterrupt:
+            run("add", x)
+            print((x > 0).all())
+        """
+    )
+    assert out == "True\n", err
+
+
 def test_ctrl_c_reaches_a_thread_that_waits_for_the_device():
     out, err = interrupted(
         """
@@ -254,6 +270,30 @@ def test_a_child_forked_during_a_dispatch_has_a_device_that_works():
     )
     out, err = process.communicate(timeout=30)
     assert out == "8\n", err
+
+
+def test_a_child_forked_while_a_kernel_is_compiled_compiles_its_own():
+    process = start(
+        """
+        sums = "".join(f"s += sin(s * {n}) * x[{n}];" for n in range(200))
+        slow = TEXT + "kernel void slow(device float* x [[buffer(0)]]) { float s = 1; "
+        slow += sums + f"s *= {time.time_ns()}.0f; x[0] = s; }}"
+        threading.Thread(target=device.library(slow).pipeline, args=["slow"], daemon=True).start()
+        codes = []
+        for n in range(4):
+            time.sleep(0.1)
+            child = os.fork()
+            if child == 0:
+                own = f"add{os.getpid()}"
+                device.library(TEXT.replace("add", own)).pipeline(own)
+                os._exit(8)
+            codes.append(child)
+        print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in codes], flush=True)
+        os._exit(0)
+        """
+    )
+    out, err = process.communicate(timeout=60)
+    assert out == "[8, 8, 8, 8]\n", err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS holds on Linux")

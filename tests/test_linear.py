@@ -72,6 +72,38 @@ def test_a_factor_of_zero_may_be_written_as_a_large_number(device):
     check_linear(device, q, k, v, decay, chunk=32)
 
 
+def test_growth_that_float32_does_not_hold_is_refused(device):
+    q, k, v, _ = random_inputs(70)
+    decay = np.zeros((2, 2, 70))
+    decay[1, 1, 33:36] = 30
+    for given in (decay, np.array([-1, 3.0]), np.repeat(decay[..., None], 64, axis=3)):
+        with pytest.raises(
+            UnsupportedProblem, match=r"grow by exp\([0-9.]+\) within a chunk of 32"
+        ):
+            linear_attention(q, k, v, decay=given, chunk=32, device=device)
+    decay[1, 1, 34] = -1e4  # the state that has grown is forgotten
+    check_linear(device, q, k, v, decay, chunk=32)
+
+
+@pytest.mark.parametrize(
+    "state", [np.full((2, 2, 64, 64), 1e39), np.zeros((2, 2, 64, 64), np.complex64)]
+)
+def test_a_state_that_float32_does_not_hold_is_refused(device, state):
+    q, k, v, _ = random_inputs(4)
+    with pytest.raises(UnsupportedProblem, match=r"initial_state of .* float32 does not hold"):
+        linear_attention(q, k, v, initial_state=state, device=device)
+
+
+@pytest.mark.parametrize("name", ["decay", "initial_state"])
+def test_a_mask_that_a_conversion_would_drop_is_refused(device, name):
+    q, k, v, _ = random_inputs(4)
+    shape = (2,) if name == "decay" else (2, 2, 64, 64)
+    masked = np.ma.array(np.zeros(shape), mask=False)
+    masked.mask.flat[1] = True
+    with pytest.raises(UnsupportedProblem, match=f"masked array as {name}"):
+        linear_attention(q, k, v, **{name: masked}, device=device)
+
+
 # The first and the last token of a chunk, and one inside a block of 8.
 @pytest.mark.parametrize(("chunk", "cut"), [(32, 64), (64, 127), (64, 53), (256, 150)])
 @pytest.mark.parametrize("decay", DECAYS)

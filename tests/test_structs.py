@@ -13,12 +13,13 @@ COUNTED = {
 @pytest.mark.parametrize(
     ("layout", "pointers", "nbytes"),
     [
-        (_core.SITE, {"source"}, _core.SITE_BYTES),
+        (_core.SITE, {"source", "tables"}, _core.SITE_BYTES),
+        (_core.CONSTANT_TABLE, {"begin", "end"}, 16),
         (_core.COUNTED_SEGMENT, set(), 12),
         (_core.COUNTED_ACCESS, set(), 12),
         (_core.COUNTED_KERNEL, {"description", "segments", "accesses"}, 32),
     ],
-    ids=["site", "segment", "access", "kernel"],
+    ids=["site", "constant table", "segment", "access", "kernel"],
 )
 def test_llvm_lays_a_struct_out_as_the_engine_does(layout, pointers, nbytes):
     values = {name: "@text" if name in pointers else n for n, name in enumerate(layout)}

@@ -54,6 +54,72 @@ def launch(on, kernel: str, **bound: np.ndarray) -> np.ndarray:
     return out
 
 
+POINTERS = """#include <metal_stdlib>
+using namespace metal;
+constant int small[] = {3, 5}, large[] = {7, 11, 13};
+struct Own { int value; int read() { return value; } };
+template <typename P> int sum(P p) { return p[0] + p[1]; }
+kernel void own(device int* out [[buffer(0)]], constant int& at [[buffer(1)]],
+                uint i [[thread_position_in_grid]]) {
+  constant int* table = at ? small : large;
+  int own[2] = {int(i), at};
+  Own held = {4};
+  out[i] = table[at] + sum(own) + sum(&table[1]) + held.read();
+}
+kernel void foreign(device int* out [[buffer(0)]], constant ulong* address [[buffer(1)]]) {
+  out[0] =
+      *(device int*)address[0];
+}
+"""
+
+
+def test_an_address_of_the_hosts_is_found_though_it_is_mapped(memory):
+    device, _ = memory
+    others = np.full(64, 5, np.int32)
+    library = device.library(POINTERS)
+    buffers = {0: np.zeros(64, np.int32), 1: np.array([others.ctypes.data], np.uint64)}
+    with pytest.raises(ValidationError) as raised:
+        device.run(library.pipeline("foreign"), threadgroups=1, threads=1, buffers=buffers)
+    assert (raised.value.kind, raised.value.parties[0].line) == ("foreign-pointer", 15)
+
+
+def test_addresses_of_a_kernels_own_memory_are_not_the_hosts(memory):
+    device, _ = memory
+    library = device.library(POINTERS)
+    out = np.zeros(64, np.int32)
+    buffers = {0: out, 1: np.int32(0)}
+    device.run(library.pipeline("own"), threadgroups=2, threads=32, buffers=buffers)
+    assert out.tolist() == [7 + i + 11 + 13 + 4 for i in range(64)]
+
+
+PARTS = """#include <metal_stdlib>
+using namespace metal;
+kernel void parts(device float4* out [[buffer(0)]], uint i [[thread_position_in_threadgroup]]) {
+  threadgroup float4 rows[32];
+  rows[i].xy = float2(i, 1);
+  rows[i].zw = out[i].xy;
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  out[i] = rows[31 - i];
+}
+kernel void whole(device float4* out [[buffer(0)]], uint i [[thread_position_in_threadgroup]]) {
+  threadgroup float4 rows[32];
+  out[i] = rows[31 - i];
+  rows[i].xy = float2(i, 1);
+}
+"""
+
+
+def test_elements_of_a_vector_may_be_set_before_the_others(memory):
+    device, _ = memory
+    library = device.library(PARTS)
+    out = np.full((32, 4), 2, np.float32)
+    device.run(library.pipeline("parts"), threadgroups=1, threads=32, buffers={0: out})
+    assert out.tolist() == [[31 - i, 1, 2, 2] for i in range(32)]
+    with pytest.raises(ValidationError, match=r"found uninitialised .* in line 12") as raised:
+        device.run(library.pipeline("whole"), threadgroups=1, threads=32, buffers={0: out})
+    assert raised.value.kind == "uninitialised"
+
+
 @pytest.mark.parametrize("fault", seeded.ALWAYS, ids=lambda f: f.name)
 def test_a_seeded_fault_is_found_and_its_correction_passes(memory, fault):
     with pytest.raises(ValidationError) as raised:

@@ -151,8 +151,10 @@ class CpuDevice final : public Device {
     for (const Dispatch& dispatch : dispatches)
       launches.push_back(prepare(dispatch, bool(validation_)));
     Turn turn(*turns_, options, launches);
+    cpu::Interruptions interruptions(options.interrupted);
     auto round = [&] {
       for (size_t i = 0; i < launches.size(); i++) {
+        if (interruptions.any()) throw Interrupted(launches[i].kernel);
         if (validation_) {
           if (!i || !options.concurrent || dispatches[i].barrier_before)
             validation_->forget_dispatches();

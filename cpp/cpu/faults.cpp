@@ -104,10 +104,9 @@ void install(int number) {
 
 std::string place(uintptr_t address) {
   if (address == kUnnamed) return "an access of a wild or misaligned address";
-  char text[64];
-  std::snprintf(text, sizeof text, "an access of address %#llx, where there is no memory for it,",
-                static_cast<unsigned long long>(address));
-  return text;
+  char text[32];
+  std::snprintf(text, sizeof text, "%#llx", static_cast<unsigned long long>(address));
+  return std::string("an access of address ") + text + ", where there is no memory for it,";
 }
 
 std::string name_of(const Threadgroup& group) {
@@ -170,20 +169,19 @@ HandlerStack::~HandlerStack() { sigaltstack(&previous_->stack, nullptr); }
 
 void throw_fault(const Threadgroup& group, const std::string& kernel) {
   const std::string where = "[dispatch " + kernel + "] found ", who = name_of(group);
+  const std::string cure =
+      group.validation ? "" : "; open the cpu device with validate=True to be told the line";
   const int number = group.left.signal;
   if (number == SIGSEGV || number == SIGBUS)
     throw Fault(ErrorKind::DispatchError,
                 where + place(group.left.address) + " by " + who +
-                    ", needs one inside what is bound and aligned for its type; open the cpu "
-                    "device with validate=True to be told the line",
+                    ", needs one inside what is bound and aligned for its type" + cure,
                 kPageFault, kernel);
   throw Fault(ErrorKind::DispatchError,
               where +
                   (number == SIGFPE ? "an operation that the processor refuses"
                                     : "a trap, or an end of code that has none,") +
-                  " by " + who +
-                  ", needs a kernel that returns; open the cpu device with validate=True to be "
-                  "told the line",
+                  " by " + who + ", needs a kernel that returns" + cure,
               kKernelFault, kernel);
 }
 

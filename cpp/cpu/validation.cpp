@@ -127,10 +127,13 @@ uint64_t Validation::threadgroup_array(uint32_t number, uint32_t offset, uint32_
 void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site) {
   uint64_t tag = pointer >> kTagShift;
   if (pointer < kNullBytes) refuse(lane, "null-pointer", "uses a null pointer", site);
-  // The engine's own, or a constant table.
-  if (tag == 0) return reinterpret_cast<void*>(pointer);
-  if (!settle()) abandon(lane);
   if (site.bytes) bytes = site.bytes;
+  if (tag == 0) {
+    if (!is_own(lane, pointer, bytes, site))
+      refuse(lane, "foreign-pointer", "uses an address of the host's", site);
+    return reinterpret_cast<void*>(pointer);
+  }
+  if (!settle()) abandon(lane);
   bool in_threadgroup = tag == kThreadgroupTag;
   if (!in_threadgroup && tag > kMaxBufferIndex)
     refuse(lane, "out-of-bounds", nowhere_, 0, bytes, site);
@@ -163,6 +166,21 @@ void* Validation::access(Fiber& lane, uint64_t pointer, uint64_t bytes, const Si
                    reinterpret_cast<unsigned char*>(address), site);
   }
   return reinterpret_cast<void*>(address);
+}
+
+// Whether an address lies in a variable of the lane or in a constant table of its kernel.
+bool Validation::is_own(const Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site) {
+  auto holds = [&](const unsigned char* begin, const unsigned char* end) {
+    auto first = reinterpret_cast<uintptr_t>(begin);
+    return pointer >= first &&
+           inside(int64_t(pointer - first), bytes, reinterpret_cast<uintptr_t>(end) - first);
+  };
+  const ConstantTable* table = site.tables;
+  while (table->begin && !holds(table->begin, table->end)) table++;
+  if (table->begin) return true;
+  const Threadgroup& group = *lane.simdgroup->threadgroup;
+  const uint32_t index = lane.public_state.index;
+  return holds(group.stack_of(index), group.stack_of(index + 1));
 }
 
 template <Validation::Space space>
@@ -224,7 +242,7 @@ void Validation::touch(Fiber& lane, const Memory& memory, Cell* cells, uint64_t 
     }
     if (aliases(cell.write)) refuse(lane, "alias", memory, here, bytes, site, &cell.write, true);
     if (site.kind & kRead) {
-      if (space == kThreadgroup && !is_set<space>(cell.write) &&
+      if (space == kThreadgroup && !is_set<space>(cell.write) && !(site.kind & kKept) &&
           !((site.kind & kCopy) && any_set(cells + (at >> site.shift), cells + last + 1)))
         refuse(lane, "uninitialised", memory, here, bytes, site);
       remember_read<space>(cell, now);

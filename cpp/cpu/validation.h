@@ -27,11 +27,18 @@
 
 namespace attnproto::cpu {
 
+// Memory of a compiled kernel's own: a constant table.
+struct ConstantTable {
+  const unsigned char* begin;
+  const unsigned char* end;
+};
+
 // One place of a kernel's text that accesses memory or is a rendezvous. The compiled
 // kernel holds a table of them, in the order of their indices.
 struct Site {
-  const char* source;  // the text of the line
-  uint32_t line;       // 0: unknown
+  const char* source;           // the text of the line
+  const ConstantTable* tables;  // all of the kernel, then one that begins nowhere
+  uint32_t line;                // 0: unknown
   uint32_t index;
   uint32_t bytes;      // 0: given with the access
   uint32_t alignment;  // the address is a multiple of it
@@ -45,6 +52,7 @@ enum SiteKind : uint32_t {
   kThreadgroupBarrier = 8,
   kSimdgroupBarrier = 16,
   kCopy = 32,  // a read of what is only stored again: of a struct, some may be unset
+  kKept = 64,  // a read of what is stored again where it was, beside what is new: all may be unset
 };
 
 // One thread's part in a finding.
@@ -116,6 +124,7 @@ class Validation {
 
  private:
   enum Space : uint32_t { kDevice, kThreadgroup };
+  static bool is_own(const Fiber& lane, uint64_t pointer, uint64_t bytes, const Site& site);
   struct Stamp {
     uint32_t clock, group;
     uint16_t thread, site;

@@ -81,7 +81,8 @@ std::vector<std::pair<const char*, uint64_t>> validation_symbols() {
       {"attn_trapped", address(&attn_trapped)},
   };
   // One name for each address space, whose pointers are types of their own.
-  for (const char* name : {"attn_access_1", "attn_access_2", "attn_access_3", "attn_access_4"})
+  for (const char* name :
+       {"attn_access_0", "attn_access_1", "attn_access_2", "attn_access_3", "attn_access_4"})
     symbols.emplace_back(name, address(&attn_access));
   for (const char* name :
        {"attn_access_range_1", "attn_access_range_2", "attn_access_range_3", "attn_access_range_4"})

@@ -27,6 +27,22 @@ struct Patience {
   std::function<bool()> interrupted;  // asked now and then by the thread that waits
 };
 
+// Asks whether somebody wants to end a submission, as often as a wait for its end does.
+class Interruptions {
+ public:
+  explicit Interruptions(const std::function<bool()>& interrupted) : interrupted_(interrupted) {}
+  bool any() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!interrupted_ || now - asked_ < kGlance) return false;
+    asked_ = now;
+    return interrupted_();
+  }
+
+ private:
+  const std::function<bool()>& interrupted_;
+  std::chrono::steady_clock::time_point asked_ = std::chrono::steady_clock::now();
+};
+
 enum class Outcome { Done, TimedOut, Interrupted };
 
 class Workers {

@@ -11,7 +11,16 @@ from typing import ClassVar
 
 
 class AttnprotoError(Exception):
-    """Base of every error below."""
+    """Base of every error below. What a message quotes can be printed, lone surrogates too."""
+
+    def __init__(self, *arguments: object):
+        super().__init__(*map(_printable, arguments))
+
+
+def _printable(argument: object) -> object:
+    if not isinstance(argument, str) or argument.isascii():
+        return argument
+    return argument.encode("utf-8", "backslashreplace").decode()
 
 
 class UnsupportedProblem(AttnprotoError, ValueError):
@@ -99,7 +108,8 @@ class ValidationError(DispatchError):
         kernel: its name.
         kind: ``race``, ``dispatch-race``, ``out-of-bounds``, ``uninitialised``, ``read-only``,
             ``misaligned``, ``alias``, ``divergent-barrier``, ``divergent-collective``,
-            ``division``, ``null-pointer``, ``local-array``, ``recursion``, ``trap`` or ``nan``.
+            ``division``, ``null-pointer``, ``foreign-pointer``, ``local-array``, ``recursion``,
+            ``trap`` or ``nan``.
         parties: the threads that took part, the one that was stopped first.
         memory: what was accessed, in words; empty where it was no access.
         offset: where in it, in bytes.
@@ -119,6 +129,7 @@ class ValidationError(DispatchError):
         "divergent-collective": "every lane it concerns to take part",
         "division": "a divisor that is not zero and a quotient that its type holds",
         "null-pointer": "an address inside what is bound",
+        "foreign-pointer": "an address inside what is bound",
         "local-array": "an index inside the array; guard it",
         "recursion": "calls that fit a thread's stack; use a loop",
         "trap": "a kernel that does not get there",

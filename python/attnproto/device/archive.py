@@ -201,12 +201,20 @@ def load(path: str | os.PathLike[str], device: Device) -> Archive:
     """
     try:
         path = Path(check_text(os.fspath(path), "the path", "archive.load"))
+        if "\0" in str(path):
+            raise KernelCompileError(
+                f"[archive.load] found {str(path)!r} as the path, needs one without NUL; check it"
+            )
         if path.exists() and not path.is_file():
             raise KernelCompileError(
                 f"[archive.load] found {path}, which is no file, needs an archive; check the path"
             )
         read = _core.read_archive(str(path))
-    except (KernelCompileError, TypeError, ValueError, OSError) as error:
+    except TypeError:
+        raise ArchiveRefused(
+            f"[archive.load] found {type(path).__name__} as the path, needs a string"
+        ) from None
+    except (KernelCompileError, ValueError, OSError) as error:
         raise ArchiveRefused(str(error)) from None
     here, built_for = identity(device), read.device
     for name in _IDENTITY:

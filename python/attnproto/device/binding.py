@@ -132,6 +132,9 @@ def host_array(value: object, what: str) -> object:
     """
     from attnproto import _core
 
+    plain = None if hasattr(type(value), "__dlpack__") else _of_buffer(value, what)
+    if plain is not None:
+        return plain
     exported = _core.host_array(value)
     if exported is None:
         return value
@@ -156,6 +159,21 @@ def host_array(value: object, what: str) -> object:
     array = memory.view(Element("", kind, 2).dtype if kind == "bfloat" else f"{kind}{bits // 8}")
     array.flags.writeable = writable
     return array.reshape(shape)
+
+
+def _of_buffer(value: object, what: str) -> np.ndarray | None:
+    """What a value exports by the buffer protocol; None where it exports nothing."""
+    try:
+        view = memoryview(value)
+    except (TypeError, BufferError):
+        return None
+    try:
+        return np.asarray(view)
+    except (ValueError, NotImplementedError) as error:
+        raise DispatchError(
+            f"[dispatch] found {type(value).__name__} of elements {view.format!r} for {what}, "
+            "needs numbers; pass memoryview(x).cast('B')"
+        ) from error
 
 
 def check_readable(dtype: np.dtype, what: str) -> None:

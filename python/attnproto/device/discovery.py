@@ -88,6 +88,12 @@ def _one_at_a_time(function: Callable) -> Callable:
     """Two threads that open a device at once get the same one: two refuse each other's buffers."""
     lock = threading.RLock()
 
+    def renew() -> None:  # in a child, where the thread that held it is none
+        nonlocal lock
+        lock = threading.RLock()
+
+    os.register_at_fork(after_in_child=renew)
+
     @wraps(function)
     def locked(*arguments: object) -> Device:
         with lock:

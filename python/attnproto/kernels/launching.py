@@ -9,13 +9,25 @@ import numpy as np
 
 from attnproto.device.binding import host_array
 from attnproto.device.device import Timing
+from attnproto.errors import UnsupportedProblem
 
 if TYPE_CHECKING:
     from attnproto.device.device import Device, Dispatch
 
 
 def as_arrays(**tensors: object) -> list:
-    """Return tensors by name as numpy's, other libraries' where they lie; None as it is."""
+    """Return tensors by name as numpy's, other libraries' where they lie; None as it is.
+
+    Raises:
+        UnsupportedProblem: an array has a mask, which conversions would drop without a word.
+        DispatchError: an array is another library's, and the host cannot read it.
+    """
+    for name, tensor in tensors.items():
+        if isinstance(tensor, np.ma.MaskedArray):
+            raise UnsupportedProblem(
+                f"[launch] found a masked array as {name}, whose mask no kernel sees, needs a "
+                f"plain one; pass {name}.filled(value)"
+            )
     return [
         tensor if isinstance(tensor, np.ndarray) else host_array(tensor, name)
         for name, tensor in tensors.items()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HEAD_DIMENSIONS = (32, 64, 96, 128)
 CHUNKS = (32, 64, 128, 256)
+LARGEST_GROWTH = 88.0  # of a state within a chunk, as a natural logarithm: float32 ends at 88.7
 # States of one dispatch: longer sequences go through in several, each carrying on from the last.
 STATES_BYTES = 256 * 2**20
 # chunk_h goes through 8 tokens after 8; at 3 us each this many take 0.4 s.
@@ -158,6 +159,13 @@ def linear_problem_of(
                 f"[linear.launch] found decay of {name_of(decay.dtype)} with values that are not "
                 "finite float32 numbers, needs logarithms; pass -1e4 to forget all"
             )
+        growth = _largest_growth(decay, n, int(chunk))
+        if growth > LARGEST_GROWTH:
+            raise UnsupportedProblem(
+                f"[linear.launch] found decay that lets the state grow by exp({growth:.3g}) within "
+                f"a chunk of {chunk}, needs at most exp({LARGEST_GROWTH:g}), the most that float32 "
+                "holds; a decay is the logarithm of a factor and mostly negative"
+            )
     problem = LinearProblem(b, h, n, d, name, int(chunk), gates, bool(normalize))
     if problem.chunk_flops > flash.DISPATCH_FLOPS:
         most = int(b * h * flash.DISPATCH_FLOPS / problem.chunk_flops)
@@ -258,10 +266,37 @@ def launch_linear(
     return timing
 
 
+def _largest_growth(decay: np.ndarray, n: int, chunk: int) -> float:
+    """The largest sum of neighbouring logarithms within a chunk, and at least 0."""
+    if decay.max() <= 0:
+        return 0.0
+    if decay.ndim == 1:
+        return float(decay.max()) * min(n, chunk)
+    largest = 0.0
+    for first in range(0, n, chunk):
+        sums = np.cumsum(decay[:, :, first : first + chunk], axis=2, dtype=np.float64)
+        lowest = np.minimum.accumulate(np.insert(sums[:, :, :-1], 0, 0.0, axis=2), axis=2)
+        largest = max(largest, float((sums - np.minimum(lowest, 0.0)).max()))
+    return largest
+
+
 def _as_float32(decay: np.ndarray) -> np.ndarray:
     # What exceeds a float32 becomes infinite, and is then refused.
     with np.errstate(over="ignore"):
         return decay.astype(np.float32)
+
+
+def _as_state(given: np.ndarray) -> np.ndarray:
+    """A copy of an initial state in float32."""
+    if given.dtype.kind in "fiuV":
+        with np.errstate(over="ignore"):
+            state = np.array(given, np.float32, order="C")
+        if not (np.isinf(state) & np.isfinite(given)).any():
+            return state
+    raise UnsupportedProblem(
+        f"[linear.launch] found initial_state of {name_of(given.dtype)} that float32 does not "
+        "hold, needs real numbers up to 3.4e38; convert or scale it"
+    )
 
 
 def _gate_sums(problem: LinearProblem, decay: np.ndarray | None, device: Device):
@@ -340,7 +375,7 @@ def linear_attention(
     if initial_state is None:
         state = np.zeros(shape, np.float32)
     elif getattr(initial_state, "shape", None) == shape:
-        state = np.array(initial_state, np.float32, order="C")
+        state = _as_state(initial_state)
     else:
         given = getattr(initial_state, "shape", type(initial_state).__name__)
         raise UnsupportedProblem(

@@ -230,12 +230,15 @@ def _limited(
     late = threading.Event()
     timer = threading.Timer(LONGEST_S, lambda: (late.set(), process.kill()))
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # the system starts no thread; then without a limit
+        timer.start()
     with process:
         try:
             if hasattr(resource, "prlimit"):
+                hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+                most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(hard, MOST_MEMORY)
                 with contextlib.suppress(ProcessLookupError):  # it has ended already
-                    resource.prlimit(process.pid, resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+                    resource.prlimit(process.pid, resource.RLIMIT_AS, (most, most))
             written = process.stdout.read(longest + 1)
             if len(written) > longest:
                 raise KernelCompileError(

@@ -29,7 +29,7 @@ from .entry_points import (
 from .lexer import RewriteError, with_own_brackets
 from .mend import ONE_A_LINE, mended, one_a_line
 from .rewrite_declarations import Rewritten, rewrite
-from .source import Place, Source
+from .source import Place, Source, levels_limited
 from .text_key import text_key
 
 R = TypeVar("R")
@@ -214,8 +214,9 @@ def translated(source: Source) -> Rewritten:
         KernelCompileError: it is not valid MSL; the message names the place.
     """
     try:
-        left_out.check(source.preprocessed)
-        rewritten = rewrite(source.preprocessed)
+        with levels_limited():
+            left_out.check(source.preprocessed)
+            rewritten = rewrite(source.preprocessed)
     except RewriteError as error:
         raise KernelCompileError(f"[msl] {source.place(error.at)}: {error}") from None
     if not rewritten.instances and not rewritten.visible:

@@ -46,6 +46,19 @@ _CONTRACT = re.compile(
 
 # The words that begin an assembly statement or label.
 _ASSEMBLY = ("asm", "__asm", "__asm__")
+# What of clang's reaches into the processor: its own instructions, its stack, its registers; and
+# integers so wide that LLVM does not come to an end with them.
+_MACHINE = re.compile(
+    r"__builtin_(?:ia32|arm|aarch64|neon|sve|sme|eh|unwind|coro)_\w+|_BitInt|_ExtInt|__builtin_(?:"
+    r"longjmp|setjmp|set_flt_rounds|flt_rounds|readcyclecounter|readsteadycounter|thread_pointer|"
+    r"frame_address|return_address|stack_address|sponentry|dwarf_\w+|frob_return_addr|"
+    r"extract_return_addr|init_dwarf_reg_size_table|call_with_static_chain|__clear_cache)"
+)
+# An attribute: a function without a way in and out.
+_NAKED = re.compile(
+    r"(?:__attribute(?:__)?\s*\(\s*\((?:[^()]|\([^()]*\))*?|\[\s*\[[^\[\]]*?"
+    r"|#\s*pragma\s+clang\s+attribute\b[^\n]*?)\b(?:__)?naked(?:__)?\b"
+)
 
 
 @dataclass
@@ -93,7 +106,7 @@ class Rewriter(MethodRewriter):
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
         tokens = tokenize(text)
-        _refuse_assembly(tokens)
+        _refuse_machine(tokens, text)
         self.numbers = Numbers(tokens)
         out = self._scope(tokens)
         names = {}
@@ -454,8 +467,13 @@ def rewrite(text: str) -> Rewritten:
     return Rewriter().rewrite(_CONTRACT.sub(r"\1clang fp contract", text))
 
 
-def _refuse_assembly(tokens: list[Token]) -> None:
-    """LLVM's assembler ends the process where it does not understand a line."""
+def _refuse_machine(tokens: list[Token], text: str) -> None:
+    """What ends the process: LLVM's assembler at a line that it does not know, the rest running."""
+    naked = _NAKED.search(text)
     for token in tokens:
-        if token.text in _ASSEMBLY and token.kind == "name":
+        if naked and token.offset + len(token.text) >= naked.end():
+            raise RewriteError(token, "found naked; MSL has no such attribute, remove it")
+        if token.kind == "name" and token.text in _ASSEMBLY:
             raise RewriteError(token, f"found {token.text}; MSL has no assembly, remove it")
+        if token.kind == "name" and _MACHINE.fullmatch(token.text):
+            raise RewriteError(token, f"found {token.text}; MSL has none, remove it")

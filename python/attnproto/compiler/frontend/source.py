@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import itertools
@@ -157,3 +158,19 @@ def _add_lines(lines: dict[tuple[str, int], tuple[str, str]], text: str, file: s
 def _blank(match: re.Match[str]) -> str:
     """A comment as white space; a text in quotes as it is."""
     return match[0] if match[0][0] == '"' else re.sub(r"[^\n]", " ", match[0])
+
+
+@contextlib.contextmanager
+def levels_limited() -> Iterator[None]:
+    """Refuse what stands in more levels than Python's stack has.
+
+    Raises:
+        KernelCompileError: it does.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise KernelCompileError(
+            "[msl] found a text whose namespaces, types or expressions stand too deep in one "
+            "another to be read, needs fewer levels; write it flatter"
+        ) from None

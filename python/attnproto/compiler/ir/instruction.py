@@ -373,7 +373,7 @@ def _call(instruction: Instruction, r: _Reader) -> None:
     named = asm.end() if asm else r.text.index('"', r.at + 2) if quoted else r.at
     at = r.text.index("(", named)
     instruction.callee = r.text[r.at : at]
-    if instruction.callee[0] == "%":
+    if instruction.callee[0] == "%" or instruction.callee in ("null", "undef", "poison"):
         r.take("ptr", r.at, at)
     elif instruction.callee[0] != "@" and not asm:
         raise Unreadable(f"a call of something that is not a function: {instruction.callee}")

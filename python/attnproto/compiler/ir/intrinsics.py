@@ -99,7 +99,7 @@ _TABLE = [
     *_rows("dbg", Intrinsic("", hint=True)),
     *_rows("memcpy memmove", Intrinsic("", judged="copy")),
     *_rows("memset", Intrinsic("", judged="fill")),
-    *_rows("trap", Intrinsic("", judged="trap")),
+    *_rows("trap debugtrap ubsantrap", Intrinsic("", judged="trap")),
 ]
 INTRINSICS = {one.name: one for one in _TABLE}
 

@@ -34,6 +34,14 @@ _ASKED = re.compile(r"!\"llvm\.loop\.(?:unroll|vectorize|interleave|distribute)"
 _MISSED = re.compile(rb"(?:warning|remark): .*: loop not ")
 _standard_error = threading.Lock()
 lock = threading.Lock()
+# A child has no threads but the one that forked it: what another one held would be held for ever,
+# and LLVM be left half-way. So whoever forks waits for those who are at work, the outermost first;
+# the last is llvmlite's own, without which it calls nothing; it has no public name.
+_llvmlites = getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None)
+for _one in filter(None, (_llvmlites, _standard_error, lock)):
+    os.register_at_fork(
+        before=_one.acquire, after_in_parent=_one.release, after_in_child=_one.release
+    )
 
 
 @functools.cache

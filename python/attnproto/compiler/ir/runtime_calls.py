@@ -148,7 +148,7 @@ _OF_PASSES = (
         declared=("ptr addrspace(3)", "i32, i32, i32, ptr", " nounwind memory(none)"),
     ),
     RuntimeCall(
-        "access", variants=_SPACES, touches=_ANY,
+        "access", variants=("0", *_SPACES), touches=_ANY,
         declared=("ptr addrspace({})", "ptr addrspace({}), ptr", " nounwind"),
     ),
     RuntimeCall(

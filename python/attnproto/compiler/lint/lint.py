@@ -20,7 +20,7 @@ from attnproto.compiler.frontend.mend import one_a_line
 from attnproto.compiler.frontend.outline import Outline, outline
 from attnproto.compiler.frontend.program import compiled, places_of
 from attnproto.compiler.frontend.rewrite_declarations import Rewritten
-from attnproto.compiler.frontend.source import Place, Source
+from attnproto.compiler.frontend.source import Place, Source, levels_limited
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import entry_name
 from attnproto.compiler.ir.symbols import identifiers, offered, spoken
@@ -60,8 +60,9 @@ def lint(msl_text: str, *, folder: Path | None = None) -> tuple[Lint, ...]:
     # A text may hold templates only; clang then has one kernel to compile.
     source = Source(msl_text + _NO_KERNEL, folder)
     try:
-        declared = outline(tokenize(source.preprocessed))
-        findings = [one for check in RULES for one in check(declared)]
+        with levels_limited():
+            declared = outline(tokenize(source.preprocessed))
+            findings = [one for check in RULES for one in check(declared)]
     except KernelCompileError as error:
         return tuple(_compile_errors(error))
     except RewriteError as error:

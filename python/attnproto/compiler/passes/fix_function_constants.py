@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -34,25 +35,32 @@ def _literal(constant: FunctionConstant, value: bool | int | float, ir_type: str
     bits = int(ir_type[1:]) if ir_type[:1] == "i" else 0
     if bits:
         low, high = _WHOLE_RANGES.get(constant.type, (-(2 ** (bits - 1)), 2**bits - 1))
-        if int(value) != value or not low <= value <= high:
+        if not low <= value <= high or int(value) != value:
             raise KernelCompileError(
                 f"{where} found {value!r}, needs a whole number from {low} to {high}"
             )
         return str(int(value))
     if ir_type in ("float", "half", "bfloat"):
-        return _real(ir_type, value)
+        literal = _real(ir_type, value)
+        if literal is None:
+            raise KernelCompileError(f"{where} found {value!r}, needs a number that it holds")
+        return literal
     raise UnsupportedProblem(f"{where} is of a type this device cannot set; use a scalar type")
 
 
-def _real(ir_type: str, value: float) -> str:
-    """A number as IR has it, in hexadecimal: a float as the double of its value."""
+def _real(ir_type: str, value: float) -> str | None:
+    """A number in hexadecimal, as IR has it: a float as a double. None: it is too large."""
     import ml_dtypes
     import numpy as np
 
+    dtype = {"float": np.float32, "half": np.float16, "bfloat": ml_dtypes.bfloat16}[ir_type]
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(value, dtype)
+    if math.isinf(rounded) and not math.isinf(value):
+        return None
     if ir_type == "float":
-        return f"0x{np.float64(np.float32(value)).view(np.uint64):016X}"
-    prefix, dtype = {"half": ("H", np.float16), "bfloat": ("R", ml_dtypes.bfloat16)}[ir_type]
-    return f"0x{prefix}{np.asarray(value, dtype).view(np.uint16):04X}"
+        return f"0x{rounded.astype(np.float64).view(np.uint64):016X}"
+    return f"0x{'H' if ir_type == 'half' else 'R'}{rounded.view(np.uint16):04X}"
 
 
 def fix_constants(

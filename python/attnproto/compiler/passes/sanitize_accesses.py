@@ -94,20 +94,23 @@ class _Instrumenter:
     nan: bool
     types: str  # the module's type definitions
     names: Names | None  # where no lines tell places
-    tables: dict[str, int] = field(default_factory=dict)  # sizes of constant tables by symbol
     declared: dict[str, str] = field(default_factory=dict)  # sites of threadgroup variables
     serial: int = 0
     place: Place = field(default_factory=Place)  # of the latest instruction that has one
     bases: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what pointers come from
     locals: dict[str, int] = field(default_factory=dict)  # sizes of a function's variables
+    numbers: set[str] = field(default_factory=set)  # that a pointer may be made of
     copied: set[str] = field(default_factory=set)  # loaded to be stored, and for nothing else
+    kept: set[str] = field(default_factory=set)  # vectors loaded to set some of their elements
     reached: dict[str, frozenset[int]] = field(default_factory=dict)  # arguments of pointers
 
     def function(self, lines: list[str]) -> list[str]:
         """A function's lines, with what they ask the engine."""
         function = Function(lines)
         self.bases = dict(filter(None, map(_bases, function.instructions)))
+        self.numbers = {one.name for one in function.instructions if one.type == "i64"}
         self.copied = _copied(function)
+        self.kept = _kept(function)
         self.locals = {
             instruction.name: self.bytes(instruction.element)
             for instruction in function.instructions
@@ -148,7 +151,7 @@ class _Instrumenter:
             if does in (READ, WRITE) and self._root(pointer) in self.locals:
                 if pointer in self.bases:  # not the variable as a whole
                     yield from self._local(instruction, at, does)
-            elif space_of(kind) and (pointer[0] == "%" or pointer == "null"):
+            elif self._is_judged(kind, pointer):
                 yield from self._access(instruction, at, does)
                 return
         yield instruction.text
@@ -168,8 +171,12 @@ class _Instrumenter:
             does |= _core.SITE_ATOMIC
         if access.name in self.copied:
             does |= _core.SITE_COPY
+        if access.name in self.kept:
+            does |= _core.SITE_KEPT
         nbytes = self.bytes(_accessed(access))
-        site = self._site(does, nbytes, access.align, str(space_of(kind)))
+        # What a number leads to may be any memory.
+        space = space_of(kind) or 4
+        site = self._site(does, nbytes, access.align, str(space))
         check = self._own(kind, pointer, str(nbytes), site)
         if check:
             yield from check
@@ -179,6 +186,12 @@ class _Instrumenter:
         judged = f"@attn_access_{space_of(kind)}({kind} {pointer}, ptr {site})"
         yield f"  {address} = call {kind} {judged}"
         yield access.with_operands({at: address})
+
+    def _is_judged(self, kind: str, pointer: str) -> bool:
+        """Whether the engine is asked: of shared memory, and of an address made of a number."""
+        if not space_of(kind):
+            return self._root(pointer) in self.numbers
+        return pointer[0] == "%" or pointer == "null"
 
     def _root(self, pointer: str) -> str:
         """The one variable or table that a pointer was computed from, else the pointer."""
@@ -206,8 +219,9 @@ class _Instrumenter:
         root = self._root(pointer)
         if root in self.locals:
             what, variable, size = "local", f"ptr {root}", self.locals[root]
-        elif root in self.tables:
-            what, variable, size = "constant", f"ptr addrspace(2) {root}", self.tables[root]
+        elif root in self.sites.constants:
+            what, size = "constant", self.sites.constants[root]
+            variable = f"ptr addrspace(2) {root}"
         else:
             return []
         at, base, offset = self._fresh(), self._fresh(), self._fresh()
@@ -358,6 +372,29 @@ def _copied(function: Function) -> set[str]:
     return (loaded & stored) - used
 
 
+def _kept(function: Function) -> set[str]:
+    """Vectors that are loaded, given new elements and stored where they were: ``v.xy = ...``."""
+    users: dict[str, list[Instruction]] = {}
+    for instruction in function.instructions:
+        for name in instruction.used:
+            users.setdefault(name, []).append(instruction)
+
+    def goes_back(load: Instruction) -> bool:
+        reached, waiting = {load.name}, [load.name]
+        while waiting:
+            for user in users.get(waiting.pop(), ()):
+                if user.op in ("insertelement", "shufflevector"):
+                    if user.name not in reached:
+                        reached.add(user.name)
+                        waiting.append(user.name)
+                elif user.op != "store" or user.operands[1] != load.operands[0]:
+                    return False
+        return True
+
+    vectors = (one for one in function.instructions if one.op == "load" and one.type[0] == "<")
+    return {one.name for one in vectors if goes_back(one)}
+
+
 def _accesses(instruction: Instruction) -> bool:
     """Whether it goes to memory itself."""
     if instruction.op != "call":
@@ -400,7 +437,7 @@ def instrument(
     work = _Instrumenter(LineTable(text), sites, nan, types, names)
     for match in _TABLE.finditer(text):
         kind = match["rest"][: take_type(match["rest"], 0)]
-        work.tables[match["name"]] = work.bytes(kind)
+        sites.constants[match["name"]] = work.bytes(kind)
     text = map_functions(text, work.function)
     if not sites.sites:
         sites.reference(Site(work.place))

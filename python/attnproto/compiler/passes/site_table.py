@@ -34,6 +34,7 @@ class SiteTable:
 
     texts: Sequence[Mapping[int, str]]
     sites: dict[Site, int] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)  # sizes of constant tables by symbol
 
     def reference(self, site: Site) -> str:
         """A pointer to a site's row, as an operand."""
@@ -54,10 +55,11 @@ class SiteTable:
                 )
                 out.append(f'{lines[source]} = private constant [{len(raw)} x i8] c"{shown}"')
             rows.append(struct(
-                _core.SITE, source=lines[source], line=site.place.line, index=number,
-                bytes=site.nbytes, alignment=site.alignment, kind=site.kind,
+                _core.SITE, source=lines[source], tables="@attn.tables", line=site.place.line,
+                index=number, bytes=site.nbytes, alignment=site.alignment, kind=site.kind,
                 shift=shifts[site.space],
             ))  # fmt: skip
+        out.append(table("@attn.tables", [*map(_constant, self.constants.items()), _NOWHERE]))
         out.append(table("@attn.sites", rows, "internal"))
         return "\n".join(out)
 
@@ -68,6 +70,16 @@ class SiteTable:
         shown = text.get(place.line, "").strip()
         shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
         return "\n".join([shown, *map(str, place.callers)])
+
+
+_NOWHERE = struct(_core.CONSTANT_TABLE, begin="null", end="null")
+
+
+def _constant(table_and_bytes: tuple[str, int]) -> tuple[str, str]:
+    symbol, nbytes = table_and_bytes
+    begin = f"addrspacecast (ptr addrspace(2) {symbol} to ptr)"
+    end = f"getelementptr (i8, ptr {begin}, i64 {nbytes})"
+    return struct(_core.CONSTANT_TABLE, begin=begin, end=end)
 
 
 def _granules(sites: dict[Site, int]) -> dict[str, int]:

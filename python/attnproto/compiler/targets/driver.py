@@ -74,7 +74,8 @@ def _said_when_slow(function: str) -> Iterator[None]:
 
     timer = threading.Timer(SLOW_S, say)
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # the system starts no thread; then nothing is said
+        timer.start()
     try:
         yield
     finally:

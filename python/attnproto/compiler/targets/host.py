@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -255,7 +254,6 @@ class NativeFrontEnd(Driver):
         if engine != "fibers":
             self._fibers = NativeFrontEnd(engine="fibers", target=target)
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
-        self._lock = threading.Lock()
 
     def _on_fibers(self, request: Request) -> Request:
         return dataclasses.replace(request, options=self._fibers.options)
@@ -283,8 +281,7 @@ class NativeFrontEnd(Driver):
 
     def holds(self, key: str) -> bool:
         """Whether the code is loaded into this process."""
-        with self._lock:
-            return key in self._loaded
+        return key in self._loaded
 
     def image(self, request: Request, code: Code) -> _core.KernelImage:
         """The kernel, loaded into this process."""
@@ -308,14 +305,12 @@ class NativeFrontEnd(Driver):
         return image
 
     def _load(self, request: Request, content: bytes | None) -> tuple[_Built, list[int]]:
-        with self._lock:
-            loaded = self._loaded.get(request.key)
+        loaded = self._loaded.get(request.key)
         if loaded is None:
             built = _Built.unpack(content)
             symbols = [built.symbol(request.number), *request.table.values()]
             loaded = (built, native_code.load(built.object_file, symbols))
-            with self._lock:
-                self._loaded[request.key] = loaded
+            self._loaded[request.key] = loaded
         return loaded
 
     def optimised_ir(self, text: str, descriptor: _core.PipelineDescriptor) -> str:

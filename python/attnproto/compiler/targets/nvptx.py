@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,7 @@ import llvmlite.binding as llvm
 from attnproto import _core
 from attnproto.compiler.frontend.program import arguments, check_no_table
 from attnproto.compiler.frontend.request import Request
-from attnproto.compiler.ir.llvm import run_pipeline
+from attnproto.compiler.ir.llvm import lock, run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import limit_registers, widen_loads
@@ -25,7 +24,6 @@ from attnproto.compiler.tensor_core import select_products
 from .driver import Code, Driver
 
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
-_lock = threading.Lock()
 _TRIPLE = "nvptx64-nvidia-cuda"
 Registers = Literal["rule"] | int | None
 _CONSTANT_SPACE = re.compile(r"addrspace\(4\)")
@@ -65,7 +63,7 @@ class NvptxOptions:
 
 
 def _optimize(kernel: Kernel) -> llvm.ModuleRef:
-    with _lock:
+    with lock:
         return run_pipeline(kernel.text, _machine(kernel.request.options.architecture), 3)
 
 
@@ -148,7 +146,7 @@ class PtxFrontEnd(Driver):
 
     def assembly(self, kernel: Kernel) -> str:
         """The PTX of a kernel that has gone through all passes."""
-        with reported("codegen", kernel.request.function), _lock:
+        with reported("codegen", kernel.request.function), lock:
             return _machine(self.options.architecture).emit_assembly(kernel.ir)
 
     def build(self, request: Request, passes: PassManager) -> bytes:
