@@ -307,6 +307,36 @@ def test_a_kernel_runs_with_its_constants(device, library, shifted):
     assert (pipeline.max_threads, pipeline.engine) == (96, "lockstep")
 
 
+def test_memory_that_the_whole_machine_sees_is_read_written_and_fenced(device):
+    """As MSL 3.2's ``coherent(system)`` and fences of the system's scope are compiled."""
+    load, store = "load.system_coherent.volatile.f32.p1f32", "store.system_coherent.f32.p1f32"
+    memory, text = "ptr addrspace(1)", metallibs.kernel("scale")
+    for plain, call in {
+        f"load float, {memory} %7, align 4, !tbaa !30":
+            f"tail call float @air.{load}({memory} noundef nonnull align 4 %7)",
+        f"store float %19, {memory} %20, align 4":
+            f"tail call void @air.{store}(float %19, {memory} noundef nonnull align 4 %20)\n"
+            "  tail call void @air.atomic.fence(i32 1, i32 5, i32 3)",
+        "declare float @air.exp.f32":
+            f"declare float @air.{load}({memory})\ndeclare void @air.{store}(float, {memory})\n"
+            "declare void @air.atomic.fence(i32, i32, i32)\ndeclare float @air.exp.f32",
+    }.items():  # fmt: skip
+        assert text.count(plain) == 1
+        text = text.replace(plain, call)
+    content = metallibs.metallib({
+        "scale": Entry(metallibs.bitcode(text), metallibs.SCALE_CONSTANTS)
+    })  # fmt: skip
+    run_scale(device, device.metallib(content), GIVEN)
+    (written,) = (
+        line
+        for line in compiled_kernel.to_ir(
+            module.read(metallibs.bitcode(text)), host_target()
+        ).splitlines()
+        if "fence seq_cst" in line
+    )
+    assert written.strip() == "fence seq_cst"
+
+
 def test_an_absent_argument_is_not_asked_for_and_one_that_is_there_is(device, library):
     y = np.zeros(1, np.float32)
     with pytest.raises(attnproto.DispatchError, match="shift"):

@@ -94,12 +94,12 @@ def metallib(entries: Mapping[str, Entry], **head: int | bytes) -> bytes:
     return content + b"".join(sections.values())
 
 
+SCALE_CONSTANTS = {"shifted": (3, _BOOL), "times": (7, _INT), "unread": (8, _INT)}
+
+
 def two_kernels() -> bytes:
     """The kernels of tests/air, one wrapped and one not."""
     return metallib({
-        "scale": Entry(
-            wrapped(bitcode(kernel("scale"))),
-            {"shifted": (3, _BOOL), "times": (7, _INT), "unread": (8, _INT)},
-        ),
+        "scale": Entry(wrapped(bitcode(kernel("scale"))), SCALE_CONSTANTS),
         "turn": Entry(bitcode(kernel("turn")), {"wide": (0, _INT), "other": (1, _BOOL)}),
     })  # fmt: skip

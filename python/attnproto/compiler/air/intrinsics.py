@@ -83,6 +83,8 @@ def _each(names: str, types: dict[str, str], operands: str, expression: str) -> 
 _ONE = {"": ""}
 _ATOMIC = {"f32": "float", "s.i32": "int", "u.i32": "uint"}
 _SPACES = {"1": "__global", "3": "__local"}
+_PLAIN = {"i8": "uchar", "i16": "ushort", "i32": "uint", "i64": "ulong", **_FLOATS}
+_MEMORY = {**_PLAIN, **_vectors(_PLAIN)}
 _ROWS = (
     *_each(
         "exp exp2 exp10 log log2 log10 sqrt sin cos tan asin acos atan sinh cosh tanh asinh "
@@ -105,6 +107,13 @@ _ROWS = (
     Row("popcount.i32", _ONE, "uint", "uint", "popcount(a)"),
     Row("wg.barrier", _ONE, "uint, uint", "", "threadgroup_barrier((mem_flags)a)"),
     Row("simdgroup.barrier", _ONE, "uint, uint", "", "simdgroup_barrier((mem_flags)a)"),
+    Row("atomic.fence", _ONE, "uint, uint, uint", "",
+        "atomic_thread_fence((mem_flags)a, (memory_order)b, (thread_scope)c)"),
+    # Memory that the whole machine sees alike: here all of it is.
+    Row("load.system_coherent.{t}.p1{t} load.system_coherent.volatile.{t}.p1{t}", _MEMORY,
+        "const __global T*", "T", "*(const volatile __global T*)a"),
+    Row("store.system_coherent.{t}.p1{t} store.system_coherent.volatile.{t}.p1{t}", _MEMORY,
+        "T, __global T*", "", "*(volatile __global T*)b = a"),
     *_each(
         "simd_sum simd_product simd_min simd_max simd_prefix_inclusive_sum "
         "simd_prefix_exclusive_sum simd_prefix_inclusive_product simd_prefix_exclusive_product "
