@@ -565,6 +565,7 @@ def test_an_interval_that_no_time_has_tested_says_so(capsys):
         (["{file}", "--launch", "64x32", "--buffer", "0=f8:3"], "with a type of f16"),
         (["{file}", "--launch", "64x32", "--buffer", "0=f32:0"], "needs 1 to"),
         (["{file}", "--launch", "64x32", "--buffer", "2=i32=x"], "needs a value of i32"),
+        (["{file}", "--launch", "64x32", "--threadgroup", "0:64"], "needs INDEX=BYTES"),
         (["{file}", "--launch", "64x32", "--attention", "64"], "needs N,D"),
         (
             ["{file}", "--launch", "64x32"],
@@ -596,6 +597,21 @@ def test_a_kernel_of_bytes_and_structs_is_predicted(tmp_path, capsys):
     )
     bound = ["--buffer", "0=u8:128", "--buffer", "1=u64:128", "--buffer", "2=u32:2"]
     assert guarded(app, ["predict", str(file), "--launch", "4x32", *bound]) == 0
+    assert "not faster than" in capsys.readouterr().out
+
+
+def test_a_kernel_with_threadgroup_arguments_is_predicted(tmp_path, capsys):
+    file = tmp_path / "turned.metal"
+    file.write_text(
+        "#include <metal_stdlib>\nusing namespace metal;\n"
+        "kernel void turned(device float* x [[buffer(0)]],\n"
+        "  threadgroup float* t [[threadgroup(1)]], uint i [[thread_position_in_threadgroup]]) {\n"
+        "  t[i] = x[i]; threadgroup_barrier(mem_flags::mem_threadgroup); x[i] = t[31 - i]; }\n"
+    )
+    words = ["predict", str(file), "--launch", "1x32", "--buffer", "0=f32:32"]
+    assert guarded(app, words) == MISUSED
+    assert "by --threadgroup, such as --threadgroup 0=1024" in capsys.readouterr().err
+    assert guarded(app, [*words, "--threadgroup", "1=128"]) == 0
     assert "not faster than" in capsys.readouterr().out
 
 

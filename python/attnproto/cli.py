@@ -374,6 +374,7 @@ def predict(
     kernel: str = "",
     launch: str = "",
     buffer: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    threadgroup: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     constant: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     attention: str = "",
     chip: str = "M4",
@@ -389,6 +390,7 @@ def predict(
         launch: Threadgroups and threads of the dispatch, such as "64,8x128".
         buffer: "INDEX=TYPE:ELEMENTS", or "INDEX=TYPE=VALUE" for a number, with f16, bf16, f32, or
             i8 to i64 and u8 to u64, whose elements are 0; may be repeated.
+        threadgroup: "INDEX=BYTES" of an argument in threadgroup memory; may be repeated.
         constant: A function constant, as compile takes it; may be repeated.
         attention: "N,D" or "N,D,staged" where the kernel is attention without a mask; else there is
             a bound only.
@@ -401,9 +403,10 @@ def predict(
         raise UsageError(
             "[predict] found neither or both of a file and --only, needs one; pass --only flash"
         )
-    of_file = {"kernel": kernel, "launch": launch, "buffer": buffer, "constant": constant}
+    own = {"kernel": kernel, "launch": launch, "buffer": buffer, "threadgroup": threadgroup}
+    of_file = {**own, "constant": constant, "attention": attention}
     of_points = {"axis": axis, "where": where}
-    for name, value in (of_points if file else {**of_file, "attention": attention}).items():
+    for name, value in (of_points if file else of_file).items():
         if value:
             raise UsageError(
                 f"[predict] found --{name} with {'a file' if file else '--only'}, needs "
@@ -412,7 +415,7 @@ def predict(
     if file is None:
         command.predict_points(only, axis, where, command.chip_of(chip), print)
         return 0
-    asked = command.Launch(file, kernel, launch, buffer, constant, attention)
+    asked = command.Launch(file, kernel, launch, buffer, threadgroup, constant, attention)
     command.predict_file(asked, command.chip_of(chip), print)
     return 0
 

@@ -28,6 +28,7 @@ from attnproto.sweep.points import check_points, keep, parse_axis, vary
 _EXPECTED = "expected"  # the kind of flash's points that are modelled
 _MOST_BYTES = 1 << 30
 _BUFFER = re.compile(r"(\d+)=(\w+)(?::(\d+)|=(.+))")
+_THREADGROUP = re.compile(r"(\d+)=(\d+)")
 _INTEGERS = {
     f"{sign}{bits}": np.dtype(f"{kind}{bits}")
     for sign, kind in (("i", "int"), ("u", "uint"))
@@ -48,6 +49,7 @@ class Launch:
         kernel: Its name; empty: the only one of the file.
         launch: ``THREADGROUPSxTHREADS``, each up to three numbers: ``64,8x128``.
         buffers: ``INDEX=TYPE:ELEMENTS`` or ``INDEX=TYPE=VALUE``.
+        threadgroup: ``INDEX=BYTES`` of threadgroup memory that the dispatch sets aside.
         constants: Function constants, as ``attnproto compile`` takes them.
         attention: ``N,D`` or ``N,D,staged`` where the kernel is attention.
     """
@@ -56,6 +58,7 @@ class Launch:
     kernel: str
     launch: str
     buffers: Sequence[str] = ()
+    threadgroup: Sequence[str] = ()
     constants: Sequence[str] = ()
     attention: str = ""
 
@@ -154,6 +157,7 @@ def predict_file(asked: Launch, chip: Chip, say: Callable[[str], None]) -> None:
     groups, threads = _grid(asked.launch)
     text = read_text(asked.file)
     buffers = dict(map(_buffer, asked.buffers))
+    nbytes = dict(map(_threadgroup, asked.threadgroup))
     attention = _attention(asked.attention) if asked.attention else None
     constants = typed_constants(asked.constants)
 
@@ -161,14 +165,20 @@ def predict_file(asked: Launch, chip: Chip, say: Callable[[str], None]) -> None:
 
     def launch(device: Device) -> None:
         pipeline = device.library(text).pipeline(name, constants)
-        device.run(pipeline, threadgroups=groups, threads=threads, buffers=buffers)
+        device.run(
+            pipeline,
+            threadgroups=groups,
+            threads=threads,
+            buffers=buffers,
+            threadgroup_bytes=nbytes,
+        )
 
     try:
         counts = count_launch(launch)
     except DispatchError as error:
         raise PredictError(
-            f"{error} (here: by --buffer, such as --buffer 0=f32:4096; "
-            "attnproto.model.predict takes any launch)"
+            f"{error} (here: by --buffer, such as --buffer 0=f32:4096, or by --threadgroup, such "
+            "as --threadgroup 0=1024; attnproto.model.predict takes any launch)"
         ) from error
     work = work_of_counts(counts, even=attention is not None)
     say(explain(work, predict_work(work, attention, chip), chip))
@@ -209,6 +219,15 @@ def _buffer(text: str) -> tuple[int, Any]:
     if match[2] in _INTEGERS:
         return int(match[1]), np.zeros(count, kind)
     return int(match[1]), np.random.default_rng(0).standard_normal(count, np.float32).astype(kind)
+
+
+def _threadgroup(text: str) -> tuple[int, int]:
+    match = _THREADGROUP.fullmatch(text)
+    if not match:
+        raise PredictError(
+            f"[predict] found --threadgroup {text!r}, needs INDEX=BYTES; write 0=1024"
+        )
+    return int(match[1]), int(match[2])
 
 
 def _attention(text: str) -> Attention:
