@@ -75,6 +75,8 @@ class Prototype:
         prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
         sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
         metrics: What its results hold beyond the names that all prototypes share.
+        point_s: About how many seconds a quick point takes two processors, by which a run begins
+            with what is over soonest.
         unmodelled: By kind of point that is timed, why the model of an M4 expects no time of it.
     """
 
@@ -89,6 +91,7 @@ class Prototype:
     prepare: Callable[[Callable[[str], None]], None] | None = None
     sections: Callable[[Sequence[Mapping[str, Any]]], Sequence[Table | SideBySide]] | None = None
     metrics: tuple[Metric, ...] = ()
+    point_s: float = 1.0
     unmodelled: Mapping[str, str] = field(default_factory=dict)
 
     def known_points(self, mode: str) -> list[dict[str, Any]]:

@@ -159,8 +159,10 @@ def make_plan(
         left_out = {line.name for line, _ in skipped}
         points = [(name, p) for name, p in points if name not in left_out]
         # One that waits for its programs comes last. A prototype concludes at its last point, so
-        # that with the fewest points first the first finding comes soon.
-        place = {name: (preparation.awaits(name), n) for name, n in count.items()}
+        # that with the shortest first the first finding comes soon.
+        place = {
+            name: (preparation.awaits(name), n * load(name).point_s) for name, n in count.items()
+        }
         points.sort(key=lambda one: place[one[0]])
     if not points and (where or not skipped):
         raise UsageError(

@@ -195,5 +195,6 @@ PROTOTYPE = Prototype(
     run,
     conclude,
     kernel_hash,
+    point_s=20.0,  # all that is compiled is compiled anew
     unmodelled=dict.fromkeys(("compile", "threads"), _COMPILATION),
 )
