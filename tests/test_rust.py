@@ -126,7 +126,7 @@ def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, mon
             make_plan(**options, say=said.append)
     assert (commands, said) == ([], [])
     make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
-    assert commands == [["cargo", "build", "--quiet", "--locked", "--release"]]
+    assert commands == [["nice", "cargo", "build", "--quiet", "--locked", "--release"]]
     assert len(said) == 1
     assert rust_crates.missing().startswith("found cargo failing: no network")
     (tmp_path / "attnproto-cubecl").touch()

@@ -113,7 +113,7 @@ def test_what_passes_declare_is_valid_and_has_the_tables_attributes():
     text = "\n".join(declarations(*put_in))
     module = llvm.parse_assembly(text)
     module.verify()
-    assert len(list(module.functions)) == text.count("declare ") == 37
+    assert len(list(module.functions)) == text.count("declare ") == 38
     for line in text.splitlines():
         call = runtime_call(re.search(r"@\w+", line)[0])
         assert not call.convergent or "convergent" in line

@@ -50,9 +50,12 @@ class FrontEnd(_core.FrontEnd):
 
     def compile(self, text, descriptor):
         kinds = _core.ArgumentKind
-        steps = re.findall(r"scale (\d)()|copy (\d) (\d)", text)
-        used = sorted({int(k) for step in steps for k in step if k} - {3})
-        arguments = [_core.KernelArgument(kinds.BUFFER, k, 4, f"b{k}", True) for k in used]
+        read = {int(k) for k in re.findall(r"copy (\d)", text)} - {3}
+        written = {int(k) for k in re.findall(r"(?:scale|copy \d) (\d)", text)}
+        arguments = [
+            _core.KernelArgument(kinds.BUFFER, k, 4, f"b{k}", k in written)
+            for k in sorted(read | written)
+        ]
         if "table" in text:
             arguments.append(_core.KernelArgument(kinds.FUNCTION_TABLE, 3, 8, "table"))
         names = [(name, place) for place, name in enumerate(descriptor.linked_functions)]
