@@ -61,8 +61,8 @@ struct Party {
   uint32_t line = 0;
   std::string source;
   uint32_t threadgroup[3] = {};
-  uint32_t thread = 0;  // in the threadgroup
-  std::string kernel;   // where it is not the one that was stopped
+  uint32_t thread = 0;      // in the threadgroup
+  std::string kernel = {};  // where it is not the one that was stopped
 };
 
 struct Finding {
