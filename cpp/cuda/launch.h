@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,7 +29,7 @@ struct Launch {
 
 // Puts rounds of launches into the GPU's queue, each launch after the one before it. The driver
 // takes 4 us for a launch, in which a small kernel has long ended; as a node of a graph it takes
-// 0.7 us (results/h200). Making a graph costs the host some microseconds a node, before the clock
+// 0.9 us (results/h200). Making a graph costs the host some microseconds a node, before the clock
 // starts.
 class LaunchQueue {
  public:

@@ -36,10 +36,7 @@ def expected_ratio_finding(
     result = row["result"]
     ratio, low, high = (float(result[f"modelled_ratio{end}"]) for end in ("", "_low", "_high"))
     a, b, chip = *names, result["modelled_chip"]
-    return case.finding(
-        tier="modelled",
-        about_measured_device=False,
-        domain="gpu-perf",
+    return case.expectation(
         topic=topic,
         title=f"{where}: {a} is expected to take {ratio:.2f} of {b}'s time on an {chip}, modelled",
         content=(

@@ -75,6 +75,16 @@ class Case:
             **parts,
         )
 
+    def expectation(self, **parts: Any) -> Finding:
+        """Make a finding of what a model expects of a chip, which is not the rows' device.
+
+        Args:
+            parts: As ``finding`` takes them.
+        """
+        return self.finding(
+            tier="modelled", about_measured_device=False, domain="gpu-perf", **parts
+        )
+
 
 def _in_full(text: str) -> str:
     return _POWER_OF_TEN.sub(lambda match: f"{float(match[0]):,.0f}", text)

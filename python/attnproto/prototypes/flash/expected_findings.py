@@ -83,10 +83,7 @@ def _chosen(case: Case, best: Row, rows: list[Row]) -> Finding:
         for row in rows
     )
     low, high = _rate(best, "modelled_high_us"), _rate(best, "modelled_low_us")
-    return case.finding(
-        tier="modelled",
-        about_measured_device=False,
-        domain="gpu-perf",
+    return case.expectation(
         topic=f"expected-rate-{dtype}-D{d}",
         title=f"{dtype} D={d} N={n}: tile {_tile(best)} is expected to reach {_rate(best):.2f} "
         f"TFLOP/s on an {best['result']['modelled_chip']}, modelled",
@@ -115,10 +112,7 @@ def _bounded(case: Case, rows: list[Row]) -> list[Finding]:
     where = f"{point['dtype']} D={point['D']} N={point['Nkv']}"
     said = ", ".join(f"{_tile(row)} {_rate(row, _LEAST):.2f}" for row in rows)
     return [
-        case.finding(
-            tier="modelled",
-            about_measured_device=False,
-            domain="gpu-perf",
+        case.expectation(
             topic=f"expected-most-{point['dtype']}-D{point['D']}",
             title=f"{where}: no tile tried can exceed {_rate(best, _LEAST):.2f} TFLOP/s on an "
             f"{chip}, modelled",
@@ -144,10 +138,7 @@ def _beside(case: Case, best: Row, mark: PublishedMark, tflops: float) -> Findin
         _rate(best, name) / tflops
         for name in ("modelled_us", "modelled_high_us", "modelled_low_us")
     )
-    return case.finding(
-        tier="modelled",
-        about_measured_device=False,
-        domain="gpu-perf",
+    return case.expectation(
         topic=f"expected-beside-mfa-{dtype}-D{d}",
         title=f"{dtype} D={d} N={n}: {ratio:.2f} of Metal FlashAttention's rate on M4 is "
         "expected, modelled",

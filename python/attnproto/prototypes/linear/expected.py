@@ -75,10 +75,7 @@ def _crossover_finding(case: Case, row: Row) -> Finding:
     middle, low, high = (int(result[f"modelled_crossover{end}"]) for end in ("", "_low", "_high"))
     chip, where = result["modelled_chip"], f"{point['dtype']} D={point['D']}, {point['H']} heads"
     factors, others = bound_ratio_interval(), len(unlike_times())
-    return case.finding(
-        tier="modelled",
-        about_measured_device=False,
-        domain="gpu-perf",
+    return case.expectation(
         topic=f"expected-crossover-{point['dtype']}-D{point['D']}",
         title=f"{where}: linear attention is expected to be faster than softmax from an N of {low} "
         f"to {high} up on an {chip}, modelled",
