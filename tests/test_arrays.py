@@ -148,6 +148,21 @@ def test_an_export_that_the_host_cannot_read_is_refused(
     assert said in str(raised.value)
 
 
+def test_what_a_library_does_not_export_is_refused_with_its_reason(device, library):
+    class Tracked(Exported):
+        def __dlpack__(self, **_: object) -> object:
+            raise BufferError("a gradient is wanted, use detach().\nMore of it")
+
+    with pytest.raises(DispatchError) as raised:
+        run(device, library, {0: Tracked(X)}, out={1: 16})
+    assert "Tracked for buffer 0, whose library gives no access to its memory (a gradient" in str(
+        raised.value
+    )
+    assert "use detach()), needs" in str(raised.value)
+    with pytest.raises(DispatchError, match=r"for q, whose library .* use detach\(\)"):
+        attnproto.flash_attention(*[Tracked(X.reshape(1, 1, 2, 8))] * 3, device="cpu")
+
+
 def test_arrays_of_mlx_go_in_and_out_bfloat_too(device, library):
     mx = pytest.importorskip("mlx.core")
     y = mx.zeros((16,))
@@ -158,6 +173,43 @@ def test_arrays_of_mlx_go_in_and_out_bfloat_too(device, library):
     out = run(device, library, {0: halves}, "doubled_bfloat", out={1: 16}).out[1]
     assert out.dtype == ml_dtypes.bfloat16
     np.testing.assert_array_equal(out.astype(np.float32), 2 * X)
+
+
+def test_tensors_of_torch_go_in_and_out_where_they_lie(device, library):
+    torch = pytest.importorskip("torch")
+    y = torch.full((4, 4), float("nan"))
+    run(device, library, {0: torch.from_numpy(X), 1: y})
+    np.testing.assert_array_equal(y.numpy().ravel(), 2 * X)
+    halves = torch.from_numpy(X).to(torch.bfloat16)
+    twice = torch.zeros(16, dtype=torch.bfloat16)
+    run(device, library, {0: halves, 1: twice}, "doubled_bfloat")
+    np.testing.assert_array_equal(twice.float().numpy(), 2 * X)
+    buffer = device.buffer(torch.from_numpy(X))
+    seen = torch.from_dlpack(buffer)
+    buffer.numpy(np.float32)[0] = 5
+    assert seen.view(torch.float32)[0] == 5  # the same memory
+    q = torch.randn(1, 2, 9, 32)
+    ours = attnproto.flash_attention(q, q, q, device="cpu")
+    theirs = torch.nn.functional.scaled_dot_product_attention(q.double(), q.double(), q.double())
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+def test_a_tensor_of_torch_that_no_kernel_could_read_is_refused(device, library):
+    torch = pytest.importorskip("torch")
+    refused = [
+        (torch.from_numpy(X.reshape(4, 4)).T, "torch's Tensor of shape (4, 4)"),
+        (torch.from_numpy(X)[::2], "torch's Tensor of shape (8,)"),
+        (torch.zeros(16, requires_grad=True), "detach"),
+        (torch.zeros(16, device="meta"), "buffer 0"),
+        (torch.zeros(16, dtype=torch.complex64).conj(), "buffer 0"),
+        (torch.zeros(16).to_sparse(), "buffer 0"),
+    ]
+    if torch.cuda.is_available():
+        refused.append((torch.zeros(16, device="cuda"), "memory of another device for buffer 0"))
+    for tensor, said in refused:
+        with pytest.raises(DispatchError) as raised:
+            run(device, library, {0: tensor}, out={1: 16})
+        assert said in str(raised.value)
 
 
 def test_attention_takes_tensors_of_another_library():

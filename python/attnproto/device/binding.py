@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,8 +127,8 @@ def host_array(value: object, what: str) -> object:
         what: what the array is for.
 
     Raises:
-        DispatchError: it lies in a GPU's memory, its elements not one after the other, or they are
-            of a type that numpy has no counterpart of.
+        DispatchError: its library does not export it, it lies in a GPU's memory, its elements not
+            one after the other, or they are of a type that numpy has no counterpart of.
     """
     from attnproto import _core
 
@@ -137,9 +137,15 @@ def host_array(value: object, what: str) -> object:
         return plain
     exported = _core.host_array(value)
     if exported is None:
+        if hasattr(type(value), "__dlpack__"):
+            raise DispatchError(
+                f"[dispatch] found {_name(value)} for {what}, whose library gives no access to its "
+                f"memory ({_why_not_exported(value)}), needs elements that lie in the host's "
+                "memory; pass a plain copy of it"
+            )
         return value
     memory, code, bits, lanes, shape, place, writable = exported
-    name = f"{type(value).__module__.split('.')[0]}'s {type(value).__name__}"
+    name = _name(value)
     if place != _HOST:
         raise DispatchError(
             f"[dispatch] found {name} in memory of another device for {what}, needs the host's; "
@@ -159,6 +165,20 @@ def host_array(value: object, what: str) -> object:
     array = memory.view(Element("", kind, 2).dtype if kind == "bfloat" else f"{kind}{bits // 8}")
     array.flags.writeable = writable
     return array.reshape(shape)
+
+
+def _name(value: object) -> str:
+    """What to call another library's array."""
+    return f"{type(value).__module__.split('.')[0]}'s {type(value).__name__}"
+
+
+def _why_not_exported(value: Any) -> str:
+    """What the library of an array says when it is asked for its memory."""
+    try:
+        value.__dlpack__()
+    except Exception as error:  # a library may raise what it likes
+        return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return "its export is none of DLPack's"
 
 
 def _of_buffer(value: object, what: str) -> np.ndarray | None:
