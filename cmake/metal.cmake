@@ -14,7 +14,7 @@ function(attnproto_add_metal target)
   # every pointer for set and drops our questions whether Metal gave one.
   target_compile_options(${target} PUBLIC
     $<$<COMPILE_LANGUAGE:CXX>:-fno-delete-null-pointer-checks>)
-  target_sources(${target} PRIVATE
+  set(sources
     cpp/metal/completion.cpp
     cpp/metal/constants.cpp
     cpp/metal/device.cpp
@@ -23,6 +23,7 @@ function(attnproto_add_metal target)
     cpp/metal/objc.cpp
     cpp/metal/submission.cpp
     cpp/metal/variants.cpp)
+  target_sources(${target} PRIVATE ${sources})
   target_include_directories(${target} SYSTEM PRIVATE "${metal_cpp}")
   if(APPLE)
     target_compile_definitions(${target} PRIVATE METALCPP_SYMBOL_VISIBILITY_HIDDEN)
@@ -35,7 +36,7 @@ function(attnproto_add_metal target)
     set_target_properties(${target} PROPERTIES
       CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   else()
-    attnproto_add_metal_double(${target})
+    attnproto_add_metal_double(${target} ${sources})
   endif()
 endfunction()
 
@@ -53,17 +54,21 @@ function(attnproto_add_metal_double target)
     message(FATAL_ERROR "metal-cpp needs blocks: build the double with clang (CXX=clang++)")
   endif()
   set(double "${PROJECT_SOURCE_DIR}/tests/metal_double")
-  target_sources(${target} PRIVATE
+  set(sources
     ${double}/blocks.cpp
     ${double}/commands.cpp
     ${double}/device.cpp
     ${double}/encoders.cpp
     ${double}/foundation.cpp
     ${double}/libraries.cpp
-    ${double}/message_${CMAKE_SYSTEM_PROCESSOR}.S
     ${double}/msl_scan.cpp
     ${double}/pipelines.cpp
     ${double}/runtime.cpp)
+  target_sources(${target} PRIVATE
+    ${sources} ${double}/message_${CMAKE_SYSTEM_PROCESSOR}.S)
+  # What calls Metal, and what stands for it, runs for moments: a sanitizer's code for metal-cpp
+  # takes longer to optimise than to run.
+  set_source_files_properties(${sources} ${ARGN} PROPERTIES COMPILE_OPTIONS -O0)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fblocks>)
   # metal-cpp knows the architecture by the name that Apple's compilers give it.
   if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
@@ -76,7 +81,7 @@ function(attnproto_add_metal_double target)
   foreach(test rules device)
     file(GLOB parts CONFIGURE_DEPENDS ${double}/${test}_*test.cpp)
     add_executable(metal_${test}_test EXCLUDE_FROM_ALL ${parts} ${double}/stub_device.cpp)
-    target_compile_options(metal_${test}_test PRIVATE -fblocks)
+    target_compile_options(metal_${test}_test PRIVATE -fblocks -O0)
     target_include_directories(metal_${test}_test SYSTEM PRIVATE "${metal_cpp}")
     target_link_libraries(metal_${test}_test PRIVATE ${target})
   endforeach()

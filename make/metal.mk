@@ -5,8 +5,8 @@ METAL_BIN := $(METAL_VENV)/bin
 METAL_CPP := build/metal-cpp
 METAL_DOUBLE := build/metal-double
 METAL_PACKAGES := clang-19 lld-19 llvm-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev
-ASAN_FLAGS := -fsanitize=address -shared-libasan -fno-omit-frame-pointer -g -O1
-TSAN_FLAGS := -fsanitize=thread -g -O1
+ASAN_FLAGS := -fsanitize=address -shared-libasan -fno-omit-frame-pointer -gline-tables-only -O1
+TSAN_FLAGS := -fsanitize=thread -gline-tables-only -O1
 
 .PHONY: mac-wheel metal-test metal-tsan metal-mutants
 
