@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+# What a host gives a function constant: a number, or a vector's elements.
+Value = bool | int | float | Sequence[bool | int | float]
+Values = Mapping[str, Value]  # by name
 
 # Kinds of numbers that an argument may point at, as attnproto/entry.h numbers them of a text's.
 NUMBER_KINDS = {"bool": 1, "integer": 2, "float": 3, "bfloat": 4}
@@ -22,7 +27,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class FunctionConstant:
-    """A ``[[function_constant(index)]]``."""
+    """A ``[[function_constant(index)]]``; its type by MSL's own name where that is known."""
 
     name: str
     index: int

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from attnproto import _core
 from attnproto.compiler import object_cache
-from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
+from attnproto.compiler.interface import FunctionConstant, Instance, Parameter, Value
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
@@ -89,9 +89,7 @@ class LibraryHead:
             )
         raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
 
-    def values(
-        self, given: list[_core.Constant], *, strict: bool = True
-    ) -> dict[str, bool | int | float]:
+    def values(self, given: list[_core.Constant], *, strict: bool = True) -> dict[str, Value]:
         """Return values by name.
 
         Args:
@@ -102,7 +100,7 @@ class LibraryHead:
             KernelCompileError: a key names no constant of the text, or two name one.
         """
         by_index = {c.index: c.name for c in self.constants.values()}
-        values = {}
+        values: dict[str, Value] = {}
         for constant in given:
             name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
             if name in values:

@@ -31,6 +31,7 @@ from .lexer import (
     tokenize,
     untokenize,
 )
+from .number_types import NumberTypes
 from .numbers import Numbers
 from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
@@ -102,12 +103,13 @@ class Rewriter(MethodRewriter):
     namespace: str = ""  # where we are: "a::b::"
     namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
     numbers: Numbers = field(default_factory=lambda: Numbers([]))
+    types: NumberTypes = field(default_factory=lambda: NumberTypes([]))
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
         tokens = tokenize(text)
         _refuse_machine(tokens, text)
-        self.numbers = Numbers(tokens)
+        self.numbers, self.types = Numbers(tokens), NumberTypes(tokens)
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
@@ -368,13 +370,18 @@ class Rewriter(MethodRewriter):
         skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
+        if name == "]":
+            raise RewriteError(
+                near, "found an array as a function constant, needs a scalar or a vector; use those"
+            )
         index = self._index(attribute)
         spelled = " ".join(w.text for w in type_tokens)
         if name in self.constants:
             raise RewriteError(
                 declared[-1], f"found a second function constant '{name}'; rename one"
             )
-        self.constants[name] = FunctionConstant(name, index, spelled)
+        known = self.types.name(type_tokens) or spelled
+        self.constants[name] = FunctionConstant(name, index, known)
         text = (
             f"extern __constant const {spelled} {name}; "
             f"extern __constant const bool attn_defined_{name};"

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from attnproto.compiler.frontend.lexer import Token, angle_close, close_of, is_attribute
+from attnproto.compiler.frontend.number_types import NumberTypes
 from attnproto.compiler.frontend.numbers import Numbers, whole_number
 from attnproto.compiler.frontend.outline import Function, Outline, Variable
-from attnproto.compiler.frontend.rewrite_code import SCALARS, SPACES
+from attnproto.compiler.frontend.rewrite_code import SPACES
 
 ERROR, WARNING = "error", "warning"
 
@@ -291,15 +292,15 @@ def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, boo
 @rule
 def function_constants(text: Outline) -> Iterator[Finding]:
     """A scalar or a vector, without a value, numbered up to 65535 (MSL 3.1, 5.8.1)."""
-    numbers, aliases = Numbers(text.tokens), _aliases(text.tokens)
+    numbers, types = Numbers(text.tokens), NumberTypes(text.tokens)
     for variable in text.variables:
         given = next((a for a in variable.attributes if a[:1] == ["function_constant"]), None)
         if given is None:
             continue
         name = variable.name.text
         tokens = {t.text for t in variable.tokens}
-        known = any(is_scalar_or_vector(word) or word in aliases for word in tokens)
-        if not known or "[" in tokens:
+        declared = variable.tokens[: variable.tokens.index(variable.name)]
+        if types.name(declared) is None or "[" in tokens:
             message = f"found function constant {name} of another type; use a scalar or a vector"
             yield error(variable.name, "function-constant", message)
         if "constant" not in tokens:
@@ -312,22 +313,3 @@ def function_constants(text: Outline) -> Iterator[Finding]:
         if index is not None and index > 65535:
             message = f"found function constant {name} numbered {index}; 65535 is the last"
             yield error(variable.name, "function-constant", message)
-
-
-def _aliases(t: list[Token]) -> set[str]:
-    """Other names of types that are no classes."""
-    names = set()
-    for i, token in enumerate(t[:-2]):
-        if token.text not in ("using", "typedef"):
-            continue
-        end = next((k for k in range(i, len(t)) if t[k].text in (";", "{")), None)
-        if end and t[end] == ";":
-            names.add((t[i + 1] if token == "using" else t[end - 1]).text)
-    return names
-
-
-def is_scalar_or_vector(word: str) -> bool:
-    """Whether a word names one of MSL's number types."""
-    bases = (*SCALARS, "long", "ulong", "unsigned", "vec")
-    fixed = {f"{u}int{n}_t" for u in ("", "u") for n in (8, 16, 32, 64)}
-    return word in bases or word in fixed or (word[-1:] in "234" and word[:-1] in bases)
