@@ -113,10 +113,10 @@ NAMES = {
         ({"u": [1, 2, -1]}, "'u' (uint3) found -1, needs a whole number from 0 to 4294967295"),
         ({6: [0.5, 1, 2]}, "'s' (short3) found 0.5, needs a whole number from -32768 to 32767"),
         ({5: [0, 1, 2, 0]}, "'truths' (bool4) found 2, needs True or False"),
-        ({10: [0, 2]}, "'two' (bool2) found 2, needs True or False"),
-        ({11: 2}, "'one' (bool) found 2, needs True or False"),
-        ({11: [True]}, "'one' (bool) found [True], needs one value; pass a number"),
-        ({12: -1}, "'n' (uint) found -1, needs a whole number from 0 to 4294967295"),
+        ({10: [0, 2]}, "'two' (flags) found 2, needs True or False"),
+        ({11: 2}, "'one' (flag) found 2, needs True or False"),
+        ({11: [True]}, "'one' (flag) found [True], needs one value; pass a number"),
+        ({12: -1}, "'n' (natural) found -1, needs a whole number from 0 to 4294967295"),
         ({8: -1}, "'ul' (ulong) found -1, needs a whole number from 0 to 18446744073709551615"),
         ({8: 2**64}, "found 18446744073709551616 for function constant 8, needs a number of 64"),
         ({"u": []}, "found [] for function constant 'u', needs a bool or a number, or a list"),
@@ -179,3 +179,48 @@ def test_a_kernel_that_apple_compiled_takes_vectors_too(device):
     assert out.tolist() == [2, 5, -6]
     with pytest.raises(KernelCompileError, match=r"'colour' \(float3\) found 1, needs 3 elements"):
         library.pipeline("tint", {2: 1})
+
+
+# Declarations of c from n = 2, b = true and v, and an expression of it that is 3.
+DERIVED = {
+    "a value": ("constant int c = n + 1;", "c"),
+    "braces": ("constant int c{n + 1};", "c"),
+    "parentheses": ("constant int c(n + 1);", "c"),
+    "several at once": ("constant int c = n + 1, d{n}, e(n);", "c + d - e"),
+    "an array": ("constant int c[2] = {n, n + 1};", "c[1]"),
+    "a vector": ("constant float3 c = v.xyz * 2;", "c.x"),
+    "a vector of several": ("constant float3 c(1, 2, n + 1);", "c.z"),
+    "a class": ("struct P { int x; }; constant P c = {n + 1};", "c.x"),
+    "a function's": ("int f(int x) { return x + 1; } constant int c = f(n);", "c"),
+    "of a namespace": ("namespace q { constant int c = n + 1; }", "q::c"),
+    "of one another": ("constant int d = n; constant int e = d + 1; constant bool c = e > 2;",
+                       "c ? e : 0"),
+    "of one in a namespace that is asked for": (
+        "namespace q { constant int m [[function_constant(5)]]; }"
+        "constant bool has = is_function_constant_defined(q::m);"
+        "constant int c = has ? q::m : n + 1;", "c"),
+    "beside a parameter of its name": ("constant int c = n; int f(int c) { return c; }", "f(3)"),
+    "beside a variable of its name": (
+        "constant int c = n; int f() { int c = 3; return c; }", "f() + c - n"),
+    "beside a member of its name": (
+        "constant int c = n; struct S { int c; int f() { return c; } };", "S{3}.f() * (c - 1)"),
+    "beside a pointer of its name": (
+        "constant int c = n; int f(thread int* c) { return *c; } int g() { int x = 3; "
+        "thread int* c = &x; return f(c); }", "g() * c / n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DERIVED)
+def test_a_constant_is_computed_from_another(device, kind):
+    declared, three = DERIVED[kind]
+    text = f"""#include <metal_stdlib>
+    using namespace metal;
+    constant int n [[function_constant(0)]], unused [[function_constant(1)]];
+    constant float4 v [[function_constant(2)]];
+    {declared}
+    kernel void k(device float* o [[buffer(0)]]) {{ o[0] = {three}; }}"""
+    out = np.zeros(1, np.float32)
+    constants = {0: 2, 2: [1.5, 2, 3, 4]}
+    launch_threadgroup(device, device.library(text), "k", out, constants=constants)
+    assert out[0] == 3
+    assert not attnproto.lint(text)

@@ -27,11 +27,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class FunctionConstant:
-    """A ``[[function_constant(index)]]``; its type by MSL's own name where that is known."""
+    """A ``[[function_constant(index)]]``."""
 
     name: str
     index: int
     type: str
+    number: str = ""  # the type's own name, where ``type`` is another
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,6 @@ class Instance:
     max_threads: int | None = None
     namespace: str = ""  # where it was instantiated: "a::b::"
     signature: str = ""  # names a function of its type
+    # What clang works out, in C++: indices of parameters in order, then the limit of threads. The
+    # attributes are these expressions until then.
+    numbers: tuple[str, ...] = ()

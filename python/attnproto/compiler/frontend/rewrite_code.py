@@ -47,6 +47,7 @@ class CodeRewriter:
     """What the declarations before say about names, and the rewriting that needs it."""
 
     derived: set[str] = field(default_factory=set)  # constants computed from others
+    derived_arrays: set[str] = field(default_factory=set)  # those of them that are arrays
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
     bools: set[str] = field(default_factory=lambda: set(_BOOLS))  # those of the vectors of bool
     classes: set[str] = field(default_factory=set)
@@ -213,8 +214,9 @@ class CodeRewriter:
             elif text == "(" and self._is_cast_to_parameter(t, i, out):
                 out += self._cast([t[i + 1]], t[i + 3 :])
                 i += 2
-            elif text in self.derived:
-                out.append(inserted(f"attn_derived_{text}()", token))
+            elif text in self.derived and not (out and out[-1].text in (".", "->")):
+                array = ".a" if text in self.derived_arrays else ""
+                out.append(inserted(f"attn_derived_{text}(){array}", token))
             elif body and text in _ASSEMBLY:
                 raise RewriteError(token, "inline assembly is no MSL; write it in MSL")
             elif text in _RESERVED:

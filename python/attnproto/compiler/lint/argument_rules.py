@@ -161,6 +161,7 @@ def indices(text: Outline) -> Iterator[Finding]:
     """No two arguments share an index, save those of which constants choose one."""
     numbers = Numbers(text.tokens)
     for kernel in kernels(text):
+        words = {token.text for token in kernel.head}  # parameters of a template among them
         buffers = [p for p in kernel.parameters if _is_unnumbered_buffer(p)]
         if len(buffers) > _LAST_BUFFER + 1:
             message = f"found {len(buffers)} buffers, needs at most {_LAST_BUFFER + 1}"
@@ -168,7 +169,7 @@ def indices(text: Outline) -> Iterator[Finding]:
         for kind in ("buffer", "threadgroup", "texture", "sampler"):
             given = {}
             for parameter in kernel.parameters:
-                if kind in parameter.attributes:
+                if kind in parameter.attributes and not words & set(parameter.attributes[kind]):
                     index = numbers.value(parameter.attributes[kind])
                     given.setdefault(index, []).append(parameter)
             given.pop(None, None)  # of which the compilation speaks

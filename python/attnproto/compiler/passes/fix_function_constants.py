@@ -30,13 +30,13 @@ def _literal(constant: FunctionConstant, value: Value, ir_type: str) -> str:
     if vector is None:
         if several and ir_type[:1] not in _AGGREGATES:
             raise KernelCompileError(f"{where} found {value!r}, needs one value; pass a number")
-        return _number(where, constant.type, value, ir_type)
+        return _number(where, constant.number or constant.type, value, ir_type)
     width, element_ir = int(vector[1]), vector[2]
     if not several or len(value) != width:
         raise KernelCompileError(
             f"{where} found {value!r}, needs {width} elements; pass a list of as many numbers"
         )
-    element = constant.type.rstrip("234")
+    element = (constant.number or constant.type).rstrip("234")
     parts = (f"{element_ir} {_number(where, element, one, element_ir)}" for one in value)
     return f"<{', '.join(parts)}>"
 
