@@ -174,7 +174,7 @@ class CodeRewriter:
                 continue
             text = token.text
             if text in SPACES:
-                if text != "thread" or not _qualifies_again(t, i):
+                if text != "thread" or not (_qualifies_again(t, i) or _takes_temporaries(t, i)):
                     out.append(inserted(SPACES[text], token))
                     if text == "constant" and "const" not in (*out[-2:-1], *t[i + 1 : i + 2]):
                         # What is in constant memory is const: one type for both spellings.
@@ -383,7 +383,7 @@ class CodeRewriter:
 
     def _copy(self, t: list[Token], i: int, out: list[Token]) -> int:
         """clang has no constructor that copies an object of constant memory."""
-        end = next(k for k in range(i, len(t)) if t[k] == ";")
+        end = next(k for k in skipping_brackets(t, i) if t[k] == ";")
         value = t[i + 3 : end]
         if len(split_commas(value)) > 1:
             out += t[i : i + 1]
@@ -435,6 +435,14 @@ def with_stored_elements(t: list[Token]) -> list[Token]:
         if i > 1 and t[i - 2 : i] == ["vec", "<"] and out[-2].text == "attn_element <":
             out.append(inserted(">", token))
     return out
+
+
+def _takes_temporaries(t: list[Token], i: int) -> bool:
+    """Whether ``thread`` is of a ``thread T&&``; clang's temporaries are in no space by name."""
+    k = i + 1
+    while k < len(t) and (t[k].kind == "name" or t[k].text in ("::", "<")):
+        k = (angle_close(t, k) or len(t)) + 1 if t[k] == "<" else k + 1
+    return t[k : k + 1] == ["&&"] or t[k : k + 2] == ["&", "&"]
 
 
 def _qualifies_again(t: list[Token], i: int) -> bool:

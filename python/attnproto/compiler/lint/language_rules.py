@@ -109,7 +109,7 @@ def noexcept_operator(text: Outline) -> Iterator[Finding]:
 
 @rule
 def lambdas(text: Outline) -> Iterator[Finding]:
-    """A bracket that follows no value and is no attribute begins a lambda."""
+    """A bracket that follows no value and is no attribute begins a lambda, of MSL 3.2 (1.5.4)."""
     t = text.tokens
     for i, token in enumerate(t):
         if token != "[" or is_attribute(t, i) or (i and is_attribute(t, i - 1)):
@@ -122,7 +122,7 @@ def lambdas(text: Outline) -> Iterator[Finding]:
         after = close_of(t, i) + 1
         if after < len(t) and t[after].text in ("(", "{"):
             yield error(
-                token, "lambda", "found a lambda; MSL 3.1 has none, write a function object"
+                token, "lambda", "found a lambda, which needs MSL 3.2; write a function object"
             )
 
 
