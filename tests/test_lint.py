@@ -581,7 +581,6 @@ PASSING = {
     "a method of a class within a function, and constants that stay": kernel(
         "struct L { static float twice(float x) { return 2 * x; } };"
         "static constant float table[2] = {1, 2}; static threadgroup float t[4]; t[i] = table[0];"
-        "atomic_thread_fence(mem_flags::mem_device, memory_order_seq_cst);"
         "o[i] = L::twice(t[i]);",
     ),
     "other names of namespaces": kernel(

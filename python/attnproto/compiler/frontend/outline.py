@@ -159,8 +159,10 @@ def _variable(d: Declaration, class_name: str | None) -> Variable | None:
     head = without_template(d.head)
     until = next((i for i, h in enumerate(head) if h.text in ("=", "[", "{", "(")), len(head))
     names = [h for h in head[:until] if h.kind == "name"]
-    if head[0].text in ("struct", "class", "union", "enum") and len(names) == 2:
+    if head[0].text in ("struct", "class", "union") and len(names) == 2:
         return None  # declared before it is defined
+    if head[0] == "enum" and (len(names) == 2 or ":" in head[:until]):
+        return None
     return Variable(names[-1], head, d.attributes, class_name) if len(names) > 1 else None
 
 

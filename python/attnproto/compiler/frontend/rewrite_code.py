@@ -52,6 +52,7 @@ class CodeRewriter:
     bools: set[str] = field(default_factory=lambda: set(_BOOLS))  # those of the vectors of bool
     classes: set[str] = field(default_factory=set)
     type_parameters: set[str] = field(default_factory=set)  # of the templates that we are in
+    static_methods: set[str] = field(default_factory=set)  # as "class::method"
     threadgroup_variables: int = 0
 
     def note_alias(self, head: list[Token]) -> None:

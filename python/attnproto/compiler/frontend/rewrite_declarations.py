@@ -412,6 +412,8 @@ class Rewriter(MethodRewriter):
             declared = with_stored_elements(declared)
         if {"using", "typedef"} & set(words):
             declared = as_functions(declared)
+        if "constant" in words and d.parameters and _is_value(t, d.parameters[0]):
+            return self.code(declared, body=True)
         if words[:1] == ["using"]:  # R(A...) is the type of a function and makes no R
             opens = next((k for k, w in enumerate(declared) if w == "("), 0)
             if opens and (declared[opens - 1].kind == "name" or declared[opens - 1] == ">"):
@@ -488,6 +490,12 @@ class Rewriter(MethodRewriter):
             if dims:
                 self.derived_arrays.add(name)
         return out
+
+
+def _is_value(t: list[Token], opens: int) -> bool:
+    """Whether parentheses behind a name have a value: no parameter begins like one."""
+    first = t[opens + 1]
+    return first.kind == "number" or first.text in ("-", "+", "~", "!", "(", "{")
 
 
 def _value_begin(head: list[Token]) -> int:

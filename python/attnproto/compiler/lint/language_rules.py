@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from attnproto.compiler.frontend.lexer import Token, angle_close, close_of, is_attribute
+from attnproto.compiler.frontend.literals import single
 from attnproto.compiler.frontend.number_types import NumberTypes
 from attnproto.compiler.frontend.numbers import Numbers, whole_number
 from attnproto.compiler.frontend.outline import Function, Outline, Variable
@@ -96,6 +97,16 @@ def words(text: Outline) -> Iterator[Finding]:
             continue
         name, what = _WORDS[token.text]
         yield error(token, name, f"found {what}")
+
+
+@rule
+def long_literals(text: Outline) -> Iterator[Finding]:
+    """``1.0L`` is a long double, and there is none (MSL 3.1, 2.1)."""
+    for token in text.tokens:
+        lower = token.text.lower()
+        # Of a float literal alone the part before the suffix is one without a suffix.
+        if token.kind == "number" and lower.endswith("l") and single(lower[:-1]) != lower[:-1]:
+            yield error(token, "double", f"found {token.text}, a long double; write f behind it")
 
 
 @rule
