@@ -144,6 +144,17 @@ def test_control_flow_follows_c(device, library):
         assert out[:, i].tolist() == column, i
 
 
+def test_static_members_have_their_values_from_outside_and_classes_say_how_they_are_copied(device):
+    out = np.zeros(10, np.float32)
+    text = read_text("static_members.metal")
+    launch_threadgroup(device, device.library(text), "members", out)
+    assert out.tolist() == [5, -5, 3, 2, 6, 5, 0.5, 5, 6, 18]
+    assert not attnproto.lint(text)
+    undefined = text.replace("Limits<float>::min;", "Limits<int>::min;")
+    with pytest.raises(KernelCompileError, match="found a static member without a value"):
+        device.library(undefined).functions()
+
+
 CONSTANTS = {0: True, 1: -5, 2: 4000000000, 3: 0.1, 4: 0.1, 5: -300, "byte": 200, 8: 1 << 40}
 
 

@@ -52,6 +52,7 @@ class CodeRewriter:
     bools: set[str] = field(default_factory=lambda: set(_BOOLS))  # those of the vectors of bool
     classes: set[str] = field(default_factory=set)
     type_parameters: set[str] = field(default_factory=set)  # of the templates that we are in
+    copied: set[str] = field(default_factory=set)  # classes that say how they are copied
     static_methods: set[str] = field(default_factory=set)  # as "class::method"
     threadgroup_variables: int = 0
 
@@ -198,7 +199,7 @@ class CodeRewriter:
             elif token.kind == "name" and self._is_vector(t, i):
                 i = self._vector(t, i, out, body)
                 continue
-            elif body and text in self.classes and self._copies(t, i, out):
+            elif body and text in self.classes - self.copied and self._copies(t, i, out):
                 i = self._copy(t, i, out)
                 continue
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:

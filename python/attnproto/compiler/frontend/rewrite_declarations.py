@@ -29,6 +29,7 @@ from .lexer import (
     close_of,
     inserted,
     is_attribute,
+    skipping_brackets,
     split_commas,
     tokenize,
     untokenize,
@@ -94,6 +95,14 @@ class _Kernel:
 
 
 @dataclass
+class _Value:
+    """What ``template <class T> constant T A<T>::b = value;`` says."""
+
+    parameters: list[str]  # as it names those of the class
+    tokens: list[Token]
+
+
+@dataclass
 class Rewriter(MethodRewriter):
     """Rewrites one text; its fields are what was found so far."""
 
@@ -108,6 +117,8 @@ class Rewriter(MethodRewriter):
     defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
     namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
+    members: dict[str, _Value] = field(default_factory=dict)  # of classes, by "class::member"
+    class_parameters: list[Token] = field(default_factory=list)  # of the template that we are in
     open_numbers: int = 0  # how many there are
     numbers: Numbers = field(default_factory=lambda: Numbers([]))
     types: NumberTypes = field(default_factory=lambda: NumberTypes([]))
@@ -117,6 +128,7 @@ class Rewriter(MethodRewriter):
         tokens = one_constant_each(tokenize(text))
         _refuse_machine(tokens, text)
         self.numbers, self.types = Numbers(tokens), NumberTypes(tokens)
+        self.members = _member_values(tokens)
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
@@ -213,6 +225,10 @@ class Rewriter(MethodRewriter):
         if d.kind == "plain":
             if words >= {"constexpr", "constant"} and _is_redeclared(d):
                 return []
+            if class_name is None and _defines_member(d.head) in self.members:
+                return []  # its class says its value
+            if class_name is not None and words >= {"static", "constant"} and not d.parameters:
+                return self._static_member(t, start, d, class_name)
             if (is_kernel or host_name) and _is_instantiation(d):
                 return self._instantiation(t, d, host_name)
             if is_kernel and d.parameters:
@@ -233,6 +249,29 @@ class Rewriter(MethodRewriter):
         if owner in self.defined_classes:
             return self.method(t, start, d, owner, inside=False)
         return self._function(t, start, d, is_kernel)
+
+    def _static_member(
+        self, t: list[Token], start: int, d: Declaration, class_name: str
+    ) -> list[Token]:
+        """A constant of a class, with the value that it is given outside: clang has it inside."""
+        out = self._variable(t, start, d)
+        if _value_begin(d.head) < len(d.head):
+            return out
+        dims = next((k for k, h in enumerate(d.head) if h == "["), len(d.head))
+        name = d.head[dims - 1]
+        value = self.members.get(f"{class_name}::{name.text}")
+        if value is not None:
+            names = dict(zip(value.parameters, self.class_parameters, strict=False))
+            tokens = [names.get(token.text, token) for token in value.tokens]
+            return [inserted("constexpr", name), *out[:-1], *self.code(tokens), out[-1]]
+        if not self.class_parameters or dims < len(d.head):
+            return out
+        skip = (*SPACES, "const", "static", "constexpr")
+        kind = self.code([h for h in d.head[:-1] if h.text not in skip])
+        # Of a template whose specialisations have values, which is never asked for its own.
+        undefined = [inserted("= attn_undefined<", name), *kind]
+        undefined.append(inserted(f", {class_name}>()", name))
+        return [*out[:-1], *undefined, out[-1]]
 
     def _named_scope(self, d: Declaration, inside: list[Token]) -> list[Token]:
         outer = self.namespace
@@ -258,7 +297,9 @@ class Rewriter(MethodRewriter):
             self.classes.add(name)
         if any(_qualifies_method(t, i) for i in range(begin, end)):
             self.placed.add(name)
+        outer, self.class_parameters = self.class_parameters, _parameter_names(d.head)
         inside = self._scope(t[begin + 1 : end], name)
+        self.class_parameters = outer
         return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
 
     def _function(self, t: list[Token], start: int, d: Declaration, is_kernel: bool) -> list[Token]:
@@ -490,6 +531,48 @@ class Rewriter(MethodRewriter):
             if dims:
                 self.derived_arrays.add(name)
         return out
+
+
+def _defines_member(head: list[Token]) -> str | None:
+    """``A::b`` of a constant with a value that is declared in a class, but for specialisations."""
+    end = _value_begin(head)
+    is_constant = "constant" in head and end < len(head) and head[:3] != ["template", "<", ">"]
+    while is_constant and head[end - 1] == "]":
+        end = max(k for k in range(end) if head[k] == "[")
+    if not is_constant or end < 3 or head[end - 2] != "::":
+        return None
+    at = end - 3
+    if head[at] == ">":
+        opens = (k for k in range(at) if head[k] == "<" and angle_close(head, k) == at)
+        at = next(opens, at) - 1
+    return f"{head[at].text}::{head[end - 1].text}"
+
+
+def _member_values(t: list[Token]) -> dict[str, _Value]:
+    values: dict[str, _Value] = {}
+    for i, token in enumerate(t[:-2]):
+        if token != "::" or t[i + 1].kind != "name" or t[i + 2].text not in ("=", "{", "["):
+            continue
+        begin = i
+        while begin and t[begin - 1].text not in (";", "{", "}") and begin > i - 64:
+            begin -= 1
+        end = next((k for k in skipping_brackets(t, i) if t[k] == ";"), i)
+        head = [h for h in t[begin:end] if h.kind != "directive"]
+        member = _defines_member(head)
+        if member:
+            arguments = head[: next(k for k, h in enumerate(head) if h is token)]
+            opens = max((k for k, h in enumerate(arguments) if h == "<"), default=len(arguments))
+            named = split_commas(arguments[opens + 1 : -1]) if arguments[-1:] == [">"] else []
+            names = [part[-1].text for part in named]
+            values[member] = _Value(names, head[_value_begin(head) :])
+    return values
+
+
+def _parameter_names(head: list[Token]) -> list[Token]:
+    """Of ``template <typename T, int N = 2>`` the names in order."""
+    parts = split_commas(_template(head)[2:-1])
+    ends = (next((k for k, w in enumerate(part) if w == "="), len(part)) for part in parts)
+    return [part[end - 1] for part, end in zip(parts, ends, strict=True)]
 
 
 def _is_value(t: list[Token], opens: int) -> bool:

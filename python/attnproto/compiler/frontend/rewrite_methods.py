@@ -35,6 +35,10 @@ class MethodRewriter(CodeRewriter):
         method = f"{class_name}::{t[name_at].text}"
         if inside and "static" in words:
             self.static_methods.add(method)
+        if t[name_at] == class_name and {class_name, "&"} <= {
+            w.text for w in t[name_at + 1 : close]
+        }:
+            self.copied.add(class_name)
         special = t[name_at] == class_name and "operator" not in words
         out = self.code(t[start : close + 1])
         if special:
