@@ -37,6 +37,7 @@ _BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 _ALIGNMENTS = ("alignas", "__attribute__")
+_SPECIFIERS = ("static", "volatile", "const")  # that may stand before threadgroup
 _ASSEMBLY = {"asm", "__asm", "__asm__"}
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
@@ -68,6 +69,8 @@ class CodeRewriter:
         else:
             return
         target = [w for w in target if w not in ("metal", "::", "const")]
+        if target[:2] == ["decltype", "("]:  # of a construction, as in decltype(float4(0))
+            target = target[2:]
         if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
         if target[:3] == ["vec", "<", "bool"] or (target and target[0] in self.bools):
@@ -405,8 +408,8 @@ def _scope_begin(out: list[Token]) -> int:
 
 def declares_threadgroup(t: list[Token], i: int) -> bool:
     """Whether a declaration in threadgroup memory begins at ``i``."""
-    while i < len(t) and t[i].text in (*_ALIGNMENTS, "static"):
-        i = i + 1 if t[i] == "static" else close_of(t, i + 1) + 1
+    while i < len(t) and t[i].text in (*_ALIGNMENTS, *_SPECIFIERS):
+        i = close_of(t, i + 1) + 1 if t[i].text in _ALIGNMENTS else i + 1
     return i < len(t) and t[i] == "threadgroup"
 
 

@@ -253,10 +253,13 @@ def static_variables(text: Outline) -> Iterator[Finding]:
 
 @rule
 def vector_widths(text: Outline) -> Iterator[Finding]:
-    """A vector has two, three or four elements (MSL 3.1, 2.2)."""
+    """A vector has two, three or four elements (MSL 3.1, 2.2).
+
+    Or 64, as Apple's metal_simdgroup_matrix has it; published kernels write it as that header does.
+    """
     for head, number, after in zip(text.tokens, text.tokens[4:], text.tokens[5:], strict=False):
         width = whole_number([number]) if number.kind == "number" and after == ">" else None
-        if head == "vec" and width is not None and not 2 <= width <= 4:
+        if head == "vec" and width is not None and width not in (2, 3, 4, 64):
             message = f"found a vector of {width} elements, needs 2, 3 or 4; use an array"
             yield error(head, "vector-width", message)
 
@@ -284,7 +287,8 @@ def threadgroup_variables(text: Outline) -> Iterator[Finding]:
 def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, bool]]:
     """Name, whether it has a value, and whether that is an array's."""
     for i, token in enumerate(body):
-        if token != "threadgroup" or (i and body[i - 1].text not in (";", "{", "}", ")", "static")):
+        before = (";", "{", "}", ")", "static", "volatile", "const")
+        if token != "threadgroup" or (i and body[i - 1].text not in before):
             continue
         end = next((j for j in range(i, len(body)) if body[j] == ";"), len(body))
         declared = body[i + 1 : end]
