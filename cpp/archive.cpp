@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -44,23 +46,53 @@ std::string take(const std::string& from, size_t& at, const std::string& bytes,
   return from.substr(at - count, count);
 }
 
-double number(const std::string& text) {
-  if (text == "true") return 1;
-  return text == "false" ? 0 : std::strtod(text.c_str(), nullptr);
+Number number(const std::string& text) {
+  if (text == "true" || text == "false") return text == "true";
+  if (text.find_first_not_of("-0123456789") != std::string::npos)
+    return std::strtod(text.c_str(), nullptr);
+  if (text[0] == '-') return int64_t(std::strtoll(text.c_str(), nullptr, 10));
+  return uint64_t(std::strtoull(text.c_str(), nullptr, 10));
 }
 
-double number(const Constant& constant) {
-  return std::visit([](auto value) { return double(value); }, constant.value);
+// Of a vector the elements, which the file parts by commas.
+std::vector<Number> numbers(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<Number> elements;
+  for (std::string element; std::getline(stream, element, ',');)
+    elements.push_back(number(element));
+  return elements;
+}
+
+std::vector<Number> numbers(const Constant& constant) {
+  if (auto* number = std::get_if<Number>(&constant.value)) return {*number};
+  return std::get<std::vector<Number>>(constant.value);
+}
+
+bool equal(const Number& one, const Number& other) {
+  return std::visit(
+      [](auto a, auto b) -> bool {
+        if constexpr (std::is_same_v<decltype(a), double> || std::is_same_v<decltype(b), double>) {
+          // A float constant holds what is left of a double.
+          const float x = float(a), y = float(b);
+          return x == y || (std::isnan(x) && std::isnan(y));
+        } else {
+          return (a < 0) == (b < 0) && uint64_t(a) == uint64_t(b);
+        }
+      },
+      one, other);
 }
 
 bool agrees(const ArchivedPipeline& pipeline, const std::vector<Constant>& constants) {
   if (pipeline.constants.size() != constants.size()) return false;
   for (const Constant& given : constants) {
     const auto* name = std::get_if<std::string>(&given.key);
+    const std::vector<Number> wanted = numbers(given);
     bool found = false;
-    for (const auto& [stored, value] : pipeline.constants)
-      // A float constant holds what is left of a double.
-      found = found || (name && stored == *name && float(number(value)) == float(number(given)));
+    for (const auto& [stored, value] : pipeline.constants) {
+      const std::vector<Number> held = numbers(value);
+      found = found || (name && stored == *name &&
+                        std::equal(held.begin(), held.end(), wanted.begin(), wanted.end(), equal));
+    }
     if (!found) return false;
   }
   return true;

@@ -203,7 +203,8 @@ NB_MODULE(_core, m) {
   });
 
   nb::class_<Constant>(m, "Constant")
-      .def(nb::init<std::variant<uint32_t, std::string>, std::variant<bool, int64_t, double>>(),
+      .def(nb::init<std::variant<uint32_t, std::string>,
+                    std::variant<Number, std::vector<Number>>>(),
            "key"_a, "value"_a)
       .def_ro("key", &Constant::key)
       .def_ro("value", &Constant::value);

@@ -1,5 +1,6 @@
 #include "c_api.h"
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <string>
@@ -75,7 +76,17 @@ Constant constant(const attnproto_constant& from) {
 std::vector<Constant> constants(const attnproto_constant* from, size_t count) {
   if (count) given(from, "constants");
   std::vector<Constant> to;
-  for (size_t i = 0; i < count; i++) to.push_back(constant(from[i]));
+  for (size_t i = 0; i < count; i++) {
+    Constant one = constant(from[i]);
+    auto same =
+        std::find_if(to.begin(), to.end(), [&](auto& other) { return other.key == one.key; });
+    if (same == to.end()) {
+      to.push_back(std::move(one));
+      continue;
+    }
+    if (auto* first = std::get_if<Number>(&same->value)) same->value = std::vector{*first};
+    std::get<std::vector<Number>>(same->value).push_back(std::get<Number>(one.value));
+  }
   return to;
 }
 

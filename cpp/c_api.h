@@ -24,7 +24,8 @@ typedef struct attnproto_archive attnproto_archive;
 
 enum { ATTNPROTO_BOOL = 0, ATTNPROTO_INTEGER = 1, ATTNPROTO_REAL = 2 };
 
-/* A function constant by name; `real` holds the value of an ATTNPROTO_REAL. */
+/* A function constant by name; `real` holds the value of an ATTNPROTO_REAL. The elements of a
+ * vector are as many constants of its name, in order. */
 typedef struct {
   const char* name;
   int32_t kind;

@@ -31,11 +31,13 @@ struct Extent {
   uint64_t count() const { return uint64_t(x) * y * z; }
 };
 
+using Number = std::variant<bool, int64_t, uint64_t, double>;
+
 // A function constant. The device converts the value to the type declared in
 // the kernel text, and refuses a value that type cannot hold.
 struct Constant {
-  std::variant<uint32_t, std::string> key;  // [[function_constant(index)]] or its name
-  std::variant<bool, int64_t, double> value;
+  std::variant<uint32_t, std::string> key;          // [[function_constant(index)]] or its name
+  std::variant<Number, std::vector<Number>> value;  // of a vector its elements
 };
 
 class Library;

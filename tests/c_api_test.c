@@ -120,6 +120,12 @@ int main(int argc, char** argv) {
   check_error(!archived(archive, NULL, "add", &shift, 1), "no add", "a constant never archived");
   check_error(!archived(archive, NULL, "add", NULL, 0), "no add", "a constant left out");
   check_error(!archived(archive, NULL, "sub", NULL, 0), "no sub", "a kernel never archived");
+  attnproto_constant place[] = {{"place", ATTNPROTO_INTEGER, 16777217, 0},
+                                {"place", ATTNPROTO_INTEGER, 5, 0}};
+  check(archived(archive, NULL, "put", place, 2) != NULL, "a kernel by a vector's elements");
+  check_error(!archived(archive, NULL, "put", place, 1), "no put", "an element left out");
+  place[0].integer = 16777216;
+  check_error(!archived(archive, NULL, "put", place, 2), "no put", "a float's neighbour");
   shift.integer = 2;
   check_error(!archived(archive, "kernel void add() {}", "add", &shift, 1), "no add",
               "another text");

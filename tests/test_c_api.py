@@ -23,6 +23,8 @@ pytestmark = pytest.mark.skipif(
 
 TEXT = """
 constant float shift [[function_constant(0)]];
+constant int2 place [[function_constant(1)]];
+kernel void put(device int* o [[buffer(0)]]) { o[0] = place.x; o[1] = place.y; }
 kernel void add(device const float* a [[buffer(0)]], device float* b [[buffer(1)]],
                 constant uint& n [[buffer(2)]], threadgroup float* shared [[threadgroup(0)]],
                 uint i [[thread_position_in_grid]], uint lane [[thread_index_in_simdgroup]]) {
@@ -49,6 +51,7 @@ def test_a_kernel_runs_from_a_program_in_c_and_every_misuse_is_an_error(
     builder = archive.build(device)
     for shift in (1.5, 2.0):
         builder.add(device.library(TEXT), "add", {"shift": shift})
+    builder.add(device.library(TEXT), "put", {"place": [16777217, 5]})
     stored = builder.save(tmp_path / "stored").path
     truncated, foreign = tmp_path / "truncated", tmp_path / "foreign"
     truncated.write_bytes(stored.read_bytes()[:-1])

@@ -147,6 +147,7 @@ def test_a_kernel_on_fibers_says_so(capsys, tmp_path):
         (["--constant", "none=1"], "found function constant 'none', which the text does not"),
         (["--constant", "0"], "found --constant 0, needs INDEX=VALUE"),
         (["--constant", "0=many"], "found --constant 0=many, needs INDEX=VALUE"),
+        (["--constant", "0=1,"], "found --constant 0=1,, needs INDEX=VALUE"),
         (["--constant", "0=1"], "found two values for constant 0"),
         (["--constant", "count=1"], "found two values for function constant 'count'"),
         (["--target", "riscv"], "found --target riscv, needs host"),
@@ -157,6 +158,17 @@ def test_a_kernel_on_fibers_says_so(capsys, tmp_path):
 )
 def test_a_mistake_gets_one_sentence(capsys, kernel, words, sentence):
     assert sentence in refused(capsys, kernel, *GIVEN, *words)
+
+
+def test_a_vector_is_given_by_its_elements(capsys, tmp_path):
+    file = tmp_path / "put.metal"
+    file.write_text(
+        "constant float2 place [[function_constant(0)]];\n"
+        "kernel void put(device float* x [[buffer(0)]]) { x[0] = place.x; x[1] = place.y; }\n"
+    )
+    code = shown(capsys, file, "--constant", "place=0.5, -3", "--stop-after", "specialize")
+    assert "@place = internal addrspace(2) constant <2 x float> <float 0x3FE0" in code
+    assert "[1.0, 2.0, 3.0], needs 2 elements" in refused(capsys, file, "--constant", "0=1.,2.,3.")
 
 
 def test_a_file_that_cannot_be_read_gets_one_sentence(capsys, tmp_path):

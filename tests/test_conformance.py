@@ -13,6 +13,7 @@ from conformance.case import Case, Finding
 from conformance.compilation import Compiled, CompiledText, compile_kernel, open_text
 from conformance.execution import AGREES, CLEAN, EXPECTED, NOT_RUN, Executed, run_case
 from conformance.projects import PROJECTS
+from conformance.texts import Text
 from support import third_party
 
 PACKAGES = {
@@ -71,6 +72,22 @@ def test_a_kernel_of_a_text_compiles_for_both_targets_without_a_lint_error(proje
     (kernel,) = opened.kernels
     compiled = compile_kernel(text, kernel, opened.constants)
     assert (compiled.cpu, compiled.ptx) == ("", "")
+
+
+def test_a_kernel_too_large_for_a_pipeline_has_compiled():
+    large = "kernel void k(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
+    large += "  threadgroup float t[13440]; t[i] = o[i]; o[i] = t[13439 - i];\n}\n"
+    opened = open_text(Text("p", "t", large, always=("k",)), share=1)
+    assert opened.kernels == ["k"]
+    compiled = compile_kernel(Text("p", "t", large), "k", {})
+    assert (compiled.cpu, compiled.ptx, compiled.engine) == ("", "", "lockstep")
+    assert compiled.limit == "53,760 of 32,768 bytes of threadgroup memory"
+    page = report.tables([CompiledText("p", "t", 1, compiled=[compiled])], [])
+    assert "| p | 1 of 1 | 1 | 1 | 1 | 1 | 1 | 0 | 0 |" in page
+    assert "| p | t | k | 53,760 of 32,768 bytes of threadgroup memory |" in page
+    broken = compile_kernel(Text("p", "t", large.replace("13440", "13440 +")), "k", {})
+    assert broken.cpu
+    assert not broken.limit
 
 
 def disagree(device):

@@ -144,6 +144,50 @@ def test_control_flow_follows_c(device, library):
         assert out[:, i].tolist() == column, i
 
 
+def test_static_members_have_their_values_from_outside_and_classes_say_how_they_are_copied(device):
+    out = np.zeros(10, np.float32)
+    text = read_text("static_members.metal")
+    launch_threadgroup(device, device.library(text), "members", out)
+    assert out.tolist() == [5, -5, 3, 2, 6, 5, 0.5, 5, 6, 18]
+    assert not attnproto.lint(text)
+    undefined = text.replace("Limits<float>::min;", "Limits<int>::min;")
+    with pytest.raises(KernelCompileError, match="found a static member without a value"):
+        device.library(undefined).functions()
+
+
+# Bodies of a kernel, with what stands before it, which write 5.
+WRITTEN = {
+    "volatile threadgroup memory": (
+        "",
+        "volatile threadgroup int a[4], b; a[1] = 2; b = 3; o[0] = a[1] + b;",
+    ),
+    "a type by decltype of a construction": (
+        "typedef decltype(float4(0)) f4t;",
+        "half4x4 m; m[1] = half4(5); f4t v = f4t(m[1]); o[0] = v.z;",
+    ),
+    "a simdgroup matrix's storage as Apple's header has it": (
+        "template <typename T> struct Storage {"
+        "  typedef vec<T, 64> storage_type; storage_type t;"
+        "  thread vec<T, 2>* elements() thread { return (thread vec<T, 2>*)&t; }"
+        "};",
+        "Storage<half> s; *s.elements() = half2(2, 3); o[0] = s.elements()->x + s.elements()->y;",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_what_people_write_runs_and_lints_clean(device, kind):
+    before, body = WRITTEN[kind]
+    text = f"""#include <metal_stdlib>
+    using namespace metal;
+    {before}
+    kernel void k(device float* o [[buffer(0)]]) {{ {body} }}"""
+    out = np.zeros(1, np.float32)
+    launch_threadgroup(device, device.library(text), "k", out)
+    assert out[0] == 5
+    assert not attnproto.lint(text)
+
+
 CONSTANTS = {0: True, 1: -5, 2: 4000000000, 3: 0.1, 4: 0.1, 5: -300, "byte": 200, 8: 1 << 40}
 
 

@@ -156,7 +156,11 @@ RULES_BROKEN = {
     ),
     "function-constant": (
         3, "error", kernel("o[i] = n;", "constant int n [[function_constant(0)]] = 3;"),
-        kernel("o[i] = n;", "constant int n [[function_constant(65535)]];"),
+        kernel(
+            "o[i] = n + v.x + a.y;", "constant int n [[function_constant(65535)]];",
+            "constant vec<half, 3> v [[function_constant(0)]]; using two = metal::float2;"
+            "typedef two pair; constant pair a [[function_constant(1)]];",
+        ),
     ),
     "duplicate-index": (
         4, "error", given("device int* p [[buffer(0)]]"),
@@ -266,6 +270,10 @@ ALSO = [
     ("function-constant", kernel("o[i] = n.x;", "struct P { int x; }; constant P n "
                                  "[[function_constant(0)]];")),
     ("function-constant", kernel("o[i] = n;", "constant int n [[function_constant(65536)]];")),
+    ("function-constant", kernel("o[i] = n.x;", "struct P { int x; }; using Q = P;"
+                                 "constant Q n [[function_constant(0)]];")),
+    ("function-constant", kernel("o[i] = n[0];", "constant packed_float3 n "
+                                 "[[function_constant(0)]];")),
     ("duplicate-index", kernel("", arguments=("threadgroup int* a [[threadgroup(0)]]",
                                               "threadgroup int* b [[threadgroup(0)]]"))),
     ("attribute-type", given("uint2 i [[thread_index_in_simdgroup]]")),
@@ -573,7 +581,6 @@ PASSING = {
     "a method of a class within a function, and constants that stay": kernel(
         "struct L { static float twice(float x) { return 2 * x; } };"
         "static constant float table[2] = {1, 2}; static threadgroup float t[4]; t[i] = table[0];"
-        "atomic_thread_fence(mem_flags::mem_device, memory_order_seq_cst);"
         "o[i] = L::twice(t[i]);",
     ),
     "other names of namespaces": kernel(

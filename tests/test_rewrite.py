@@ -56,6 +56,7 @@ def test_text_survives_a_round_trip(text):
 
 def test_a_kernel_knows_its_parameters():
     instance = rewrite(
+        "constant bool has [[function_constant(0)]];"
         "kernel void k(device float* x [[buffer(3)]], constant int& n [[ buffer(1) ]],"
         " threadgroup half* s [[threadgroup(0)]], uint2 at [[thread_position_in_grid]],"
         " const device int* extra [[buffer(5), function_constant(has)]]) {}"
@@ -282,7 +283,10 @@ def test_an_error_names_the_line_of_the_user(device, what):
         ("int f() { return 1; }", "no kernel"),
         ("kernel void k(float x) {}", "neither an address space nor an attribute"),
         ("template [[kernel]] decltype(g<1>) g<1>;", "'g' is instantiated but is no kernel"),
-        ("constant int n [[function_constant(N)]]; kernel void k() {}", "needs a number"),
+        (
+            "constant int n [[function_constant(N)]]; kernel void k() {}",
+            "undeclared identifier 'N'",
+        ),
     ],
 )
 def test_an_error_says_what_to_change(device, text, message):

@@ -346,8 +346,8 @@ def compile_(
     Args:
         file: MSL, whose own includes are looked for beside it; or a metallib.
         kernel: Its name; need not be given where the file has one kernel.
-        constant: A function constant by index or name, such as "0=64" or "causal=true"; may be
-            repeated.
+        constant: A function constant by index or name, such as "0=64", "causal=true" or, of a
+            vector, "2=1,0.5"; may be repeated.
         emit: ir (optimised LLVM IR of one lane), vector-ir (of a simdgroup, as the lockstep engine
             runs it), asm (this machine's assembly), ptx, or sass-registers (registers and
             instruction counts of an NVIDIA GPU; needs the extra attnproto[sass]).

@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, field
 import attnproto
 from attnproto.compiler.frontend.program import library_head
 from attnproto.compiler.target import host_target
+from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
 from attnproto.device.library import describe
 from attnproto.errors import AttnprotoError
+from attnproto.kernels.flash_tile import THREADGROUP_LIMIT_BYTES
 from attnproto.measure.static_counts import NVIDIA_ARCHITECTURE
 
 from .texts import Text, is_sampled
@@ -33,6 +35,7 @@ class Compiled:
         ptx: the error on the way to PTX; empty: it compiled.
         engine: what runs it on the cpu device.
         reason: why it needs fibers, without the names and numbers of the one kernel.
+        limit: the limit for which its pipeline is refused, as Metal's would be; its code compiled.
         seconds: that both compilations took together.
     """
 
@@ -41,6 +44,7 @@ class Compiled:
     ptx: str = ""
     engine: str = ""
     reason: str = ""
+    limit: str = ""
     seconds: float = 0.0
 
 
@@ -116,7 +120,9 @@ def open_text(text: Text, share: int) -> Opened:
     outcome.kernels = len(head.instances)
     findings = attnproto.lint(text.text)
     outcome.lints = [(one.rule, one.message) for one in findings if one.severity == "error"]
-    return Opened(outcome, chosen([*head.instances], share), constants_of(text))
+    kernels = chosen([*head.instances], share)
+    kernels += [name for name in text.always if name not in kernels]
+    return Opened(outcome, kernels, constants_of(text))
 
 
 def compile_texts(
@@ -139,15 +145,35 @@ def compile_kernel(
     text: Text, kernel: str, constants: Mapping[str, bool | int | float]
 ) -> Compiled:
     """Compile one kernel for the cpu device and to PTX."""
-    begin, cpu, ptx, engine, reason = time.perf_counter(), "", "", "", ""
+    begin, cpu, ptx, engine, reason, limit = time.perf_counter(), "", "", "", "", ""
     try:
         pipeline = _device().library(text.text).pipeline(kernel, constants)
         engine, reason = pipeline.engine, _NUMBERS.sub("N", pipeline.engine_reason)
     except AttnprotoError as error:
-        cpu = str(error)
+        engine, limit = _code_alone(text, kernel, constants)
+        cpu = "" if limit else str(error)
     try:
         front_end = PtxFrontEnd(NVIDIA_ARCHITECTURE)
         front_end.make(front_end.request(text.text, describe(kernel, constants)))
     except AttnprotoError as error:
         ptx = str(error)
-    return Compiled(kernel, cpu, ptx, engine, reason, round(time.perf_counter() - begin, 2))
+    seconds = round(time.perf_counter() - begin, 2)
+    return Compiled(kernel, cpu, ptx, engine, reason, limit, seconds)
+
+
+def _code_alone(
+    text: Text, kernel: str, constants: Mapping[str, bool | int | float]
+) -> tuple[str, str]:
+    """Engine of a kernel whose pipeline is refused, and the limit that it passes.
+
+    Metal compiles such a text too: the limit is of the pipeline (specification, 4.4; feature set
+    tables). Both are empty where it does not compile, or passes no limit.
+    """
+    try:
+        code = NativeFrontEnd().object_code(text.text, describe(kernel, constants))
+    except AttnprotoError:
+        return "", ""
+    found, most = code.static_threadgroup_bytes, THREADGROUP_LIMIT_BYTES
+    if found <= most:
+        return "", ""
+    return code.engine, f"{found:,} of {most:,} bytes of threadgroup memory"

@@ -28,7 +28,7 @@ def refused(text: CompiledText) -> int:
 def tables(texts: Sequence[CompiledText], executed: Sequence[Executed]) -> str:
     """The page."""
     projects = list(dict.fromkeys(one.project for one in texts))
-    parts = [_HEAD, _compiled(texts, projects), _refusals(texts), _fibers(texts)]
+    parts = [_HEAD, _compiled(texts, projects), _refusals(texts), _limits(texts), _fibers(texts)]
     parts += [_lints(texts), _executed(executed), _failures(executed), _reports(executed)]
     return "\n".join(part for part in parts if part)
 
@@ -84,6 +84,17 @@ def _refusals(texts: Sequence[CompiledText]) -> str:
     ]
     head = ("project", "text", "kernel", "error")
     return f"## What is refused\n\n{_table(head, rows)}" if rows else ""
+
+
+def _limits(texts: Sequence[CompiledText]) -> str:
+    rows = [
+        (one.project, one.name, kernel.kernel, kernel.limit)
+        for one in texts
+        for kernel in one.compiled
+        if kernel.limit
+    ]
+    head = ("project", "text", "kernel", "its pipeline is refused, as Metal's would be")
+    return f"## Compiled, and too large for a pipeline\n\n{_table(head, rows)}" if rows else ""
 
 
 def _executed(executed: Sequence[Executed]) -> str:

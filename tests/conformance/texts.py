@@ -25,12 +25,14 @@ class Text:
         name: of the file, or of what it holds.
         text: with what it includes in place.
         constants: function constants that have another value than true, 1 or 1.0.
+        always: kernels that every sample takes.
     """
 
     project: str
     name: str
     text: str
     constants: Mapping[str, bool | int | float] = field(default_factory=dict)
+    always: tuple[str, ...] = ()
 
 
 def is_sampled(name: str, share: int) -> bool:
@@ -82,12 +84,22 @@ def ggml_one_text() -> Iterator[Text]:
         yield Text("ggml, one text", text.name, text.text, text.constants)
 
 
+# Of candle's kernels those that no Apple GPU has the threadgroup memory for.
+_CANDLE_LARGE = {
+    "scaled_dot_product_attention.metal": tuple(
+        f"steel_attention_float32_bq32_bk16_bd256_wm4_wn1_mask{mask}"
+        for mask in ("float32", "bool_")
+    )
+}
+
+
 def candle() -> Iterator[Text]:
     """candle-metal-kernels."""
     files = third_party.CANDLE.read("src/metal_src/")
     for name, text in files.items():
         if name != "utils.metal":
-            yield Text("candle", name, _whole(text, files))
+            large = _CANDLE_LARGE.get(name, ())
+            yield Text("candle", name, _whole(text, files), always=large)
 
 
 def mistral() -> Iterator[Text]:

@@ -39,6 +39,33 @@ TEST("constants that do not fit are refused before Metal could misread them") {
   EXPECT(refused(kCompile, {"3=5.0", "an integer"}, [&] { with({uint32_t(3), 5.0}); }));
 }
 
+TEST("a vector's elements reach the kernel in the type that the text declares") {
+  Lab lab;
+  auto y = lab.buffer({0, 0, 0, 0, 0});
+  const std::vector<Number> offset{1.5, int64_t(2), -0.25}, step{int64_t(1), int64_t(-7)},
+      mask{false, false, false, true}, weight{0.0, 1.01171875},
+      large{int64_t(0), int64_t(0), int64_t(0), (uint64_t(1) << 63) + 3};
+  auto with = [&](Constant change) {
+    std::vector<Constant> constants{{uint32_t(10), offset},
+                                    {std::string("STEP"), step},
+                                    {uint32_t(12), mask},
+                                    {uint32_t(13), weight},
+                                    {uint32_t(14), large}};
+    for (Constant& one : constants)
+      if (one.key == change.key) one = change;
+    return lab.pipeline("vectors", constants);
+  };
+  lab.device->submit({run(with({uint32_t(12), mask}), {{0, DeviceMemory{y, 0}}})});
+  const auto* read = static_cast<const float*>(y->contents());
+  const float expected[] = {-0.25f, -7, 1, 1.015625f, 3};  // bfloat rounds to even
+  for (int i = 0; i < 5; ++i) EXPECT(read[i] == expected[i]);
+  EXPECT(refused(kCompile, {"10=1.5", "3 elements"}, [&] { with({uint32_t(10), 1.5}); }));
+  EXPECT(refused(kCompile, {"10=[1, -7]", "3 elements"}, [&] { with({uint32_t(10), step}); }));
+  EXPECT(refused(kCompile, {"12=[1.5, 2, -0.25]"}, [&] { with({uint32_t(12), offset}); }));
+  EXPECT(refused(kCompile, {"3=[1, -7]", "one value"},
+                 [&] { lab.pipeline("scaled", {{uint32_t(3), step}, {uint32_t(4), true}}); }));
+}
+
 TEST("pipelines are cached by constants, libraries by text and options") {
   Lab lab;
   EXPECT(!lab.pipeline("axpy")->info().cached && lab.pipeline("axpy")->info().cached);

@@ -18,8 +18,22 @@ void axpy(const StubLaunch& launch) {
 }
 
 void scaled(const StubLaunch& launch) {
-  const double scale = double(std::get<int64_t>(launch.constants.at(3)));
-  launch.at<float>(0)[0] *= float(std::get<bool>(launch.constants.at(4)) ? -scale : scale);
+  auto constant = [&](uint32_t index) { return std::get<Number>(launch.constants.at(index)); };
+  const double scale = double(std::get<int64_t>(constant(3)));
+  launch.at<float>(0)[0] *= float(std::get<bool>(constant(4)) ? -scale : scale);
+}
+
+// The last element of each.
+void vectors(const StubLaunch& launch) {
+  auto last = [&](uint32_t index) {
+    return std::get<std::vector<Number>>(launch.constants.at(index)).back();
+  };
+  float* y = launch.at<float>(0);
+  y[0] = float(std::get<double>(last(10)));
+  y[1] = float(std::get<int64_t>(last(11)));
+  y[2] = float(std::get<bool>(last(12)));
+  y[3] = float(std::get<double>(last(13)));
+  y[4] = float(std::get<uint64_t>(last(14)) - (uint64_t(1) << 63));
 }
 
 void modified(const StubLaunch& launch) {
@@ -292,6 +306,7 @@ TEST("a grid that its threadgroups do not fill reaches Metal as threads") {
 int main(int argc, char** argv) {
   metal_double::use(metal_double::make_stub({{"axpy", {axpy}},
                                              {"scaled", {scaled}},
+                                             {"vectors", {vectors}},
                                              {"modified", {modified}},
                                              {"through_table", {through_table}},
                                              {"alone", {alone, 16}},

@@ -19,6 +19,11 @@ using namespace metal;
 constant uint SCALE [[function_constant(3)]];
 constant bool NEGATE [[function_constant(4)]];
 constant half UNUSED [[function_constant(9)]];
+constant float3 OFFSET [[function_constant(10)]];
+constant vec<short, 2> STEP [[function_constant(11)]];
+constant bool4 MASK [[function_constant(12)]];
+constant bfloat2 WEIGHT [[function_constant(13)]];
+constant ulong4 LARGE [[function_constant(14)]];
 [[visible]] float modify(float x);
 [[visible]] float halve(float x) { return x / 2; }
 [[stitchable]] float twice(float x) { return 2 * x; }
@@ -27,6 +32,7 @@ constant half UNUSED [[function_constant(9)]];
 kernel void axpy(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
                  constant float& a [[buffer(2)]]) { }
 kernel void scaled(device float* y [[buffer(0)]]) { y[0] *= NEGATE ? -SCALE : SCALE; }
+kernel void vectors(device float* y [[buffer(0)]]) { y[0] = OFFSET.z + STEP.y + MASK.w + WEIGHT.y + LARGE.w; }
 kernel void modified(device float* y [[buffer(0)]]) { y[0] = modify(y[0]); }
 kernel void through_table(device float* y [[buffer(0)]], visible_function_table<float(float)> t [[buffer(1)]]) { }
 kernel void heavy(device float* y [[buffer(0)]]) { }

@@ -51,33 +51,20 @@ const std::map<std::string, UInt> kTypes = {
     {"int32_t", 29}, {"uint", 33},     {"uint32_t", 33}, {"long", 81},     {"int64_t", 81},
     {"ulong", 85},   {"uint64_t", 85}, {"half", 16},     {"float", 3},     {"bfloat", 121}};
 
-size_t size_of(UInt type) {
-  switch (type) {
-    case 53:
-    case 45:
-    case 49:
-      return 1;
-    case 16:
-    case 37:
-    case 41:
-    case 121:
-      return 2;
-    case 81:
-    case 85:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
+// A vector's type is its element's and a number.
 UInt type_of(const FunctionConstant& constant) {
-  auto found = kTypes.find(constant.type);
-  return found == kTypes.end() ? 0 : found->second;
+  if (auto found = kTypes.find(constant.type); found != kTypes.end()) return found->second;
+  const std::string element = constant.type.substr(0, constant.type.size() - 1);
+  auto found = kTypes.find(element);
+  const UInt width = constant.type.empty() ? 0 : UInt(constant.type.back() - '0');
+  return found == kTypes.end() || width < 2 || width > 4 ? 0 : found->second + width - 1;
 }
 
+// Metal reads as many bytes as the type has, and three elements as four.
 void set_constant(ConstantValue& slot, const void* value, UInt type) {
-  slot = {type, 0};
-  memcpy(&slot.bits, value, size_of(type));
+  const ConstantType known = constant_type(type);
+  const size_t elements = known.width == 3 ? 4 : known.width;
+  slot = {type, std::string(static_cast<const char*>(value), elements * known.element_bytes)};
 }
 
 bool has(const Library* library, const std::string& name) {
@@ -291,6 +278,16 @@ struct Writer {
 };
 
 }  // namespace
+
+ConstantType constant_type(UInt type) {
+  for (const auto& [name, element] : kTypes) {
+    if (type < element || type > element + 3) continue;
+    const bool wide = element == 81 || element == 85, small = element >= 45;
+    const bool two = element == 16 || element == 37 || element == 41 || element == 121;
+    return {element, type - element + 1, wide ? 8u : two ? 2u : small ? 1u : 4u};
+  }
+  return {type};
+}
 
 bool compiler_crashes(Object** error) {
   if (behaviour().compiler_crashes == 0) return false;

@@ -30,8 +30,14 @@ struct Range {
 
 struct ConstantValue {
   UInt type = 0;
-  uint64_t bits = 0;
+  std::string bytes;
 };
+// The types of vectors of two, three and four follow that of their elements.
+struct ConstantType {
+  UInt element = 0;
+  size_t width = 1, element_bytes = 4;
+};
+ConstantType constant_type(UInt type);
 struct ConstantValues : Object {
   std::map<unsigned, ConstantValue> by_index;
   std::map<std::string, ConstantValue> by_name;

@@ -157,9 +157,12 @@ void MslText::add(Declaration one) {
   for (size_t i = 0; constant && i + 2 < tokens.size(); ++i) {
     if (tokens[i] != "function_constant") continue;
     std::string type;
-    for (size_t j = 0; j < name; ++j)
-      if (tokens[j] != "constant" && tokens[j] != "const" && tokens[j] != "static")
+    for (size_t j = 0; j < name; ++j) {
+      if (tokens[j] == ">" && j > 4 && tokens[j - 4] == "<")
+        type = tokens[j - 3] + tokens[j - 1];  // vec<float, 4>
+      else if (tokens[j] != "constant" && tokens[j] != "const" && tokens[j] != "static")
         type = tokens[j];
+    }
     constants_[unsigned(std::strtoul(tokens[i + 2].c_str(), nullptr, 10))] = {one.introduces, type};
   }
   if (one.identifiers.count("visible") || one.identifiers.count("stitchable"))

@@ -282,8 +282,28 @@ FAULTS = {
     ),
     "constants keep the caller's type": (
         "constants.cpp",
-        "return store_integer<uint32_t>(kernel, constant);",
-        "return store_integer<int64_t>(kernel, constant);",
+        "return write(given.integer<uint32_t>(number));",
+        "return write(given.integer<int64_t>(number));",
+    ),
+    "a vector may lack elements": (
+        "constants.cpp",
+        "if (elements.size() != width)",
+        "if (false)",
+    ),
+    "a scalar may have elements": (
+        "constants.cpp",
+        "if (width == 1) given",
+        "if (false) given",
+    ),
+    "a vector's elements are all as large as a float": (
+        "constants.cpp",
+        "at += store(value.bytes + at, given, one, element)",
+        "store(value.bytes + at, given, one, element), at += 4",
+    ),
+    "a bfloat is cut off": (
+        "constants.cpp",
+        "std::isnan(single) ? 0 : 0x7fff + (whole >> 16 & 1)",
+        "0",
     ),
     "a constant may be given twice": (
         "constants.cpp",

@@ -25,40 +25,51 @@ struct TableDescriptor : Object {
   UInt count = 0;
 };
 
-double half_to_double(uint16_t bits) {
-  _Float16 value;
-  memcpy(&value, &bits, sizeof value);
-  return double(value);
+template <class T>
+T read(const char* bytes) {
+  T value;
+  memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+attnproto::Number as_number(const char* bytes, UInt element) {
+  switch (element) {
+    case 53:
+      return *bytes != 0;
+    case 3:
+      return double(read<float>(bytes));
+    case 16:
+      return double(read<_Float16>(bytes));
+    case 121: {
+      const uint32_t bits = uint32_t(read<uint16_t>(bytes)) << 16;
+      return double(read<float>(reinterpret_cast<const char*>(&bits)));
+    }
+    case 45:
+      return int64_t(read<int8_t>(bytes));
+    case 49:
+      return int64_t(read<uint8_t>(bytes));
+    case 37:
+      return int64_t(read<int16_t>(bytes));
+    case 41:
+      return int64_t(read<uint16_t>(bytes));
+    case 29:
+      return int64_t(read<int32_t>(bytes));
+    case 33:
+      return int64_t(read<uint32_t>(bytes));
+    case 81:
+      return read<int64_t>(bytes);
+    default:
+      return read<uint64_t>(bytes);
+  }
 }
 
 attnproto::Constant as_constant(unsigned index, const ConstantValue& value) {
-  attnproto::Constant constant;
-  constant.key = uint32_t(index);
-  float single;
-  memcpy(&single, &value.bits, sizeof single);
-  switch (value.type) {
-    case 53:
-      constant.value = value.bits != 0;
-      break;
-    case 3:
-      constant.value = double(single);
-      break;
-    case 16:
-      constant.value = half_to_double(uint16_t(value.bits));
-      break;
-    case 45:
-      constant.value = int64_t(int8_t(value.bits));
-      break;
-    case 37:
-      constant.value = int64_t(int16_t(value.bits));
-      break;
-    case 29:
-      constant.value = int64_t(int32_t(value.bits));
-      break;
-    default:
-      constant.value = int64_t(value.bits);
-  }
-  return constant;
+  const ConstantType type = constant_type(value.type);
+  if (type.width == 1) return {uint32_t(index), as_number(value.bytes.data(), type.element)};
+  std::vector<attnproto::Number> elements;
+  for (size_t i = 0; i < type.width; ++i)
+    elements.push_back(as_number(value.bytes.data() + i * type.element_bytes, type.element));
+  return {uint32_t(index), elements};
 }
 
 // The text of everything linked, each library once.
@@ -123,7 +134,7 @@ std::string without_comments(const std::string& source) {
 std::string archive_key(const PipelineDescriptor* descriptor) {
   std::string key = descriptor->function->name + "\n" + without_comments(linked_text(descriptor));
   for (const auto& [index, value] : all_constants(descriptor))
-    key += std::to_string(index) + "=" + std::to_string(value.bits) + "\n";
+    key += std::to_string(index) + "=" + value.bytes + "\n";
   char digest[20];
   snprintf(digest, sizeof digest, "%016zx", std::hash<std::string>()(key));
   return digest;

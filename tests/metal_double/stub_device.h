@@ -12,7 +12,7 @@ namespace metal_double {
 struct StubLaunch {
   std::map<uint32_t, std::pair<char*, size_t>> buffers;  // bytes from the bound offset
   std::map<uint32_t, std::vector<std::string>> tables;   // visible functions by name
-  std::map<uint32_t, std::variant<bool, int64_t, double>> constants;
+  std::map<uint32_t, std::variant<attnproto::Number, std::vector<attnproto::Number>>> constants;
   std::string text;
   attnproto::Extent threadgroups, threads;
 

@@ -15,7 +15,7 @@ from attnproto.compiler.pass_manager import Kernel, PassManager
 from attnproto.compiler.target import Target, processor_target
 from attnproto.compiler.targets.host import HostKernel, NativeFrontEnd
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
-from attnproto.device.library import describe
+from attnproto.device.library import Value, describe
 from attnproto.errors import AttnprotoError
 from attnproto.kernels.text import flatten
 from attnproto.measure.static_counts import NVIDIA_ARCHITECTURE, nvidia_counts
@@ -200,20 +200,20 @@ def _only(kernels: Sequence[str]) -> str:
     return kernels[0]
 
 
-def typed_constants(words: Sequence[str]) -> dict[int | str, bool | int | float]:
+def typed_constants(words: Sequence[str]) -> dict[int | str, Value]:
     """Read function constants from the command line.
 
     Raises:
         CompileError: A word is none, or one is given twice.
     """
-    constants: dict[int | str, bool | int | float] = {}
+    constants: dict[int | str, Value] = {}
     for word in words:
         key, equals, value = (part.strip() for part in word.partition("="))
         parsed = _value(value)
         if not key or not equals or parsed is None:
             raise CompileError(
                 f"[compile] found --constant {word}, needs INDEX=VALUE or NAME=VALUE with true, "
-                "false or a number; pass --constant 0=64"
+                "false or a number, or a vector's elements parted by commas; pass --constant 0=64"
             )
         index = int(key) if key.isdecimal() else key
         if index in constants:
@@ -224,7 +224,10 @@ def typed_constants(words: Sequence[str]) -> dict[int | str, bool | int | float]
     return constants
 
 
-def _value(word: str) -> bool | int | float | None:
+def _value(word: str) -> Value | None:
+    if "," in word:
+        elements = [_value(one.strip()) for one in word.split(",")]
+        return None if None in elements else elements
     if word in ("true", "false"):
         return word == "true"
     for kind in (int, float):

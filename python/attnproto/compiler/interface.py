@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+# What a host gives a function constant: a number, or a vector's elements.
+Value = bool | int | float | Sequence[bool | int | float]
+Values = Mapping[str, Value]  # by name
 
 # Kinds of numbers that an argument may point at, as attnproto/entry.h numbers them of a text's.
 NUMBER_KINDS = {"bool": 1, "integer": 2, "float": 3, "bfloat": 4}
@@ -27,6 +32,7 @@ class FunctionConstant:
     name: str
     index: int
     type: str
+    number: str = ""  # the type's own name, where ``type`` is another
 
 
 @dataclass(frozen=True)
@@ -39,3 +45,6 @@ class Instance:
     max_threads: int | None = None
     namespace: str = ""  # where it was instantiated: "a::b::"
     signature: str = ""  # names a function of its type
+    # What clang works out, in C++: indices of parameters in order, then the limit of threads. The
+    # attributes are these expressions until then.
+    numbers: tuple[str, ...] = ()

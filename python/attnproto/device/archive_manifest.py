@@ -33,10 +33,15 @@ def pipeline(read: _core.ArchivedPipeline) -> dict[str, Any]:
 
 
 def _written(value: Any) -> str:
+    """A number, or a vector's elements parted by commas, with one behind the last."""
+    if isinstance(value, list):
+        return "".join(f"{_written(one)}," for one in value)
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def _value(text: str) -> bool | int | float:
+def _value(text: str) -> Any:
+    if text.endswith(","):
+        return [_value(one) for one in text[:-1].split(",")]
     if text in ("true", "false"):
         return text == "true"
     return int(text) if text.lstrip("-").isdigit() else float(text)
@@ -44,17 +49,20 @@ def _value(text: str) -> bool | int | float:
 
 def by_name(device: Device, library: Library, constants: Constants) -> dict[str, Any]:
     """Constants by the names that the text gives them, where the text can be asked."""
-    plain = {key: _plain(value) for key, value in constants.items()}
+    from .library import plain
+
+    given = {key: plain(value) for key, value in constants.items()}
     if device.kind == "metal":
-        return {str(key): value for key, value in plain.items()}
+        return {str(key): value for key, value in given.items()}
     from attnproto.compiler.frontend.program import library_head
 
     from . import export
 
-    given = [_core.Constant(key, value) for key, value in plain.items()]
+    constants_given = [_core.Constant(key, value) for key, value in given.items()]
     # A linked library may declare what the text does not.
-    named = library_head(library.text, export.target_of(device)).values(given, strict=False)
-    return named | {k: v for k, v in plain.items() if isinstance(k, str)}
+    head = library_head(library.text, export.target_of(device))
+    named = head.values(constants_given, strict=False)
+    return named | {k: v for k, v in given.items() if isinstance(k, str)}
 
 
 def code_for_c(text: str, described: _core.PipelineDescriptor, device: Device) -> bytes:
@@ -70,7 +78,3 @@ def code_for_c(text: str, described: _core.PipelineDescriptor, device: Device) -
     from . import export
 
     return export.code(text, described, device)
-
-
-def _plain(value: object) -> object:
-    return value.item() if hasattr(value, "item") else value

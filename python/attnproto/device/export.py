@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from attnproto.files import replace_file
 
 if TYPE_CHECKING:
     from .device import Device
+    from .library import Constants
 
 
 def code(text: str, descriptor: _core.PipelineDescriptor, device: Device) -> bytes:
@@ -49,7 +49,7 @@ def export(
     text: str,
     function: str,
     path: str | os.PathLike[str],
-    constants: Mapping[str, bool | int | float] | None = None,
+    constants: Constants | None = None,
     device: Device | str = "cpu",
 ) -> Path:
     """Compile one kernel for the cpu or the cuda device and write it as a file.
@@ -69,9 +69,9 @@ def export(
         DeviceUnavailable: there is no compiler, or no such device.
     """
     from .discovery import opened
+    from .library import describe
 
-    given = [_core.Constant(name, value) for name, value in (constants or {}).items()]
-    content = code(text, _core.PipelineDescriptor(function, given), opened(device))
+    content = code(text, describe(function, constants), opened(device))
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 # MSL 3.1, 5.8.1.
 _LAST_CONSTANT = 65535
-Constants = Mapping["int | str", "bool | int | float"]
+# A vector's elements are a list or an array.
+Value = bool | int | float | Sequence[bool | int | float]
+Constants = Mapping["int | str", "Value"]
 
 
 class FunctionTable:
@@ -160,7 +162,8 @@ class Library:
 
         Args:
             name: the kernel's, or its instance's ``host_name``.
-            constants: values by index or by name; linked functions read them too.
+            constants: values by index or by name, of a vector a list or an array of its elements;
+                linked functions read them too.
             linked: visible functions of this text that a function table may hold.
             private: functions that this text only declares, by name, with the library
                 that has each.
@@ -308,7 +311,7 @@ def _flat(graph: Call) -> list[_core.StitchedCall]:
 def _constant(kernel: str, key: object, value: object) -> _core.Constant:
     from attnproto import _core
 
-    key, value = (v.item() if isinstance(v, np.generic) else v for v in (key, value))
+    key, value = plain(key), plain(value)
     if not isinstance(key, str) and (type(key) is not int or not 0 <= key <= _LAST_CONSTANT):
         raise KernelCompileError(
             f"[pipeline {kernel}] found {key!r} as a function constant, needs its name or its "
@@ -316,9 +319,23 @@ def _constant(kernel: str, key: object, value: object) -> _core.Constant:
         )
     if isinstance(key, str):
         check_text(key, "a function constant's name", f"pipeline {kernel}")
-    if not isinstance(value, (bool, int, float)):
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(isinstance(one, (bool, int, float)) for one in numbers):
         raise KernelCompileError(
             f"[pipeline {kernel}] found {value!r} for function constant {key!r}, needs a bool or "
-            "a number"
+            "a number, or a list of a vector's elements"
+        )
+    large = next((one for one in numbers if not -(2**63) <= one < 2**64), None)
+    if isinstance(large, int):
+        raise KernelCompileError(
+            f"[pipeline {kernel}] found {large} for function constant {key!r}, needs a number of "
+            "64 bits; pass a smaller one"
         )
     return _core.Constant(key, value)
+
+
+def plain(value: object) -> object:
+    """A value of numpy's, or a sequence of such, as Python's own numbers and lists."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return [plain(one) for one in value] if isinstance(value, (list, tuple)) else value

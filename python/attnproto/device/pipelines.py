@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .library import Value, plain
+
 if TYPE_CHECKING:
     from .device import Device, Pipeline
 
@@ -32,7 +34,7 @@ class KernelSource:
 
 
 def pipeline(
-    device: Device, source: KernelSource, constants: Mapping[str, bool | int] | None = None
+    device: Device, source: KernelSource, constants: Mapping[str, Value] | None = None
 ) -> Pipeline:
     """Return the pipeline of a kernel, made once a device.
 
@@ -44,9 +46,9 @@ def pipeline(
     Raises:
         KernelCompileError: the device refuses the text or a constant.
     """
-    constants = dict(constants or {})
+    constants = {name: plain(value) for name, value in (constants or {}).items()}
     of_device = _pipelines.setdefault(device, {})
-    key = (source.name, source.digest, tuple(sorted(constants.items())))
+    key = (source.name, source.digest, repr(sorted(constants.items())))
     if key not in of_device:
         of_device[key] = device.library(source.text).pipeline(
             source.name, constants=constants, archive=_archives.get(device)
@@ -70,6 +72,6 @@ def collect(device: Device) -> None:
     _collectors[device] = {}
 
 
-def collected(device: Device) -> list[tuple[KernelSource, dict[str, bool | int]]]:
+def collected(device: Device) -> list[tuple[KernelSource, dict[str, Value]]]:
     """Return the pipelines noted since ``collect``, kernel and constants, and end noting."""
     return list(_collectors.pop(device).values())

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnproto.device.library import Constants, describe
+from attnproto.device.library import Constants, describe, plain
 from attnproto.errors import DeviceUnavailable
 
 NVIDIA_ARCHITECTURE = "sm_90"
@@ -163,7 +163,7 @@ def with_constants(text: str, constants: Constants | None) -> str:
         The text, in which the given ones are ordinary constants and conditional arguments are
         always there.
     """
-    given = {str(key): value for key, value in (constants or {}).items()}
+    given = {str(key): plain(value) for key, value in (constants or {}).items()}
     if not given:
         return text
 
@@ -172,9 +172,14 @@ def with_constants(text: str, constants: Constants | None) -> str:
         value = given.get(name, given.get(number))
         if value is None:
             return match[0]
-        return f"constant {kind} {name} = {str(value).lower()};"
+        elements = ", ".join(map(_spelled, value)) if isinstance(value, list) else ""
+        return f"constant {kind} {name} = {f'{kind}({elements})' if elements else _spelled(value)};"
 
     return _CONDITION.sub("", _CONSTANT.sub(fixed, text))
+
+
+def _spelled(number: bool | int | float) -> str:
+    return str(number).lower()
 
 
 @functools.cache

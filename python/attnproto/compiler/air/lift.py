@@ -50,7 +50,7 @@ _VARIABLE = re.compile(
 )
 _TYPE = re.compile(r"<[^>]*>|ptr(?: addrspace\(\d+\))?|%\"[^\"]*\"|[\w.%]+")
 _ALIGN = re.compile(r"align (\d+)")
-_SCALAR = re.compile(r"i\d+|half|bfloat|float")
+_VALUE = re.compile(r"(?:<\d+ x )?(?:i\d+|half|bfloat|float)>?")
 _OF_VARIABLE = re.compile(
     r"\b(getelementptr(?: inbounds| nuw| nusw)*|bitcast|addrspacecast|ptrtoint) "
     r"\(((?:[^()]|\(\d+\))*?%tg\.(?:[^()]|\(\d+\))*)\)"
@@ -173,9 +173,10 @@ class _Lift:
                 continue
             named = {s for s in ir.symbols(body) if s in self.states}
             for state in sorted(named):
-                if not _SCALAR.fullmatch(self.states[state]):
+                if not _VALUE.fullmatch(self.states[state]):
                     raise _unknown(
-                        f"{self.states[state]} for {state}, which {symbol} sets", "a scalar"
+                        f"{self.states[state]} for {state}, which {symbol} sets",
+                        "a scalar or a vector",
                     )
             for state in sorted(named):
                 functions[_getter(state)] = self._getter(state, sorted(named), body)

@@ -84,6 +84,29 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
     raise RewriteError(t[start], "the declaration that begins here never ends")
 
 
+def one_constant_each(t: list[Token]) -> list[Token]:
+    """Function constants that share a declaration, as one each."""
+    out: list[Token] = []
+    at = 0
+    for i, token in enumerate(t):
+        if token != "function_constant" or t[i - 2 : i] != ["[", "["] or i < at:
+            continue
+        begin = i - 2
+        while begin and t[begin - 1].text not in (";", "{", "}", "("):
+            begin -= 1
+        end = next((k for k in range(i, len(t)) if t[k].text in (";", "{")), i)
+        parts = split_commas(t[begin:end])
+        if (begin and t[begin - 1] == "(") or t[end] != ";" or len(parts) < 2:
+            continue
+        first = next(k for k in range(len(parts[0])) if is_attribute(parts[0], k))
+        shared = parts[0][: first - 1]
+        out += t[at:begin] + parts[0]
+        for part in parts[1:]:
+            out += [t[end], *shared, *part]
+        at = end
+    return [*out, *t[at:]]
+
+
 def _is_linkage(head: list[Token]) -> bool:
     """Whether it is ``extern "C"`` and no declaration."""
     return len(head) == 2 and head[0] == "extern" and head[1].kind == "string"

@@ -44,20 +44,19 @@ BUILTINS = {
 }
 
 
-def buffer_index(parameters: tuple[Parameter, ...], position: int) -> int:
-    """Index of the buffer at ``position``; without attribute, the number of those before."""
+def buffer_index(parameters: tuple[Parameter, ...], position: int) -> str:
+    """Index of the buffer at ``position``; without attribute, the number of those before.
+
+    As C++: a number, or an expression where clang has not worked it out yet.
+    """
     explicit = parameters[position].attributes.get("buffer")
-    if explicit is not None:
-        return int(explicit)
-    return sum(is_buffer(p) for p in parameters[:position])
+    return explicit or str(sum(is_buffer(p) for p in parameters[:position]))
 
 
-def threadgroup_index(parameters: tuple[Parameter, ...], position: int) -> int:
+def threadgroup_index(parameters: tuple[Parameter, ...], position: int) -> str:
     """Index of the threadgroup memory at ``position``, by the same rule."""
     explicit = parameters[position].attributes.get("threadgroup")
-    if explicit is not None:
-        return int(explicit)
-    return sum(is_threadgroup(p) for p in parameters[:position])
+    return explicit or str(sum(is_threadgroup(p) for p in parameters[:position]))
 
 
 def is_threadgroup(parameter: Parameter) -> bool:
@@ -135,10 +134,20 @@ def with_entries(rewritten: Rewritten, text: str) -> str:
             f'extern "C" __attribute__((used)) __constant const uint attn_bytes_{number}[] = '
             f"{{{sizes or '0'}}}; "
             f'extern "C" __attribute__((used)) __constant const uint attn_elements_{number}[] = '
-            f"{{{elements or '0'}}}; }}{' }' * len(scopes)}\n"
+            f"{{{elements or '0'}}}; {_numbers(number, instance)}}}{' }' * len(scopes)}\n"
             + launch(number, f"{instance.namespace}attn_kernel_{number}::{entry_name(number)}")
         )
     return "".join(parts)
+
+
+def _numbers(number: int, instance: Instance) -> str:
+    """What clang works out of a kernel's attributes, where it does."""
+    if not instance.numbers:
+        return ""
+    return (
+        f'extern "C" __attribute__((used)) __constant const uint attn_numbers_{number}[] = '
+        f"{{{', '.join(instance.numbers)}}}; "
+    )
 
 
 def launch(number: int, entry: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .declarations import Declaration, find_declaration
+from .declarations import Declaration, find_declaration, one_constant_each
 from .lexer import Token, angle_close, close_of, is_attribute, split_commas
 
 _SKIPPED = ("using", "typedef", "friend", "namespace")
@@ -71,7 +71,7 @@ def outline(tokens: list[Token]) -> Outline:
     Raises:
         RewriteError: a bracket or a declaration never ends.
     """
-    declared = Outline([token for token in tokens if token.kind != "directive"])
+    declared = Outline(one_constant_each([t for t in tokens if t.kind != "directive"]))
     _scope(declared.tokens, declared, None)
     return declared
 
@@ -159,8 +159,10 @@ def _variable(d: Declaration, class_name: str | None) -> Variable | None:
     head = without_template(d.head)
     until = next((i for i, h in enumerate(head) if h.text in ("=", "[", "{", "(")), len(head))
     names = [h for h in head[:until] if h.kind == "name"]
-    if head[0].text in ("struct", "class", "union", "enum") and len(names) == 2:
+    if head[0].text in ("struct", "class", "union") and len(names) == 2:
         return None  # declared before it is defined
+    if head[0] == "enum" and (len(names) == 2 or ":" in head[:until]):
+        return None
     return Variable(names[-1], head, d.attributes, class_name) if len(names) > 1 else None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from attnproto import _core
 from attnproto.compiler import object_cache
-from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
+from attnproto.compiler.interface import FunctionConstant, Instance, Parameter, Value
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
@@ -28,7 +28,7 @@ from .entry_points import (
 )
 from .lexer import RewriteError, with_own_brackets
 from .mend import ONE_A_LINE, mended, one_a_line
-from .rewrite_declarations import Rewritten, rewrite
+from .rewrite_declarations import OPEN, Rewritten, rewrite
 from .source import Place, Source, levels_limited
 from .text_key import text_key
 
@@ -89,9 +89,7 @@ class LibraryHead:
             )
         raise KernelCompileError(f"[msl] found no kernel '{function}' in the text; it has {known}")
 
-    def values(
-        self, given: list[_core.Constant], *, strict: bool = True
-    ) -> dict[str, bool | int | float]:
+    def values(self, given: list[_core.Constant], *, strict: bool = True) -> dict[str, Value]:
         """Return values by name.
 
         Args:
@@ -102,7 +100,7 @@ class LibraryHead:
             KernelCompileError: a key names no constant of the text, or two name one.
         """
         by_index = {c.index: c.name for c in self.constants.values()}
-        values = {}
+        values: dict[str, Value] = {}
         for constant in given:
             name = by_index.get(constant.key) if isinstance(constant.key, int) else constant.key
             if name in values:
@@ -276,14 +274,35 @@ def _head(rewritten: Rewritten, ir_text: str) -> tuple[LibraryHead, str]:
     visible = {name: ir.symbol_of(module, name)[0] for name in rewritten.visible}
     declared = {name: ir.symbol_of(module, name)[1] for name in rewritten.declared}
     head = LibraryHead(
-        rewritten.instances,
-        rewritten.constants,
+        {
+            name: with_numbers(instance, module, number) if instance.numbers else instance
+            for number, (name, instance) in enumerate(rewritten.instances.items())
+        },
+        {
+            name: replace(one, index=ir.parameter_numbers(module, "index", name)[0])
+            if one.index == OPEN
+            else one
+            for name, one in rewritten.constants.items()
+        },
         sizes,
         elements,
         {name: symbol for name, symbol in visible.items() if symbol},
         {name: symbol for name, symbol in declared.items() if symbol},
     )
     return head, ir_text
+
+
+def with_numbers(instance: Instance, module: ir.Module, number: int) -> Instance:
+    """An instance with the numbers that clang has worked out."""
+    known = ir.parameter_numbers(module, "numbers", number)
+    values = dict(zip(instance.numbers, map(str, known), strict=True))
+    parameters = tuple(
+        replace(one, attributes={of: values.get(v, v) for of, v in one.attributes.items()})
+        for one in instance.parameters
+    )
+    indices = sum(v in values for one in instance.parameters for v in one.attributes.values())
+    limit = known[-1] if len(known) > indices else instance.max_threads
+    return replace(instance, parameters=parameters, max_threads=limit, numbers=())
 
 
 def check_no_table(function: str, arguments: Iterable[_core.KernelArgument]) -> None:
@@ -308,11 +327,11 @@ def arguments(head: LibraryHead, function: str, present: int) -> list[_core.Kern
             continue
         if is_threadgroup(parameter):
             kind = _core.ArgumentKind.THREADGROUP
-            index = threadgroup_index(instance.parameters, position)
+            index = int(threadgroup_index(instance.parameters, position))
         elif is_buffer(parameter) or is_table(parameter):
             table = is_table(parameter)
             kind = _core.ArgumentKind.FUNCTION_TABLE if table else _core.ArgumentKind.BUFFER
-            index = buffer_index(instance.parameters, position)
+            index = int(buffer_index(instance.parameters, position))
         else:
             continue
         argument = _core.KernelArgument(

@@ -10,14 +10,12 @@ from typing import Any
 
 from attnproto import _core
 from attnproto.compiler import object_cache
-from attnproto.compiler.interface import Instance
+from attnproto.compiler.interface import Instance, Values
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
 from .program import LibraryHead, LibraryText, library_head, library_text
 from .text_key import text_key
-
-Values = Mapping[str, bool | int | float]
 
 
 @dataclass(frozen=True)

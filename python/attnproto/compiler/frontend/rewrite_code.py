@@ -37,6 +37,7 @@ _BOOLS = {"bool2", "bool3", "bool4"}
 # Words that C++ for OpenCL reserves and MSL does not.
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 _ALIGNMENTS = ("alignas", "__attribute__")
+_SPECIFIERS = ("static", "volatile", "const")  # that may stand before threadgroup
 _ASSEMBLY = {"asm", "__asm", "__asm__"}
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
@@ -47,10 +48,13 @@ class CodeRewriter:
     """What the declarations before say about names, and the rewriting that needs it."""
 
     derived: set[str] = field(default_factory=set)  # constants computed from others
+    derived_arrays: set[str] = field(default_factory=set)  # those of them that are arrays
     vectors: set[str] = field(default_factory=lambda: set(_VECTORS))
     bools: set[str] = field(default_factory=lambda: set(_BOOLS))  # those of the vectors of bool
     classes: set[str] = field(default_factory=set)
     type_parameters: set[str] = field(default_factory=set)  # of the templates that we are in
+    copied: set[str] = field(default_factory=set)  # classes that say how they are copied
+    static_methods: set[str] = field(default_factory=set)  # as "class::method"
     threadgroup_variables: int = 0
 
     def note_alias(self, head: list[Token]) -> None:
@@ -65,6 +69,8 @@ class CodeRewriter:
         else:
             return
         target = [w for w in target if w not in ("metal", "::", "const")]
+        if target[:2] == ["decltype", "("]:  # of a construction, as in decltype(float4(0))
+            target = target[2:]
         if target[:1] == ["vec"] or (target and target[0] in self.vectors):
             self.vectors.add(name)
         if target[:3] == ["vec", "<", "bool"] or (target and target[0] in self.bools):
@@ -173,7 +179,7 @@ class CodeRewriter:
                 continue
             text = token.text
             if text in SPACES:
-                if text != "thread" or not _qualifies_again(t, i):
+                if text != "thread" or not (_qualifies_again(t, i) or _takes_temporaries(t, i)):
                     out.append(inserted(SPACES[text], token))
                     if text == "constant" and "const" not in (*out[-2:-1], *t[i + 1 : i + 2]):
                         # What is in constant memory is const: one type for both spellings.
@@ -196,7 +202,7 @@ class CodeRewriter:
             elif token.kind == "name" and self._is_vector(t, i):
                 i = self._vector(t, i, out, body)
                 continue
-            elif body and text in self.classes and self._copies(t, i, out):
+            elif body and text in self.classes - self.copied and self._copies(t, i, out):
                 i = self._copy(t, i, out)
                 continue
             elif text == "is_function_constant_defined" and t[i + 1 : i + 2] == ["("]:
@@ -213,8 +219,9 @@ class CodeRewriter:
             elif text == "(" and self._is_cast_to_parameter(t, i, out):
                 out += self._cast([t[i + 1]], t[i + 3 :])
                 i += 2
-            elif text in self.derived:
-                out.append(inserted(f"attn_derived_{text}()", token))
+            elif text in self.derived and not (out and out[-1].text in (".", "->")):
+                array = ".a" if text in self.derived_arrays else ""
+                out.append(inserted(f"attn_derived_{text}(){array}", token))
             elif body and text in _ASSEMBLY:
                 raise RewriteError(token, "inline assembly is no MSL; write it in MSL")
             elif text in _RESERVED:
@@ -381,7 +388,7 @@ class CodeRewriter:
 
     def _copy(self, t: list[Token], i: int, out: list[Token]) -> int:
         """clang has no constructor that copies an object of constant memory."""
-        end = next(k for k in range(i, len(t)) if t[k] == ";")
+        end = next(k for k in skipping_brackets(t, i) if t[k] == ";")
         value = t[i + 3 : end]
         if len(split_commas(value)) > 1:
             out += t[i : i + 1]
@@ -401,8 +408,8 @@ def _scope_begin(out: list[Token]) -> int:
 
 def declares_threadgroup(t: list[Token], i: int) -> bool:
     """Whether a declaration in threadgroup memory begins at ``i``."""
-    while i < len(t) and t[i].text in (*_ALIGNMENTS, "static"):
-        i = i + 1 if t[i] == "static" else close_of(t, i + 1) + 1
+    while i < len(t) and t[i].text in (*_ALIGNMENTS, *_SPECIFIERS):
+        i = close_of(t, i + 1) + 1 if t[i].text in _ALIGNMENTS else i + 1
     return i < len(t) and t[i] == "threadgroup"
 
 
@@ -433,6 +440,14 @@ def with_stored_elements(t: list[Token]) -> list[Token]:
         if i > 1 and t[i - 2 : i] == ["vec", "<"] and out[-2].text == "attn_element <":
             out.append(inserted(">", token))
     return out
+
+
+def _takes_temporaries(t: list[Token], i: int) -> bool:
+    """Whether ``thread`` is of a ``thread T&&``; clang's temporaries are in no space by name."""
+    k = i + 1
+    while k < len(t) and (t[k].kind == "name" or t[k].text in ("::", "<")):
+        k = (angle_close(t, k) or len(t)) + 1 if t[k] == "<" else k + 1
+    return t[k : k + 1] == ["&&"] or t[k : k + 2] == ["&", "&"]
 
 
 def _qualifies_again(t: list[Token], i: int) -> bool:

@@ -7,8 +7,9 @@ differs in methods is in rewrite_methods.py, and inside functions in rewrite_cod
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
 
@@ -18,6 +19,7 @@ from .declarations import (
     check_pointers,
     find_declaration,
     is_linkable,
+    one_constant_each,
     without_linkage,
 )
 from .lexer import (
@@ -27,15 +29,20 @@ from .lexer import (
     close_of,
     inserted,
     is_attribute,
+    skipping_brackets,
     split_commas,
     tokenize,
     untokenize,
 )
+from .number_types import NumberTypes
 from .numbers import Numbers
 from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
+# What stands before an operand and is no type.
+_STATEMENTS = ("return", "else", "case", "do", "sizeof", "alignof", "new", "throw")
 _SCOPE_WORDS = ("namespace", "inline", "extern")
+OPEN = -1  # the index of a function constant that clang works out
 # How many of each a kernel may have (Metal feature set tables).
 _INDEXED = {"buffer": 31, "threadgroup": 31, "texture": 128, "sampler": 16}
 # The same pragma by clang's name.
@@ -83,8 +90,16 @@ class Rewritten:
 class _Kernel:
     parameters: tuple[Parameter, ...]
     names: tuple[Token, ...]
-    max_threads: int | None
+    max_threads: str | None  # a number, or as an index (Rewriter._number_of)
     template_parameters: int  # how many
+
+
+@dataclass
+class _Value:
+    """What ``template <class T> constant T A<T>::b = value;`` says."""
+
+    parameters: list[str]  # as it names those of the class
+    tokens: list[Token]
 
 
 @dataclass
@@ -97,42 +112,54 @@ class Rewriter(MethodRewriter):
     pending: list[tuple[str, list[Token], str]] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
+    asked: list[list[Token]] = field(default_factory=list)  # a class for each open number
     deduced: dict[str, str] = field(default_factory=dict)  # declarations of instances by name
     defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
     namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
+    members: dict[str, _Value] = field(default_factory=dict)  # of classes, by "class::member"
+    class_parameters: list[Token] = field(default_factory=list)  # of the template that we are in
+    open_numbers: int = 0  # how many there are
     numbers: Numbers = field(default_factory=lambda: Numbers([]))
+    types: NumberTypes = field(default_factory=lambda: NumberTypes([]))
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        tokens = tokenize(text)
+        tokens = one_constant_each(tokenize(text))
         _refuse_machine(tokens, text)
-        self.numbers = Numbers(tokens)
+        self.numbers, self.types = Numbers(tokens), NumberTypes(tokens)
+        self.members = _member_values(tokens)
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
-            scope, kernel = self._kernel_of(call, namespace)
+            scope, place, kernel = self._kernel_of(call, namespace)
             if name in names:
                 raise RewriteError(call[0], f"found a second kernel called '{name}'; rename one")
             names[name] = (call[0], *kernel.names)
-            spelled = untokenize(self.code(call)).split("\n")
-            spelled = scope + " ".join(s for s in spelled if not s.startswith("#")).strip()
+            spelled = scope + self._on_a_line(call)
             signature = self.deduced.get(name, spelled)
             given = _template_arguments(call)
             # Of a kernel whose other arguments have defaults, a call would have to deduce them.
             if name in self.deduced or 0 < given < kernel.template_parameters:
                 spelled = f"((decltype(&{signature})){spelled})"
-            self.instances[name] = Instance(
-                name, spelled, kernel.parameters, kernel.max_threads, namespace, signature
+            arguments = self._on_a_line(call[_angle(call) :])
+            self.instances[name] = _instance(
+                Instance(name, spelled, kernel.parameters, None, namespace, signature),
+                kernel.max_threads,
+                (f"::{place}", f"{arguments}::value"),
             )
         declared = [name for name in self.declared if name not in self.visible]
         return Rewritten(out, self.instances, self.constants, self.visible, declared, names)
 
-    def _kernel_of(self, call: list[Token], namespace: str) -> tuple[str, _Kernel]:
+    def _on_a_line(self, tokens: list[Token]) -> str:
+        lines = untokenize(self.code(tokens)).split("\n")
+        return " ".join(line for line in lines if not line.startswith("#")).strip()
+
+    def _kernel_of(self, call: list[Token], namespace: str) -> tuple[str, str, _Kernel]:
         """The kernel that a call names, looked up from its own namespace outwards.
 
         And what stands before its name where the call does not: with it a kernel may be called as
-        a function of Metal's is, whose namespace the text uses.
+        a function of Metal's is, whose namespace the text uses. Then the namespace that it is in.
         """
         begin = 1 if call[0] == "::" else 0
         first, *rest = (c.text for c in call[begin : _angle(call)])
@@ -142,7 +169,11 @@ class Rewriter(MethodRewriter):
             full = "::".join([*scopes[:depth], called])
             if full in self.kernels:
                 scope = "::".join(["", *scopes[:depth], ""]) if begin == 0 else ""
-                return scope, self.kernels[full]
+                return (
+                    scope,
+                    full[: full.rfind("::") + 2] if "::" in full else "",
+                    self.kernels[full],
+                )
         raise RewriteError(call[0], f"'{called}' is instantiated but is no kernel")
 
     def _scope(self, tokens: list[Token], class_name: str | None = None) -> list[Token]:
@@ -171,10 +202,12 @@ class Rewriter(MethodRewriter):
     def _rewrite_declaration(
         self, t: list[Token], start: int, d: Declaration, class_name: str | None
     ) -> list[Token]:
-        outer = self.type_parameters
+        outer, derived = self.type_parameters, self.derived
         self.type_parameters = outer | type_parameters(d.head)
+        if d.kind in ("function", "class"):
+            self.derived = derived - _declared_again(t[start : d.end], derived)
         out = self._declared(t, start, d, class_name)
-        self.type_parameters = outer
+        self.type_parameters, self.derived = outer, derived | self.derived
         return out
 
     def _declared(
@@ -192,6 +225,10 @@ class Rewriter(MethodRewriter):
         if d.kind == "plain":
             if words >= {"constexpr", "constant"} and _is_redeclared(d):
                 return []
+            if class_name is None and _defines_member(d.head) in self.members:
+                return []  # its class says its value
+            if class_name is not None and words >= {"static", "constant"} and not d.parameters:
+                return self._static_member(t, start, d, class_name)
             if (is_kernel or host_name) and _is_instantiation(d):
                 return self._instantiation(t, d, host_name)
             if is_kernel and d.parameters:
@@ -204,12 +241,37 @@ class Rewriter(MethodRewriter):
             return self._variable(t, start, d)
         if is_kernel:
             self._kernel(t, d, host_name)
+            asked, self.asked = self.asked, []
+            return [*itertools.chain(*asked), *self._function(t, start, d, is_kernel)]
         if class_name is not None:
             return self.method(t, start, d, class_name)
         owner = _class_of_definition(t, d.parameters[0]) if d.parameters else None
         if owner in self.defined_classes:
             return self.method(t, start, d, owner, inside=False)
         return self._function(t, start, d, is_kernel)
+
+    def _static_member(
+        self, t: list[Token], start: int, d: Declaration, class_name: str
+    ) -> list[Token]:
+        """A constant of a class, with the value that it is given outside: clang has it inside."""
+        out = self._variable(t, start, d)
+        if _value_begin(d.head) < len(d.head):
+            return out
+        dims = next((k for k, h in enumerate(d.head) if h == "["), len(d.head))
+        name = d.head[dims - 1]
+        value = self.members.get(f"{class_name}::{name.text}")
+        if value is not None:
+            names = dict(zip(value.parameters, self.class_parameters, strict=False))
+            tokens = [names.get(token.text, token) for token in value.tokens]
+            return [inserted("constexpr", name), *out[:-1], *self.code(tokens), out[-1]]
+        if not self.class_parameters or dims < len(d.head):
+            return out
+        skip = (*SPACES, "const", "static", "constexpr")
+        kind = self.code([h for h in d.head[:-1] if h.text not in skip])
+        # Of a template whose specialisations have values, which is never asked for its own.
+        undefined = [inserted("= attn_undefined<", name), *kind]
+        undefined.append(inserted(f", {class_name}>()", name))
+        return [*out[:-1], *undefined, out[-1]]
 
     def _named_scope(self, d: Declaration, inside: list[Token]) -> list[Token]:
         outer = self.namespace
@@ -235,7 +297,9 @@ class Rewriter(MethodRewriter):
             self.classes.add(name)
         if any(_qualifies_method(t, i) for i in range(begin, end)):
             self.placed.add(name)
+        outer, self.class_parameters = self.class_parameters, _parameter_names(d.head)
         inside = self._scope(t[begin + 1 : end], name)
+        self.class_parameters = outer
         return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
 
     def _function(self, t: list[Token], start: int, d: Declaration, is_kernel: bool) -> list[Token]:
@@ -259,7 +323,8 @@ class Rewriter(MethodRewriter):
         if "void" not in {h.text for h in d.head}:
             raise RewriteError(name, f"found kernel {name.text} returning a value, needs void")
         declared = split_commas(t[begin + 1 : end])
-        parameters = tuple(self._parameter(p) for p in declared)
+        template = _template(d.head)
+        parameters = tuple(self._parameter(p, template) for p in declared)
         names = tuple(
             next((w for w in p if w == x.name), p[0])
             for p, x in zip(declared, parameters, strict=True)
@@ -267,14 +332,14 @@ class Rewriter(MethodRewriter):
         limit = next(
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
-        max_threads = self.numbers.value(limit[2:-1]) if limit else None
+        max_threads = self._number_of(limit, (1, 2**31), template) if limit else None
         self.kernels[self.namespace + name.text] = _Kernel(
             parameters, names, max_threads, _template_parameters(d.head)
         )
         if "template" not in {h.text for h in d.head}:
             self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
 
-    def _parameter(self, tokens: list[Token]) -> Parameter:
+    def _parameter(self, tokens: list[Token], template: list[Token]) -> Parameter:
         attributes: dict[str, str] = {}
         plain: list[Token] = []
         i = 0
@@ -282,7 +347,7 @@ class Rewriter(MethodRewriter):
             if is_attribute(tokens, i):
                 end = close_of(tokens, i)
                 for attribute in split_commas(tokens[i + 2 : end - 1]):
-                    attributes[attribute[0].text] = self._attribute(attribute)
+                    attributes[attribute[0].text] = self._attribute(attribute, template)
                 i = end + 1
             else:
                 plain.append(tokens[i])
@@ -294,27 +359,62 @@ class Rewriter(MethodRewriter):
         writes = "device" in points_at and "const" not in points_at
         return Parameter(name, attributes, space, "&" in words, TABLE in words, writes)
 
-    def _attribute(self, attribute: list[Token]) -> str:
+    def _attribute(self, attribute: list[Token], template: list[Token]) -> str:
         """What stands in an attribute's parentheses: an index as a number, else its text."""
         of = attribute[0].text
+        if of == "function_constant":
+            return self._switch(attribute)
         if of not in _INDEXED:
             return "".join(w.text for w in attribute[2:-1])
-        index = self._index(attribute)
-        if not 0 <= index < _INDEXED[of]:
-            raise RewriteError(
-                attribute[0],
-                f"found {of}({index}), needs an index below {_INDEXED[of]}; renumber it",
-            )
-        return str(index)
+        return self._number_of(attribute, (0, _INDEXED[of]), template)
 
-    def _index(self, attribute: list[Token]) -> int:
-        index = self.numbers.value(attribute[2:-1])
-        if index is None:
+    def _switch(self, attribute: list[Token]) -> str:
+        """The function constant that says whether an argument is there, without its namespace."""
+        *scope, name = attribute[2:-1] or attribute[:1]
+        known = name in self.constants or name in self.derived
+        if not known or any(w.kind != "name" and w != "::" for w in scope):
             spelled = "".join(w.text for w in attribute)
             raise RewriteError(
-                attribute[0], f"found {spelled}, needs a number, an enumerator or a constexpr there"
+                attribute[0],
+                f"found {spelled}, needs the name of a function constant or of a constant that is "
+                "computed from one; declare it before the kernel",
             )
-        return index
+        return name.text
+
+    def _number_of(
+        self, attribute: list[Token], bounds: tuple[int, int], template: list[Token]
+    ) -> str:
+        """The number in an attribute's parentheses, or the class that tells it.
+
+        Args:
+            attribute: its tokens.
+            bounds: the least that it may be, and what it must be less than.
+            template: ``template <...>`` of the kernel, whose parameters it may name.
+        """
+        expression, (least, end) = attribute[2:-1], bounds
+        of_template = {token.text for token in template if token.kind == "name"}
+        known = None
+        if not of_template & {token.text for token in expression}:
+            known = self.numbers.value(expression)
+        if known is None:
+            name = f"attn_number_{self.open_numbers}"
+            self.open_numbers += 1
+            near = attribute[0]
+            self.asked.append(
+                [
+                    *self.code(template),
+                    inserted(f"struct {name} {{ enum : uint {{ value =", near),
+                    inserted("attn_number_within<(", near),
+                    *self.code(expression),
+                    inserted(f"), {least}, {end}>::value }}; }};", near),
+                ]
+            )
+            return name
+        if not least <= known < end:
+            spelled = f"{attribute[0].text}({known})"
+            needs = f"a number from {least}" if least else f"an index below {end}"
+            raise RewriteError(attribute[0], f"found {spelled}, needs {needs}; renumber it")
+        return str(known)
 
     def _instantiation(
         self, t: list[Token], d: Declaration, host_name: list[Token] | None
@@ -346,16 +446,15 @@ class Rewriter(MethodRewriter):
         words = [h.text for h in d.head]
         if words[:1] == ["namespace"] and words[2:3] == ["="]:
             self.namespaces[words[1]] = "".join(words[3:])
-        if "constant" in words and "=" in words and not d.parameters:
-            value = d.head[words.index("=") + 1 :]
-            known = set(self.constants) | self.derived | {"is_function_constant_defined"}
-            if known & {v.text for v in value} and "template" not in words:
-                return self._derived_constant(d, words.index("="), near)
+        if "constant" in words and "template" not in words and self._is_derived(d.head):
+            return self._derived_constants(d.head, near)
         declared = t[start : d.end]
         if {"using", "typedef"} & set(words) and "template" not in words:
             declared = with_stored_elements(declared)
         if {"using", "typedef"} & set(words):
             declared = as_functions(declared)
+        if "constant" in words and d.parameters and _is_value(t, d.parameters[0]):
+            return self.code(declared, body=True)
         if words[:1] == ["using"]:  # R(A...) is the type of a function and makes no R
             opens = next((k for k, w in enumerate(declared) if w == "("), 0)
             if opens and (declared[opens - 1].kind == "name" or declared[opens - 1] == ">"):
@@ -368,34 +467,193 @@ class Rewriter(MethodRewriter):
         skip = (*SPACES, "const", "static", "constexpr")
         declared = [h for h in d.head if h.text not in skip]
         name, type_tokens = declared[-1].text, declared[:-1]
-        index = self._index(attribute)
+        if name == "]":
+            raise RewriteError(
+                near, "found an array as a function constant, needs a scalar or a vector; use those"
+            )
+        index = self._number_of(attribute, (0, 2**16), [])
         spelled = " ".join(w.text for w in type_tokens)
         if name in self.constants:
             raise RewriteError(
                 declared[-1], f"found a second function constant '{name}'; rename one"
             )
-        self.constants[name] = FunctionConstant(name, index, spelled)
+        number = self.types.name(type_tokens) or ""
+        is_open = not index.isdecimal()
+        word = spelled if len(type_tokens) == 1 else number or spelled
+        self.constants[name] = FunctionConstant(name, OPEN if is_open else int(index), word, number)
         text = (
             f"extern __constant const {spelled} {name}; "
             f"extern __constant const bool attn_defined_{name};"
         )
         # Its symbol is its name, in namespaces too (passes/fix_function_constants.py).
-        return [inserted(f'extern "C" {{ {text} }}' if self.namespace else text, near)]
+        out = [inserted(f'extern "C" {{ {text} }}' if self.namespace else text, near)]
+        if is_open:
+            tells = (
+                'extern "C" __attribute__((used)) __constant const uint '
+                f"attn_index_{name}[] = {{{index}::value}};"
+            )
+            out += [*itertools.chain(*self.asked), inserted(tells, near)]
+            self.asked = []
+        return out
 
-    def _derived_constant(self, d: Declaration, equals: int, near: Token) -> list[Token]:
+    def _is_derived(self, head: list[Token]) -> bool:
+        """Whether a constant's value names a function constant: ``constant int m = n + 1``."""
+        known = set(self.constants) | self.derived | {"is_function_constant_defined"}
+        value = head[_value_begin(head) :]
+        used = {v.text for before, v in itertools.pairwise(value) if before.kind != "name"}
+        return bool(known & used)
+
+    def _derived_constants(self, head: list[Token], near: Token) -> list[Token]:
+        """A function for each constant of a declaration, since what it is nobody knows yet."""
         skip = (*SPACES, "const", "static", "constexpr")
-        declared = [h for h in d.head[:equals] if h.text not in skip]
-        name, type_tokens = declared[-1].text, declared[:-1]
-        value = self.code(d.head[equals + 1 :])
-        self.derived.add(name)
-        spelled = " ".join(w.text for w in type_tokens)
-        begin = inserted(f"ATTN_INLINE {spelled} attn_derived_{name}() {{ return", near)
-        return [begin, *value, inserted("; }", near)]
+        first, *others = split_commas([h for h in head if h.text not in skip])
+        ends = _value_begin(first)
+        dims = next((k for k in range(ends) if first[k] == "[" and k), ends)
+        type_tokens = first[: dims - 1]
+        out: list[Token] = []
+        for part in [first[dims - 1 :], *others]:
+            name, begin = part[0].text, _value_begin(part)
+            value, dims = part[begin:], part[1:begin]
+            value = value[1:] if value[0] == "=" else value
+            if value[0] == "(":
+                value = [*type_tokens, *value]
+            result = self.code(type_tokens)
+            if dims:  # a function returns no array, but a class that has one
+                result = [inserted(f"attn_array_{name}", near)]
+                array = [*self.code(type_tokens), inserted("a", near), *self.code(dims)]
+                out += [inserted(f"struct attn_array_{name} {{", near), *array]
+                out.append(inserted("; };", near))
+                value = [inserted("{", near), *value, inserted("}", near)]
+            out += [inserted("ATTN_INLINE", near), *result]
+            out += [inserted(f"attn_derived_{name}() {{ return", near), *self.code(value)]
+            out.append(inserted("; }", near))
+            self.derived.add(name)
+            if dims:
+                self.derived_arrays.add(name)
+        return out
+
+
+def _defines_member(head: list[Token]) -> str | None:
+    """``A::b`` of a constant with a value that is declared in a class, but for specialisations."""
+    end = _value_begin(head)
+    is_constant = "constant" in head and end < len(head) and head[:3] != ["template", "<", ">"]
+    while is_constant and head[end - 1] == "]":
+        end = max(k for k in range(end) if head[k] == "[")
+    if not is_constant or end < 3 or head[end - 2] != "::":
+        return None
+    at = end - 3
+    if head[at] == ">":
+        opens = (k for k in range(at) if head[k] == "<" and angle_close(head, k) == at)
+        at = next(opens, at) - 1
+    return f"{head[at].text}::{head[end - 1].text}"
+
+
+def _member_values(t: list[Token]) -> dict[str, _Value]:
+    values: dict[str, _Value] = {}
+    for i, token in enumerate(t[:-2]):
+        if token != "::" or t[i + 1].kind != "name" or t[i + 2].text not in ("=", "{", "["):
+            continue
+        begin = i
+        while begin and t[begin - 1].text not in (";", "{", "}") and begin > i - 64:
+            begin -= 1
+        end = next((k for k in skipping_brackets(t, i) if t[k] == ";"), i)
+        head = [h for h in t[begin:end] if h.kind != "directive"]
+        member = _defines_member(head)
+        if member:
+            arguments = head[: next(k for k, h in enumerate(head) if h is token)]
+            opens = max((k for k, h in enumerate(arguments) if h == "<"), default=len(arguments))
+            named = split_commas(arguments[opens + 1 : -1]) if arguments[-1:] == [">"] else []
+            names = [part[-1].text for part in named]
+            values[member] = _Value(names, head[_value_begin(head) :])
+    return values
+
+
+def _parameter_names(head: list[Token]) -> list[Token]:
+    """Of ``template <typename T, int N = 2>`` the names in order."""
+    parts = split_commas(_template(head)[2:-1])
+    ends = (next((k for k, w in enumerate(part) if w == "="), len(part)) for part in parts)
+    return [part[end - 1] for part, end in zip(parts, ends, strict=True)]
+
+
+def _is_value(t: list[Token], opens: int) -> bool:
+    """Whether parentheses behind a name have a value: no parameter begins like one."""
+    first = t[opens + 1]
+    return first.kind == "number" or first.text in ("-", "+", "~", "!", "(", "{")
+
+
+def _value_begin(head: list[Token]) -> int:
+    """Where the value of a declared variable begins, with its ``=`` or bracket."""
+    i = 0
+    while i < len(head):
+        text = head[i].text
+        if text == "<":
+            i = angle_close(head, i) or i
+        elif text in ("decltype", "alignas", "__attribute__"):
+            i = close_of(head, i + 1)
+        elif text == "[":
+            i = close_of(head, i)
+        elif text in ("=", "{", "("):
+            return i
+        i += 1
+    return i
+
+
+def _declared_again(t: list[Token], names: set[str]) -> set[str]:
+    """Which of some names a function or a class gives to something of its own."""
+    again = set()
+    for i, token in enumerate(t[1:-1], 1):
+        if token.text not in names or t[i + 1].text not in ("=", ";", ",", ")", "{", "(", "["):
+            continue
+        before = t[i - 1]
+        pointer = before.text in ("*", "&") and {w.text for w in t[max(i - 5, 0) : i]} & set(SPACES)
+        if pointer or (before.kind == "name" and before.text not in _STATEMENTS):
+            again.add(token.text)
+    return again
+
+
+def _instance(bare: Instance, max_threads: str | None, around: tuple[str, str]) -> Instance:
+    """An instance with its numbers, of which clang works out those that are none yet.
+
+    Args:
+        bare: an instance without.
+        max_threads: the limit of its threads.
+        around: what stands before and behind the name of a class that tells a number.
+    """
+    numbers: list[str] = []
+
+    def number(one: str) -> str:
+        if one.isdecimal():
+            return one
+        numbers.append(one.join(around))
+        return numbers[-1]
+
+    parameters = tuple(
+        replace(
+            parameter,
+            attributes={
+                of: number(value) if of in _INDEXED else value
+                for of, value in parameter.attributes.items()
+            },
+        )
+        for parameter in bare.parameters
+    )
+    limit = number(max_threads) if max_threads else ""
+    return replace(
+        bare,
+        parameters=parameters,
+        max_threads=int(limit) if limit.isdecimal() else None,
+        numbers=tuple(numbers),
+    )
+
+
+def _template(head: list[Token]) -> list[Token]:
+    """``template <...>`` of a declaration; nothing of one that has no parameters."""
+    close = angle_close(head, 1) if head[:1] == ["template"] else None
+    return head[: close + 1] if close and close > 2 else []
 
 
 def _template_parameters(head: list[Token]) -> int:
-    close = angle_close(head, 1) if head[:1] == ["template"] else None
-    return len(split_commas(head[2:close])) if close else 0
+    return len(split_commas(_template(head)[2:-1]))
 
 
 def _template_arguments(call: list[Token]) -> int:

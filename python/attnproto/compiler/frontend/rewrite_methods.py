@@ -32,12 +32,19 @@ class MethodRewriter(CodeRewriter):
         if t[name_at] == ">":  # A<T>()
             opens = (k for k in range(start, name_at) if t[k] == "<")
             name_at = next((k for k in opens if angle_close(t, k) == name_at), name_at + 1) - 1
+        method = f"{class_name}::{t[name_at].text}"
+        if inside and "static" in words:
+            self.static_methods.add(method)
+        if t[name_at] == class_name and {class_name, "&"} <= {
+            w.text for w in t[name_at + 1 : close]
+        }:
+            self.copied.add(class_name)
         special = t[name_at] == class_name and "operator" not in words
         out = self.code(t[start : close + 1])
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
             out += [inserted(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
-        elif "static" in words or "friend" in words:
+        elif "static" in words or "friend" in words or method in self.static_methods:
             out += self.code(tail)
         else:
             after = 0

@@ -213,9 +213,15 @@ def free_marks(module: Module) -> None:
     module.other = [declared if FRAGMENT_MARK in line else line for line in module.other]
 
 
-def parameter_numbers(module: Module, what: str, number: int) -> list[int]:
-    """Bytes or elements behind the ``number``-th kernel's parameters, as entry_points.py wrote."""
-    line = module.globals[f"@attn_{what}_{number}"]
+def parameter_numbers(module: Module, what: str, of: int | str) -> list[int]:
+    """Numbers of a kernel's parameters, or of a constant, as the front end asked clang for them.
+
+    Args:
+        module: the text's.
+        what: bytes, elements, numbers or index.
+        of: the number of the kernel, or the constant's name.
+    """
+    line = module.globals[f"@attn_{what}_{of}"]
     if "zeroinitializer" in line:
         count = int(re.search(r"\[(\d+) x i32\]", line).group(1))
         return [0] * count

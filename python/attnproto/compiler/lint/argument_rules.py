@@ -41,7 +41,7 @@ _STATEMENT_ENDS = (";", "{", "}", "else")  # what follows a ")" may be an operan
 def pointers(text: Outline) -> Iterator[Finding]:
     """Every pointer and reference names the address space it points into."""
     seen: set[int] = set()
-    for star in [*_abstract(text.tokens), *_declared(text)]:
+    for star in [*_abstract(text.tokens), *_declared(text), *_aliased(text.tokens)]:
         if id(star) in seen:
             continue
         seen.add(id(star))
@@ -97,6 +97,19 @@ def _declared(text: Outline) -> Iterator[Token]:
         yield from _bare(variable.tokens)
 
 
+def _aliased(t: list[Token]) -> Iterator[Token]:
+    """Of ``using P = float*;`` and ``typedef float* P;``, but for pointers to functions."""
+    for i, token in enumerate(t):
+        if token.text not in ("using", "typedef"):
+            continue
+        end = next((k for k in range(i, len(t)) if t[k].text in (";", "{", "(")), i)
+        begin = next((k for k in range(i, end) if t[k] == "="), i)
+        last = end - 1 if token == "using" else end - 2
+        star = t[last] if t[end] == ";" else token
+        if star.text in ("*", "&") and not _names_space(t[begin:end]):
+            yield star
+
+
 def _bare(declaration: list[Token]) -> Iterator[Token]:
     """The star of a declaration, up to its value, that names no space."""
     until = next((i for i, t in enumerate(declaration) if t == "="), len(declaration))
@@ -116,7 +129,8 @@ def _bare(declaration: list[Token]) -> Iterator[Token]:
 def _local(body: list[Token]) -> Iterator[Token]:
     """A statement that begins ``type * name`` with a value or an end declares a pointer."""
     for i, token in enumerate(body):
-        if token.kind != "name" or (i and body[i - 1].text not in _STATEMENT_ENDS):
+        in_for = [t.text for t in body[max(i - 2, 0) : i]] == ["for", "("]
+        if token.kind != "name" or (i and body[i - 1].text not in _STATEMENT_ENDS and not in_for):
             continue
         j = i
         while j < len(body) and (body[j].kind == "name" or body[j].text in ("::", "<")):
@@ -161,6 +175,7 @@ def indices(text: Outline) -> Iterator[Finding]:
     """No two arguments share an index, save those of which constants choose one."""
     numbers = Numbers(text.tokens)
     for kernel in kernels(text):
+        words = {token.text for token in kernel.head}  # parameters of a template among them
         buffers = [p for p in kernel.parameters if _is_unnumbered_buffer(p)]
         if len(buffers) > _LAST_BUFFER + 1:
             message = f"found {len(buffers)} buffers, needs at most {_LAST_BUFFER + 1}"
@@ -168,7 +183,7 @@ def indices(text: Outline) -> Iterator[Finding]:
         for kind in ("buffer", "threadgroup", "texture", "sampler"):
             given = {}
             for parameter in kernel.parameters:
-                if kind in parameter.attributes:
+                if kind in parameter.attributes and not words & set(parameter.attributes[kind]):
                     index = numbers.value(parameter.attributes[kind])
                     given.setdefault(index, []).append(parameter)
             given.pop(None, None)  # of which the compilation speaks
@@ -189,11 +204,31 @@ def _is_unnumbered_buffer(parameter: Parameter) -> bool:
 
 
 @rule
+def argument_spaces(text: Outline) -> Iterator[Finding]:
+    """A buffer is in device or constant memory, threadgroup memory in its own (MSL 3.1, 5.2.1)."""
+    spaces = {"buffer": ("device", "constant"), "threadgroup": ("threadgroup",)}
+    for kernel in kernels(text):
+        for parameter in kernel.parameters:
+            words = {token.text for token in parameter.tokens}
+            for kind in spaces.keys() & parameter.attributes.keys():
+                if words & {"*", "&"} and words & set(SPACES) and not words & set(spaces[kind]):
+                    message = (
+                        f"found {kind} of an argument in another memory, needs "
+                        f"{' or '.join(spaces[kind])}; change one of them"
+                    )
+                    yield error(parameter.tokens[-1], "attribute-type", message)
+
+
+@rule
 def attribute_types(text: Outline) -> Iterator[Finding]:
     """Positions are uint or ushort of one width, indices scalars, and some go together."""
     for kernel in kernels(text):
         types: dict[str, tuple[str, int, Token]] = {}
         for parameter in kernel.parameters:
+            given = [name for name in parameter.attributes if name in (*_POSITIONS, *_INDICES)]
+            if len(given) > 1:
+                message = f"found {' and '.join(given)} of one argument, needs one of them"
+                yield error(parameter.tokens[-1], "attribute-type", message)
             for name in parameter.attributes:
                 if name in _POSITIONS or name in _INDICES:
                     base, width = _whole_type(parameter.tokens)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from attnproto.compiler.frontend.lexer import Token, angle_close, close_of, is_attribute
+from attnproto.compiler.frontend.literals import single
+from attnproto.compiler.frontend.number_types import NumberTypes
 from attnproto.compiler.frontend.numbers import Numbers, whole_number
 from attnproto.compiler.frontend.outline import Function, Outline, Variable
-from attnproto.compiler.frontend.rewrite_code import SCALARS, SPACES
+from attnproto.compiler.frontend.rewrite_code import SPACES
 
 ERROR, WARNING = "error", "warning"
 
@@ -98,6 +100,16 @@ def words(text: Outline) -> Iterator[Finding]:
 
 
 @rule
+def long_literals(text: Outline) -> Iterator[Finding]:
+    """``1.0L`` is a long double, and there is none (MSL 3.1, 2.1)."""
+    for token in text.tokens:
+        lower = token.text.lower()
+        # Of a float literal alone the part before the suffix is one without a suffix.
+        if token.kind == "number" and lower.endswith("l") and single(lower[:-1]) != lower[:-1]:
+            yield error(token, "double", f"found {token.text}, a long double; write f behind it")
+
+
+@rule
 def noexcept_operator(text: Outline) -> Iterator[Finding]:
     """``noexcept(e)`` as an expression; after a parameter list it specifies a function."""
     ends = {")", "const", "volatile", *SPACES}
@@ -108,7 +120,7 @@ def noexcept_operator(text: Outline) -> Iterator[Finding]:
 
 @rule
 def lambdas(text: Outline) -> Iterator[Finding]:
-    """A bracket that follows no value and is no attribute begins a lambda."""
+    """A bracket that follows no value and is no attribute begins a lambda, of MSL 3.2 (1.5.4)."""
     t = text.tokens
     for i, token in enumerate(t):
         if token != "[" or is_attribute(t, i) or (i and is_attribute(t, i - 1)):
@@ -121,7 +133,7 @@ def lambdas(text: Outline) -> Iterator[Finding]:
         after = close_of(t, i) + 1
         if after < len(t) and t[after].text in ("(", "{"):
             yield error(
-                token, "lambda", "found a lambda; MSL 3.1 has none, write a function object"
+                token, "lambda", "found a lambda, which needs MSL 3.2; write a function object"
             )
 
 
@@ -241,10 +253,13 @@ def static_variables(text: Outline) -> Iterator[Finding]:
 
 @rule
 def vector_widths(text: Outline) -> Iterator[Finding]:
-    """A vector has two, three or four elements (MSL 3.1, 2.2)."""
+    """A vector has two, three or four elements (MSL 3.1, 2.2).
+
+    Or 64, as Apple's metal_simdgroup_matrix has it; published kernels write it as that header does.
+    """
     for head, number, after in zip(text.tokens, text.tokens[4:], text.tokens[5:], strict=False):
         width = whole_number([number]) if number.kind == "number" and after == ">" else None
-        if head == "vec" and width is not None and not 2 <= width <= 4:
+        if head == "vec" and width is not None and width not in (2, 3, 4, 64):
             message = f"found a vector of {width} elements, needs 2, 3 or 4; use an array"
             yield error(head, "vector-width", message)
 
@@ -272,7 +287,8 @@ def threadgroup_variables(text: Outline) -> Iterator[Finding]:
 def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, bool]]:
     """Name, whether it has a value, and whether that is an array's."""
     for i, token in enumerate(body):
-        if token != "threadgroup" or (i and body[i - 1].text not in (";", "{", "}", ")", "static")):
+        before = (";", "{", "}", ")", "static", "volatile", "const")
+        if token != "threadgroup" or (i and body[i - 1].text not in before):
             continue
         end = next((j for j in range(i, len(body)) if body[j] == ";"), len(body))
         declared = body[i + 1 : end]
@@ -291,15 +307,15 @@ def _threadgroup_variables(body: list[Token]) -> Iterator[tuple[Token, bool, boo
 @rule
 def function_constants(text: Outline) -> Iterator[Finding]:
     """A scalar or a vector, without a value, numbered up to 65535 (MSL 3.1, 5.8.1)."""
-    numbers, aliases = Numbers(text.tokens), _aliases(text.tokens)
+    numbers, types = Numbers(text.tokens), NumberTypes(text.tokens)
     for variable in text.variables:
         given = next((a for a in variable.attributes if a[:1] == ["function_constant"]), None)
         if given is None:
             continue
         name = variable.name.text
         tokens = {t.text for t in variable.tokens}
-        known = any(is_scalar_or_vector(word) or word in aliases for word in tokens)
-        if not known or "[" in tokens:
+        declared = variable.tokens[: variable.tokens.index(variable.name)]
+        if types.name(declared) is None or "[" in tokens:
             message = f"found function constant {name} of another type; use a scalar or a vector"
             yield error(variable.name, "function-constant", message)
         if "constant" not in tokens:
@@ -312,22 +328,3 @@ def function_constants(text: Outline) -> Iterator[Finding]:
         if index is not None and index > 65535:
             message = f"found function constant {name} numbered {index}; 65535 is the last"
             yield error(variable.name, "function-constant", message)
-
-
-def _aliases(t: list[Token]) -> set[str]:
-    """Other names of types that are no classes."""
-    names = set()
-    for i, token in enumerate(t[:-2]):
-        if token.text not in ("using", "typedef"):
-            continue
-        end = next((k for k in range(i, len(t)) if t[k].text in (";", "{")), None)
-        if end and t[end] == ";":
-            names.add((t[i + 1] if token == "using" else t[end - 1]).text)
-    return names
-
-
-def is_scalar_or_vector(word: str) -> bool:
-    """Whether a word names one of MSL's number types."""
-    bases = (*SCALARS, "long", "ulong", "unsigned", "vec")
-    fixed = {f"{u}int{n}_t" for u in ("", "u") for n in (8, 16, 32, 64)}
-    return word in bases or word in fixed or (word[-1:] in "234" and word[:-1] in bases)

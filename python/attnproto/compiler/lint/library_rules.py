@@ -21,9 +21,10 @@ from .language_rules import Finding, calls, error, kernels, rule
 
 _ARITHMETIC = {"+", "-", "*", "/", "+=", "-=", "*=", "/="}
 _KEYWORDS = {"kernel", "vertex", "fragment"}
+_SPACE_WORDS = {"device", "constant", "threadgroup", "thread"}
 _OWNED = ("complex", "bfloat16")
 _ORDERS = {f"memory_order_{word}" for word in ("acquire", "release", "acq_rel", "seq_cst")}
-
+_NEWER = {"os_log", "os_log_default", "atomic_thread_fence", "coherent"}
 
 _WHOLE = ("char", "short", "int", "long")
 # By what overloads.h says of a call: what its functions lack, and the cure.
@@ -36,7 +37,7 @@ _FLOAT = re.compile(r"[\d.]+(?:[eE][+-]?\d+)?[fF]")
 _INFINITE = {"__builtin_inff", "__builtin_nanf", "__builtin_huge_valf"}
 _SPELLED = [("signed char", "char"), *((f"unsigned {t}", f"u{t}") for t in _WHOLE)]
 _FUNCTION = re.compile(r"from 'diagnose_if' attribute on '(\w+)<(.*)>':$")
-_NARROWING = re.compile(r"implicit conversion .*'float' to '[^']*\b(?:bfloat|__bf16)'")
+_NARROWING = re.compile(r"implicit conversion .*'float'\)? to .*(?:\bbfloat\d?|__bf16)'")
 _SAID = re.compile(rf"({'|'.join(_REFUSED)}) \[")
 
 
@@ -126,6 +127,10 @@ def own_names(text: Outline) -> Iterator[Finding]:
         if token.text in _OWNED and is_alias:
             message = f"found a type called {token.text}, a name of Metal's headers; rename it"
             yield error(token, "reserved-name", message)
+        is_enumerator = before.text in ("{", ",") and after.text in ("=", ",", "}")
+        if token.text in _SPACE_WORDS and is_enumerator:
+            message = f"found an enumerator called {token.text}, a word of Metal's; rename it"
+            yield error(token, "reserved-name", message)
         if token.text in _KEYWORDS and is_variable and after.text in ("=", ";", ",", ")", "["):
             message = f"found a variable called {token.text}, a word of Metal's; rename it"
             yield error(token, "reserved-name", message)
@@ -143,6 +148,19 @@ def memory_orders(text: Outline) -> Iterator[Finding]:
             if word.text in _ORDERS:
                 message = f"found {word.text}; atomic functions take memory_order_relaxed only"
                 yield error(word, "atomic-operation", message)
+
+
+@rule
+def newer_library(text: Outline) -> Iterator[Finding]:
+    """Names that the library has from MSL 3.2 on.
+
+    Source: Metal Shading Language Specification 3.2: 4.8 (memory coherency), 6.15.3 (fences), 6.19
+    (logging).
+    """
+    own = {one.name.text for one in (*text.classes, *text.functions, *text.variables)}
+    for token, after in zip(text.tokens, text.tokens[1:], strict=False):
+        if token.text in _NEWER - own and (token != "coherent" or after == "("):
+            yield error(token, "msl-3.2", f"found {token.text}, which needs MSL 3.2; do without it")
 
 
 @rule

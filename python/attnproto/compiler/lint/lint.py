@@ -18,7 +18,7 @@ from attnproto.compiler.frontend.entry_points import with_entries
 from attnproto.compiler.frontend.lexer import RewriteError, Token, tokenize
 from attnproto.compiler.frontend.mend import one_a_line
 from attnproto.compiler.frontend.outline import Outline, outline
-from attnproto.compiler.frontend.program import compiled, places_of
+from attnproto.compiler.frontend.program import compiled, places_of, with_numbers
 from attnproto.compiler.frontend.rewrite_declarations import Rewritten
 from attnproto.compiler.frontend.source import Place, Source, levels_limited
 from attnproto.compiler.ir import module as ir
@@ -107,9 +107,27 @@ def _of_clang(source: Source, declared: Outline) -> Iterator[Lint]:
     ]
     for at, rule, severity, message in findings:
         yield _lint(at and source.place(at), rule, severity, message)
+    for at, message in _worked_out_twice(rewritten, module):
+        yield _lint(source.place(at), "duplicate-index", ERROR, message)
     place_of = places_of(source, rewritten)
     for place, rule, message in refused_arguments(said, place_of):
         yield _lint(place, rule, ERROR, message)
+
+
+def _worked_out_twice(rewritten: Rewritten, module: ir.Module) -> Iterator[tuple[Token, str]]:
+    """Arguments of one index, of kernels whose indices the text alone does not tell."""
+    for number, (name, instance) in enumerate(rewritten.instances.items()):
+        if not instance.numbers:
+            continue
+        seen: dict[tuple[str, str], str | None] = {}
+        parameters = with_numbers(instance, module, number).parameters
+        for at, parameter in zip(rewritten.names[name][1:], parameters, strict=True):
+            switch = parameter.attributes.get("function_constant")
+            for kind in {"buffer", "threadgroup"} & parameter.attributes.keys():
+                index = parameter.attributes[kind]
+                if (kind, index) in seen and None in (switch, seen[kind, index]):
+                    yield at, f"found two arguments at {kind}({index})"
+                seen[kind, index] = switch
 
 
 def _warned(rewritten: Rewritten, target: Target) -> tuple[str, list[clang.Message]]:

@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from attnproto.compiler.interface import FunctionConstant
+from attnproto.compiler.interface import FunctionConstant, Value, Values
 from attnproto.compiler.ir.module import _SYMBOL, Module
-from attnproto.errors import KernelCompileError, UnsupportedProblem
+from attnproto.errors import KernelCompileError
 
 _WHOLE_RANGES = {
     "char": (-128, 127), "uchar": (0, 255), "short": (-32768, 32767), "ushort": (0, 65535),
     "int": (-(2**31), 2**31 - 1), "uint": (0, 2**32 - 1),
     "long": (-(2**63), 2**63 - 1), "ulong": (0, 2**64 - 1),
-    "int8_t": (-128, 127), "uint8_t": (0, 255), "int16_t": (-32768, 32767),
-    "uint16_t": (0, 65535), "int32_t": (-(2**31), 2**31 - 1), "uint32_t": (0, 2**32 - 1),
-    "int64_t": (-(2**63), 2**63 - 1), "uint64_t": (0, 2**64 - 1), "size_t": (0, 2**64 - 1),
 }  # fmt: skip
 
-_TYPE = re.compile(r" constant ([^,\s]+)")
+_IR_TYPE = r'<\d+ x \w+>|\[[^\]]*\]|%"[^"]*"|[^,\s]+'
+_TYPE = re.compile(rf" (?:constant|global) ({_IR_TYPE})")
+_AGGREGATES = ("%", "[")  # how the types of structs and arrays begin
+_VECTOR = re.compile(r"<(\d+) x (\w+)>")
 
 
-def _literal(constant: FunctionConstant, value: bool | int | float, ir_type: str) -> str:
-    """The value as IR, after checking that the declared type holds it.
-
-    Of a type by another name, such as a typedef's, the IR tells all but the sign.
-    """
+def _literal(constant: FunctionConstant, value: Value, ir_type: str) -> str:
+    """The value as IR, after checking that the declared type holds it."""
     where = f"[msl] function constant '{constant.name}' ({constant.type})"
-    if constant.type == "bool":
+    several = isinstance(value, Sequence)
+    vector = _VECTOR.fullmatch(ir_type)
+    if vector is None:
+        if several and ir_type[:1] not in _AGGREGATES:
+            raise KernelCompileError(f"{where} found {value!r}, needs one value; pass a number")
+        return _number(where, constant.number or constant.type, value, ir_type)
+    width, element_ir = int(vector[1]), vector[2]
+    if not several or len(value) != width:
+        raise KernelCompileError(
+            f"{where} found {value!r}, needs {width} elements; pass a list of as many numbers"
+        )
+    element = (constant.number or constant.type).rstrip("234")
+    parts = (f"{element_ir} {_number(where, element, one, element_ir)}" for one in value)
+    return f"<{', '.join(parts)}>"
+
+
+def _number(where: str, msl_type: str, value: bool | int | float, ir_type: str) -> str:
+    """One number. Of a type whose name says nothing, the IR tells all but the sign."""
+    if msl_type == "bool":
         if value not in (0, 1):
             raise KernelCompileError(f"{where} found {value!r}, needs True or False")
         return str(int(value))
     bits = int(ir_type[1:]) if ir_type[:1] == "i" else 0
     if bits:
-        low, high = _WHOLE_RANGES.get(constant.type, (-(2 ** (bits - 1)), 2**bits - 1))
+        low, high = _WHOLE_RANGES.get(msl_type, (-(2 ** (bits - 1)), 2**bits - 1))
         if not low <= value <= high or int(value) != value:
             raise KernelCompileError(
                 f"{where} found {value!r}, needs a whole number from {low} to {high}"
@@ -45,7 +60,9 @@ def _literal(constant: FunctionConstant, value: bool | int | float, ir_type: str
         if literal is None:
             raise KernelCompileError(f"{where} found {value!r}, needs a number that it holds")
         return literal
-    raise UnsupportedProblem(f"{where} is of a type this device cannot set; use a scalar type")
+    raise KernelCompileError(
+        f"{where} found a type that no host can set, needs a scalar or a vector; use one, as float3"
+    )
 
 
 def _real(ir_type: str, value: float) -> str | None:
@@ -66,7 +83,7 @@ def _real(ir_type: str, value: float) -> str | None:
 def fix_constants(
     module: Module,
     constants: Mapping[str, FunctionConstant],
-    values: Mapping[str, bool | int | float],
+    values: Values,
 ) -> None:
     """Give every function constant that the module uses its value.
 
@@ -99,6 +116,6 @@ def fix_constants(
 
 def _given(line: str, literal: str) -> str:
     """An external constant's declaration as a definition."""
-    match = re.match(rf"({_SYMBOL}) = .*?(addrspace\(\d+\)) constant (\S+?),? ?(?:align|$|,)", line)
+    match = re.match(rf"({_SYMBOL}) = .*?(addrspace\(\d+\)) constant ({_IR_TYPE})", line)
     symbol, space, ir_type = match.groups()
-    return f"{symbol} = internal {space} constant {ir_type.rstrip(',')} {literal}"
+    return f"{symbol} = internal {space} constant {ir_type} {literal}"

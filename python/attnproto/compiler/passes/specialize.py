@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 from attnproto.compiler.frontend.program import LibraryText
-from attnproto.compiler.frontend.request import Private, Request, Values
+from attnproto.compiler.frontend.request import Private, Request
+from attnproto.compiler.interface import Values
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.runtime_calls import CALLS, entry_name, runtime_call

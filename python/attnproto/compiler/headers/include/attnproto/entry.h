@@ -135,6 +135,14 @@ template <int I, class First, class... Rest>
 struct attn_parameter<I, attn_parameters<First, Rest...>>
     : attn_parameter<I - 1, attn_parameters<Rest...>> {};
 
+// A number that an attribute says by an expression.
+template <long Value, long Least, long End>
+struct attn_number_within {
+  static_assert(Least <= Value && Value < End,
+                "an attribute needs an index that a kernel has, or at least one thread");
+  static constexpr __constant uint value = (uint)Value;
+};
+
 // A threadgroup variable. Which offset it has is decided when all the variables
 // that a kernel really uses are known (attnproto/compiler/ir/module.py).
 template <int Id, ulong Bytes, ulong Alignment>

@@ -62,13 +62,21 @@ ATTN_LIMITS(ulong, 0ul, 18446744073709551615ul)
     static constexpr T max() { return (T)largest; }                                  \
     static constexpr T epsilon() { return (T)step; }                                 \
     static constexpr T round_error() { return (T)0.5f; }                             \
-    static constexpr T infinity() { return (T)__builtin_inff(); }                    \
-    static constexpr T quiet_NaN() { return (T)__builtin_nanf(""); }                 \
+    static constexpr T infinity() { return (T)ATTN_INEXACT(__builtin_inff(), 0x1.fffffep127f); }                    \
+    static constexpr T quiet_NaN() { return (T)ATTN_INEXACT(__builtin_nanf(""), 0x1.fffffep127f); }                 \
     static constexpr T denorm_min() { return (T)least; }                             \
   };
-ATTN_LIMITS(float, 0x1p-126f, 0x1.fffffep127f, 0x1p-23f, 0x1p-149f, 24, 6, -37, 38, -125, 128)
+// Under lint no limit of float is a bfloat, since clang says nothing of a conversion that is exact.
+#ifdef ATTN_LINT
+#define ATTN_INEXACT(exact, inexact) inexact
+#else
+#define ATTN_INEXACT(exact, inexact) exact
+#endif
+ATTN_LIMITS(float, ATTN_INEXACT(0x1p-126f, 0x1.000002p-126f), 0x1.fffffep127f,
+            ATTN_INEXACT(0x1p-23f, 0x1.000002p-23f), 0x1p-149f, 24, 6, -37, 38, -125, 128)
 ATTN_LIMITS(half, 0x1p-14f, 65504.0f, 0x1p-10f, 0x1p-24f, 11, 3, -4, 4, -13, 16)
 ATTN_LIMITS(bfloat, 0x1p-126f, 0x1.fep127f, 0x1p-7f, 0x1p-133f, 8, 2, -37, 38, -125, 128)
 #undef ATTN_LIMITS
+#undef ATTN_INEXACT
 
 }  // namespace metal

@@ -160,6 +160,13 @@ ATTN_INLINE T attn_copy(From from) {
   return from;
 }
 
+// The value of a static member that no specialisation of its class gives one.
+template <class T, class Class>
+constexpr T attn_undefined() {
+  static_assert(__is_same(Class, void), "found a static member without a value; give it one");
+  return T();
+}
+
 // A temporary that is bound to a reference to thread memory: clang's own are in no address space.
 template <class T>
 struct attn_held {
