@@ -6,7 +6,14 @@ import llvmlite.binding as llvm
 
 from attnproto import _core
 from attnproto.compiler.ir import symbols
-from attnproto.compiler.ir.llvm import initialise, lock, run_pipeline, target_machine
+from attnproto.compiler.ir.llvm import (
+    initialise,
+    lock,
+    run_passes,
+    run_pipeline,
+    run_quickly,
+    target_machine,
+)
 from attnproto.compiler.ir.runtime_calls import is_entry
 from attnproto.compiler.target import Target
 
@@ -31,12 +38,12 @@ def clean_up(text: str, target: Target) -> str:
 
     Loops are as ``optimise`` unrolled them: once more would double what follows has to read.
     """
-    if text.count(" br i1 ") > MAX_BRANCHES:
-        passes = ("always_inliner", "sroa", "simplify_cfg", "dead_code_elimination")
-        return str(_passed(text, target, *passes))
     initialise()
     with lock:
-        return str(run_pipeline(text, target_machine(2, target), 1, unroll=False))
+        machine = target_machine(2, target)
+        if text.count(" br i1 ") > MAX_BRANCHES:
+            return str(run_quickly(text, machine))
+        return str(run_pipeline(text, machine, 1, unroll=False))
 
 
 def regularize(text: str, target: Target) -> str:
@@ -53,13 +60,7 @@ def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:
     """A module after some of LLVM's passes, by the names that llvmlite has for them."""
     initialise()
     with lock:
-        machine = target_machine(2, target)
-        module = llvm.parse_assembly(text)
-        passes = llvm.create_new_module_pass_manager()
-        for name in names:
-            getattr(passes, f"add_{name}_pass")()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
-        return module
+        return run_passes(text, target_machine(2, target), *names)
 
 
 def instructions(ir: str | llvm.ModuleRef) -> int:

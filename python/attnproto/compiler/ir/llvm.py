@@ -16,16 +16,23 @@ import llvmlite.binding as llvm
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
+from .loop_nests import nested_loops
 from .types import take_type
 
 # Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
 # and kernels run no faster for them: the order of a kernel's text is a good one.
-_OPTIONS = ("--enable-misched=0", "--post-RA-scheduler=0")
+# Of a function with more blocks than that, what a block's change means for the others is worked out
+# once and not after each change, which takes the square of their number.
+_OPTIONS = ("--enable-misched=0", "--post-RA-scheduler=0", "--cgpp-huge-func=500")
 # Where accesses of two lines become one, validation names one of them, not the line before.
 _OPTIONS_OF_22 = ("--pick-merged-source-locations",)
 _INDEXED = re.compile(
     r"^(  %\S+ = (?:extract|insert)element .*, (i\d+) )(%(?!attn\.index)[-\w.$]+)", re.M
 )
+# Loops, by their depths, that LLVM takes some 5 s for: a nest of 54. It takes the cube of a nest's
+# depth; of the kernels that are compiled here, the largest is at 900.
+MAX_NESTED_LOOPS = 1_500
+_QUICK = ("always_inliner", "sroa", "simplify_cfg", "dead_code_elimination")
 _PLAIN = re.compile(r"[-\w.$]+")  # a symbol that stands without quotes
 _ALLOCA = re.compile(r"= alloca (.+?), align")
 _TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
@@ -86,8 +93,11 @@ def run_pipeline(
 ) -> llvm.ModuleRef:
     """A module after LLVM's own pipeline of a level, without its vectorisers.
 
-    Whoever calls this holds the lock of the machine's target.
+    Of very many loops, or a deep nest of them, after ``run_quickly`` instead. Whoever calls this
+    holds the lock of the machine's target.
     """
+    if nested_loops(text) > MAX_NESTED_LOOPS:
+        return run_quickly(text, machine)
     module = llvm.parse_assembly(frozen_indices(text))
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False
@@ -96,6 +106,21 @@ def run_pipeline(
     builder = llvm.create_pass_builder(machine, options)
     with _without_missed_loops(text):
         builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def run_quickly(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """A module after passes whose time does not grow faster than the module."""
+    return run_passes(text, machine, *_QUICK)
+
+
+def run_passes(text: str, machine: llvm.TargetMachine, *names: str) -> llvm.ModuleRef:
+    """A module after some of LLVM's passes, by the names that llvmlite has for them."""
+    module = llvm.parse_assembly(text)
+    passes = llvm.create_new_module_pass_manager()
+    for name in names:
+        getattr(passes, f"add_{name}_pass")()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
     return module
 
 

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 from attnproto import _core
 from attnproto.compiler.frontend.program import arguments, check_no_table
 from attnproto.compiler.frontend.request import Request
-from attnproto.compiler.ir.llvm import lock, run_pipeline
+from attnproto.compiler.ir.llvm import initialise, lock, run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import limit_registers, widen_loads
@@ -39,6 +39,7 @@ def gpu_target(architecture: str) -> Target:
 
 @functools.cache
 def _machine(architecture: str) -> llvm.TargetMachine:
+    initialise()  # its options hold for all targets, whichever is asked first
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(_TRIPLE).create_target_machine(
