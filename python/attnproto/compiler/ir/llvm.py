@@ -8,11 +8,11 @@ import functools
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from attnproto.compiler.llvm_lock import alone
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
@@ -35,20 +35,11 @@ MAX_NESTED_LOOPS = 1_500
 _QUICK = ("always_inliner", "sroa", "simplify_cfg", "dead_code_elimination")
 _PLAIN = re.compile(r"[-\w.$]+")  # a symbol that stands without quotes
 _ALLOCA = re.compile(r"= alloca (.+?), align")
+_COUNTED = re.compile(r"= alloca .*?, i\d+ [%\d]")
 _TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
 # A pragma's wish in IR, and what LLVM says where it is not fulfilled.
 _ASKED = re.compile(r"!\"llvm\.loop\.(?:unroll|vectorize|interleave|distribute)")
 _MISSED = re.compile(rb"(?:warning|remark): .*: loop not ")
-_standard_error = threading.Lock()
-lock = threading.Lock()
-# A child has no threads but the one that forked it: what another one held would be held for ever,
-# and LLVM be left half-way. So whoever forks waits for those who are at work, the outermost first;
-# the last is llvmlite's own, without which it calls nothing; it has no public name.
-_llvmlites = getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None)
-for _one in filter(None, (_llvmlites, _standard_error, lock)):
-    os.register_at_fork(
-        before=_one.acquire, after_in_parent=_one.release, after_in_child=_one.release
-    )
 
 
 @functools.cache
@@ -93,8 +84,7 @@ def run_pipeline(
 ) -> llvm.ModuleRef:
     """A module after LLVM's own pipeline of a level, without its vectorisers.
 
-    Of very many loops, or a deep nest of them, after ``run_quickly`` instead. Whoever calls this
-    holds the lock of the machine's target.
+    Of very many loops, or a deep nest of them, after ``run_quickly`` instead.
     """
     if nested_loops(text) > MAX_NESTED_LOOPS:
         return run_quickly(text, machine)
@@ -134,7 +124,7 @@ def _without_missed_loops(text: str) -> Iterator[None]:
     if not _ASKED.search(text):
         yield
         return
-    with _standard_error, tempfile.TemporaryFile() as caught:
+    with tempfile.TemporaryFile() as caught:
         own = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
@@ -165,6 +155,7 @@ def frozen_indices(text: str) -> str:
     return _INDEXED.sub(freeze, text)
 
 
+@alone
 def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
     """A module's text, and the bytes of each of its global variables by symbol.
 
@@ -172,39 +163,38 @@ def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
         KernelCompileError: LLVM does not read it.
     """
     initialise()
-    with lock:
-        try:
-            module = llvm.parse_bitcode(bitcode)
-        except RuntimeError as error:
-            raise KernelCompileError(
-                f"[llvm] found bitcode that LLVM {'.'.join(map(str, llvm.llvm_version_info))} "
-                f"does not read ({str(error).strip()}), needs a whole module; take it again"
-            ) from None
-        layout = llvm.create_target_data(module.data_layout)
-        variables = {
-            f"@{one.name}" if _PLAIN.fullmatch(one.name) else f'@"{one.name}"': (
-                layout.get_abi_size(one.global_value_type)
-            )
-            for one in module.global_variables
-        }
-        return str(module), variables
+    try:
+        module = llvm.parse_bitcode(bitcode)
+    except RuntimeError as error:
+        raise KernelCompileError(
+            f"[llvm] found bitcode that LLVM {'.'.join(map(str, llvm.llvm_version_info))} "
+            f"does not read ({str(error).strip()}), needs a whole module; take it again"
+        ) from None
+    layout = llvm.create_target_data(module.data_layout)
+    variables = {
+        f"@{one.name}" if _PLAIN.fullmatch(one.name) else f'@"{one.name}"': (
+            layout.get_abi_size(one.global_value_type)
+        )
+        for one in module.global_variables
+    }
+    return str(module), variables
 
 
+@alone
 def link(texts: list[str]) -> str:
     """One module of several: what one declares and another defines becomes one function."""
     initialise()
-    with lock:
-        linked = llvm.parse_assembly(texts[0])
-        for text in texts[1:]:
-            linked.link_in(llvm.parse_assembly(text))
-        return str(linked)
+    linked = llvm.parse_assembly(texts[0])
+    for text in texts[1:]:
+        linked.link_in(llvm.parse_assembly(text))
+    return str(linked)
 
 
+@alone
 def optimise(text: str, target: Target | None = None) -> str:
     """Inline everything and simplify; matrix operations are still calls."""
     initialise()
-    with lock:
-        return str(run_pipeline(text, target_machine(2, target), 2))
+    return str(run_pipeline(text, target_machine(2, target), 2))
 
 
 def frame_bytes(text: str) -> int:
@@ -212,24 +202,29 @@ def frame_bytes(text: str) -> int:
     return _bytes_of(text, _ALLOCA.findall(text))
 
 
+def grows(text: str) -> bool:
+    """Whether a function has local variables of a number that is known when it runs."""
+    return _COUNTED.search(text) is not None
+
+
 def table_bytes(text: str) -> int:
     """Bytes of the constants that a module holds."""
     return _bytes_of(text, [rest[: take_type(rest, 0)] for rest in _TABLE.findall(text)])
 
 
+@alone
 def _bytes_of(text: str, types: list[str]) -> int:
     """Bytes of types, which may be named in a module."""
     initialise()
     named = re.findall(r"^%.* = type .*$", text, re.M)
     lines = [*named, *(f"@v{i} = external global {t}" for i, t in enumerate(types))]
-    with lock:
-        module = llvm.parse_assembly("\n".join(lines))
-        sizes = target_machine(0).target_data
-        return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
+    module = llvm.parse_assembly("\n".join(lines))
+    sizes = target_machine(0).target_data
+    return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
 
 
+@alone
 def assemble(text: str, target: Target) -> bytes:
     """IR as it is, to an object file."""
     initialise()
-    with lock:
-        return target_machine(0, target).emit_object(llvm.parse_assembly(text))
+    return target_machine(0, target).emit_object(llvm.parse_assembly(text))
