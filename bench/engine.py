@@ -4,12 +4,15 @@ Marks, with 4 N^2 D flops a head, N=1024, D=64, float32, on the flash kernel and
 steel_attention: lockstep >= 15 GFLOP/s a core and >= 5 times PoCL on the same algorithm in
 OpenCL C; half at least 0.8 of float. A rate is flops by processor seconds of all threads, so
 that others on the machine do not count. Emulation: nothing here speaks about a GPU.
-Run: python bench/engine.py
+Guards of divisions, loops, calls and time: at most 2 % of the flash kernel, and with those of local
+arrays at most 10 % of validation, by pairs of one build.
+Run: python bench/engine.py, or python bench/engine.py validation for that part alone
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import platform
@@ -27,17 +30,18 @@ import opencl_attention
 from attnproto import _core
 from attnproto.compiler.codegen import native_code
 from attnproto.compiler.frontend import clang, program
-from attnproto.compiler.passes import define_arithmetic
+from attnproto.compiler.passes import define_arithmetic, sanitize_accesses
 from attnproto.compiler.target import processor_target
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
-from attnproto.kernels import flash
+from attnproto.kernels import flash, linear, paged
 from attnproto.measure import stats
 from support import mlx
 
 N, ROUNDS, PAIRS = 1024, 12, 60
 GUARDS = ("-fno-finite-loops", "-fno-delete-null-pointer-checks")
+Kernel = Callable[[Device], Callable[[], object]]  # prepares runs of one kernel on a device
 CASES = ((64, "float32"), (64, "float16"), (128, "float32"), (128, "float16"))
 
 
@@ -116,13 +120,27 @@ def main() -> None:
             if POCL in seconds and (d, dtype) == CASES[0]:
                 row += f"{lockstep / rate(seconds[POCL], d):10.1f}"
             print(row)
-    print("guards of divisions, loops and time, by none, mark 1.02: processor time, median [95 %];")
-    print("and of the instructions that LLVM is handed, how many the guards add")
+    print("guards of divisions, loops, calls and time, by none, mark 1.02")
+    print(COSTS)
     for d, dtype in CASES:
-        median, low, high = cost_of_guards(d, dtype)
-        guarded, plain = (instructions(d, dtype, guards=guards) for guards in (True, False))
-        added = f"{guarded - plain} of {guarded}, {guarded / plain - 1:+.2%}"
-        print(f"{f'flash {dtype} D{d}':30}{median:10.3f} [{low:.3f}, {high:.3f}]  {added}")
+        print_cost_of_guards(f"flash {dtype} D{d}", functools.partial(ours, d=d, dtype=dtype))
+    validation()
+
+
+def validation() -> None:
+    """Print what the guards cost under validation, of our kernels at small sizes."""
+    print("the same under validation, and of local arrays, mark 1.10")
+    print(COSTS)
+    for label, kernel in VALIDATED.items():
+        print_cost_of_guards(label, kernel, validate=True)
+
+
+def print_cost_of_guards(label: str, kernel: Kernel, *, validate: bool = False) -> None:
+    """Print the cost of the guards in a kernel."""
+    median, low, high = cost_of_guards(kernel, validate)
+    guarded, plain = (instructions(kernel, validate, guards=guards) for guards in (True, False))
+    added = f"{guarded - plain} of {guarded}, {guarded / plain - 1:+.2%}"
+    print(f"{label:30}{median:10.3f} [{low:.3f}, {high:.3f}]  {added}")
 
 
 @contextlib.contextmanager
@@ -143,25 +161,32 @@ def empty_cache() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unguarded() -> Iterator[None]:
-    """Kernels are compiled as if divisions, loops and recursion had no guards."""
-    language, divisions, depths = (
-        clang._LANGUAGE,
-        define_arithmetic.define_divisions,
-        define_arithmetic.watch_depths,
-    )
-    clang._LANGUAGE = [one for one in language if one not in GUARDS]
-    define_arithmetic.define_divisions = lambda text, **_: text
-    define_arithmetic.watch_depths = lambda text: text
+    """Kernels are compiled as if divisions, loops, recursion and local arrays had no guards."""
+    without = [
+        (clang, "_LANGUAGE", [one for one in clang._LANGUAGE if one not in GUARDS]),
+        (define_arithmetic, "define_divisions", lambda text, **_: text),
+        (define_arithmetic, "watch_depths", lambda text: text),
+        (sanitize_accesses._Instrumenter, "_local", lambda *_: iter(())),
+    ]
+    guards = [(where, name, getattr(where, name)) for where, name, _ in without]
+    for where, name, nothing in without:
+        setattr(where, name, nothing)
     try:
         with empty_cache():
             yield
     finally:
-        clang._LANGUAGE = language
-        define_arithmetic.define_divisions, define_arithmetic.watch_depths = divisions, depths
+        for where, name, guard in guards:
+            setattr(where, name, guard)
 
 
-def instructions(d: int, dtype: str, *, guards: bool) -> int:
-    """Instructions of the flash kernel as LLVM's code generator gets it."""
+def opened(validate: bool, time_limit_s: float = 0.0) -> Device:
+    """A cpu device of one thread."""
+    front_end = NativeFrontEnd(validate="memory" if validate else "")
+    return Device(_core.open_cpu(front_end, 1, validate=validate), time_limit_s)
+
+
+def instructions(kernel: Kernel, validate: bool, *, guards: bool) -> int:
+    """Instructions of a run's kernels as LLVM's code generator gets them."""
     handed: list[int] = []
     compile_object = native_code.compile_object
 
@@ -173,22 +198,23 @@ def instructions(d: int, dtype: str, *, guards: bool) -> int:
     native_code.compile_object = counted
     try:
         with empty_cache() if guards else unguarded():
-            ours(Device(_core.open_cpu(NativeFrontEnd(), 1)), d, dtype)()
+            kernel(opened(validate))()
     finally:
         native_code.compile_object = compile_object
-    return handed[0]
+    return sum(handed)
 
 
-def cost_of_guards(d: int, dtype: str) -> tuple[float, float, float]:
-    """Processor time of the flash kernel by that of one without guards: median, 95 % interval.
+def cost_of_guards(kernel: Kernel, validate: bool) -> tuple[float, float, float]:
+    """Processor time of a kernel by that of one without guards: median, 95 % interval.
 
     Both are compiled in this run, and take turns: PAIRS pairs, each one's order by turns.
     """
-    runs = [ours(Device(_core.open_cpu(NativeFrontEnd(), 1), 60.0), d, dtype)]
+    runs = [kernel(opened(validate, 60.0))]
     with unguarded():
-        runs.append(ours(Device(_core.open_cpu(NativeFrontEnd(), 1)), d, dtype))
+        runs.append(kernel(opened(validate)))
         runs[1]()
-    runs[0]()
+    with empty_cache():
+        runs[0]()
     ratios = []
     for pair in range(PAIRS):
         spent = [0.0, 0.0]
@@ -206,8 +232,38 @@ def rate(seconds: float, d: int) -> float:
     return 4 * N * N * d / seconds / 1e9
 
 
+def small(*tokens: int, d: int = 64) -> list[np.ndarray]:
+    """Normal half numbers of two heads, of some tokens each."""
+    random = np.random.default_rng(0)
+    return [random.standard_normal((1, 2, n, d)).astype("float16") for n in tokens]
+
+
+def flash_small(device: Device) -> Callable[[], object]:
+    """One run of the flash kernel."""
+    qkv = small(128, 128, 128)
+    return lambda: flash.flash_attention(*qkv, causal=True, device=device)
+
+
+def paged_small(device: Device) -> Callable[[], object]:
+    """One run of the paged kernels, of keys in pages of 16."""
+    q, k, v = small(64, 128, 128)
+    pages = [x.reshape(2, 8, 16, 64).swapaxes(0, 1) for x in (k, v)]
+    table = np.arange(8, dtype=np.int32)[None]
+    rest = *pages, table, np.array([128], np.int32)
+    return lambda: paged.paged_attention(q, *rest, device=device)
+
+
+def linear_small(device: Device) -> Callable[[], object]:
+    """One run of the linear kernels, with a decay for each token."""
+    qkv = small(128, 128, 128)
+    decay = np.full((1, 2, 128), -0.1, np.float32)
+    return lambda: linear.linear_attention(*qkv, decay=decay, device=device)
+
+
 KERNELS = {"flash": ours, "MLX steel_attention": steel}
+VALIDATED = {"flash f16 D64 N128": flash_small, "paged": paged_small, "linear": linear_small}
+COSTS = "processor time, median [95 %]; of the instructions that LLVM is handed, how many are added"
 POCL = ("PoCL",)
 
 if __name__ == "__main__":
-    main()
+    validation() if sys.argv[1:] == ["validation"] else main()

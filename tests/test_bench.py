@@ -9,11 +9,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from attnproto import _core
 from attnproto.compiler.targets.engines import CPU_ENGINES
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.errors import KernelCompileError
+from support.msl import HEAD
 
 FOLDER = Path(__file__).parent.parent / "bench"
 # As Python does for a script, so that one may import another.
@@ -44,6 +46,22 @@ def test_the_engine_benchmark_times_the_flash_kernel_on_each_engine(monkeypatch)
         for name in CPU_ENGINES
     }
     assert all(seconds > 0 for seconds in engine.fastest(runs).values())
+
+
+def test_the_cost_of_guards_is_of_the_same_kernel_without_them():
+    engine = script("engine")
+    text = f"""{HEAD}kernel void k(device int* x [[buffer(0)]]) {{
+      int a[3] = {{1, 2, 3}}; a[x[0] & 1] = x[1] / x[2]; x[0] = a[x[3] & 1]; }}"""
+
+    def kernel(device):
+        pipeline, x = device.library(text).pipeline("k"), np.array([0, 6, 3, 0], np.int32)
+        return lambda: device.run(pipeline, threadgroups=1, threads=1, buffers={0: x})
+
+    for validate in (False, True):
+        guarded, plain = (
+            engine.instructions(kernel, validate, guards=guards) for guards in (True, False)
+        )
+        assert guarded > plain > 5
 
 
 def test_a_sample_of_kernels_has_every_family_in_proportion_and_grows_in_place():

@@ -292,3 +292,14 @@ def test_local_variables_that_fit_no_stack_are_refused(mode):
     text = kernel("int a[1 << 28]; a[x[i]] = 1; x[i] = a[3];")
     with pytest.raises(KernelCompileError, match="found local variables of 1073741824 bytes"):
         attnproto.open_device("cpu", **mode).library(text).pipeline("k")
+
+
+@pytest.mark.parametrize("size", ["n[0]", "4 * n[0] + 4"])
+@pytest.mark.parametrize("validate", [False, True])
+def test_a_local_array_of_a_size_that_nobody_knows_is_refused(validate, size):
+    # Taken, it would lie in the stacks of other lanes.
+    text = f"""{HEAD}kernel void k(device float* x [[buffer(0)]], device int* n [[buffer(1)]]) {{
+      float* q = (float*)__builtin_alloca({size}); q[n[1]] = 2; x[0] = q[n[2]]; }}"""
+    device = attnproto.open_device("cpu", validate=validate)
+    with pytest.raises(KernelCompileError, match="a local array whose size is known when it runs"):
+        device.library(text).pipeline("k")

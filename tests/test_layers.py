@@ -41,6 +41,7 @@ COMPILER = (
     ("air",),
     ("ir",),
     ("target", "interface", "object_cache"),
+    ("llvm_lock",),
 )
 # What is above all layers, or beside them: the package's face, and the C++ core.
 ANYWHERE = ("", "_core")

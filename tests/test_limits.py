@@ -157,6 +157,18 @@ def test_a_time_limit_ends_a_dispatch_and_the_device_works_on(device, library):
     assert (x == 1).all()
 
 
+@pytest.mark.parametrize("threads", [1, 32])
+@pytest.mark.parametrize("validate", [False, True])
+def test_a_limit_ends_a_kernel_that_is_always_in_a_call_of_the_engine(validate, threads):
+    text = f"""{HEAD}kernel void waits(device atomic_int* flag [[buffer(0)]]) {{
+      while (atomic_load_explicit(flag, memory_order_relaxed) == 0); }}"""
+    device = attnproto.open_device("cpu", validate=validate)
+    pipeline = device.library(text).pipeline("waits")
+    for _ in range(5):
+        with pytest.raises(attnproto.errors.GpuTimeout, match="waits"):
+            run(device, pipeline, np.zeros(1, np.int32), threads=threads, time_limit_s=0.1)
+
+
 def test_a_device_has_a_limit_and_so_has_the_environment(device, library, monkeypatch):
     assert device.time_limit_s == 0
     limited = attnproto.open_device("cpu", validate=False, time_limit_s=0.25)
@@ -284,9 +296,10 @@ def test_a_child_forked_while_a_kernel_is_compiled_compiles_its_own():
             time.sleep(0.1)
             child = os.fork()
             if child == 0:
-                own = f"add{os.getpid()}"
-                device.library(TEXT.replace("add", own)).pipeline(own)
-                os._exit(8)
+                own, x = f"add{os.getpid()}", np.zeros(8, np.float32)
+                pipeline = device.library(TEXT.replace("add", own)).pipeline(own)
+                device.run(pipeline, threadgroups=2, threads=4, buffers={0: x})
+                os._exit(int(x.sum()))
             codes.append(child)
         print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in codes], flush=True)
         os._exit(0)

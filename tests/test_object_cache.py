@@ -180,3 +180,27 @@ def test_the_lock_of_a_process_that_is_killed_is_free(place):
     holder.wait()
     with object_cache.making(OTHER) as waited:
         assert not waited
+
+
+def test_a_child_that_is_forked_meanwhile_does_not_keep_what_is_made(place, monkeypatch):
+    script = """if True:
+        import os, sys
+        from attnproto.compiler import object_cache
+        with object_cache.making(sys.argv[1]):
+            child = os.fork()
+            if child == 0:
+                sys.stdin.read()
+                os._exit(0)
+        print("made", flush=True)
+        os.waitpid(child, 0)
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout.readline() == b"made\n"
+        monkeypatch.setattr(object_cache, "_WAIT_S", 1.0)
+        with object_cache.making(OTHER) as waited:
+            assert not waited
+    finally:
+        child.communicate(timeout=30)

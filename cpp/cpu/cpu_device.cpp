@@ -249,6 +249,7 @@ class CpuDevice final : public Device {
     group.lockstep = launch.lockstep;
     group.fault.clear();
     group.left.signal = 0;
+    group.stopped = false;
     group.stop = &progress.stop;
     group.validation = validation_.get();
     for (uint64_t i; !progress.stop && (i = progress.next++) < total;) {

@@ -80,6 +80,7 @@ struct Threadgroup {
   // Set while the engine, called by the kernel, owns what a signal must not leave behind.
   volatile std::sig_atomic_t held = 0;
   const std::atomic<bool>* stop = nullptr;  // nobody waits for the kernel any more
+  bool stopped = false;                     // the kernel was left for that, at a call of the engine
 
   Threadgroup();
   ~Threadgroup();
@@ -87,7 +88,7 @@ struct Threadgroup {
   Threadgroup& operator=(const Threadgroup&) = delete;
 
   // Whether the run ended before its kernel did.
-  bool abandoned() const { return left.signal || !fault.empty(); }
+  bool abandoned() const { return left.signal || stopped || !fault.empty(); }
   // Makes room for threadgroup memory, whose end a guard follows; called before run().
   void reserve(size_t threadgroup_bytes);
   // Runs every lane to its end; `shared` says where and how many.
@@ -146,7 +147,8 @@ void undisturbed(Fiber& lane, Work work) {
     abandon(lane);
   }
   group.held = 0;
-  if (group.stop && group.stop->load(std::memory_order_relaxed)) abandon(lane);
+  group.stopped = group.stop && group.stop->load(std::memory_order_relaxed);
+  if (group.stopped) abandon(lane);
 }
 
 }  // namespace attnproto::cpu

@@ -91,8 +91,23 @@ def test_variables_stay_in_the_first_block():
     assert blocks(split_blocks.split_blocks(text)) == blocks(text)
 
 
-def test_instructions_are_counted_in_text_and_module():
-    text = program(10)
-    count = sum(map(len, blocks(text))) + 3  # its phis
-    assert native_code.instructions(text) == count
-    assert native_code.instructions(llvm.parse_assembly(text)) == count
+SWITCH = """
+define void @f(i32 %n) {
+entry:
+  switch i32 %n, label %end [
+    i32 0, label %end
+    i32 1, label %end
+  ]
+end:
+  ret void
+}
+"""
+
+
+def test_instructions_are_counted_as_llvm_does():
+    count = sum(map(len, blocks(program(10)))) + 3  # its phis
+    assert native_code.instructions(program(10)) == count
+    for text in (program(10), SWITCH):
+        module = llvm.parse_assembly(text)
+        of_llvm = sum(len(list(b.instructions)) for f in module.functions for b in f.blocks)
+        assert native_code.instructions(str(module)) == of_llvm

@@ -109,6 +109,9 @@ def making(name: str) -> Iterator[bool]:
         yield waited
     finally:
         if handle is not None:
+            with suppress(OSError):
+                # Closing it does not do, where a child was forked meanwhile: it has it open too.
+                fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
 

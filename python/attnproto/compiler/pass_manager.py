@@ -23,18 +23,13 @@ from attnproto.errors import AttnprotoError, InternalError
 class Kernel:
     """A kernel on its way through the passes.
 
-    ``ir`` is text or a module of llvmlite's; ``static_bytes`` those of threadgroup memory that
-    its variables take, once they are placed.
+    ``text`` is its IR; ``static_bytes`` those of threadgroup memory that its variables take, once
+    they are placed.
     """
 
     request: Request
-    ir: Any = ""
+    text: str = ""
     static_bytes: int = 0
-
-    @property
-    def text(self) -> str:
-        """The IR as text."""
-        return str(self.ir)
 
 
 def always(_: Kernel) -> bool:
@@ -54,7 +49,7 @@ class Pass:
     """
 
     name: str
-    run: Callable[[Any], Any]
+    run: Callable[[Any], str]
     when: Callable[[Any], bool] = always
     declines: bool = False
 
@@ -100,7 +95,7 @@ class PassManager:
                 continue
             begin = time.perf_counter()
             with reported(one.name, kernel.request.function, one.declines):
-                kernel.ir = one.run(kernel)
+                kernel.text = one.run(kernel)
             self.seconds[one.name] = time.perf_counter() - begin
             if one.name in self.print_after:
                 self.show(one.name, kernel.text)

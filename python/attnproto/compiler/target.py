@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
+
+from attnproto.compiler.llvm_lock import alone
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,17 @@ def processor_target(machine: str, system: str, processor: str = "") -> Target:
 
 def processor_name(target: Target) -> str:
     """Name of the processor that code is for, part of what compiled code depends on."""
-    return target.processor or llvm.get_host_cpu_name()
+    return target.processor or _processor_here()[0]
 
 
 def fuses(target: Target) -> bool:
     """Whether the processor multiplies and adds in one operation; one with a name is taken to."""
     arm = target.triple.startswith("aarch64")
-    return arm or bool(target.processor) or llvm.get_host_cpu_features().get("fma", False)
+    return arm or bool(target.processor) or _processor_here()[1]
+
+
+@functools.cache
+@alone
+def _processor_here() -> tuple[str, bool]:
+    """Name of this machine's processor, and whether it fuses."""
+    return llvm.get_host_cpu_name(), bool(llvm.get_host_cpu_features().get("fma", False))

@@ -15,6 +15,10 @@ from attnproto.compiler.ir.instruction import Instruction
 from attnproto.compiler.ir.runtime_calls import runtime_call
 from attnproto.compiler.ir.types import Unsupported, size_of
 
+# Blocks under masks, some 30 lines of vector code each: more are longer than what is written, and
+# to find them takes the square of their number where many have one convergence point.
+MAX_MASKED = 2_000
+
 
 @dataclass
 class Divergence:
@@ -82,43 +86,36 @@ def _varies(instruction: Instruction, divergence: Divergence) -> bool:
     return any(v in divergence.values for _, v in instruction.operands)
 
 
-def _diverge(flow: Flow, divergence: Divergence, block: str) -> bool:
-    """Take note that lanes diverge at the end of ``block``; whether that was news."""
+def _diverge(flow: Flow, divergence: Divergence, block: str) -> None:
+    """Take note that lanes diverge at the end of ``block``."""
     point = flow.convergence_points[block]
-    targets = flow.after[block]
-    inside = flow.reached(targets, {point})
-    ways = [flow.reached([t], {point, block}) for t in targets]
-    joins = set.intersection(*ways) | ({point} if point else set())
-    left = {
-        head
-        for head, loop in flow.loops.items()
-        if block in loop and any(n not in loop for n in inside | {point})
-    }
-    news = not (
-        inside <= divergence.masked and joins <= divergence.joins and left <= divergence.left
-    )
+    ways = [flow.reached([target], {point, block}) for target in flow.after[block]]
+    inside = set.union(*ways)
+    if any(block in flow.after[n] for n in (block, *inside)):
+        inside.add(block)
     divergence.masked |= inside
-    divergence.joins |= joins
-    divergence.left |= left
-    return news
+    if len(divergence.masked) > MAX_MASKED:
+        raise Unsupported(f"more than {MAX_MASKED} blocks that only some lanes run")
+    divergence.joins |= set.intersection(*ways) | ({point} if point else set())
+    divergence.left |= {
+        head for head in flow.around[block] if not inside | {point} <= flow.loops[head]
+    }
 
 
-def _leaves(flow: Flow, divergence: Divergence, phi: Instruction, block: str) -> bool:
+def leaves(flow: Flow, divergence: Divergence, phi: Instruction, block: str) -> bool:
     """Whether a phi brings a value out of a loop that lanes leave in different iterations."""
-    return any(
-        source in flow.loops[head] and block not in flow.loops[head]
-        for head in divergence.left
-        for source in phi.sources
-    )
+    inside = set().union(*(flow.around[source] for source in phi.sources))
+    return not divergence.left.isdisjoint(inside - flow.around[block])
 
 
 def analyse(flow: Flow, lanes: str, defined: set[str]) -> Divergence:
     """Return what varies in a function whose argument ``lanes`` points to its lanes' state.
 
     Raises:
-        Unsupported: lanes that diverge would not converge.
+        Unsupported: lanes that diverge would not converge, or too many blocks are run by some.
     """
     divergence = Divergence(lane_fields(flow, lanes), defined, values={lanes})
+    ends: set[str] = set()  # blocks at whose ends lanes diverge
     changed = True
     while changed:
         changed = False
@@ -128,7 +125,7 @@ def analyse(flow: Flow, lanes: str, defined: set[str]) -> Divergence:
                 if phi.name not in divergence.values and (
                     name in divergence.joins
                     or any(v in divergence.values for _, v in phi.operands)
-                    or _leaves(flow, divergence, phi, name)
+                    or leaves(flow, divergence, phi, name)
                 ):
                     divergence.values.add(phi.name)
                     changed = True
@@ -141,8 +138,11 @@ def analyse(flow: Flow, lanes: str, defined: set[str]) -> Divergence:
                     divergence.values.add(instruction.name)
                     changed = True
             end = block.end
-            if len(set(end.targets)) == 2 and end.operands[0][1] in divergence.values:
-                changed |= _diverge(flow, divergence, name)
+            splits = len(set(end.targets)) == 2 and end.operands[0][1] in divergence.values
+            if splits and name not in ends:
+                ends.add(name)
+                _diverge(flow, divergence, name)
+                changed = True
     for name in divergence.masked:
         point = flow.convergence_points[name]
         while point in divergence.masked:

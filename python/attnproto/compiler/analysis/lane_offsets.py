@@ -24,7 +24,7 @@ from attnproto.compiler.ir.types import (
 )
 
 from .divergence import INDEX as INDEX_IN_THREADGROUP
-from .divergence import LANE, POSITION, Divergence
+from .divergence import LANE, POSITION, Divergence, leaves
 from .integer_ranges import Ranges
 from .lane_values import (
     INDEX,
@@ -110,16 +110,11 @@ class Offsets:
         return _with_base(known) if known else None
 
     def _phi(self, phi: Instruction, block: str) -> LaneValue | None:
-        outside = any(
-            s in self._flow.loops[h] and block not in self._flow.loops[h]
-            for h in self._divergence.left
-            for s in phi.sources
-        )
         if (
             phi.name in self._refuted
             or not is_whole(phi.type)
             or block in self._divergence.joins
-            or outside
+            or leaves(self._flow, self._divergence, phi, block)
         ):
             return None
         known = [v for _, v in phi.operands if v in self._values or self.of(v) is UNIFORM]

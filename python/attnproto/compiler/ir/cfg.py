@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from dataclasses import dataclass
 
 from .dominators import Dominators
@@ -17,6 +19,7 @@ class Flow:
     after: dict[str, list[str]]
     before: dict[str, list[str]]
     loops: dict[str, set[str]]  # blocks of the loop that begins at a block
+    around: dict[str, set[str]]  # heads of the loops that a block is in
     order: list[str]  # topological but for back edges; a loop's blocks stand together
     convergence_points: dict[str, str | None]  # the first block on all paths from a block
 
@@ -52,8 +55,12 @@ def analyse(blocks: dict[str, Block]) -> Flow:
     if len(below.nearest) != len(names):
         raise Unsupported("a loop that never ends")
     loops = _loops(names, after, before, above)
-    order = _order(names, after, before, above, loops)
-    return Flow(blocks, after, before, loops, order, below.nearest)
+    around: dict[str, set[str]] = {n: set() for n in names}
+    for head, loop in loops.items():
+        for n in loop:
+            around[n].add(head)
+    order = _order(names, after, before, above, around)
+    return Flow(blocks, after, before, loops, around, order, below.nearest)
 
 
 def _loops(
@@ -82,24 +89,31 @@ def _order(
     after: dict[str, list[str]],
     before: dict[str, list[str]],
     above: Dominators,
-    loops: dict[str, set[str]],
+    around: dict[str, set[str]],
 ) -> list[str]:
     """A topological order that finishes an inner loop before it leaves it."""
-    around = {n: {h for h in loops if n in loops[h]} for n in names}
     left = {n: sum(not above.dominates(n, p) for p in before[n]) for n in names}
-    ready, order = [names[0]], []
-    open_: set[str] = set()
+    # Blocks whose predecessors have their places, by the loops they are in, the first come first.
+    ready: dict[frozenset[str], deque[tuple[int, str]]] = {}
+    serial = itertools.count()
+    order: list[str] = []
+    open_: frozenset[str] = frozenset()
+
+    def come(n: str) -> None:
+        ready.setdefault(frozenset(around[n]), deque()).append((next(serial), n))
+
+    come(names[0])
     while ready:
-        n = max(ready, key=lambda m: (len(open_ & around[m]), len(around[m])))
-        ready.remove(n)
+        open_ = max(ready, key=lambda a: (len(open_ & a), len(a), -ready[a][0][0]))
+        n = ready[open_].popleft()[1]
+        if not ready[open_]:
+            del ready[open_]
         order.append(n)
-        open_ = around[n]
         for s in after[n]:
-            if above.dominates(s, n):
-                continue
-            left[s] -= 1
-            if left[s] == 0:
-                ready.append(s)
+            if not above.dominates(s, n):
+                left[s] -= 1
+                if left[s] == 0:
+                    come(s)
     if len(order) != len(names):
         raise Unsupported("a loop with several entries")
     return order

@@ -8,40 +8,38 @@ import functools
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from attnproto.compiler.llvm_lock import alone
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
+from .loop_nests import nested_loops
 from .types import take_type
 
 # Both of LLVM's schedulers of machine instructions take as long as the rest of the code generator,
 # and kernels run no faster for them: the order of a kernel's text is a good one.
-_OPTIONS = ("--enable-misched=0", "--post-RA-scheduler=0")
+# Of a function with more blocks than that, what a block's change means for the others is worked out
+# once and not after each change, which takes the square of their number.
+_OPTIONS = ("--enable-misched=0", "--post-RA-scheduler=0", "--cgpp-huge-func=500")
 # Where accesses of two lines become one, validation names one of them, not the line before.
 _OPTIONS_OF_22 = ("--pick-merged-source-locations",)
 _INDEXED = re.compile(
     r"^(  %\S+ = (?:extract|insert)element .*, (i\d+) )(%(?!attn\.index)[-\w.$]+)", re.M
 )
+# Loops, by their depths, that LLVM takes some 5 s for: a nest of 54. It takes the cube of a nest's
+# depth; of the kernels that are compiled here, the largest is at 900.
+MAX_NESTED_LOOPS = 1_500
+_QUICK = ("always_inliner", "sroa", "simplify_cfg", "dead_code_elimination")
 _PLAIN = re.compile(r"[-\w.$]+")  # a symbol that stands without quotes
 _ALLOCA = re.compile(r"= alloca (.+?), align")
+_COUNTED = re.compile(r"= alloca .*?, i\d+ [%\d]")
 _TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
 # A pragma's wish in IR, and what LLVM says where it is not fulfilled.
 _ASKED = re.compile(r"!\"llvm\.loop\.(?:unroll|vectorize|interleave|distribute)")
 _MISSED = re.compile(rb"(?:warning|remark): .*: loop not ")
-_standard_error = threading.Lock()
-lock = threading.Lock()
-# A child has no threads but the one that forked it: what another one held would be held for ever,
-# and LLVM be left half-way. So whoever forks waits for those who are at work, the outermost first;
-# the last is llvmlite's own, without which it calls nothing; it has no public name.
-_llvmlites = getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None)
-for _one in filter(None, (_llvmlites, _standard_error, lock)):
-    os.register_at_fork(
-        before=_one.acquire, after_in_parent=_one.release, after_in_child=_one.release
-    )
 
 
 @functools.cache
@@ -86,8 +84,10 @@ def run_pipeline(
 ) -> llvm.ModuleRef:
     """A module after LLVM's own pipeline of a level, without its vectorisers.
 
-    Whoever calls this holds the lock of the machine's target.
+    Of very many loops, or a deep nest of them, after ``run_quickly`` instead.
     """
+    if nested_loops(text) > MAX_NESTED_LOOPS:
+        return run_quickly(text, machine)
     module = llvm.parse_assembly(frozen_indices(text))
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False
@@ -96,6 +96,21 @@ def run_pipeline(
     builder = llvm.create_pass_builder(machine, options)
     with _without_missed_loops(text):
         builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def run_quickly(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """A module after passes whose time does not grow faster than the module."""
+    return run_passes(text, machine, *_QUICK)
+
+
+def run_passes(text: str, machine: llvm.TargetMachine, *names: str) -> llvm.ModuleRef:
+    """A module after some of LLVM's passes, by the names that llvmlite has for them."""
+    module = llvm.parse_assembly(text)
+    passes = llvm.create_new_module_pass_manager()
+    for name in names:
+        getattr(passes, f"add_{name}_pass")()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
     return module
 
 
@@ -109,7 +124,7 @@ def _without_missed_loops(text: str) -> Iterator[None]:
     if not _ASKED.search(text):
         yield
         return
-    with _standard_error, tempfile.TemporaryFile() as caught:
+    with tempfile.TemporaryFile() as caught:
         own = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
@@ -140,6 +155,7 @@ def frozen_indices(text: str) -> str:
     return _INDEXED.sub(freeze, text)
 
 
+@alone
 def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
     """A module's text, and the bytes of each of its global variables by symbol.
 
@@ -147,39 +163,38 @@ def disassemble(bitcode: bytes) -> tuple[str, dict[str, int]]:
         KernelCompileError: LLVM does not read it.
     """
     initialise()
-    with lock:
-        try:
-            module = llvm.parse_bitcode(bitcode)
-        except RuntimeError as error:
-            raise KernelCompileError(
-                f"[llvm] found bitcode that LLVM {'.'.join(map(str, llvm.llvm_version_info))} "
-                f"does not read ({str(error).strip()}), needs a whole module; take it again"
-            ) from None
-        layout = llvm.create_target_data(module.data_layout)
-        variables = {
-            f"@{one.name}" if _PLAIN.fullmatch(one.name) else f'@"{one.name}"': (
-                layout.get_abi_size(one.global_value_type)
-            )
-            for one in module.global_variables
-        }
-        return str(module), variables
+    try:
+        module = llvm.parse_bitcode(bitcode)
+    except RuntimeError as error:
+        raise KernelCompileError(
+            f"[llvm] found bitcode that LLVM {'.'.join(map(str, llvm.llvm_version_info))} "
+            f"does not read ({str(error).strip()}), needs a whole module; take it again"
+        ) from None
+    layout = llvm.create_target_data(module.data_layout)
+    variables = {
+        f"@{one.name}" if _PLAIN.fullmatch(one.name) else f'@"{one.name}"': (
+            layout.get_abi_size(one.global_value_type)
+        )
+        for one in module.global_variables
+    }
+    return str(module), variables
 
 
+@alone
 def link(texts: list[str]) -> str:
     """One module of several: what one declares and another defines becomes one function."""
     initialise()
-    with lock:
-        linked = llvm.parse_assembly(texts[0])
-        for text in texts[1:]:
-            linked.link_in(llvm.parse_assembly(text))
-        return str(linked)
+    linked = llvm.parse_assembly(texts[0])
+    for text in texts[1:]:
+        linked.link_in(llvm.parse_assembly(text))
+    return str(linked)
 
 
+@alone
 def optimise(text: str, target: Target | None = None) -> str:
     """Inline everything and simplify; matrix operations are still calls."""
     initialise()
-    with lock:
-        return str(run_pipeline(text, target_machine(2, target), 2))
+    return str(run_pipeline(text, target_machine(2, target), 2))
 
 
 def frame_bytes(text: str) -> int:
@@ -187,24 +202,29 @@ def frame_bytes(text: str) -> int:
     return _bytes_of(text, _ALLOCA.findall(text))
 
 
+def grows(text: str) -> bool:
+    """Whether a function has local variables of a number that is known when it runs."""
+    return _COUNTED.search(text) is not None
+
+
 def table_bytes(text: str) -> int:
     """Bytes of the constants that a module holds."""
     return _bytes_of(text, [rest[: take_type(rest, 0)] for rest in _TABLE.findall(text)])
 
 
+@alone
 def _bytes_of(text: str, types: list[str]) -> int:
     """Bytes of types, which may be named in a module."""
     initialise()
     named = re.findall(r"^%.* = type .*$", text, re.M)
     lines = [*named, *(f"@v{i} = external global {t}" for i, t in enumerate(types))]
-    with lock:
-        module = llvm.parse_assembly("\n".join(lines))
-        sizes = target_machine(0).target_data
-        return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
+    module = llvm.parse_assembly("\n".join(lines))
+    sizes = target_machine(0).target_data
+    return sum(sizes.get_abi_size(v.global_value_type) for v in module.global_variables)
 
 
+@alone
 def assemble(text: str, target: Target) -> bytes:
     """IR as it is, to an object file."""
     initialise()
-    with lock:
-        return target_machine(0, target).emit_object(llvm.parse_assembly(text))
+    return target_machine(0, target).emit_object(llvm.parse_assembly(text))

@@ -122,23 +122,38 @@ def inlined_lines(module: Module, root: str) -> int:
         root: a function; it counts, and so does what stays a call below it.
     """
     lines: dict[str, int] = {}
-    callees: dict[str, list[str]] = {}
-    calls: set[str] = set()
-    todo = [root]
+    stay: set[str] = set()
+    calls = calls_of(module)
+    for symbol in callees_first(calls, root):
+        head, body = module.functions[symbol].split("\n", 1)
+        stay |= {symbol} if " noinline " in head else set()
+        # What calls itself is not inlined into itself.
+        inlined = (lines.get(one, 0) for one in calls[symbol] if one not in stay)
+        lines[symbol] = 1 + body.count("\n") + sum(inlined)
+    return max(lines.values())
+
+
+def calls_of(module: Module) -> dict[str, list[str]]:
+    """Of each function, those that it calls, as often as it names them."""
+    return {
+        symbol: [s for s in _SYMBOLS.findall(body.split("\n", 1)[1]) if s in module.functions]
+        for symbol, body in module.functions.items()
+    }
+
+
+def callees_first(calls: dict[str, list[str]], *roots: str) -> list[str]:
+    """Functions and all they reach, each after those it calls but for what calls itself."""
+    order: dict[str, None] = {}
+    seen: set[str] = set()
+    todo = list(roots)
     while todo:
         symbol = todo[-1]
-        head, body = module.functions[symbol].split("\n", 1)
-        if symbol not in callees:
-            callees[symbol] = [s for s in _SYMBOLS.findall(body) if s in module.functions]
-            calls |= {symbol} if " noinline " in head else set()
-            todo += [s for s in callees[symbol] if s not in callees]
-            continue
-        todo.pop()
-        if symbol not in lines:
-            # What calls itself is not inlined into itself.
-            inlined = (lines.get(one, 0) for one in callees[symbol] if one not in calls)
-            lines[symbol] = 1 + body.count("\n") + sum(inlined)
-    return max(lines.values())
+        if symbol in seen:
+            order[todo.pop()] = None
+        else:
+            seen.add(symbol)
+            todo += [s for s in calls[symbol] if s not in seen]
+    return list(order)
 
 
 def _noinline(module: Module) -> set[str]:

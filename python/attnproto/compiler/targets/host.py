@@ -81,6 +81,11 @@ def _define_divisions(kernel: HostKernel) -> str:
 
 
 def _check_frame(kernel: HostKernel) -> str:
+    if llvm.grows(kernel.text):
+        raise KernelCompileError(
+            f"[msl {kernel.request.function}] found a local array whose size is known when it "
+            "runs, needs one that is known before; use an array of the most that there may be"
+        )
     nbytes = llvm.frame_bytes(kernel.text)
     if nbytes > native_code.MAX_FRAME_BYTES:
         raise KernelCompileError(
@@ -131,9 +136,9 @@ def _vectorize(kernel: HostKernel) -> str:
     return vectorize.vectorise(kernel.text, entry_name(kernel.request.number))
 
 
-def _split_blocks(kernel: HostKernel) -> object:
-    kernel.tuned = native_code.instructions(kernel.ir) <= native_code.MAX_TUNED
-    return kernel.ir if kernel.tuned else split_blocks.split_blocks(kernel.text)
+def _split_blocks(kernel: HostKernel) -> str:
+    kernel.tuned = native_code.instructions(kernel.text) <= native_code.MAX_TUNED
+    return kernel.text if kernel.tuned else split_blocks.split_blocks(kernel.text)
 
 
 # What every kernel goes through. Rounding is settled before the engines part.
@@ -262,11 +267,11 @@ class NativeFrontEnd(Driver):
         """Take a kernel through all passes; ``engine`` and ``reason`` say where it arrived."""
         kernel = HostKernel(request, engine=request.options.engine)
         passes.run(HOST, kernel)
-        shared = kernel.ir
+        shared = kernel.text
         try:
             passes.run(ENGINES[kernel.engine], kernel)
         except Unsupported as reason:
-            kernel.ir, kernel.engine, kernel.reason = shared, "fibers", str(reason)
+            kernel.text, kernel.engine, kernel.reason = shared, "fibers", str(reason)
             passes.run(ENGINES["fibers"], kernel)
         return kernel
 
@@ -274,7 +279,7 @@ class NativeFrontEnd(Driver):
         """Object code and what a host needs to call it, packed."""
         kernel = self.lower(request, passes)
         with reported("codegen", request.function):
-            code = native_code.compile_object(kernel.ir, request.target, kernel.tuned)
+            code = native_code.compile_object(kernel.text, request.target, kernel.tuned)
             present = present_parameters(request)
         built = _Built(kernel.static_bytes, present, kernel.reason, kernel.engine, code)
         return built.pack()
@@ -321,7 +326,7 @@ class NativeFrontEnd(Driver):
     def assembly(self, kernel: HostKernel) -> str:
         """The assembler's text of a kernel that has gone through all passes."""
         with reported("codegen", kernel.request.function):
-            return native_code.assembly(kernel.ir, kernel.request.target, kernel.tuned)
+            return native_code.assembly(kernel.text, kernel.request.target, kernel.tuned)
 
     def object_code(self, text: str, descriptor: _core.PipelineDescriptor) -> ObjectCode:
         """One kernel with its constants fixed, as an object file that nothing has loaded."""

@@ -12,8 +12,9 @@ import llvmlite.binding as llvm
 from attnproto import _core
 from attnproto.compiler.frontend.program import arguments, check_no_table
 from attnproto.compiler.frontend.request import Request
-from attnproto.compiler.ir.llvm import lock, run_pipeline
+from attnproto.compiler.ir.llvm import initialise, run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
+from attnproto.compiler.llvm_lock import alone
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import limit_registers, widen_loads
 from attnproto.compiler.passes.place_threadgroup_memory import place_in_shared_memory
@@ -39,11 +40,17 @@ def gpu_target(architecture: str) -> Target:
 
 @functools.cache
 def _machine(architecture: str) -> llvm.TargetMachine:
+    initialise()  # its options hold for all targets, whichever is asked first
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(_TRIPLE).create_target_machine(
         cpu=architecture, features="+ptx80", opt=3
     )
+
+
+@alone
+def _assembly(text: str, architecture: str) -> str:
+    return _machine(architecture).emit_assembly(llvm.parse_assembly(text))
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,9 @@ class NvptxOptions:
     registers: Registers = "rule"
 
 
-def _optimize(kernel: Kernel) -> llvm.ModuleRef:
-    with lock:
-        return run_pipeline(kernel.text, _machine(kernel.request.options.architecture), 3)
+@alone
+def _optimize(kernel: Kernel) -> str:
+    return str(run_pipeline(kernel.text, _machine(kernel.request.options.architecture), 3))
 
 
 def _add_function_table(kernel: Kernel) -> str:
@@ -146,8 +153,8 @@ class PtxFrontEnd(Driver):
 
     def assembly(self, kernel: Kernel) -> str:
         """The PTX of a kernel that has gone through all passes."""
-        with reported("codegen", kernel.request.function), lock:
-            return _machine(self.options.architecture).emit_assembly(kernel.ir)
+        with reported("codegen", kernel.request.function):
+            return _assembly(kernel.text, self.options.architecture)
 
     def build(self, request: Request, passes: PassManager) -> bytes:
         """PTX, behind bytes of static threadgroup memory and which parameters there are."""

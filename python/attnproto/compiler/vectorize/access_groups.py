@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from attnproto.compiler.analysis.lane_offsets import index_steps
@@ -70,12 +71,12 @@ def _root(w: Writer, value: str) -> tuple[str, int]:
 def plan(w: Writer, block: Block) -> Plan:
     """Find accesses of a block that can be made together."""
     grouping = Plan({}, set())
-    open_: dict[tuple, list[Access]] = {}
+    # By operation and address space, then by what they have in common.
+    open_: dict[tuple[str, int], dict[tuple, list[Access]]] = defaultdict(dict)
 
-    def close(key: tuple) -> None:
-        group = open_.pop(key)
+    def close(op: str, group: list[Access]) -> None:
         if len(group) > 1:
-            leader = group[0] if key[0] == "load" else group[-1]
+            leader = group[0] if op == "load" else group[-1]
             first = min(a.distance for a in group)
             grouping.together[id(leader.instruction)] = [
                 Access(a.instruction, a.distance - first) for a in group
@@ -85,31 +86,34 @@ def plan(w: Writer, block: Block) -> Plan:
     for instruction in block.body:
         spaces = _touches(instruction)
         key = _key(w, instruction)
-        for other in list(open_):
-            reads_only = instruction.op == "load" and other[0] == "load"
-            if other != key and not reads_only and any(_may_alias(s, other[3]) for s in spaces):
-                close(other)
+        for (op, space), groups in open_.items():
+            reads_only = instruction.op == "load" and op == "load"
+            if not reads_only and any(_may_alias(s, space) for s in spaces):
+                for other in groups.keys() - {key}:
+                    close(op, groups.pop(other))
         if key is None:
             continue
         distance = _root(w, instruction.operands[-1][1])[1]
-        group = open_.get(key, [])
+        groups = open_[instruction.op, space_of(instruction.operands[-1][0])]
+        group = groups.get(key, [])
         width = size_of(
             instruction.operands[0][0] if instruction.op == "store" else instruction.type
         )
         ends = [a.distance for a in group] + [distance]
         if group and (max(ends) - min(ends) >= _WINDOW * width or distance in ends[:-1]):
-            close(key)
-        open_.setdefault(key, []).append(Access(instruction, distance))
-    for key in list(open_):
-        close(key)
+            close(instruction.op, groups.pop(key))
+        groups.setdefault(key, []).append(Access(instruction, distance))
+    for (op, _), groups in open_.items():
+        for group in groups.values():
+            close(op, group)
     return grouping
 
 
 def _key(w: Writer, access: Instruction) -> tuple | None:
-    """What accesses that can be made together have in common."""
+    """What accesses of one kind and space that can be made together have in common."""
     if access.op not in ("load", "store") or is_special(access):
         return None
-    kind, value = access.operands[-1]
+    value = access.operands[-1][1]
     offset = w.offsets.of(value)
     held = access.operands[0][0] if access.op == "store" else access.type
     if (
@@ -124,4 +128,4 @@ def _key(w: Writer, access: Instruction) -> tuple | None:
         return None  # what the lanes' state says
     root, distance = _root(w, value)
     width = size_of(element_of(held))
-    return access.op, root, held, space_of(kind), distance % width
+    return root, held, distance % width

@@ -21,6 +21,8 @@ from .value_map import ALL, Writer, parts_of, vector
 
 # Compiling more takes longer than some 5 s; the causal flash kernel has 48,000 for AVX2.
 MAX_LINES = 60_000
+# Loops under masks, by their depths: a mask is a value of every loop around it.
+MAX_NESTED_LOOPS = 1_500
 _BITS = vector("i1")
 
 
@@ -33,10 +35,23 @@ class Control:
     divergence: Divergence
     labels: dict[str, str] = field(default_factory=dict)
     next: dict[str, str] = field(default_factory=dict)  # label after a masked block
+    ended: dict[str, list[str]] = field(default_factory=dict)  # masked loops by their last block
 
     def write(self) -> list[str]:
-        """All lines of the function's body."""
+        """All lines of the function's body.
+
+        Raises:
+            Unsupported: there are more than what follows compiles in a few seconds.
+        """
         w = self.w
+        masked_loops = self.flow.loops.keys() & self.divergence.masked
+        if sum(len(self.flow.around[head]) for head in masked_loops) > MAX_NESTED_LOOPS:
+            raise Unsupported(f"more than {MAX_NESTED_LOOPS} loops, by their depths")
+        place = {name: number for number, name in enumerate(self.flow.order)}
+        # The innermost first.
+        for head in sorted(masked_loops, key=lambda h: len(self.flow.loops[h])):
+            last = max(self.flow.loops[head], key=place.__getitem__)
+            self.ended.setdefault(last, []).append(head)
         for number, name in enumerate(self.flow.order):
             self.labels[name] = f"block{number}"
         rows: dict[str, list[str]] = {}
@@ -95,7 +110,7 @@ class Control:
         self._row_edges(block, mask)
         w.say(f"br label %{end}")
         w.begin(end)
-        for head in self._loops_that_end(block.name):
+        for head in self.ended.get(block.name, ()):
             again = w.let(f"load {_BITS}, ptr {self._mask(head)}, align 64")
             any_ = w.let(f"bitcast {_BITS} {again} to i32")
             done = w.let(f"icmp eq i32 {any_}, 0")
@@ -103,16 +118,6 @@ class Control:
             w.say(f"br i1 {done}, label %{after}, label %{self.labels[head]}")
             w.begin(after)
         w.say(f"br label %{self.next[block.name]}")
-
-    def _loops_that_end(self, name: str) -> list[str]:
-        """Heads of the masked loops whose last block this is, the innermost first."""
-        order = {n: i for i, n in enumerate(self.flow.order)}
-        heads = [
-            head
-            for head, loop in self.flow.loops.items()
-            if head in self.divergence.masked and max(loop, key=order.__getitem__) == name
-        ]
-        return sorted(heads, key=lambda h: len(self.flow.loops[h]))
 
     def _body(self, block: Block, mask: str | None) -> None:
         plan = access_groups.plan(self.w, block) if mask is None else None
