@@ -92,7 +92,9 @@ def compile_kernel(asked: Asked, say: Callable[[str], None]) -> None:
             optimized.append(ir)
 
     passes = PassManager((*asked.print_after, _OPTIMIZED), stop, show)
-    request = front_end.request(text, describe(function, constants))
+    described = describe(function, constants)
+    described.distinct_buffers = True  # as devices ask first
+    request = front_end.request(text, described)
     kernel = front_end.lower(request, passes)
     _check_passed(asked, function, passes)
     if asked.stop_after:

@@ -29,12 +29,13 @@ from attnproto.compiler.passes import (
     separate_spaces,
     split_blocks,
 )
+from attnproto.compiler.passes.separate_buffers import without_exposures
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target, fuses, host_target
 from attnproto.compiler.vectorize import vectorize
 from attnproto.errors import KernelCompileError
 
-from .driver import Code, Driver
+from .driver import SEPARATE_BUFFERS, Code, Driver
 from .engines import CPU_ENGINES
 
 _NUMBER_BYTES = 8
@@ -78,6 +79,10 @@ def _specialize(kernel: HostKernel) -> str:
 
 def _define_divisions(kernel: HostKernel) -> str:
     return define_arithmetic.define_divisions(kernel.text, report=_validating(kernel))
+
+
+def _optimize(kernel: HostKernel) -> str:
+    return without_exposures(llvm.optimise(kernel.text, kernel.request.target))
 
 
 def _check_frame(kernel: HostKernel) -> str:
@@ -143,7 +148,8 @@ HOST = [
     # Metal's compiler adds no such instructions, so they are not counted.
     Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
     Pass("separate_spaces", on_text(separate_spaces.separate_spaces)),
-    Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
+    SEPARATE_BUFFERS,
+    Pass("optimize", _optimize),
     Pass("watch_depths", lambda k: define_arithmetic.watch_depths(k.text)),
     Pass("check_frame", _check_frame),
     Pass("count_operations", _count_operations, when=_counting),
@@ -255,6 +261,13 @@ class NativeFrontEnd(Driver):
             self._fibers = NativeFrontEnd(engine="fibers", target=target)
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
 
+    def request(self, text: str, descriptor: _core.PipelineDescriptor) -> Request:
+        """As for every target; but code that checks accesses takes nothing of them for granted."""
+        request = super().request(text, descriptor)
+        if self.options.validate:
+            request = dataclasses.replace(request, distinct_buffers=False)
+        return request
+
     def _on_fibers(self, request: Request) -> Request:
         return dataclasses.replace(request, options=self._fibers.options)
 
@@ -302,6 +315,7 @@ class NativeFrontEnd(Driver):
                 fibers.answer(lane, archive, time.perf_counter()).entry_address
             )
         image.validates = bool(self.options.validate)
+        image.distinct_buffers = request.distinct_buffers
         return image
 
     def _load(self, request: Request, content: bytes | None) -> tuple[_Built, list[int]]:

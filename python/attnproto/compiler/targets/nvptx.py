@@ -17,11 +17,12 @@ from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
 from attnproto.compiler.passes import limit_registers, widen_loads
 from attnproto.compiler.passes.place_threadgroup_memory import place_in_shared_memory
+from attnproto.compiler.passes.separate_buffers import without_exposures
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target
 from attnproto.compiler.tensor_core import select_products
 
-from .driver import Code, Driver
+from .driver import SEPARATE_BUFFERS, Code, Driver
 
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _TRIPLE = "nvptx64-nvidia-cuda"
@@ -112,7 +113,8 @@ NVPTX = [
     Pass("specialize", lambda k: specialised(k.request, launch_name)),
     Pass("add_function_table", _add_function_table, when=lambda k: bool(k.request.table)),
     Pass("constants_in_device_memory", on_text(constants_in_device_memory)),
-    Pass("optimize", _optimize),
+    SEPARATE_BUFFERS,
+    Pass("optimize", lambda k: without_exposures(str(_optimize(k)))),
     Pass("select_products", _select_products),
     Pass("place_shared_memory", _place_shared_memory),
     Pass("optimize_products", _optimize),
@@ -162,7 +164,7 @@ class PtxFrontEnd(Driver):
         """The kernel's PTX or machine code, as the driver is given it."""
         content = code.content
         static_bytes, present = (int.from_bytes(content[at : at + 8], "little") for at in (0, 8))
-        return _core.KernelImage(
+        image = _core.KernelImage(
             arguments(request.head, request.function, present),
             static_bytes,
             request.instance.max_threads or _core.MAX_THREADS,
@@ -171,6 +173,8 @@ class PtxFrontEnd(Driver):
             [(name, place) for place, name in enumerate(request.table)],
             *code.spent(),
         )
+        image.distinct_buffers = request.distinct_buffers
+        return image
 
     def stored(self, contents: list[tuple[Request, bytes]]) -> dict[str, bytes]:
         """Machine code; raises KernelCompileError where the driver refuses the PTX."""
