@@ -6,20 +6,18 @@ import re
 import threading
 from pathlib import Path
 
-import attnproto
 import numpy as np
 import pytest
 from attnproto import Dispatch, _core
 from attnproto.compiler.pass_manager import PassManager
-from attnproto.compiler.passes import separate_buffers
-from attnproto.compiler.targets import host, nvptx
+from attnproto.compiler.targets import nvptx
 from attnproto.compiler.targets.driver import Driver
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
 from attnproto.compiler.targets.shared_object import shared_object
 from attnproto.device import archive
 from attnproto.device.device import Device
-from attnproto.device.library import describe
+from attnproto.device.library import Constants, describe
 from support import metallibs
 from support.metallibs import Entry
 
@@ -145,7 +143,7 @@ def test_other_code_is_compiled_once_however_dispatches_are_submitted(device, fr
 
     x, near, far = numbers(1), numbers(0, 0), numbers(0, 0)
     apart = one(numbers(1), numbers(0), far)
-    device.submit([apart, one(x, x, near), apart], repeat=3)
+    device.submit_repeated([apart, one(x, x, near), apart], 3)
     np.testing.assert_array_equal(near, [15, 22])
     np.testing.assert_array_equal(far, [1, 1])
     results = [numbers(0, 0) for _ in range(4)]
@@ -193,10 +191,11 @@ def test_atomics_tell_threadgroups_of_memory_elsewhere(device):
 # ---- the code
 
 
-def code(driver: Driver, name: str, distinct: bool, text: str = TEXT) -> str:
+def code(
+    driver: Driver, name: str, distinct: bool, text: str = TEXT, constants: Constants | None = None
+) -> str:
     """A kernel's IR after the optimiser."""
-    described = describe(name)
-    described.distinct_buffers = distinct
+    described = describe(name, constants, distinct_buffers=distinct)
     request = driver.request(text, described)
     return driver.lower(request, PassManager(stop_after="optimize")).text
 
@@ -224,11 +223,6 @@ def test_loads_are_repeated_where_memory_may_have_changed(driver, name, apart, a
     assert not re.search(r"^define .*noalias", promised, re.M)
 
 
-@pytest.mark.parametrize("driver", [NativeFrontEnd(), PtxFrontEnd("sm_90")], ids=["cpu", "cuda"])
-def test_of_a_kernel_with_atomics_nothing_is_said(driver):
-    assert code(driver, "last_adds", distinct=True) == code(driver, "last_adds", distinct=False)
-
-
 def test_a_kernel_of_apples_compiler_is_told_the_same(device, front_end):
     """x[i] is read again after y[i] is written; Apple promises to write no captured pointer."""
     text = metallibs.kernel("scale")
@@ -246,14 +240,11 @@ def test_a_kernel_of_apples_compiler_is_told_the_same(device, front_end):
         {"scale": Entry(metallibs.bitcode(text), metallibs.SCALE_CONSTANTS)}
     )
     library = device.metallib(content)
-    pipeline = library.pipeline("scale", {"shifted": False, "times": 1})
-    counted = {
-        distinct: loads(
-            code(NativeFrontEnd(), "scale", distinct, library.holder("scale").text)
-        )
-        for distinct in (False, True)
-    }
-    assert counted == {}
+    constants = {"shifted": False, "times": 1}
+    pipeline = library.pipeline("scale", constants)
+    lifted, driver = library.holder("scale").text, NativeFrontEnd()
+    counted = [loads(code(driver, "scale", apart, lifted, constants)) for apart in (False, True)]
+    assert counted == [3, 2]
     x, y, factor = np.zeros(32, np.float32), np.zeros(32, np.float32), numbers(2)
     device.run(pipeline, threadgroups=1, threads=32, buffers={0: x, 1: y, 2: factor})
     np.testing.assert_array_equal(y, 2)
@@ -267,8 +258,7 @@ def test_a_kernel_of_apples_compiler_is_told_the_same(device, front_end):
 
 def test_code_that_checks_accesses_is_promised_nothing():
     front_end = NativeFrontEnd(validate="memory")
-    described = describe("read_twice")
-    described.distinct_buffers = True
+    described = describe("read_twice", distinct_buffers=True)
     request = front_end.request(TEXT, described)
     assert not request.distinct_buffers
     assert loads(front_end.lower(request, PassManager(stop_after="optimize")).text) == 2
@@ -277,8 +267,7 @@ def test_code_that_checks_accesses_is_promised_nothing():
 
 def test_a_kernel_with_a_function_table_is_promised_nothing():
     text = "[[visible]] float twice(float x) { return 2 * x; }\n" + TEXT
-    described = describe("read_twice", linked=["twice"])
-    described.distinct_buffers = True
+    described = describe("read_twice", linked=["twice"], distinct_buffers=True)
     assert not NativeFrontEnd().request(text, described).distinct_buffers
 
 
@@ -311,9 +300,3 @@ def test_what_runs_without_python_is_promised_nothing(target, monkeypatch):
         nvptx.exported(TEXT, describe("read_twice"), "sm_90")
     assert requests
     assert not any(requests)
-
-
-def test_without_exposing_them_numbers_would_be_kept_over_a_barrier(monkeypatch):
-    """What LLVM's ``noalias`` alone comes to: the reason for the calls."""
-    monkeypatch.setattr(separate_buffers, "EXPOSE", "@attn_unseen_")
-    assert host.SEPARATE_BUFFERS

@@ -92,8 +92,7 @@ def compile_kernel(asked: Asked, say: Callable[[str], None]) -> None:
             optimized.append(ir)
 
     passes = PassManager((*asked.print_after, _OPTIMIZED), stop, show)
-    described = describe(function, constants)
-    described.distinct_buffers = True  # as devices ask first
+    described = describe(function, constants, distinct_buffers=True)
     request = front_end.request(text, described)
     kernel = front_end.lower(request, passes)
     _check_passed(asked, function, passes)
