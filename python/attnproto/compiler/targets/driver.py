@@ -21,18 +21,11 @@ from attnproto.compiler.frontend.program import library_head, ship_heads
 from attnproto.compiler.frontend.request import Request, request_of
 from attnproto.compiler.frontend.text_key import text_key
 from attnproto.compiler.pass_manager import Pass, PassManager
-from attnproto.compiler.passes import separate_buffers
 from attnproto.compiler.target import Target
 from attnproto.errors import KernelCompileError
 
 # Of compilation, before it is said.
 SLOW_S = 5.0
-# Before LLVM's optimiser, of every target.
-SEPARATE_BUFFERS = Pass(
-    "separate_buffers",
-    lambda kernel: separate_buffers.separate_buffers(kernel.text, kernel.request.number),
-    when=lambda kernel: kernel.request.distinct_buffers,
-)
 _log = logging.getLogger(__name__)
 
 

@@ -26,16 +26,16 @@ from attnproto.compiler.passes import (
     number_rendezvous,
     place_threadgroup_memory,
     sanitize_accesses,
+    separate_buffers,
     separate_spaces,
     split_blocks,
 )
-from attnproto.compiler.passes.separate_buffers import without_exposures
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target, fuses, host_target
 from attnproto.compiler.vectorize import vectorize
 from attnproto.errors import KernelCompileError
 
-from .driver import SEPARATE_BUFFERS, Code, Driver
+from .driver import Code, Driver
 from .engines import CPU_ENGINES
 
 _NUMBER_BYTES = 8
@@ -81,8 +81,10 @@ def _define_divisions(kernel: HostKernel) -> str:
     return define_arithmetic.define_divisions(kernel.text, report=_validating(kernel))
 
 
-def _optimize(kernel: HostKernel) -> str:
-    return without_exposures(llvm.optimise(kernel.text, kernel.request.target))
+def _separate_buffers(kernel: HostKernel) -> str:
+    llvm.initialise()
+    machine = llvm.target_machine(2, kernel.request.target)
+    return separate_buffers.separate_buffers(kernel.text, kernel.request.number, machine)
 
 
 def _check_frame(kernel: HostKernel) -> str:
@@ -148,8 +150,8 @@ HOST = [
     # Metal's compiler adds no such instructions, so they are not counted.
     Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
     Pass("separate_spaces", on_text(separate_spaces.separate_spaces)),
-    SEPARATE_BUFFERS,
-    Pass("optimize", _optimize),
+    Pass("separate_buffers", _separate_buffers, when=lambda k: k.request.distinct_buffers),
+    Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
     Pass("watch_depths", lambda k: define_arithmetic.watch_depths(k.text)),
     Pass("check_frame", _check_frame),
     Pass("count_operations", _count_operations, when=_counting),

@@ -15,14 +15,13 @@ from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir.llvm import lock, run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
-from attnproto.compiler.passes import limit_registers, widen_loads
+from attnproto.compiler.passes import limit_registers, separate_buffers, widen_loads
 from attnproto.compiler.passes.place_threadgroup_memory import place_in_shared_memory
-from attnproto.compiler.passes.separate_buffers import without_exposures
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target
 from attnproto.compiler.tensor_core import select_products
 
-from .driver import SEPARATE_BUFFERS, Code, Driver
+from .driver import Code, Driver
 
 _HEAD_BYTES = 16  # static threadgroup memory; and which parameters there are
 _TRIPLE = "nvptx64-nvidia-cuda"
@@ -91,6 +90,11 @@ def constants_in_device_memory(text: str) -> str:
     return _CONSTANT_SPACE.sub(replaced, text)
 
 
+def _separate_buffers(kernel: Kernel) -> str:
+    machine = _machine(kernel.request.options.architecture)
+    return separate_buffers.separate_buffers(kernel.text, kernel.request.number, machine)
+
+
 def _select_products(kernel: Kernel) -> str:
     alignment = kernel.request.options.buffer_alignment
     return select_products.lower_products(kernel.text, alignment)
@@ -113,8 +117,8 @@ NVPTX = [
     Pass("specialize", lambda k: specialised(k.request, launch_name)),
     Pass("add_function_table", _add_function_table, when=lambda k: bool(k.request.table)),
     Pass("constants_in_device_memory", on_text(constants_in_device_memory)),
-    SEPARATE_BUFFERS,
-    Pass("optimize", lambda k: without_exposures(str(_optimize(k)))),
+    Pass("separate_buffers", _separate_buffers, when=lambda k: k.request.distinct_buffers),
+    Pass("optimize", _optimize),
     Pass("select_products", _select_products),
     Pass("place_shared_memory", _place_shared_memory),
     Pass("optimize_products", _optimize),
