@@ -30,7 +30,6 @@ _BUFFER = re.compile(
     r"(?P<said>[^,()]*(?:\([^()]*\)[^,()]*)*) (?P<name>%[-\w.$]+)(?=[,)])"
 )
 _PRIVATE = re.compile(r" (?:nocapture|captures\([^()]*\))")
-_ATTRIBUTES = re.compile(r"((?: #\d+)?) \{$")
 # What has served its end once each access says what it does not meet.
 _EXPOSURE = re.compile(rf"^(?:declare|  (?:tail )?call) void {EXPOSE}[^\n]*\n", re.M)
 _SCOPE = re.compile(r"^  (?:tail )?call void @llvm\.experimental\.noalias\.scope\.decl.*\n", re.M)
@@ -48,22 +47,23 @@ def separate_buffers(text: str, number: int, machine: llvm.TargetMachine) -> str
         return text
     module = ir.split(text)
     entry = module.functions[f"@{entry_name(number)}"]
-    (kernel,) = {symbol for symbol in _CALLED.findall(entry) if symbol in module.functions}
+    (kernel,) = {one for one in _CALLED.findall(entry) if one in module.functions}
     if sum(ir.symbols(body).count(kernel) for body in module.functions.values()) > 2:
         return text  # it calls itself, with what it likes
-    head, body = module.functions[kernel].split("\n", 1)
-    module.functions[kernel] = f"{head.replace(' alwaysinline', '')}\n{body}"
+    call = re.compile(rf"^(.* call .*{re.escape(kernel)}\(.*\))(?: #\d+)?$", re.M)
+    module.functions[f"@{entry_name(number)}"] = call.sub(r"\1 noinline", entry)
     text = str(run_passes(module.text(), machine, "always_inliner", "sroa"))
     declared = _SCOPE.search(text)  # by what a text says itself, which may stand in a loop
     module = ir.split(text)
-    module.functions[kernel] = _separated(module.functions[kernel])
+    functions = {name: call.sub(r"\1", body) for name, body in module.functions.items()}
+    module.functions = functions | {kernel: _separated(functions[kernel])}
     module.other += [declaration(f"{EXPOSE}{space}") for space in (DEVICE, CONSTANT)]
     text = _EXPOSURE.sub("", str(run_passes(module.text(), machine, "always_inliner")))
     return text if declared else _SCOPE.sub("", text)
 
 
 def _separated(kernel: str) -> str:
-    """A kernel whose buffers are apart, and known to others, and that is to be inlined."""
+    """A kernel whose buffers are apart, and known to others."""
     head, body = kernel.split("\n", 1)
     label = ""
     if not body.startswith(" "):
@@ -76,5 +76,4 @@ def _separated(kernel: str) -> str:
     head = _BUFFER.sub(
         lambda one: f"{one['type']} noalias{_PRIVATE.sub('', one['said'])} {one['name']}", head
     )
-    head = _ATTRIBUTES.sub(r" alwaysinline\1 {", head)
     return f"{head}\n{label}{exposures}{body}"
