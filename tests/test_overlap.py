@@ -256,11 +256,11 @@ def test_a_kernel_of_apples_compiler_is_told_the_same(device, front_end):
 # ---- who is promised nothing
 
 
-def test_code_that_checks_accesses_is_promised_nothing():
-    front_end = NativeFrontEnd(validate="memory")
+@pytest.mark.parametrize("option", [{"validate": "memory"}, {"counting": True}], ids=str)
+def test_code_that_checks_or_counts_accesses_is_promised_nothing(option):
+    front_end = NativeFrontEnd(**option)
     described = describe("read_twice", distinct_buffers=True)
     request = front_end.request(TEXT, described)
-    assert not request.distinct_buffers
     assert loads(front_end.lower(request, PassManager(stop_after="optimize")).text) == 2
     assert not front_end.compile(TEXT, described).distinct_buffers
 

@@ -29,6 +29,8 @@ _BUFFER = re.compile(
     rf"\b(?P<type>ptr addrspace\((?P<space>[{DEVICE}{CONSTANT}])\))"
     r"(?P<said>[^,()]*(?:\([^()]*\)[^,()]*)*) (?P<name>%[-\w.$]+)(?=[,)])"
 )
+# As LLVM's own pipelines begin; then structures that hold pointers are taken apart.
+_FIRST = ("simplify_cfg", "sroa", "always_inliner", "sroa")
 _PRIVATE = re.compile(r" (?:nocapture|captures\([^()]*\))")
 # What has served its end once each access says what it does not meet.
 _EXPOSURE = re.compile(rf"^(?:declare|  (?:tail )?call) void {EXPOSE}[^\n]*\n", re.M)
@@ -52,7 +54,7 @@ def separate_buffers(text: str, number: int, machine: llvm.TargetMachine) -> str
         return text  # it calls itself, with what it likes
     call = re.compile(rf"^(.* call .*{re.escape(kernel)}\(.*\))(?: #\d+)?$", re.M)
     module.functions[f"@{entry_name(number)}"] = call.sub(r"\1 noinline", entry)
-    text = str(run_passes(module.text(), machine, "always_inliner", "sroa"))
+    text = str(run_passes(module.text(), machine, *_FIRST))
     declared = _SCOPE.search(text)  # by what a text says itself, which may stand in a loop
     module = ir.split(text)
     functions = {name: call.sub(r"\1", body) for name, body in module.functions.items()}

@@ -264,9 +264,9 @@ class NativeFrontEnd(Driver):
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
 
     def request(self, text: str, descriptor: _core.PipelineDescriptor) -> Request:
-        """As for every target; but code that checks accesses takes nothing of them for granted."""
+        """As for every target; code that checks or counts accesses has those of any binding."""
         request = super().request(text, descriptor)
-        if self.options.validate:
+        if self.options.validate or self.options.counting:
             request = dataclasses.replace(request, distinct_buffers=False)
         return request
 
