@@ -258,7 +258,9 @@ class CudaDevice final : public Device {
       p.buffers[argument.index] = table.address();
     }
     // The module is loaded before the clock starts.
-    launch.function = pipeline.function(aligned);
+    const bool overlap = buffers_overlap(dispatch, pipeline.image().arguments,
+                                         [&](uint32_t index) { return p.buffers[index]; });
+    launch.function = pipeline.function(aligned, overlap);
     return launch;
   }
 

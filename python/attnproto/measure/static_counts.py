@@ -61,7 +61,8 @@ def clang_counts(text: str, function: str, constants: Constants | None = None) -
     from attnproto.compiler.ir import llvm
     from attnproto.compiler.targets.host import NativeFrontEnd
 
-    ir = NativeFrontEnd().optimised_ir(text, describe(function, constants))
+    described = describe(function, constants, distinct_buffers=True)
+    ir = NativeFrontEnd().optimised_ir(text, described)
     code = "\n".join(_BODY.findall(ir))
     return {
         "ir_instructions": len(_INSTRUCTION.findall(code)),
@@ -82,7 +83,8 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     from attnproto.compiler.targets.nvptx import PtxFrontEnd
 
     ptxas, nvdisasm = nvidia_tool("ptxas"), nvidia_tool("nvdisasm")
-    image = PtxFrontEnd(NVIDIA_ARCHITECTURE).compile(text, describe(function, constants))
+    described = describe(function, constants, distinct_buffers=True)
+    image = PtxFrontEnd(NVIDIA_ARCHITECTURE).compile(text, described)
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_bytes(image.code)
