@@ -113,6 +113,23 @@ def test_instances_have_indices_and_limits_of_their_own():
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        "[[kernel, max_total_threads_per_threadgroup(N * 32)]] void",
+        "[[max_total_threads_per_threadgroup(N * 32), kernel]] void",
+        "[[max_total_threads_per_threadgroup(N * 32)]] kernel void",
+        "kernel [[max_total_threads_per_threadgroup(N * 32)]] void",
+    ],
+)
+def test_a_limit_stands_alone_or_among_other_attributes(head):
+    plain = f"constant int N = 3; {head} k(device float* o [[buffer(0)]]) {{}}"
+    text = f"""template <int N> {head} f(device float* o [[buffer(0)]]) {{}}
+    template [[host_name("k")]] kernel decltype(f<3>) f<3>;"""
+    for one in (plain, text):
+        assert library_head(HEAD + one, host_target()).instances["k"].max_threads == 96
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("kernel void k(device float* o [[buffer(31)]]) {}",

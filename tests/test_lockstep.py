@@ -20,6 +20,10 @@ from support.project_kernels import PROJECT_KERNELS, normal
 from support.random_kernels import kernel
 
 SEEDS = range(16)
+COMPARISONS = {
+    "==": np.equal, "!=": np.not_equal, "<": np.less, ">": np.greater, "<=": np.less_equal,
+    ">=": np.greater_equal,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,27 @@ def test_random_kernels_give_the_same_bits_on_both_engines(engines, seed):
         np.testing.assert_array_equal(out, other_out)
         np.testing.assert_array_equal(total, other_total)
         assert np.any(out[0] != np.float32(np.nan).view(np.uint32))
+
+
+@pytest.mark.parametrize("power", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("compared", COMPARISONS)
+def test_a_lanes_number_is_compared_with_a_power_of_two(engines, compared, power):
+    # Of what is shuffled and then used under the condition, LLVM freezes the lane's number.
+    text = (
+        HEAD
+        + f"""
+    kernel void k(device float* o [[buffer(0)]], uint l [[thread_index_in_simdgroup]]) {{
+      short4 s = simd_shuffle_xor(short4(l), 1);
+      if (l {compared} {power}) o[l] = s.w;
+    }}"""
+    )
+    lanes = np.arange(32)
+    holds = COMPARISONS[compared](lanes, power)
+    for device in engines:
+        out = np.full(32, -1, np.float32)
+        pipeline = device.library(text).pipeline("k")
+        device.run(pipeline, threadgroups=1, threads=32, buffers={0: out})
+        np.testing.assert_array_equal(out, np.where(holds, lanes ^ 1, -1))
 
 
 @pytest.mark.parametrize("name", PROJECT_KERNELS)

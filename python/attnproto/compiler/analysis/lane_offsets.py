@@ -27,6 +27,7 @@ from .divergence import INDEX as INDEX_IN_THREADGROUP
 from .divergence import LANE, POSITION, Divergence, leaves
 from .integer_ranges import Ranges
 from .lane_values import (
+    DIVIDES,
     INDEX,
     LANES,
     UNIFORM,
@@ -201,7 +202,8 @@ class Offsets:
         a = self._bounded(instruction.operands[0][1], a, instruction.type)
         if op in ("and", "or", "xor"):
             return bitwise(op, a, number(by), bits)
-        return divide(op, a, by) if by > 0 and min(a.steps) == 0 else None
+        # What is left may be a comparison, which no division stands for.
+        return divide(op, a, by) if op in DIVIDES and by > 0 and min(a.steps) == 0 else None
 
     @staticmethod
     def _product(

@@ -114,6 +114,7 @@ def _computed(op: str, a: int, b: int, bits: int) -> int:
 
 
 _SHIFTS, _DIVISIONS = ("shl", "lshr", "ashr"), ("udiv", "urem", "sdiv", "srem")
+DIVIDES = (*_DIVISIONS, "lshr", "ashr")
 _UNSIGNED = ("lshr", "udiv", "urem")
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "and": operator.and_,

@@ -40,7 +40,7 @@ def find_declaration(t: list[Token], start: int) -> Declaration:
         token = t[j]
         if is_attribute(t, j):
             end = close_of(t, j)
-            attributes.append(t[j + 2 : end - 1])
+            attributes += split_commas(t[j + 2 : end - 1])
             j = end + 1
             continue
         end = j
