@@ -284,7 +284,9 @@ def test_tensors_that_no_kernel_covers_are_refused_in_one_sentence(device, name)
     assert re.search(reason, refusal(lambda: flash_attention(*arguments, device=device)))
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e-30, 1e30, "big"])
+@pytest.mark.parametrize(
+    "scale", [0.0, -1.0, np.nan, np.inf, 1e-30, 1e30, 10**400, "big", "1", True]
+)
 def test_a_scale_out_of_range_is_refused(device, scale):
     assert "found scale=" in refusal(lambda: flash_attention(Q, K, V, scale=scale, device=device))
 

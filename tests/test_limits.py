@@ -252,6 +252,32 @@ def test_ctrl_c_ends_a_submission_of_dispatches_that_are_short():
     assert out == "True\n", err
 
 
+def test_a_signal_handler_cannot_use_the_device_within_its_own_threads_dispatch():
+    process = start(
+        """
+        import signal
+        def handler(*_):
+            try:
+                run("add", np.zeros(8, np.float32))
+            except attnproto.DispatchError as error:
+                print(error)
+        signal.signal(signal.SIGALRM, handler)
+        pipeline = device.library(TEXT).pipeline("endless")
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            device.run(pipeline, threadgroups=1, threads=4, buffers={0: np.zeros(4, np.int32)},
+                       time_limit_s=2)
+        except attnproto.errors.GpuTimeout:
+            x = np.zeros(8, np.float32)
+            run("add", x)
+            print(x.sum())
+        """
+    )
+    out, err = process.communicate(timeout=30)
+    assert "found a signal handler that uses the device within a dispatch" in out, err
+    assert out.endswith("8.0\n"), err
+
+
 def test_ctrl_c_reaches_a_thread_that_waits_for_the_device():
     out, err = interrupted(
         """

@@ -183,6 +183,9 @@ REFUSED = {
     "a cap of 0": lambda: Variant(softcap=0.0),
     "a cap of NaN": lambda: Variant(softcap=float("nan")),
     "a cap that is text": lambda: Variant(softcap="a"),
+    "a cap that no float holds": lambda: Variant(softcap=10**400),
+    "theta as text": lambda: Rope(theta="10000"),
+    "theta that no float holds": lambda: Rope(theta=10**400),
     "causal as text": lambda: Variant(causal="no"),
     "alibi as a number": lambda: Variant(alibi=2),
     "a rope that is none": lambda: Variant(rope=10000.0),
@@ -199,6 +202,13 @@ REFUSED = {
     "heads of 12 bytes": lambda: expand_heads(np.ones((1, 1, 1, 3), np.float32), 2, device="cpu"),
     "heads of rank 3": lambda: expand_heads(np.ones((1, 4, 8), np.float32), 2, device="cpu"),
 }
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [np.float16(30), np.array(30.0), 30, np.int8(30)])
+def test_a_number_of_any_kind_is_taken(number):
+    variant = Variant(softcap=number, rope=Rope(theta=number))
+    assert {variant} == {Variant(softcap=30.0, rope=Rope(theta=30.0))}
 
 
 @pytest.mark.parametrize("name", REFUSED)

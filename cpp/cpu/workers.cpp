@@ -141,9 +141,19 @@ void Workers::each(const std::function<void(Threadgroup&)>& visit) {
 }
 
 bool Turns::take(const std::function<bool()>& interrupted) {
+  if (owner_ == std::this_thread::get_id())
+    throw Error(ErrorKind::DispatchError,
+                "[submit] found a signal handler that uses the device within a dispatch of its "
+                "own thread, needs that to end first; set a flag and use the device later");
   while (!mutex_.try_lock_for(kGlance))
     if (interrupted && interrupted()) return false;
+  owner_ = std::this_thread::get_id();
   return true;
+}
+
+void Turns::give() {
+  owner_ = std::thread::id();
+  mutex_.unlock();
 }
 
 }  // namespace attnproto::cpu

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "fiber.h"
@@ -80,12 +81,14 @@ class Workers {
 // One submission at a time; who waits for its turn can be interrupted.
 class Turns {
  public:
-  // False where `interrupted` said so first.
+  // False where `interrupted` said so first. Throws where the calling thread has the turn: a
+  // signal handler of Python's runs within a dispatch that its thread waits for.
   bool take(const std::function<bool()>& interrupted);
-  void give() { mutex_.unlock(); }
+  void give();
 
  private:
   std::timed_mutex mutex_;
+  std::atomic<std::thread::id> owner_;
 };
 
 }  // namespace attnproto::cpu

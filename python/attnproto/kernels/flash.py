@@ -20,7 +20,7 @@ from attnproto.dtypes import BY_NUMPY, name_of
 from attnproto.errors import UnsupportedProblem
 
 from .flash_tile import FlashTile, check_head_dimension, dtype_name, tile_for
-from .flash_variant import Rope, Variant, rope_table
+from .flash_variant import Rope, Variant, number_of, rope_table
 from .launching import as_arrays, as_input
 from .tuned import TUNED, tuned_tile
 
@@ -159,10 +159,7 @@ def checked_scale(scale: float | None, d: int) -> float:
     """
     if scale is None:
         return d**-0.5
-    try:
-        value = float(scale)
-    except (TypeError, ValueError):
-        value = math.nan
+    value = number_of(scale)
     if not SMALLEST_SCALE <= value <= LARGEST_SCALE:
         raise UnsupportedProblem(
             f"[flash.launch] found scale={scale!r}, needs a number from {SMALLEST_SCALE:g} to "
@@ -358,7 +355,8 @@ def flash_attention(
 ) -> np.ndarray:
     """Compute softmax(scale Q K^T + mask) V without storing the scores.
 
-    Scores, softmax and the output sums are FP32. A row that sees no key is 0. What a row cannot see
+    Scores, softmax and the output sums are FP32: values so large that a sum of Nkv of them is past
+    3.4e38 may give infinity. A row that sees no key is 0. What a row cannot see
     takes no part in it: NaN and infinity in a key or value behind the mask stay there, elsewhere
     they propagate; they never fault. Every finite score counts, down to the lowest float. A score
     of minus infinity, by overflow or otherwise, weighs 0, and a row of nothing else is 0 as if it

@@ -11,6 +11,17 @@ import numpy as np
 from attnproto.errors import UnsupportedProblem
 
 
+def number_of(value: object) -> float:
+    """A number as Python's own, infinite where that holds none so large; NaN of anything else."""
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 @dataclass(frozen=True)
 class Rope:
     """Rotary position embedding (Su et al., 2021, arXiv 2104.09864).
@@ -29,11 +40,13 @@ class Rope:
     offset: int = 0
 
     def __post_init__(self):
-        if not 1.0 < self.theta < math.inf:
+        theta = number_of(self.theta)
+        if not 1.0 < theta < math.inf:
             raise UnsupportedProblem(
                 f"[flash.rope] found theta={self.theta!r}, needs a finite number above 1; "
                 "pass theta=10000.0"
             )
+        object.__setattr__(self, "theta", theta)
         if not isinstance(self.offset, (int, np.integer)) or not 0 <= self.offset < 2**31:
             raise UnsupportedProblem(
                 f"[flash.rope] found offset={self.offset!r}, needs a whole number from 0 to "
@@ -121,12 +134,14 @@ class Variant:
                     f"[flash.launch] found window={self.window} without causal, needs both; "
                     "pass causal=True"
                 )
-        number = isinstance(self.softcap, (int, float, np.integer, np.floating))
-        if self.softcap is not None and not (number and 1e-6 <= self.softcap <= 1e6):
-            raise UnsupportedProblem(
-                f"[flash.launch] found softcap={self.softcap!r}, needs a number from 1e-6 to 1e6; "
-                "pass softcap=None for none"
-            )
+        if self.softcap is not None:
+            cap = number_of(self.softcap)
+            if not 1e-6 <= cap <= 1e6:
+                raise UnsupportedProblem(
+                    f"[flash.launch] found softcap={self.softcap!r}, needs a number from 1e-6 to "
+                    "1e6; pass softcap=None for none"
+                )
+            object.__setattr__(self, "softcap", cap)
         if self.rope is not None and not isinstance(self.rope, Rope):
             raise UnsupportedProblem(
                 f"[flash.launch] found rope={self.rope!r}, needs a Rope; pass rope=Rope()"

@@ -140,7 +140,7 @@ def linear_problem_of(
             f"[linear.launch] found D={d}, needs one of {HEAD_DIMENSIONS}; pass D="
             f"{min(HEAD_DIMENSIONS, key=lambda known: abs(known - d))}"
         )
-    if chunk not in CHUNKS:
+    if not isinstance(chunk, (int, np.integer)) or chunk not in CHUNKS:
         raise UnsupportedProblem(
             f"[linear.launch] found chunk={chunk!r}, needs one of {CHUNKS}; pass chunk=64"
         )
