@@ -258,9 +258,7 @@ class CudaDevice final : public Device {
       p.buffers[argument.index] = table.address();
     }
     // The module is loaded before the clock starts.
-    const bool overlap = buffers_overlap(dispatch, pipeline.image().arguments,
-                                         [&](uint32_t index) { return p.buffers[index]; });
-    launch.function = pipeline.function(aligned, overlap);
+    launch.function = pipeline.function(aligned);
     return launch;
   }
 

@@ -94,10 +94,10 @@ CudaPipeline::CudaPipeline(std::shared_ptr<Context> context, FrontEnds front_end
       front_ends_(std::move(front_ends)),
       text_(std::move(text)),
       descriptor_(std::move(descriptor)) {
-  compile(code_[0][0], true, false);
+  code_[0].image = front_ends_.aligned->compile(text_, descriptor_);
   auto begin = std::chrono::steady_clock::now();
   int most = 0;
-  driver().FuncGetAttribute(&most, kMaxThreadsPerBlock, function(true, false));
+  driver().FuncGetAttribute(&most, kMaxThreadsPerBlock, function(true));
   auto spent = std::chrono::steady_clock::now() - begin;
   info_.static_threadgroup_bytes = image().static_threadgroup_bytes;
   info_.max_threads = std::min<uint32_t>(image().max_threads, uint32_t(most));
@@ -109,8 +109,7 @@ CudaPipeline::CudaPipeline(std::shared_ptr<Context> context, FrontEnds front_end
 }
 
 CudaPipeline::~CudaPipeline() {
-  for (auto& codes : code_)
-    for (Code& code : codes) unload(code);
+  for (Code& code : code_) unload(code);
 }
 
 void CudaPipeline::unload(Code& code) {
@@ -119,18 +118,13 @@ void CudaPipeline::unload(Code& code) {
   driver().ModuleUnload(code.module);
 }
 
-Handle CudaPipeline::function(bool aligned, bool overlap) {
-  overlap &= image().distinct_buffers;  // else the code fits any
-  Code& code = code_[aligned ? 0 : 1][overlap ? 1 : 0];
+Handle CudaPipeline::function(bool aligned) {
+  Code& code = code_[aligned ? 0 : 1];
   if (code.module && code.generation == context_->generation()) return code.function;
-  if (code.image.code.empty()) compile(code, aligned, overlap);
+  if (!aligned && code.image.code.empty())
+    code.image = front_ends_.any->compile(text_, descriptor_);
   load(code);
   return code.function;
-}
-
-void CudaPipeline::compile(Code& code, bool aligned, bool overlap) {
-  FrontEnd& front_end = aligned ? *front_ends_.aligned : *front_ends_.any;
-  code.image = front_end.compile(text_, for_buffers(descriptor_, !overlap));
 }
 
 void CudaPipeline::load(Code& code) {
@@ -149,13 +143,13 @@ void CudaPipeline::load(Code& code) {
 std::shared_ptr<FunctionTable> CudaPipeline::function_table(const std::vector<std::string>& names) {
   if (names.empty())
     refuse("[cuda.table] found no table of 0 functions, needs at least one; name them");
-  function(true, false);
+  function(true);
   const auto& linked = image().function_addresses;
   std::vector<uint64_t> all(linked.size()), addresses;
   if (!linked.empty()) {
     DevicePointer symbol = 0;
     size_t bytes = 0;
-    context_->check(driver().ModuleGetGlobal(&symbol, &bytes, code_[0][0].module, kTableSymbol),
+    context_->check(driver().ModuleGetGlobal(&symbol, &bytes, code_[0].module, kTableSymbol),
                     "table");
     context_->check(driver().MemcpyDtoH(all.data(), symbol, all.size() * sizeof(uint64_t)),
                     "table");

@@ -27,9 +27,8 @@ class CudaPipeline final : public Pipeline {
   ~CudaPipeline() override;
   const PipelineInfo& info() const override { return info_; }
   const std::string& name() const { return descriptor_.function; }
-  const KernelImage& image() const { return code_[0][0].image; }
-  // For buffers that are aligned or not, and overlap or not.
-  Handle function(bool aligned, bool overlap);
+  const KernelImage& image() const { return code_[0].image; }
+  Handle function(bool aligned);
   std::shared_ptr<FunctionTable> function_table(const std::vector<std::string>& names) override;
 
  private:
@@ -38,7 +37,6 @@ class CudaPipeline final : public Pipeline {
     Handle module = nullptr, function = nullptr;
     uint64_t generation = 0;
   };
-  void compile(Code& code, bool aligned, bool overlap);
   void load(Code& code);
   void unload(Code& code);
 
@@ -47,9 +45,7 @@ class CudaPipeline final : public Pipeline {
   std::string text_;
   PipelineDescriptor descriptor_;
   PipelineInfo info_;
-  // By whether buffers may lie anywhere, and overlap; but for the first, compiled when it is first
-  // wanted.
-  Code code_[2][2];
+  Code code_[2];  // for aligned buffers; for any, compiled when it is first wanted
 };
 
 // As the kernel reads it (attnproto/functions.h): how many, then their addresses.

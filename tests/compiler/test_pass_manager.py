@@ -132,7 +132,7 @@ def test_a_key_depends_on_all_that_decides_the_code():
         key(), key(value=3.0), key(text=TEXT + "//"), key(NativeFrontEnd(engine="fibers")),
         key(NativeFrontEnd(counting=True)), key(NativeFrontEnd(validate="memory")),
         key(NativeFrontEnd(validate="nan")), key(PtxFrontEnd("sm_90")), key(PtxFrontEnd("sm_80")),
-        key(PtxFrontEnd("sm_90", 16)), key(apart=True), key(PtxFrontEnd("sm_90"), apart=True),
+        key(PtxFrontEnd("sm_90", 16)), key(apart=True),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]

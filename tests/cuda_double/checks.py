@@ -60,10 +60,7 @@ class FrontEnd(_core.FrontEnd):
             arguments.append(_core.KernelArgument(kinds.FUNCTION_TABLE, 3, 8, "table"))
         names = [(name, place) for place, name in enumerate(descriptor.linked_functions)]
         code = text.replace("ALIGNMENT", str(self.alignment)).encode()
-        code = code.replace(b"DISTINCT", b"5" if descriptor.distinct_buffers else b"7")
-        image = _core.KernelImage(arguments, 0, 1024, 0, code, names, 1.0, 0.0, False)
-        image.distinct_buffers = descriptor.distinct_buffers
-        return image
+        return _core.KernelImage(arguments, 0, 1024, 0, code, names, 1.0, 0.0, False)
 
 
 @pytest.fixture
@@ -141,23 +138,6 @@ def test_a_buffer_between_words_takes_code_that_assumes_nothing(device, offset, 
     dispatch.bind_buffer(0, buffer._core, offset)
     device._core.submit([dispatch])
     assert buffer.numpy(np.float32, (16,))[offset // 4] == alignment
-
-
-@pytest.mark.parametrize(("offset", "alignment"), [(16, 16), (4, 1)])
-def test_buffers_that_overlap_take_code_that_does_not_rely_on_it(device, offset, alignment):
-    pipeline = device.library("attn_launch_0 scale 0 1 DISTINCT; scale 1 1 ALIGNMENT\n").pipeline(
-        "run"
-    )
-    buffer, other = (device.buffer(np.ones(16, np.float32)) for _ in range(2))
-    for second, factor in ((other.at(offset), 5), (buffer.at(offset), 7), (other.at(offset), 5)):
-        buffer.numpy(np.float32, (16,))[:] = other.numpy(np.float32, (16,))[:] = 1
-        device.run(pipeline, threadgroups=1, threads=32, buffers={0: buffer, 1: second})
-        written = buffer if factor == 7 else other
-        assert buffer.numpy(np.float32, (16,))[0] == factor
-        assert written.numpy(np.float32, (16,))[offset // 4] == alignment
-    x = np.ones(4, np.float32)  # the caller's memory bound twice is one copy
-    device.run(pipeline, threadgroups=1, threads=32, buffers={0: x, 1: x})
-    assert x[0] == 7 * 16
 
 
 def test_memory_kept_for_later_is_given_up_before_there_is_none(device):

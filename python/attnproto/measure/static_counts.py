@@ -83,8 +83,7 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     from attnproto.compiler.targets.nvptx import PtxFrontEnd
 
     ptxas, nvdisasm = nvidia_tool("ptxas"), nvidia_tool("nvdisasm")
-    described = describe(function, constants, distinct_buffers=True)
-    image = PtxFrontEnd(NVIDIA_ARCHITECTURE).compile(text, described)
+    image = PtxFrontEnd(NVIDIA_ARCHITECTURE).compile(text, describe(function, constants))
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_bytes(image.code)

@@ -16,7 +16,7 @@ from attnproto.compiler.ir.llvm import initialise, run_pipeline
 from attnproto.compiler.ir.runtime_calls import launch_name
 from attnproto.compiler.llvm_lock import alone
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
-from attnproto.compiler.passes import limit_registers, separate_buffers, widen_loads
+from attnproto.compiler.passes import limit_registers, widen_loads
 from attnproto.compiler.passes.place_threadgroup_memory import place_in_shared_memory
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target
@@ -97,12 +97,6 @@ def constants_in_device_memory(text: str) -> str:
     return _CONSTANT_SPACE.sub(replaced, text)
 
 
-@alone
-def _separate_buffers(kernel: Kernel) -> str:
-    machine = _machine(kernel.request.options.architecture)
-    return separate_buffers.separate_buffers(kernel.text, kernel.request.number, machine)
-
-
 def _select_products(kernel: Kernel) -> str:
     alignment = kernel.request.options.buffer_alignment
     return select_products.lower_products(kernel.text, alignment)
@@ -125,7 +119,6 @@ NVPTX = [
     Pass("specialize", lambda k: specialised(k.request, launch_name)),
     Pass("add_function_table", _add_function_table, when=lambda k: bool(k.request.table)),
     Pass("constants_in_device_memory", on_text(constants_in_device_memory)),
-    Pass("separate_buffers", _separate_buffers, when=lambda k: k.request.distinct_buffers),
     Pass("optimize", _optimize),
     Pass("select_products", _select_products),
     Pass("place_shared_memory", _place_shared_memory),
@@ -176,7 +169,7 @@ class PtxFrontEnd(Driver):
         """The kernel's PTX or machine code, as the driver is given it."""
         content = code.content
         static_bytes, present = (int.from_bytes(content[at : at + 8], "little") for at in (0, 8))
-        image = _core.KernelImage(
+        return _core.KernelImage(
             arguments(request.head, request.function, present),
             static_bytes,
             request.instance.max_threads or _core.MAX_THREADS,
@@ -185,8 +178,6 @@ class PtxFrontEnd(Driver):
             [(name, place) for place, name in enumerate(request.table)],
             *code.spent(),
         )
-        image.distinct_buffers = request.distinct_buffers
-        return image
 
     def stored(self, contents: list[tuple[Request, bytes]]) -> dict[str, bytes]:
         """Machine code; raises KernelCompileError where the driver refuses the PTX."""
