@@ -222,6 +222,7 @@ NB_MODULE(_core, m) {
       .def_ro("linked_functions", &PipelineDescriptor::linked_functions)
       .def_ro("archive", &PipelineDescriptor::archive)
       .def_ro("fails_on_archive_miss", &PipelineDescriptor::fail_on_archive_miss)
+      .def_rw("distinct_buffers", &PipelineDescriptor::distinct_buffers)
       .def_prop_ro("private_functions", [](const PipelineDescriptor& self) {
         std::vector<std::pair<std::string, std::string>> found;
         for (const LinkedFunction& one : self.private_functions)
@@ -282,6 +283,7 @@ NB_MODULE(_core, m) {
           "code",
           [](const KernelImage& self) { return nb::bytes(self.code.data(), self.code.size()); })
       .def_rw("validates", &KernelImage::validates)
+      .def_rw("distinct_buffers", &KernelImage::distinct_buffers)
       .def_ro("entry_address", &KernelImage::entry_address)
       .def_rw("lane_entry", &KernelImage::lane_entry)
       .def_rw("engine", &KernelImage::engine)

@@ -83,6 +83,9 @@ struct PipelineDescriptor {
   // With an archive: refuse to compile what the archive does not hold.
   bool fail_on_archive_miss = false;
   std::vector<LinkedFunction> private_functions;
+  // Its code may rely on it that no buffer which the kernel writes overlaps another of its buffers.
+  // Whoever asks for such code looks at what each dispatch binds (check.h).
+  bool distinct_buffers = false;
 };
 
 // A buffer whose elements a device knows, as KernelArgument says it.

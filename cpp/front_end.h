@@ -34,7 +34,8 @@ struct KernelImage {
   double compile_us = 0;
   double function_us = 0;
   bool cached = false;
-  bool validates = false;  // asks before it accesses memory (cpu/validation.h)
+  bool validates = false;         // asks before it accesses memory (cpu/validation.h)
+  bool distinct_buffers = false;  // relies on what PipelineDescriptor::distinct_buffers says
   // Set where the entry runs a whole simdgroup along the threadgroup's first axis: gives an
   // entry for one lane, which other threadgroups need.
   std::function<uint64_t()> lane_entry;

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import attnproto
 import pytest
-from attnproto import _core
 from attnproto.compiler.frontend import clang
 from attnproto.compiler.frontend.entry_points import with_entries
 from attnproto.compiler.frontend.program import library_text, translated
@@ -20,6 +19,7 @@ from attnproto.compiler.pass_manager import PassManager
 from attnproto.compiler.target import host_target
 from attnproto.compiler.targets.host import ENGINES, HOST, NativeFrontEnd
 from attnproto.compiler.targets.nvptx import NVPTX, PtxFrontEnd
+from attnproto.device.library import describe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -107,7 +107,7 @@ def test_the_device_of_the_document_compiles_and_keeps_the_contract(tmp_path: Pa
 
 def stages(text: str) -> dict[str, str]:
     """What the front end and each pass of both targets make of the document's kernel."""
-    descriptor = _core.PipelineDescriptor("total", [_core.Constant(0, True)])
+    descriptor = describe("total", {0: True}, distinct_buffers=True)
     texts = {}
     for front_end in (PtxFrontEnd("sm_90"), NativeFrontEnd(engine="fibers"), NativeFrontEnd()):
         passes = PassManager(front_end.pass_names(), show=texts.__setitem__)

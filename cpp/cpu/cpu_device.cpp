@@ -71,8 +71,27 @@ bool fills_simdgroups(const Launch& launch) {
   return launch.threads.x % cpu::kLanes == 0 && launch.grid.x % cpu::kLanes == 0;
 }
 
+// Which of a kernel's codes runs, and where its threadgroup memory lies.
+void choose_code(const Dispatch& dispatch, CpuPipeline& pipeline, Launch& launch) {
+  const KernelImage* image = &pipeline.image();
+  std::shared_ptr<const KernelImage> for_overlap;
+  auto address = [&](uint32_t index) { return uint64_t(launch.group.buffers[index]); };
+  if (image->distinct_buffers && buffers_overlap(dispatch, image->arguments, address)) {
+    for_overlap = pipeline.image_for_overlap();
+    image = for_overlap.get();
+  }
+  launch.lockstep = image->lane_entry && fills_simdgroups(launch);
+  launch.entry = reinterpret_cast<cpu::Entry>(
+      launch.lockstep || !image->lane_entry ? image->entry_address : image->lane_entry());
+  launch.threadgroup_bytes = round_up(image->static_threadgroup_bytes, 16);
+  for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
+    launch.group.threadgroup_offsets[memory.index] = uint32_t(launch.threadgroup_bytes);
+    launch.threadgroup_bytes += memory.bytes;
+  }
+}
+
 Launch prepare(const Dispatch& dispatch, bool validate) {
-  auto* pipeline = dynamic_cast<const CpuPipeline*>(dispatch.pipeline.get());
+  auto* pipeline = dynamic_cast<CpuPipeline*>(dispatch.pipeline.get());
   if (!pipeline)
     throw Error(ErrorKind::DispatchError,
                 "[dispatch] found a pipeline of another device, needs one of this cpu device");
@@ -89,20 +108,10 @@ Launch prepare(const Dispatch& dispatch, bool validate) {
   launch.threads = dispatch.threads;
   launch.threadgroups = threadgroups_of(dispatch);
   launch.grid = whole_grid(dispatch);
-  const KernelImage& image = pipeline->image();
-  launch.lockstep = image.lane_entry && fills_simdgroups(launch);
-  launch.entry = reinterpret_cast<cpu::Entry>(
-      launch.lockstep || !image.lane_entry ? image.entry_address : image.lane_entry());
-
-  launch.threadgroup_bytes = round_up(pipeline->info().static_threadgroup_bytes, 16);
-  for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory) {
-    launch.group.threadgroup_offsets[memory.index] = uint32_t(launch.threadgroup_bytes);
-    launch.threadgroup_bytes += memory.bytes;
-  }
   for (const Binding& binding : dispatch.bindings)
     launch.group.buffers[binding.index] = address(binding);
   bind_tables(dispatch, *pipeline, launch.group);
-
+  choose_code(dispatch, *pipeline, launch);
   return launch;
 }
 

@@ -1,6 +1,8 @@
 #include "library.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "check.h"
@@ -23,8 +25,10 @@ void check_linked(const PipelineDescriptor& descriptor) {
 
 }  // namespace
 
-CpuPipeline::CpuPipeline(std::string name, KernelImage image)
-    : name_(std::move(name)), image_(std::move(image)) {
+CpuPipeline::CpuPipeline(std::shared_ptr<FrontEnd> front_end, std::string text,
+                         PipelineDescriptor descriptor)
+    : front_end_(std::move(front_end)), text_(std::move(text)), descriptor_(std::move(descriptor)) {
+  image_ = front_end_->compile(text_, for_buffers(descriptor_, true));
   info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
   info_.max_threads = image_.max_threads;
   info_.compile_us = image_.compile_us;
@@ -33,7 +37,17 @@ CpuPipeline::CpuPipeline(std::string name, KernelImage image)
   info_.engine = image_.engine;
   info_.engine_reason = image_.engine_reason;
   info_.elements = elements_of(image_.arguments);
-  check_pipeline(info_, name_);
+  check_pipeline(info_, name());
+}
+
+std::shared_ptr<const KernelImage> CpuPipeline::image_for_overlap() {
+  auto image = std::atomic_load(&image_for_overlap_);
+  if (!image) {
+    image = std::make_shared<const KernelImage>(
+        front_end_->compile(text_, for_buffers(descriptor_, false)));
+    std::atomic_store(&image_for_overlap_, image);
+  }
+  return image;
 }
 
 std::shared_ptr<FunctionTable> CpuPipeline::function_table(const std::vector<std::string>& names) {
@@ -45,7 +59,7 @@ std::shared_ptr<FunctionTable> CpuPipeline::function_table(const std::vector<std
     auto found = std::find_if(linked.begin(), linked.end(),
                               [&](const auto& one) { return one.first == name; });
     if (found == linked.end())
-      refuse("[cpu.table] found " + name + " which is not linked to " + name_ +
+      refuse("[cpu.table] found " + name + " which is not linked to " + this->name() +
              ", needs a linked function; add it to linked");
     addresses.push_back(found->second);
   }
@@ -70,7 +84,7 @@ CpuLibrary::CpuLibrary(std::shared_ptr<FrontEnd> front_end, std::string text,
 
 std::shared_ptr<Pipeline> CpuLibrary::pipeline(const PipelineDescriptor& descriptor) {
   check_linked(descriptor);
-  return std::make_shared<CpuPipeline>(descriptor.function, front_end_->compile(text_, descriptor));
+  return std::make_shared<CpuPipeline>(front_end_, text_, descriptor);
 }
 
 std::shared_ptr<Library> CpuLibrary::stitch(const std::vector<StitchedFunction>& functions) {

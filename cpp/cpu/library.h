@@ -12,17 +12,23 @@ namespace attnproto {
 
 class CpuPipeline final : public Pipeline {
  public:
-  CpuPipeline(std::string name, KernelImage image);
+  CpuPipeline(std::shared_ptr<FrontEnd> front_end, std::string text, PipelineDescriptor descriptor);
   const PipelineInfo& info() const override { return info_; }
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return descriptor_.function; }
   const KernelImage& image() const { return image_; }
+  // The same kernel for buffers that overlap; compiled when it is first wanted.
+  std::shared_ptr<const KernelImage> image_for_overlap();
   // The machine code: pipelines that share it share their tables.
   uint64_t identity() const { return image_.entry_address; }
   std::shared_ptr<FunctionTable> function_table(const std::vector<std::string>& names) override;
 
  private:
-  std::string name_;
+  std::shared_ptr<FrontEnd> front_end_;
+  std::string text_;
+  PipelineDescriptor descriptor_;
   KernelImage image_;
+  // Without a lock, which a child of this process might find held for ever.
+  std::shared_ptr<const KernelImage> image_for_overlap_;
   PipelineInfo info_;
 };
 

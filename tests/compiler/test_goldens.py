@@ -53,6 +53,7 @@ def request_for(case: Path, text: str) -> SimpleNamespace:
         values={"on": True}, private=(),
         table={symbol: symbol for symbol in re.findall(r"@(visible_\w+)\(", text)},
         library=lambda: SimpleNamespace(module=ir.split(text), head=head),
+        distinct_buffers=True,
     )  # fmt: skip
 
 

@@ -124,14 +124,15 @@ def test_a_name_is_one_pass(driver):
 
 
 def test_a_key_depends_on_all_that_decides_the_code():
-    def key(front_end=None, text=TEXT, value=2.0, name="scale"):
-        return (front_end or NativeFrontEnd()).request(text, describe(name, {0: value})).key
+    def key(front_end=None, text=TEXT, value=2.0, name="scale", apart=False):
+        described = describe(name, {0: value}, distinct_buffers=apart)
+        return (front_end or NativeFrontEnd()).request(text, described).key
 
     keys = [
         key(), key(value=3.0), key(text=TEXT + "//"), key(NativeFrontEnd(engine="fibers")),
         key(NativeFrontEnd(counting=True)), key(NativeFrontEnd(validate="memory")),
         key(NativeFrontEnd(validate="nan")), key(PtxFrontEnd("sm_90")), key(PtxFrontEnd("sm_80")),
-        key(PtxFrontEnd("sm_90", 16)),
+        key(PtxFrontEnd("sm_90", 16)), key(apart=True),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]

@@ -92,7 +92,8 @@ def compile_kernel(asked: Asked, say: Callable[[str], None]) -> None:
             optimized.append(ir)
 
     passes = PassManager((*asked.print_after, _OPTIMIZED), stop, show)
-    request = front_end.request(text, describe(function, constants))
+    described = describe(function, constants, distinct_buffers=True)
+    request = front_end.request(text, described)
     kernel = front_end.lower(request, passes)
     _check_passed(asked, function, passes)
     if asked.stop_after:

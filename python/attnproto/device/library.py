@@ -219,8 +219,14 @@ def describe(
     private: Mapping[str, Library] | None = None,
     archive: str | os.PathLike[str] | None = None,
     fail_on_miss: bool = False,
+    *,
+    distinct_buffers: bool = False,
 ) -> _core.PipelineDescriptor:
-    """What a device is asked for; arguments as in :meth:`Library.pipeline`."""
+    """What a device is asked for; arguments as in :meth:`Library.pipeline`.
+
+    With ``distinct_buffers`` it is what a device asks its compiler for, before it knows whether
+    dispatches bind buffers that overlap.
+    """
     from attnproto import _core
 
     if not isinstance(name, str):
@@ -253,6 +259,7 @@ def describe(
         described.link(library._core, check_text(function, "a function's name", "pipeline"))
     if fail_on_miss:
         described.fail_on_archive_miss()
+    described.distinct_buffers = distinct_buffers
     return described
 
 

@@ -61,7 +61,8 @@ def clang_counts(text: str, function: str, constants: Constants | None = None) -
     from attnproto.compiler.ir import llvm
     from attnproto.compiler.targets.host import NativeFrontEnd
 
-    ir = NativeFrontEnd().optimised_ir(text, describe(function, constants))
+    described = describe(function, constants, distinct_buffers=True)
+    ir = NativeFrontEnd().optimised_ir(text, described)
     code = "\n".join(_BODY.findall(ir))
     return {
         "ir_instructions": len(_INSTRUCTION.findall(code)),

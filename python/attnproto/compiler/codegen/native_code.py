@@ -6,7 +6,7 @@ import llvmlite.binding as llvm
 
 from attnproto import _core
 from attnproto.compiler.ir import symbols
-from attnproto.compiler.ir.llvm import initialise, lock, run_pipeline, target_machine
+from attnproto.compiler.ir.llvm import initialise, lock, run_passes, run_pipeline, target_machine
 from attnproto.compiler.ir.runtime_calls import is_entry
 from attnproto.compiler.target import Target
 
@@ -50,16 +50,8 @@ def simplify_vectors(text: str, target: Target) -> llvm.ModuleRef:
 
 
 def _passed(text: str, target: Target, *names: str) -> llvm.ModuleRef:
-    """A module after some of LLVM's passes, by the names that llvmlite has for them."""
     initialise()
-    with lock:
-        machine = target_machine(2, target)
-        module = llvm.parse_assembly(text)
-        passes = llvm.create_new_module_pass_manager()
-        for name in names:
-            getattr(passes, f"add_{name}_pass")()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
-        return module
+    return run_passes(text, target_machine(2, target), *names)
 
 
 def instructions(ir: str | llvm.ModuleRef) -> int:

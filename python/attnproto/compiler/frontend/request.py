@@ -45,6 +45,8 @@ class Request:
         private: functions of other texts linked to it.
         target: what the code is for.
         options: a frozen record of what else decides the code; its ``repr`` is part of the key.
+        distinct_buffers: whether the code may rely on it that no buffer which the kernel writes
+            overlaps another.
     """
 
     text: str
@@ -57,6 +59,7 @@ class Request:
     private: tuple[Private, ...]
     target: Target
     options: Any
+    distinct_buffers: bool
 
     @functools.cached_property
     def key(self) -> str:
@@ -67,6 +70,7 @@ class Request:
             json.dumps([self.values, list(self.table), private], sort_keys=True),
             *(text_key(text, self.target) for text in self.texts),
             self.target.processor, str(self.target.linked), repr(self.options),
+            str(self.distinct_buffers),
         )  # fmt: skip
 
     def library(self) -> LibraryText:
@@ -107,9 +111,12 @@ def request_of(
         for library in (library_head(other, target),)
     )
     table = _table(head, descriptor.linked_functions)
+    # A function table holds addresses of one code alone.
+    distinct_buffers = descriptor.distinct_buffers and not table
     return Request(
-        text, descriptor.function, head, number, instance, values, table, private, target, options
-    )
+        text, descriptor.function, head, number, instance, values, table, private, target, options,
+        distinct_buffers,
+    )  # fmt: skip
 
 
 def _table(head: LibraryHead, linked: list[str]) -> dict[str, str]:

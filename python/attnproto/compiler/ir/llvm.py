@@ -99,6 +99,17 @@ def run_pipeline(
     return module
 
 
+def run_passes(text: str, machine: llvm.TargetMachine, *names: str) -> llvm.ModuleRef:
+    """A module after some of LLVM's passes, by the names that llvmlite has for them."""
+    with lock:
+        module = llvm.parse_assembly(text)
+        passes = llvm.create_new_module_pass_manager()
+        for name in names:
+            getattr(passes, f"add_{name}_pass")()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+        return module
+
+
 @contextlib.contextmanager
 def _without_missed_loops(text: str) -> Iterator[None]:
     """Drop what LLVM writes of loops that it did not unroll or vectorise as a pragma asks.

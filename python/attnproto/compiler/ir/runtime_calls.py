@@ -82,6 +82,7 @@ BAD_DIVISION = f"{PREFIX}bad_division"
 CHECK_DEPTH = f"{PREFIX}check_depth"
 MATRIX_MULTIPLY = f"{PREFIX}matrix_multiply_accumulate_"
 FRAGMENT_MARK = f"{PREFIX}fragment"
+EXPOSE = f"{PREFIX}expose_"
 THREADGROUP_VARIABLE = r"_Z\d+attn_threadgroup_variableILi(\d+)ELm(\d+)ELm(\d+)EE\w*"
 
 _ANY, _OWN = frozenset((ANY_MEMORY,)), frozenset((ENGINE_MEMORY,))
@@ -183,6 +184,13 @@ _REPLACED = (
     *(
         RuntimeCall(f"arrive_{what}", touches=_ANY, judged=what, pattern=f"{PREFIX}arrive_{what}")
         for what in ("threadgroup", "simdgroup")
+    ),
+    RuntimeCall(
+        "expose", touches=_ANY, pattern=rf"{EXPOSE}[12]",
+        declared=(
+            "void", "ptr addrspace({})",
+            " nounwind willreturn memory(inaccessiblemem: readwrite)",
+        ),
     ),
     RuntimeCall(
         "bad_division", touches=_ANY, judged="division", pattern=BAD_DIVISION,

@@ -26,6 +26,7 @@ from attnproto.compiler.passes import (
     number_rendezvous,
     place_threadgroup_memory,
     sanitize_accesses,
+    separate_buffers,
     separate_spaces,
     split_blocks,
 )
@@ -78,6 +79,12 @@ def _specialize(kernel: HostKernel) -> str:
 
 def _define_divisions(kernel: HostKernel) -> str:
     return define_arithmetic.define_divisions(kernel.text, report=_validating(kernel))
+
+
+def _separate_buffers(kernel: HostKernel) -> str:
+    llvm.initialise()
+    machine = llvm.target_machine(2, kernel.request.target)
+    return separate_buffers.separate_buffers(kernel.text, kernel.request.number, machine)
 
 
 def _check_frame(kernel: HostKernel) -> str:
@@ -143,6 +150,7 @@ HOST = [
     # Metal's compiler adds no such instructions, so they are not counted.
     Pass("define_divisions", _define_divisions, when=lambda k: not _counting(k)),
     Pass("separate_spaces", on_text(separate_spaces.separate_spaces)),
+    Pass("separate_buffers", _separate_buffers, when=lambda k: k.request.distinct_buffers),
     Pass("optimize", lambda k: llvm.optimise(k.text, k.request.target)),
     Pass("watch_depths", lambda k: define_arithmetic.watch_depths(k.text)),
     Pass("check_frame", _check_frame),
@@ -255,6 +263,13 @@ class NativeFrontEnd(Driver):
             self._fibers = NativeFrontEnd(engine="fibers", target=target)
         self._loaded: dict[str, tuple[_Built, list[int]]] = {}
 
+    def request(self, text: str, descriptor: _core.PipelineDescriptor) -> Request:
+        """As for every target; code that checks or counts accesses has those of any binding."""
+        request = super().request(text, descriptor)
+        if self.options.validate or self.options.counting:
+            request = dataclasses.replace(request, distinct_buffers=False)
+        return request
+
     def _on_fibers(self, request: Request) -> Request:
         return dataclasses.replace(request, options=self._fibers.options)
 
@@ -302,6 +317,7 @@ class NativeFrontEnd(Driver):
                 fibers.answer(lane, archive, time.perf_counter()).entry_address
             )
         image.validates = bool(self.options.validate)
+        image.distinct_buffers = request.distinct_buffers
         return image
 
     def _load(self, request: Request, content: bytes | None) -> tuple[_Built, list[int]]:
