@@ -139,7 +139,13 @@ Timing submit(Device& device, const std::vector<const Dispatch*>& dispatches, co
   std::vector<Dispatch> copies;
   for (const Dispatch* dispatch : dispatches) copies.push_back(*dispatch);
   std::exception_ptr raised;
+  // Only the main thread has signals. Another that asked for the interpreter while that ends would
+  // be ended by it, in the middle of this.
+  nb::object main = nb::module_::import_("threading").attr("main_thread")();
+  const bool has_signals =
+      nb::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident();
   options.interrupted = [&] {
+    if (!has_signals) return false;
     nb::gil_scoped_acquire locked;
     if (PyErr_CheckSignals() == 0) return false;
     raised = std::make_exception_ptr(nb::python_error());

@@ -278,6 +278,17 @@ def test_a_signal_handler_cannot_use_the_device_within_its_own_threads_dispatch(
     assert out.endswith("8.0\n"), err
 
 
+def test_a_process_ends_while_a_thread_waits_for_a_kernel():
+    process = start(
+        """
+        occupy()
+        print("ends")
+        """
+    )
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "ends\n", "")
+
+
 def test_ctrl_c_reaches_a_thread_that_waits_for_the_device():
     out, err = interrupted(
         """
