@@ -75,14 +75,14 @@ def place_in_shared_memory(text: str) -> tuple[str, int]:
         )
         text = re.sub(rf"^declare [^\n]*@{symbol}\([^\n]*$", "", text, flags=re.M)
         lines.append(
-            f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{ "
-            f"ret ptr addrspace(3) {array} }}"
+            f"define internal ptr addrspace(3) @{symbol}() alwaysinline {{\n"
+            f"  ret ptr addrspace(3) {array}\n}}"
         )
     if f"{_MEMORY}(" in text:
         text = re.sub(rf"^declare [^\n]*{_MEMORY}\([^\n]*$", "", text, flags=re.M)
         lines.append(f"{_DYNAMIC} = external addrspace(3) global [0 x i8], align 16")
         lines.append(
-            f"define internal ptr addrspace(3) {_MEMORY}() alwaysinline {{ "
-            f"ret ptr addrspace(3) {_DYNAMIC} }}"
+            f"define internal ptr addrspace(3) {_MEMORY}() alwaysinline {{\n"
+            f"  ret ptr addrspace(3) {_DYNAMIC}\n}}"
         )
     return text + "\n".join(lines) + "\n", sum(sizes.values())
