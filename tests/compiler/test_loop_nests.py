@@ -36,6 +36,9 @@ TEXTS = {
     ),
     "the largest function": (function("f", loop("a")) + INNER, 1 + 2),
     "called first": (INNER + function("f", loop("a", CALL)), 1 + 2 + 3),
+    "beside one of a line": (
+        "define internal ptr @here() alwaysinline { ret ptr null }\n" + INNER, 1 + 2
+    ),
     "of itself": (function("inner", loop("a", CALL)), 1),
     "names in quotes": (
         function("f", '  br label %"a b"\n"a b":\n  switch i32 0, label %e [\n'

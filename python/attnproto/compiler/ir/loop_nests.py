@@ -42,7 +42,7 @@ def _loops_and_calls(body: str, counted: dict[str, tuple[int, int]]) -> list[_Pa
     labels: dict[str, int] = {}
     ends: dict[int, int] = {}
     calls = []
-    for one in _FLOW.finditer(body, body.index("\n")):
+    for one in _FLOW.finditer(body.partition("\n")[2]):
         label, target, callee = one.groups()
         if label:
             labels[label] = one.start()

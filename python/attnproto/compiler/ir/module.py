@@ -44,7 +44,7 @@ def split(text: str) -> Module:
         line = lines[i]
         if line.startswith("define "):
             end = i
-            while lines[end] != "}":
+            while lines[end] != "}" and not line.endswith("}"):  # which has it all
                 end += 1
             functions[_FUNCTION.match(line).group(1)] = "\n".join(lines[i : end + 1])
             i = end + 1
@@ -136,7 +136,7 @@ def inlined_lines(module: Module, root: str) -> int:
 def calls_of(module: Module) -> dict[str, list[str]]:
     """Of each function, those that it calls, as often as it names them."""
     return {
-        symbol: [s for s in _SYMBOLS.findall(body.split("\n", 1)[1]) if s in module.functions]
+        symbol: [s for s in _SYMBOLS.findall(body.partition("\n")[2]) if s in module.functions]
         for symbol, body in module.functions.items()
     }
 
