@@ -177,7 +177,8 @@ def test_a_buffer_ends_where_a_page_does_that_is_not_there():
     assert not buffer.numpy().any()
 
 
-def test_a_fault_that_is_not_a_kernels_ends_as_ever():
+@pytest.mark.parametrize("again", ["", "device.submit([])"], ids=["at once", "after a dispatch"])
+def test_a_fault_that_is_not_a_kernels_ends_as_ever(again):
     code = """
         import ctypes, faulthandler, attnproto, numpy as np
         attnproto.open_device("cpu").buffer(4)
@@ -186,11 +187,36 @@ def test_a_fault_that_is_not_a_kernels_ends_as_ever():
         device.run(device.library(text).pipeline("k"), threadgroups=1, threads=1,
                    buffers={0: np.zeros(1, np.int32)})
         faulthandler.enable()
+        {again}
         ctypes.string_at(0)
-    """
+    """.replace("{again}", again)
     done = python(code)
     assert done.returncode == -11
-    assert "Segmentation fault" in done.stderr
+    assert done.stderr.count("Segmentation fault") == 1
+
+
+def test_a_handler_that_is_installed_later_does_not_meet_a_kernels_fault():
+    code = """
+        import faulthandler, signal, attnproto, numpy as np
+        device = attnproto.open_device("cpu", validate=False)
+        text = "kernel void k(device int* x [[buffer(0)]]) { x[1L << 45] = 1; }"
+        pipeline = device.library(text).pipeline("k")
+        device.run(device.library(text.replace("1L << 45", "0")).pipeline("k"), threadgroups=1,
+                   threads=1, buffers={0: np.zeros(1, np.int32)})
+        faulthandler.enable()
+        came = []
+        signal.signal(signal.SIGURG, lambda *_: came.append(1))
+        for _ in range(2):
+            try:
+                device.run(pipeline, threadgroups=1, threads=1, buffers={0: np.zeros(1, np.int32)})
+            except attnproto.GpuPageFault:
+                print("page fault")
+        signal.raise_signal(signal.SIGURG)
+        print(came)
+    """
+    done = python(code)
+    assert (done.returncode, done.stdout.split("\n")) == (0, ["page fault"] * 2 + ["[1]", ""])
+    assert "Segmentation fault" not in done.stderr
 
 
 UNDEFINED = {

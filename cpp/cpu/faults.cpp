@@ -34,6 +34,9 @@ Stacks stacks[kMostStacks];
 std::atomic<size_t> stacks_used{0};
 std::mutex stacks_mutex;
 struct sigaction previous[NSIG];
+// The thread in whose handler `previous` is called.
+std::atomic<uintptr_t> passing[NSIG];
+std::mutex install_mutex;
 
 // Where an interrupted thread is, and where it shall go on.
 #if defined(__APPLE__) && defined(__x86_64__)
@@ -67,10 +70,21 @@ Threadgroup* interrupted(uintptr_t stack_pointer) {
 }
 
 void pass_on(int number, siginfo_t* info, void* context) {
-  const struct sigaction& before = previous[number];
-  if (before.sa_flags & SA_SIGINFO) return before.sa_sigaction(number, info, context);
-  if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
-    return before.sa_handler(number);
+  const struct sigaction before = previous[number];
+  const bool has_handler = (before.sa_flags & SA_SIGINFO) ||
+                           (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN);
+  const auto self = reinterpret_cast<uintptr_t>(pthread_self());
+  // A handler that was installed after ours, and before ours was again, raises the signal for us
+  // when it has said its word.
+  const bool returned = passing[number].exchange(self) == self && info->si_code <= 0;
+  if (has_handler && !returned) {
+    if (before.sa_flags & SA_SIGINFO)
+      before.sa_sigaction(number, info, context);
+    else
+      before.sa_handler(number);
+    passing[number] = 0;
+    return;
+  }
   if (number == kNudge) return;
   // What faulted does so again, and is met as if we had never been here.
   signal(number, SIG_DFL);
@@ -91,15 +105,19 @@ void on_signal(int number, siginfo_t* info, void* context) {
   go_on(thread, attn_continue, group->caller_stack_pointer);
 }
 
+bool is_ours(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) && action.sa_sigaction == on_signal;
+}
+
 void install(int number) {
-  struct sigaction action{};
+  struct sigaction action{}, before{};
+  if (!sigaction(number, nullptr, &before) && is_ours(before)) return;
+  std::lock_guard<std::mutex> lock(install_mutex);
   action.sa_sigaction = on_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;
-  struct sigaction before{};
   sigaction(number, &action, &before);
-  if (!(before.sa_flags & SA_SIGINFO) || before.sa_sigaction != on_signal)
-    previous[number] = before;
+  if (!is_ours(before)) previous[number] = before;
 }
 
 std::string place(uintptr_t address) {
@@ -126,11 +144,8 @@ struct HandlerStack::Previous {
 };
 
 void catch_faults() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    for (int number : kFaults) install(number);
-    install(kNudge);
-  });
+  for (int number : kFaults) install(number);
+  install(kNudge);
 }
 
 bool add_stacks(const void* arena, size_t bytes) {

@@ -17,7 +17,8 @@ namespace attnproto::cpu {
 
 struct Threadgroup;
 
-// Catches the signals of this process, once. Every Threadgroup does.
+// Catches the signals of this process, also where somebody has taken them since; before kernels
+// run.
 void catch_faults();
 // Says where the stacks of a Threadgroup are, until it is destroyed; false where there are more
 // than anybody has threads, whose faults are then not caught.

@@ -186,7 +186,6 @@ unsigned char* Threadgroup::stack_of(uint32_t index) const {
 }
 
 Threadgroup::Threadgroup() {
-  catch_faults();
   arena_ = reserve_arena();
   *reinterpret_cast<Threadgroup**>(arena_) = this;
   fibers_ = new Fiber[kMaxThreads]();

@@ -94,6 +94,7 @@ void Workers::work(Worker& self) {
 Outcome Workers::run(size_t count, const Job& job, const Patience& patience,
                      std::atomic<bool>& stop) {
   std::unique_lock<std::mutex> lock(mutex_);
+  catch_faults();
   grow(count);
   job_ = &job;
   for (size_t i = 0; i < std::min(count, workers_.size()); i++) {
