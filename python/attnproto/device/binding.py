@@ -132,17 +132,12 @@ def host_array(value: object, what: str) -> object:
     """
     from attnproto import _core
 
-    plain = None if hasattr(type(value), "__dlpack__") else _of_buffer(value, what)
+    exports = hasattr(type(value), "__dlpack__")
+    plain = None if exports else _of_buffer(value, what)
     if plain is not None:
         return plain
-    exported = _core.host_array(value)
+    exported = _core.host_array(_export(value, what) if exports else value)
     if exported is None:
-        if hasattr(type(value), "__dlpack__"):
-            raise DispatchError(
-                f"[dispatch] found {_name(value)} for {what}, whose library gives no access to its "
-                f"memory ({_why_not_exported(value)}), needs elements that lie in the host's "
-                "memory; pass a plain copy of it"
-            )
         return value
     memory, code, bits, lanes, shape, place, writable = exported
     name = _name(value)
@@ -172,13 +167,20 @@ def _name(value: object) -> str:
     return f"{type(value).__module__.split('.')[0]}'s {type(value).__name__}"
 
 
-def _why_not_exported(value: Any) -> str:
-    """What the library of an array says when it is asked for its memory."""
+def _export(value: Any, what: str) -> object:
+    """DLPack's capsule of an array; its library is asked, which may refuse."""
     try:
-        value.__dlpack__()
+        try:
+            return value.__dlpack__(max_version=(1, 0))
+        except TypeError:  # as it was before capsules had versions
+            return value.__dlpack__()
     except Exception as error:  # a library may raise what it likes
-        return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-    return "its export is none of DLPack's"
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise DispatchError(
+            f"[dispatch] found {_name(value)} for {what}, whose library gives no access to its "
+            f"memory ({reason}), needs elements that lie in the host's memory; pass a plain copy "
+            "of it"
+        ) from error
 
 
 def _of_buffer(value: object, what: str) -> np.ndarray | None:
