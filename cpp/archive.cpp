@@ -89,9 +89,9 @@ bool agrees(const ArchivedPipeline& pipeline, const std::vector<Constant>& const
     const std::vector<Number> wanted = numbers(given);
     bool found = false;
     for (const auto& [stored, value] : pipeline.constants) {
+      if (found || !name || stored != *name) continue;
       const std::vector<Number> held = numbers(value);
-      found = found || (name && stored == *name &&
-                        std::equal(held.begin(), held.end(), wanted.begin(), wanted.end(), equal));
+      found = std::equal(held.begin(), held.end(), wanted.begin(), wanted.end(), equal);
     }
     if (!found) return false;
   }

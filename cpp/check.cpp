@@ -180,34 +180,6 @@ void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>
   }
 }
 
-PipelineDescriptor for_buffers(PipelineDescriptor descriptor, bool distinct) {
-  descriptor.distinct_buffers = distinct && descriptor.archive.empty();
-  return descriptor;
-}
-
-bool buffers_overlap(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
-                     const std::function<uint64_t(uint32_t)>& address) {
-  struct Range {
-    uint64_t begin, end;
-    bool writes;
-  };
-  std::vector<Range> ranges;
-  for (const KernelArgument& argument : arguments) {
-    if (argument.kind != KernelArgument::Kind::Buffer) continue;
-    for (const Binding& binding : dispatch.bindings) {
-      if (binding.index != argument.index) continue;
-      const uint64_t begin = address(binding.index);
-      ranges.push_back({begin, begin + binding_bytes(binding), argument.writes});
-    }
-  }
-  for (size_t i = 0; i < ranges.size(); i++)
-    for (size_t j = 0; j < i; j++)
-      if ((ranges[i].writes || ranges[j].writes) && ranges[i].begin < ranges[j].end &&
-          ranges[j].begin < ranges[i].end)
-        return true;
-  return false;
-}
-
 Extent whole_grid(const Dispatch& dispatch) {
   if (dispatch.grid) return *dispatch.grid;
   const Extent &groups = dispatch.threadgroups, &threads = dispatch.threads;

@@ -1,7 +1,6 @@
 // The rules of a dispatch that every device keeps, checked before anything runs.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,14 +20,6 @@ void check_pipeline(const PipelineInfo& pipeline, const std::string& kernel);
 // write. Throws DispatchError.
 void check_arguments(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
                      const std::string& kernel);
-
-// What a device asks a front end for; an archive holds only code that fits any binding.
-PipelineDescriptor for_buffers(PipelineDescriptor descriptor, bool distinct);
-
-// Whether two buffers of a kernel share bytes, of which it may write one. `address` tells where the
-// binding of an index lies.
-bool buffers_overlap(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments,
-                     const std::function<uint64_t(uint32_t)>& address);
 
 // The table of this device that is bound for an argument. Throws DispatchError.
 template <class Table>

@@ -86,7 +86,7 @@ struct PipelineDescriptor {
   bool fail_on_archive_miss = false;
   std::vector<LinkedFunction> private_functions;
   // Its code may rely on it that no buffer which the kernel writes overlaps another of its buffers.
-  // Whoever asks for such code looks at what each dispatch binds (check.h).
+  // Whoever asks for such code looks at what each dispatch binds.
   bool distinct_buffers = false;
 };
 

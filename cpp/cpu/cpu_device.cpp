@@ -71,12 +71,34 @@ bool fills_simdgroups(const Launch& launch) {
   return launch.threads.x % cpu::kLanes == 0 && launch.grid.x % cpu::kLanes == 0;
 }
 
+// Whether two buffers of a kernel share bytes, of which it may write one.
+bool buffers_overlap(const Dispatch& dispatch, const std::vector<KernelArgument>& arguments) {
+  struct Range {
+    uintptr_t begin, end;
+    bool writes;
+  };
+  std::vector<Range> ranges;
+  for (const KernelArgument& argument : arguments) {
+    if (argument.kind != KernelArgument::Kind::Buffer) continue;
+    for (const Binding& binding : dispatch.bindings) {
+      if (binding.index != argument.index) continue;
+      const auto begin = reinterpret_cast<uintptr_t>(address(binding));
+      ranges.push_back({begin, begin + binding_bytes(binding), argument.writes});
+    }
+  }
+  for (size_t i = 0; i < ranges.size(); i++)
+    for (size_t j = 0; j < i; j++)
+      if ((ranges[i].writes || ranges[j].writes) && ranges[i].begin < ranges[j].end &&
+          ranges[j].begin < ranges[i].end)
+        return true;
+  return false;
+}
+
 // Which of a kernel's codes runs, and where its threadgroup memory lies.
 void choose_code(const Dispatch& dispatch, CpuPipeline& pipeline, Launch& launch) {
   const KernelImage* image = &pipeline.image();
   std::shared_ptr<const KernelImage> for_overlap;
-  auto address = [&](uint32_t index) { return uint64_t(launch.group.buffers[index]); };
-  if (image->distinct_buffers && buffers_overlap(dispatch, image->arguments, address)) {
+  if (image->distinct_buffers && buffers_overlap(dispatch, image->arguments)) {
     for_overlap = pipeline.image_for_overlap();
     image = for_overlap.get();
   }

@@ -28,7 +28,9 @@ void check_linked(const PipelineDescriptor& descriptor) {
 CpuPipeline::CpuPipeline(std::shared_ptr<FrontEnd> front_end, std::string text,
                          PipelineDescriptor descriptor)
     : front_end_(std::move(front_end)), text_(std::move(text)), descriptor_(std::move(descriptor)) {
-  image_ = front_end_->compile(text_, for_buffers(descriptor_, true));
+  // An archive holds only code that fits any binding.
+  descriptor_.distinct_buffers = descriptor_.archive.empty();
+  image_ = front_end_->compile(text_, descriptor_);
   info_.static_threadgroup_bytes = image_.static_threadgroup_bytes;
   info_.max_threads = image_.max_threads;
   info_.compile_us = image_.compile_us;
@@ -43,8 +45,9 @@ CpuPipeline::CpuPipeline(std::shared_ptr<FrontEnd> front_end, std::string text,
 std::shared_ptr<const KernelImage> CpuPipeline::image_for_overlap() {
   auto image = std::atomic_load(&image_for_overlap_);
   if (!image) {
-    image = std::make_shared<const KernelImage>(
-        front_end_->compile(text_, for_buffers(descriptor_, false)));
+    PipelineDescriptor any = descriptor_;
+    any.distinct_buffers = false;
+    image = std::make_shared<const KernelImage>(front_end_->compile(text_, any));
     std::atomic_store(&image_for_overlap_, image);
   }
   return image;

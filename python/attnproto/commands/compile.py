@@ -11,11 +11,12 @@ from attnproto import _core
 from attnproto.compiler.air.container import Metallib, is_metallib
 from attnproto.compiler.frontend.compiled_kernel import text_of
 from attnproto.compiler.frontend.program import library_head
+from attnproto.compiler.interface import Value
 from attnproto.compiler.pass_manager import Kernel, PassManager
 from attnproto.compiler.target import Target, processor_target
 from attnproto.compiler.targets.host import HostKernel, NativeFrontEnd
 from attnproto.compiler.targets.nvptx import PtxFrontEnd
-from attnproto.device.library import Value, describe
+from attnproto.device.library import describe
 from attnproto.errors import AttnprotoError
 from attnproto.kernels.text import flatten
 from attnproto.measure.static_counts import NVIDIA_ARCHITECTURE, nvidia_counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# What a host gives a function constant: a number, or a vector's elements.
+# What a host gives a function constant: a number, or a vector's elements (a list or an array).
 Value = bool | int | float | Sequence[bool | int | float]
 Values = Mapping[str, Value]  # by name
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attnproto.compiler.interface import Value
 from attnproto.errors import KernelCompileError, check_text
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 # MSL 3.1, 5.8.1.
 _LAST_CONSTANT = 65535
-# A vector's elements are a list or an array.
-Value = bool | int | float | Sequence[bool | int | float]
-Constants = Mapping["int | str", "Value"]
+Constants = Mapping["int | str", Value]
 
 
 class FunctionTable:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .library import Value, plain
+from attnproto.compiler.interface import Value
+
+from .library import plain
 
 if TYPE_CHECKING:
     from .device import Device, Pipeline

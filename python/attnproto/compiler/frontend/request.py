@@ -44,7 +44,7 @@ class Request:
         target: what the code is for.
         options: a frozen record of what else decides the code; its ``repr`` is part of the key.
         distinct_buffers: whether the code may rely on it that no buffer which the kernel writes
-            overlaps another.
+            overlaps another; a target that makes use of it says so.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Request:
     private: tuple[Private, ...]
     target: Target
     options: Any
-    distinct_buffers: bool
+    distinct_buffers: bool = False
 
     @functools.cached_property
     def key(self) -> str:
@@ -109,12 +109,9 @@ def request_of(
         for library in (library_head(other, target),)
     )
     table = _table(head, descriptor.linked_functions)
-    # A function table holds addresses of one code alone.
-    distinct_buffers = descriptor.distinct_buffers and not table
     return Request(
-        text, descriptor.function, head, number, instance, values, table, private, target, options,
-        distinct_buffers,
-    )  # fmt: skip
+        text, descriptor.function, head, number, instance, values, table, private, target, options
+    )
 
 
 def _table(head: LibraryHead, linked: list[str]) -> dict[str, str]:

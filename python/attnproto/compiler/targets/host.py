@@ -273,9 +273,10 @@ class NativeFrontEnd(Driver):
     def request(self, text: str, descriptor: _core.PipelineDescriptor) -> Request:
         """As for every target; code that checks or counts accesses has those of any binding."""
         request = super().request(text, descriptor)
-        if self.options.validate or self.options.counting:
-            request = dataclasses.replace(request, distinct_buffers=False)
-        return request
+        any_binding = self.options.validate or self.options.counting
+        # A function table holds addresses of one code alone.
+        distinct = descriptor.distinct_buffers and not any_binding and not request.table
+        return dataclasses.replace(request, distinct_buffers=bool(distinct))
 
     def _on_fibers(self, request: Request) -> Request:
         return dataclasses.replace(request, options=self._fibers.options)

@@ -22,7 +22,7 @@ from .value_map import ALL, Writer, parts_of, vector
 # Compiling more takes longer than some 5 s; the causal flash kernel has 48,000 for AVX2.
 MAX_LINES = 60_000
 # Loops under masks, by their depths: a mask is a value of every loop around it.
-MAX_NESTED_LOOPS = 1_500
+MAX_MASKED_LOOPS = 1_500
 _BITS = vector("i1")
 
 
@@ -45,8 +45,8 @@ class Control:
         """
         w = self.w
         masked_loops = self.flow.loops.keys() & self.divergence.masked
-        if sum(len(self.flow.around[head]) for head in masked_loops) > MAX_NESTED_LOOPS:
-            raise Unsupported(f"more than {MAX_NESTED_LOOPS} loops, by their depths")
+        if sum(len(self.flow.around[head]) for head in masked_loops) > MAX_MASKED_LOOPS:
+            raise Unsupported(f"more than {MAX_MASKED_LOOPS} loops, by their depths")
         place = {name: number for number, name in enumerate(self.flow.order)}
         # The innermost first.
         for head in sorted(masked_loops, key=lambda h: len(self.flow.loops[h])):
