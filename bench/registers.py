@@ -29,10 +29,10 @@ TILES = ((16, 64), (32, 64), (64, 64))
 
 def chosen(name: str, point: dict) -> bool:
     """Whether a prototype's point is one of the lines."""
-    kind, d = point.get("kind"), point.get("D")
+    kind = point.get("kind")
     if name == "flash":
         tile = point.get("Br"), point.get("Bc")
-        return kind == "time" and point["Nq"] == 4096 and d < 256 and tile in TILES
+        return kind == "time" and point["Nq"] == 4096 and tile in TILES
     if name == "linear":
         return kind == "time" and point["N"] == 16384 and point["chunk"] in (32, 64)
     if name == "paged":

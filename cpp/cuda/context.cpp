@@ -6,7 +6,7 @@ namespace attnproto::cuda {
 namespace {
 
 // CUdevice_attribute
-constexpr int kMajor = 75, kMinor = 76;
+constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76;
 
 // CUresult of a kernel that ran too long, or outside its memory.
 constexpr Result kIllegalAddress = 700, kTimedOut = 702;
@@ -24,9 +24,11 @@ Context::Context() {
   char name[256] = "";
   d.DeviceGetName(name, sizeof name, ordinal_);
   name_ = name;
-  int major = 0, minor = 0;
+  int major = 0, minor = 0, multiprocessors = 0;
   d.DeviceGetAttribute(&major, kMajor, ordinal_);
   d.DeviceGetAttribute(&minor, kMinor, ordinal_);
+  d.DeviceGetAttribute(&multiprocessors, kMultiprocessors, ordinal_);
+  multiprocessors_ = uint32_t(multiprocessors);
   architecture_ = "sm_" + std::to_string(major) + std::to_string(minor);
   renew();
 }

@@ -19,6 +19,7 @@ class Context {
   const std::string& name() const { return name_; }
   const std::string& architecture() const { return architecture_; }
   std::string driver_version() const;
+  uint32_t multiprocessors() const { return multiprocessors_; }
   uint64_t generation() const { return generation_; }
   uint64_t allocated_bytes() const { return allocated_; }  // handed out and not released
 
@@ -41,6 +42,7 @@ class Context {
   Handle handle_ = nullptr;
   Handle start_ = nullptr, end_ = nullptr;
   std::string name_, architecture_;
+  uint32_t multiprocessors_ = 0;
   uint64_t generation_ = 0;
   uint64_t allocated_ = 0;
   std::multimap<size_t, DevicePointer> free_;

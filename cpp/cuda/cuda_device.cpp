@@ -258,7 +258,8 @@ class CudaDevice final : public Device {
       p.buffers[argument.index] = table.address();
     }
     // The module is loaded before the clock starts.
-    launch.function = pipeline.function(aligned);
+    launch.function =
+        pipeline.function(aligned, launch.threadgroups.count(), launch.threads / kSimdWidth);
     return launch;
   }
 

@@ -21,6 +21,10 @@ constexpr int kErrorLogBuffer = 5, kErrorLogBytes = 6;
 constexpr int kPtx = 1;
 // The addresses of a module's linked functions, in their order (compiler/targets/nvptx.py).
 constexpr const char* kTableSymbol = "attn_table";
+// Behind a kernel's name: its code for launches that fill multiprocessors, which is where each has
+// as many warps of 255 registers a thread as there is room for (passes/limit_registers.py).
+constexpr const char* kFull = "_full";
+constexpr uint64_t kWarpsOfAllRegisters = 8;
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorKind::KernelCompileError, why);
@@ -97,7 +101,7 @@ CudaPipeline::CudaPipeline(std::shared_ptr<Context> context, FrontEnds front_end
   code_[0].image = front_ends_.aligned->compile(text_, descriptor_);
   auto begin = std::chrono::steady_clock::now();
   int most = 0;
-  driver().FuncGetAttribute(&most, kMaxThreadsPerBlock, function(true));
+  driver().FuncGetAttribute(&most, kMaxThreadsPerBlock, loaded(true).function);
   auto spent = std::chrono::steady_clock::now() - begin;
   info_.static_threadgroup_bytes = image().static_threadgroup_bytes;
   info_.max_threads = std::min<uint32_t>(image().max_threads, uint32_t(most));
@@ -118,13 +122,20 @@ void CudaPipeline::unload(Code& code) {
   driver().ModuleUnload(code.module);
 }
 
-Handle CudaPipeline::function(bool aligned) {
+Handle CudaPipeline::function(bool aligned, uint64_t threadgroups, uint32_t warps) {
+  const Code& code = loaded(aligned);
+  const uint64_t many = context_->multiprocessors();
+  const bool fills = (threadgroups + many - 1) / many * warps >= kWarpsOfAllRegisters;
+  return code.full && fills ? code.full : code.function;
+}
+
+const CudaPipeline::Code& CudaPipeline::loaded(bool aligned) {
   Code& code = code_[aligned ? 0 : 1];
-  if (code.module && code.generation == context_->generation()) return code.function;
+  if (code.module && code.generation == context_->generation()) return code;
   if (!aligned && code.image.code.empty())
     code.image = front_ends_.any->compile(text_, descriptor_);
   load(code);
-  return code.function;
+  return code;
 }
 
 void CudaPipeline::load(Code& code) {
@@ -138,12 +149,15 @@ void CudaPipeline::load(Code& code) {
   code.generation = context_->generation();
   std::string symbol = "attn_launch_" + std::to_string(code.image.entry_address);
   context_->check(driver().ModuleGetFunction(&code.function, code.module, symbol.c_str()), name());
+  symbol += kFull;
+  if (driver().ModuleGetFunction(&code.full, code.module, symbol.c_str()) != kSuccess)
+    code.full = nullptr;  // most have none
 }
 
 std::shared_ptr<FunctionTable> CudaPipeline::function_table(const std::vector<std::string>& names) {
   if (names.empty())
     refuse("[cuda.table] found no table of 0 functions, needs at least one; name them");
-  function(true);
+  loaded(true);
   const auto& linked = image().function_addresses;
   std::vector<uint64_t> all(linked.size()), addresses;
   if (!linked.empty()) {

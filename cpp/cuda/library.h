@@ -28,15 +28,20 @@ class CudaPipeline final : public Pipeline {
   const PipelineInfo& info() const override { return info_; }
   const std::string& name() const { return descriptor_.function; }
   const KernelImage& image() const { return code_[0].image; }
-  Handle function(bool aligned);
+  // What a launch of so many threadgroups, each of so many warps, takes. Some kernels have a second
+  // code, of half the registers, for launches that give each multiprocessor as many warps as may
+  // have all registers (compiler/passes/limit_registers.py).
+  Handle function(bool aligned, uint64_t threadgroups, uint32_t warps);
   std::shared_ptr<FunctionTable> function_table(const std::vector<std::string>& names) override;
 
  private:
   struct Code {
     KernelImage image;
     Handle module = nullptr, function = nullptr;
+    Handle full = nullptr;  // for launches that fill multiprocessors, where it is another
     uint64_t generation = 0;
   };
+  const Code& loaded(bool aligned);
   void load(Code& code);
   void unload(Code& code);
 

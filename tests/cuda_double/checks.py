@@ -140,6 +140,21 @@ def test_a_buffer_between_words_takes_code_that_assumes_nothing(device, offset, 
     assert buffer.numpy(np.float32, (16,))[offset // 4] == alignment
 
 
+@pytest.mark.parametrize(
+    ("threadgroups", "threads", "factor"),
+    [(4, 224, 2), (3, 256, 3), (4, 128, 2), (5, 128, 3), (12, 64, 2), (13, 33, 3), (1, 1024, 3)],
+)
+def test_a_launch_that_fills_multiprocessors_takes_its_own_code(
+    device, threadgroups, threads, factor
+):
+    # The double has 4 multiprocessors; 8 warps fill one.
+    text = "attn_launch_0 scale 0 1 2\nattn_launch_0_full scale 0 1 3\n"
+    buffer = device.buffer(np.ones(1, np.float32))
+    pipeline = device.library(text).pipeline("run")
+    device.run(pipeline, threadgroups=threadgroups, threads=threads, buffers={0: buffer})
+    assert buffer.numpy(np.float32, (1,))[0] == factor
+
+
 def test_memory_kept_for_later_is_given_up_before_there_is_none(device):
     let("memory_bytes", 1 << 20)
     run(device, "scale 0 64 2", {0: np.zeros(150_000, np.float32)})

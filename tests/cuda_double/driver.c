@@ -60,7 +60,8 @@ int cuDeviceGetName(char* name, int bytes, int device) {
 }
 int cuDeviceGetAttribute(int* value, int attribute, int device) {
   (void)device;
-  *value = attribute == 75 ? 9 : 0; /* compute capability 9.0 */
+  /* 4 multiprocessors, compute capability 9.0 */
+  *value = attribute == 16 ? 4 : attribute == 75 ? 9 : 0;
   return SUCCESS;
 }
 int cuDriverGetVersion(int* version) { return *version = 13000, SUCCESS; }

@@ -80,6 +80,7 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     Raises:
         DeviceUnavailable: no ptxas, or no nvdisasm, or it refuses the code.
     """
+    from attnproto.compiler.ir.runtime_calls import launch_name
     from attnproto.compiler.targets.nvptx import PtxFrontEnd
 
     ptxas, nvdisasm = nvidia_tool("ptxas"), nvidia_tool("nvdisasm")
@@ -87,7 +88,9 @@ def nvidia_counts(text: str, function: str, constants: Constants | None = None) 
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_bytes(image.code)
-        said = _run([ptxas, "-v", f"-arch={NVIDIA_ARCHITECTURE}", source, "-o", binary])
+        # Not the kernel's second code, for launches that fill multiprocessors.
+        entry = ["-e", launch_name(image.entry_address)]
+        said = _run([ptxas, "-v", f"-arch={NVIDIA_ARCHITECTURE}", *entry, source, "-o", binary])
         listing = _run([nvdisasm, "-c", binary])
     instructions = [line.split() for line in _SASS.findall(listing)]
     # A predicate stands before its instruction.

@@ -3,23 +3,53 @@
 Left alone it stops well below what there are, so that several threadgroups fit on a multiprocessor
 and one computes while another waits. A kernel whose simdgroups never wait for one another covers
 its own reads with its own instructions, and those need registers: it may have all of them. One with
-threadgroup barriers needs the other threadgroups, and is left alone. What both cost is measured
-(``bench/registers.py``, results/h200/README.md).
+threadgroup barriers needs the other threadgroups, and is left alone.
+
+One kind of kernel without barriers comes twice. Where products fill only half of the tensor core's
+rows, each operand that is read serves half as many, so there is more to wait for; and where their
+sums take a quarter of all registers round a loop, what the assembler reads ahead into the rest does
+not fit and is spilled. Once a multiprocessor has as many warps as may have all registers, half of
+the registers are better there, mostly by 11 to 36 %; below, all of them, by up to 36 %. Whether it
+has is known at a launch, which takes the one or the other (cpp/cuda/library.h). What all this costs
+is measured (``bench/registers.py``, results/h200/README.md).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+
+from attnproto.compiler.ir import module as ir
+from attnproto.compiler.ir.function import Block, Function
+from attnproto.compiler.ir.types import elements_of
 
 REGISTERS = 65536  # of a multiprocessor, all architectures from sm_70 on
 MOST = 255  # of a thread
+HALF = 128
+SUMS = 64  # floats carried round a loop
+FULL = "_full"  # behind a kernel's name: what a launch that fills multiprocessors takes
 _UNIT = 8  # they are given out by as many
 _BARRIER = re.compile(r"\bcall [^\n]*@llvm\.nvvm\.barrier")
+# A product of 16 rows, the first eight and the others of the left operand in turn.
+_PRODUCT = re.compile(r"\bmma\.sync\.[^\n]*\(i32 [^,]+, i32 ([^,]+), ")
 _KERNEL = re.compile(r"^(define [^@\n]*\bptx_kernel\b.*?)(?= #\d+)", re.M)
 
 
-def by_rule(text: str, max_threads: int | None) -> int | None:
-    """The limit for a kernel; None leaves it to the assembler.
+@dataclass(frozen=True)
+class Limits:
+    """The most registers of a thread of a kernel; None leaves them to the assembler.
+
+    Attributes:
+        most: what a launch may have.
+        full: of one that fills multiprocessors, where that differs.
+    """
+
+    most: int | None
+    full: int | None = None
+
+
+def by_rule(text: str, max_threads: int | None) -> Limits:
+    """The limits for a kernel.
 
     Args:
         text: its module, everything in place.
@@ -27,15 +57,43 @@ def by_rule(text: str, max_threads: int | None) -> int | None:
             (``[[max_total_threads_per_threadgroup]]``): as many must be able to start.
     """
     if _BARRIER.search(text):
-        return None
-    return min(MOST, REGISTERS // (max_threads or 1) // _UNIT * _UNIT)
+        return Limits(None)
+    most = min(MOST, REGISTERS // (max_threads or 1) // _UNIT * _UNIT)
+    twice = most > HALF and _half_empty(text) and _sums(text) >= SUMS
+    return Limits(most, HALF if twice else None)
 
 
-def limit_registers(text: str, most: int | None) -> str:
-    """A module whose kernel may have so many registers a thread."""
-    if most is None:
+def _half_empty(text: str) -> bool:
+    """Whether there are products on the tensor core, all of them with rows 8 to 15 empty."""
+    lower_rows = _PRODUCT.findall(text)
+    return bool(lower_rows) and set(lower_rows) == {"0"}
+
+
+def _sums(text: str) -> int:
+    """The most floats that a block takes from those before it, of any function."""
+    functions = (Function(body.split("\n")) for body in ir.split(text).functions.values())
+    return max((_floats(b) for f in functions for b in f.blocks.values()), default=0)
+
+
+def _floats(block: Block) -> int:
+    parts = (elements_of(phi.type) for phi in block.phis)
+    return sum(count for count, element in parts if element == "float")
+
+
+def limit_registers(text: str, limits: Limits) -> str:
+    """A module whose kernel may have so many registers a thread, twice where there are two."""
+    if limits.most is None:
         return text
-    limited, kernels = _KERNEL.subn(rf'\1 "nvvm.maxnreg"="{most}"', text)
+    limited, kernels = _KERNEL.subn(_limited(limits.most), text)
     if kernels != 1:
         raise ValueError(f"found {kernels} kernels in a module, needs one")
-    return limited
+    if limits.full is None:
+        return limited
+    begin = _KERNEL.search(text).start()
+    kernel = text[begin : text.index("\n}\n", begin) + 3]
+    named = re.sub(r"@[\w.]+", rf"\g<0>{FULL}", kernel, count=1)
+    return limited + _KERNEL.sub(_limited(limits.full), named)
+
+
+def _limited(most: int) -> str:
+    return rf'\1 "nvvm.maxnreg"="{most}"'

@@ -110,8 +110,10 @@ def _place_shared_memory(kernel: Kernel) -> str:
 def _limit_registers(kernel: Kernel) -> str:
     most, text = kernel.request.options.registers, kernel.text
     if most == "rule":
-        most = limit_registers.by_rule(text, kernel.request.instance.max_threads)
-    return limit_registers.limit_registers(text, most)
+        limits = limit_registers.by_rule(text, kernel.request.instance.max_threads)
+    else:
+        limits = limit_registers.Limits(most)
+    return limit_registers.limit_registers(text, limits)
 
 
 # Each of our passes leaves work behind, and finds more after LLVM did it.
