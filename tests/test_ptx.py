@@ -94,7 +94,7 @@ def ptxas():
 
 
 def assembled(ptxas: Path, code: str, folder: Path) -> tuple[int, int, int]:
-    """Registers, bytes spilled and bytes of shared memory of one kernel."""
+    """The most registers, bytes spilled and bytes of shared memory of a kernel, of all its code."""
     source = folder / "kernel.ptx"
     source.write_text(code)
     command = [ptxas, "-v", f"-arch={SM}", source, "-o", folder / "kernel.cubin"]
@@ -103,7 +103,7 @@ def assembled(ptxas: Path, code: str, folder: Path) -> tuple[int, int, int]:
     spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", done.stderr))
     shared = re.search(r"(\d+) bytes smem", done.stderr)
     return (
-        int(re.search(r"Used (\d+) registers", done.stderr)[1]),
+        max(int(n) for n in re.findall(r"Used (\d+) registers", done.stderr)),
         spilled,
         int(shared[1]) if shared else 0,
     )
@@ -143,14 +143,15 @@ def run_variants(device, dtype):
 
 # Bytes that ptxas spills of kernels that may have all 255 registers: it reads far ahead, and puts
 # away what it cannot keep. A change that spills more, or elsewhere, is seen. All variants at once
-# take 128 keys a step, and their masked steps look at V before its product.
+# take 128 keys a step, and their masked steps look at V before its product. Half at D = 256 has a
+# second code of 128 registers.
 _AXES = "query_threadgroup_rescale_grown"
 SPILLED = {
     "all variants": 640,
     f"flash_half_br32_bc128_d64_rows8_keys_lane_{_AXES}": 124,
     f"flash_bfloat_br32_bc128_d64_rows8_keys_lane_{_AXES}": 72,
     f"flash_half_br32_bc64_d128_rows8_keys_lane_{_AXES}": 704,
-    f"flash_half_br32_bc64_d256_rows8_keys_lane_{_AXES}": 2368,
+    f"flash_half_br32_bc64_d256_rows8_keys_lane_{_AXES}": 4064,
     f"flash_float_br32_bc64_d128_rows8_keys_lane_{_AXES}": 1612,
     f"flash_float_br16_bc64_d256_rows8_keys_lane_{_AXES}": 2996,
     f"attend_pages_half_br32_bc128_d64_rows8_page16_{_AXES}": 296,
