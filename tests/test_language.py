@@ -155,6 +155,24 @@ def test_static_members_have_their_values_from_outside_and_classes_say_how_they_
         device.library(undefined).functions()
 
 
+def test_static_methods_are_values(device):
+    library = device.library(read_text("static_methods.metal"))
+    out = np.full(45, np.nan, np.float32)
+    launch_threadgroup(device, library, "methods", out)
+    np.testing.assert_array_equal(out, [5] * 44 + [np.nan])
+    for kernel in ("named", "declared"):
+        out = np.full(1, np.nan, np.float32)
+        launch_threadgroup(device, library, kernel, out)
+        assert out[0] == 5
+    assert not attnproto.lint(read_text("static_methods.metal"))
+
+
+def test_a_choice_between_static_methods_is_refused_by_name(device):
+    text = read_text("static_methods.metal").replace("= &S::f;", "= one ? S::outside : S::three;")
+    with pytest.raises(KernelCompileError, match=r"line 61.* static member functions on both side"):
+        device.library(text).functions()
+
+
 # Bodies of a kernel, with what stands before it, which write 5.
 WRITTEN = {
     "volatile threadgroup memory": (

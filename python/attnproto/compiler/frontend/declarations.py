@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, split_commas
@@ -159,3 +160,31 @@ def check_pointers(t: list[Token], d: Declaration) -> None:
                 f"pointer parameter{called} has no address space; write device, constant, "
                 "threadgroup or thread before its type",
             )
+
+
+def static_methods_named(
+    t: list[Token], first: int, last: int, methods: set[str]
+) -> Iterator[tuple[int, int, int]]:
+    """Where static methods stand among tokens and are not called.
+
+    Args:
+        t: the tokens.
+        first: the first of them.
+        last: the last of them.
+        methods: names of all static methods, without their classes.
+
+    Yields:
+        Where ``&A<T>::f<U>``, or as much of it as there is, begins; its f; and where it ends.
+    """
+    for name in range(first, last + 1):
+        has_arguments = t[name + 1 : name + 2] == ["<"]
+        end = angle_close(t, name + 1) or name if has_arguments else name
+        if t[name].text not in methods or t[end + 1 : end + 2] == ["("]:
+            continue
+        begin = name
+        while begin > 1 and t[begin - 1] == "::":
+            begin -= 2
+            if t[begin] == ">":
+                opens = (k for k in range(begin, 0, -1) if angle_close(t, k) == begin)
+                begin = next(opens, begin) - 1
+        yield begin - (t[begin - 1 : begin] == ["&"]), name, end

@@ -20,6 +20,7 @@ from .declarations import (
     find_declaration,
     is_linkable,
     one_constant_each,
+    static_methods_named,
     without_linkage,
 )
 from .lexer import (
@@ -36,7 +37,7 @@ from .lexer import (
 )
 from .number_types import NumberTypes
 from .numbers import Numbers
-from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
+from .rewrite_code import SPACES, TABLE, with_stored_elements
 from .rewrite_methods import MethodRewriter
 
 # What stands before an operand and is no type.
@@ -297,9 +298,10 @@ class Rewriter(MethodRewriter):
             self.classes.add(name)
         if any(_qualifies_method(t, i) for i in range(begin, end)):
             self.placed.add(name)
-        outer, self.class_parameters = self.class_parameters, _parameter_names(d.head)
+        outer = self.class_parameters, self.as_values
+        self.class_parameters, self.as_values = _parameter_names(d.head), set()
         inside = self._scope(t[begin + 1 : end], name)
-        self.class_parameters = outer
+        self.class_parameters, self.as_values = outer
         return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
 
     def _function(self, t: list[Token], start: int, d: Declaration, is_kernel: bool) -> list[Token]:
@@ -427,7 +429,7 @@ class Rewriter(MethodRewriter):
             end = next(i for i in range(end) if head[i] is t[d.parameters[0]])
         call = head[_call_begin(head, end) : end]
         name = _joined(host_name) or "".join(c.text for c in call)
-        self.pending.append((name, call, self.namespace))
+        self.pending.append((name, self._with_functions(call), self.namespace))
         if call[-1] == ">":
             return []
         if not d.parameters:
@@ -436,6 +438,19 @@ class Rewriter(MethodRewriter):
         self.deduced[name] = f"attn_deduced_{len(self.deduced)}"
         parameters = self.code(t[d.parameters[0] : d.parameters[1] + 1])
         return [inserted(f"void {self.deduced[name]}", near), *parameters, inserted(";", near)]
+
+    def _with_functions(self, call: list[Token]) -> list[Token]:
+        """``f<S::g>`` with what a static method is converted to a pointer by (mend.py)."""
+        out, at = [], 0
+        methods = {method.rpartition("::")[2] for method in self.static_methods}
+        for begin, name, end in static_methods_named(call, 0, len(call) - 1, methods):
+            scope = call[begin + (call[begin] == "&") : name]
+            if scope:
+                spelled = inserted(f"attn_function_{call[name].text}", call[name])
+                out += [*call[at:begin], *scope, spelled, *call[name + 1 : end + 1]]
+                out.append(inserted("()", call[end]))
+                at = end + 1
+        return [*out, *call[at:]]
 
     def _variable(self, t: list[Token], start: int, d: Declaration) -> list[Token]:
         near = t[start]
@@ -451,8 +466,6 @@ class Rewriter(MethodRewriter):
         declared = t[start : d.end]
         if {"using", "typedef"} & set(words) and "template" not in words:
             declared = with_stored_elements(declared)
-        if {"using", "typedef"} & set(words):
-            declared = as_functions(declared)
         if "constant" in words and d.parameters and _is_value(t, d.parameters[0]):
             return self.code(declared, body=True)
         if words[:1] == ["using"]:  # R(A...) is the type of a function and makes no R
