@@ -6,7 +6,15 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, split_commas
+from .lexer import (
+    RewriteError,
+    Token,
+    angle_close,
+    angle_open,
+    close_of,
+    is_attribute,
+    split_commas,
+)
 from .rewrite_code import SCALARS, SPACES
 
 _TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
@@ -185,6 +193,53 @@ def static_methods_named(
         while begin > 1 and t[begin - 1] == "::":
             begin -= 2
             if t[begin] == ">":
-                opens = (k for k in range(begin, 0, -1) if angle_close(t, k) == begin)
-                begin = next(opens, begin) - 1
+                begin = angle_open(t, begin) - 1
         yield begin - (t[begin - 1 : begin] == ["&"]), name, end
+
+
+def is_value(t: list[Token], opens: int) -> bool:
+    """Whether parentheses behind a name have a value: no parameter begins like one."""
+    first = t[opens + 1]
+    return first.kind == "number" or first.text in ("-", "+", "~", "!", "(", "{")
+
+
+def value_begin(head: list[Token]) -> int:
+    """Where the value of a declared variable begins, with its ``=`` or bracket."""
+    i = 0
+    while i < len(head):
+        text = head[i].text
+        if text == "<":
+            i = angle_close(head, i) or i
+        elif text in ("decltype", "alignas", "__attribute__"):
+            i = close_of(head, i + 1)
+        elif text == "[":
+            i = close_of(head, i)
+        elif text in ("=", "{", "("):
+            return i
+        i += 1
+    return i
+
+
+def template_of(head: list[Token]) -> list[Token]:
+    """``template <...>`` of a declaration; nothing of one that has no parameters."""
+    close = angle_close(head, 1) if head[:1] == ["template"] else None
+    return head[: close + 1] if close and close > 2 else []
+
+
+def template_heads(head: list[Token]) -> list[Token]:
+    """All of a declaration's ``template <...>``, those without parameters too."""
+    end = 0
+    while head[end : end + 2] == ["template", "<"] and (close := angle_close(head, end + 1)):
+        end = close + 1
+    return head[:end]
+
+
+def parameter_names(head: list[Token]) -> list[Token]:
+    """Of ``template <typename T, int N = 2>`` the names in order, of all of its templates."""
+    names: list[Token] = []
+    while template := template_of(head):
+        for part in split_commas(template[2:-1]):
+            end = next((k for k, w in enumerate(part) if w == "="), len(part))
+            names.append(part[end - 1])
+        head = head[len(template) :]
+    return names

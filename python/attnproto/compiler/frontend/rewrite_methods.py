@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .declarations import Declaration, check_pointers, parameter_name
-from .lexer import Token, angle_close, inserted, split_commas
+from .lexer import Token, angle_close, angle_open, inserted, split_commas
 from .rewrite_code import SPACES, CodeRewriter
 
 
@@ -18,6 +18,7 @@ class MethodRewriter(CodeRewriter):
     """Rewrites methods."""
 
     placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
+    by_reference: set[str] = field(default_factory=set)  # as "class::method", for objects that stay
     as_values: set[str] = field(default_factory=set)  # static methods of the class that we are in
 
     def method(
@@ -31,8 +32,7 @@ class MethodRewriter(CodeRewriter):
         tail = t[close + 1 : until]
         name_at = d.parameters[0] - 1
         if t[name_at] == ">":  # A<T>()
-            opens = (k for k in range(start, name_at) if t[k] == "<")
-            name_at = next((k for k in opens if angle_close(t, k) == name_at), name_at + 1) - 1
+            name_at = angle_open(t, name_at) - 1
         method = f"{class_name}::{t[name_at].text}"
         if inside and "static" in words:
             self.static_methods.add(method)
@@ -60,8 +60,12 @@ class MethodRewriter(CodeRewriter):
                 forwarder = self._for_temporaries(t, start, d, class_name)
             if not spaces:
                 qualifiers.append(inserted("__private", t[close]))
+            if forwarder:
+                self.by_reference.add(method)
             # Of methods that differ by their spaces only, all are for objects that stay, or none.
-            if (forwarder or class_name in self.placed) and tail[after : after + 1] != ["&"]:
+            stays = forwarder or class_name in self.placed
+            specialises = d.head[:3] == ["template", "<", ">"] and method in self.by_reference
+            if (stays or specialises) and tail[after : after + 1] != ["&"]:
                 qualifiers.append(inserted("&", t[close]))
             out = [*forwarder, *out, *qualifiers, *self.code(tail[after:])]
         if not d.body:
