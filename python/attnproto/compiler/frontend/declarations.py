@@ -116,6 +116,35 @@ def one_constant_each(t: list[Token]) -> list[Token]:
     return [*out, *t[at:]]
 
 
+def attributes_first(t: list[Token]) -> list[Token]:
+    """``void f [[a]] (...)`` as ``[[a]] void f (...)``, which say the same."""
+    out: list[Token] = []
+    i = 0
+    while i < len(t):
+        end = i
+        while end < len(t) and is_attribute(t, end) and t[close_of(t, end) - 1] == "]":
+            end = close_of(t, end) + 1
+        named = out and (out[-1].kind == "name" or out[-1] == ">")
+        if end > i and named and t[end : end + 1] == ["("]:
+            begin = _declaration_begin(out)
+            out[begin:begin] = t[i:end]
+            i = end
+        else:
+            out += t[i : max(end, i + 1)]
+            i = max(end, i + 1)
+    return out
+
+
+def _declaration_begin(t: list[Token]) -> int:
+    """Where the declaration that the last token stands in begins, behind its templates."""
+    begin = len(t)
+    while begin and t[begin - 1].text not in (";", "{", "}") and t[begin - 1].kind != "directive":
+        if t[begin - 1] == ":" and t[begin - 2].text in ("public", "private", "protected"):
+            break
+        begin -= 1
+    return begin + len(template_heads(t[begin:]))
+
+
 def _is_linkage(head: list[Token]) -> bool:
     """Whether it is ``extern "C"`` and no declaration."""
     return len(head) == 2 and head[0] == "extern" and head[1].kind == "string"

@@ -16,6 +16,7 @@ from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
 from .casts import type_parameters
 from .declarations import (
     Declaration,
+    attributes_first,
     check_pointers,
     find_declaration,
     is_linkable,
@@ -126,12 +127,13 @@ class Rewriter(MethodRewriter):
     class_scope: str = ""  # the classes that we are in: "A::B::"
     class_parameters: list[Token] = field(default_factory=list)  # of the templates that those are
     open_numbers: int = 0  # how many there are
+    indices: dict[str, str] = field(default_factory=dict)  # of function constants, as clang has it
     numbers: Numbers = field(default_factory=lambda: Numbers([]))
     types: NumberTypes = field(default_factory=lambda: NumberTypes([]))
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        tokens = one_constant_each(tokenize(text))
+        tokens = one_constant_each(attributes_first(tokenize(text)))
         _refuse_machine(tokens, text)
         self.numbers, self.types = Numbers(tokens), NumberTypes(tokens)
         self.members = member_values(tokens)
@@ -478,6 +480,13 @@ class Rewriter(MethodRewriter):
         words = [h.text for h in d.head]
         if words[:1] == ["namespace"] and words[2:3] == ["="]:
             self.namespaces[words[1]] = "".join(words[3:])
+        if "constant" in words and _holds_lambda(d.head):
+            if words[0] == "template":
+                raise RewriteError(
+                    near,
+                    "found a template of a variable that holds a lambda; write a function template",
+                )
+            return self._derived_constants(d.head, near)
         if "constant" in words and "template" not in words and self._is_derived(d.head):
             return self._derived_constants(d.head, near)
         declared = t[start : d.end]
@@ -510,6 +519,7 @@ class Rewriter(MethodRewriter):
             raise RewriteError(
                 declared[-1], f"found a second function constant '{name}'; rename one"
             )
+        apart = self._index_apart(declared[-1], index)
         number = self.types.name(type_tokens) or ""
         is_open = not index.isdecimal()
         word = spelled if len(type_tokens) == 1 else number or spelled
@@ -527,6 +537,24 @@ class Rewriter(MethodRewriter):
             )
             out += [*itertools.chain(*self.asked), inserted(tells, near)]
             self.asked = []
+        return [*out, *apart]
+
+    def _index_apart(self, name: Token, index: str) -> list[Token]:
+        """Refuse an index that an earlier constant has; clang does where it works one out.
+
+        Source: Metal has one constant an index, says SPIRV-Cross, which merges those of Vulkan.
+        """
+        spelled = index if index.isdecimal() else f"::{self.namespace}{index}::value"
+        out: list[Token] = []
+        for other, its in self.indices.items():
+            message = (
+                f"found function constant '{name.text}' numbered as '{other}' is; renumber one"
+            )
+            if its == spelled:
+                raise RewriteError(name, message)
+            if not (its.isdecimal() and spelled.isdecimal()):
+                out.append(inserted(f'static_assert({its} != {spelled}, "{message}");', name))
+        self.indices[name.text] = spelled
         return out
 
     def _is_derived(self, head: list[Token]) -> bool:
@@ -537,7 +565,10 @@ class Rewriter(MethodRewriter):
         return bool(known & used)
 
     def _derived_constants(self, head: list[Token], near: Token) -> list[Token]:
-        """A function for each constant of a declaration, since what it is nobody knows yet."""
+        """A function for each constant of a declaration, since what it is nobody knows yet.
+
+        Of one that holds a lambda, too: clang calls no object in constant memory.
+        """
         skip = (*SPACES, "const", "static", "constexpr")
         first, *others = split_commas([h for h in head if h.text not in skip])
         ends = value_begin(first)
@@ -548,9 +579,14 @@ class Rewriter(MethodRewriter):
             name, begin = part[0].text, value_begin(part)
             value, dims = part[begin:], part[1:begin]
             value = value[1:] if value[0] == "=" else value
-            if value[0] == "(":
+            if type_tokens == ["auto"] and value[0].text in ("(", "{"):
+                value = value[1:-1]
+            elif value[0] == "(":
                 value = [*type_tokens, *value]
             result = self.code(type_tokens)
+            if value[0] == "[":
+                specifiers = "static constexpr" if self.class_scope else "constexpr"
+                result = [inserted(specifiers, near), *result]
             if dims:  # a function returns no array, but a class that has one
                 result = [inserted(f"attn_array_{name}", near)]
                 array = [*self.code(type_tokens), inserted("a", near), *self.code(dims)]
@@ -558,12 +594,18 @@ class Rewriter(MethodRewriter):
                 out.append(inserted("; };", near))
                 value = [inserted("{", near), *value, inserted("}", near)]
             out += [inserted("ATTN_INLINE", near), *result]
-            out += [inserted(f"attn_derived_{name}() {{ return", near), *self.code(value)]
+            out += [inserted(f"attn_derived_{name}() {{ return", near)]
+            out += self.code(value, body=True)
             out.append(inserted("; }", near))
             self.derived.add(name)
             if dims:
                 self.derived_arrays.add(name)
         return out
+
+
+def _holds_lambda(head: list[Token]) -> bool:
+    begin = value_begin(head)
+    return head[begin + 1 : begin + 2] == ["["]
 
 
 def _declared_again(t: list[Token], names: set[str]) -> set[str]:
