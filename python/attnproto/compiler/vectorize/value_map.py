@@ -12,8 +12,9 @@ from attnproto.compiler.ir.instruction import Instruction, take_value
 from attnproto.compiler.ir.types import elements_of, is_struct, is_vector, members_of, take_type
 
 ALL = "splat (i1 true)"
-# Of shared lines, which then are compiled once.
-_MANY_CALLS = 8
+# Of shared lines, which then are compiled once. Reads run no slower for it; loops over lanes, whose
+# calls move all that is in registers to memory, up to a sixth.
+_MANY_CALLS, _MANY_LOOPS = 8, 100
 
 
 def vector(kind: str) -> str:
@@ -66,8 +67,10 @@ class _Function:
 
     def text(self) -> list[str]:
         """Where there are few calls, LLVM puts the lines back in their places."""
-        inlined = "noinline" if self.calls >= _MANY_CALLS else "alwaysinline"
-        effects = "" if self.result == "void" else " memory(read)"
+        loops = self.result == "void"
+        many = self.calls >= (_MANY_LOOPS if loops else _MANY_CALLS)
+        inlined = "noinline" if many else "alwaysinline"
+        effects = "" if loops else " memory(read)"
         head = f"define internal {self.result} {self.name}({self.arguments}) nounwind{effects}"
         return [f"{head} {inlined} {{", *self.lines, "}"]
 
