@@ -12,8 +12,8 @@ from attnproto.compiler.ir.instruction import Instruction, take_value
 from attnproto.compiler.ir.types import elements_of, is_struct, is_vector, members_of, take_type
 
 ALL = "splat (i1 true)"
-# Of shared lines, which then are compiled once. Reads run no slower for it; loops over lanes, whose
-# calls move all that is in registers to memory, up to a sixth.
+# Of shared lines, which then are compiled once. A call moves what is in registers to memory, so
+# loops over lanes stay in their places unless there are very many.
 _MANY_CALLS, _MANY_LOOPS = 8, 100
 
 
