@@ -16,7 +16,7 @@ from attnproto.device.pipelines import KernelSource, pipeline
 from attnproto.measure.static_counts import clang_counts, with_constants
 from support import metallibs
 from support.metallibs import Entry
-from support.msl import launch_threadgroup, read_text
+from support.msl import HEAD, launch_threadgroup, read_text
 
 TEXT = read_text("function_constants.metal")
 REALS = {
@@ -224,3 +224,33 @@ def test_a_constant_is_computed_from_another(device, kind):
     launch_threadgroup(device, device.library(text), "k", out, constants=constants)
     assert out[0] == 3
     assert not attnproto.lint(text)
+
+
+@pytest.mark.parametrize(
+    ("second", "column"),
+    [
+        ("constant float b [[function_constant(3)]];", 16),
+        ("constant int b [[function_constant(0x3)]], c [[function_constant(4)]];", 14),
+        ("enum { three = 3 }; constant int b [[function_constant(three)]];", 34),
+        ("namespace n { constant int b [[function_constant(sizeof(int) - 1)]]; }", 28),
+    ],
+)
+def test_two_function_constants_of_one_index_are_refused(second, column):
+    first = "constant int a [[function_constant(3)]];"
+    text = f"{HEAD}{first}\n{second}\nkernel void k(device float* o) {{ o[0] = a; }}"
+    message = rf"line 4, column {column}: found function constant 'b' numbered as 'a' is; renumber"
+    with pytest.raises(KernelCompileError, match=message):
+        attnproto.open_device("cpu").library(text).functions()
+    assert [one.rule for one in attnproto.lint(text)] == ["compile"]
+
+
+def test_function_constants_whose_indices_clang_works_out_are_told_apart():
+    text = (
+        f"{HEAD}enum {{ three = 3 }}; constant int a [[function_constant(three)]];"
+        "constant int b [[function_constant(three + 1)]]; constant int c [[function_constant(5)]];"
+        "kernel void k(device int* o [[buffer(0)]]) { o[0] = 100 * a + 10 * b + c; }"
+    )
+    device, out = attnproto.open_device("cpu"), np.zeros(1, np.int32)
+    pipeline = device.library(text).pipeline("k", {3: 1, 4: 2, 5: 3})
+    device.run(pipeline, threadgroups=1, threads=1, buffers={0: out})
+    assert out[0] == 123

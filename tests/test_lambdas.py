@@ -5,6 +5,7 @@ from __future__ import annotations
 import attnproto
 import numpy as np
 import pytest
+from attnproto.errors import KernelCompileError
 from support.msl import read_text
 
 TEXT = read_text("lambdas.metal")
@@ -17,6 +18,7 @@ def expected(i, n):
         i + 11, i + 2, i + 9, i + 3, i + 14, 10 * (i + 10) + 4, 2 * i + 21, 4, 1 + i % 4, 9,
         2 * (n - 1 - i), 2 + i % 4, 2 * i, i + 1, i + 2, i + 3, 6, 1.5, 3 * i + 3, i + 5, 5, 1.5,
         i + 3, 7, 6, 3 * i, i - 3, GIVEN + 3, i + 7, min(n, 32) - 1 if i < 32 else 0, 2 * i + 2,
+        i + 4, 5, 3.5, i + 3, 6, 6, 7, 7, i + 4, i + 4, 3, 5, 6, GIVEN + 2, 5, 5,
     ]  # fmt: skip
 
 
@@ -38,4 +40,13 @@ def test_lint_says_which_language_has_them():
     assert {(one.rule, one.severity, one.message) for one in lints} == {
         ("lambda", "error", "found a lambda, which needs MSL 3.2; write a function object")
     }
-    assert len(lints) == 38
+    assert len(lints) == 47
+
+
+def test_a_template_of_a_variable_that_holds_a_lambda_is_refused_by_name():
+    text = TEXT + "\ntemplate <typename T> constant auto of = [](T x) { return x; };\n"
+    line = text.count("\n")
+    with pytest.raises(
+        KernelCompileError, match=f"line {line}.* a variable that holds a lambda; w"
+    ):
+        attnproto.open_device("cpu").library(text).functions()

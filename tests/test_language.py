@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from attnproto.compiler.target import fuses, host_target
 from attnproto.errors import DispatchError, KernelCompileError
-from support.msl import launch_threadgroup, read_text
+from support.msl import HEAD, launch_threadgroup, read_text
 
 SIZES = {
     "bool": (1, 1), "char": (1, 1), "uchar": (1, 1), "short": (2, 2), "ushort": (2, 2),
@@ -153,6 +153,116 @@ def test_static_members_have_their_values_from_outside_and_classes_say_how_they_
     undefined = text.replace("Limits<float>::min;", "Limits<int>::min;")
     with pytest.raises(KernelCompileError, match="found a static member without a value"):
         device.library(undefined).functions()
+
+
+# What stands before a kernel and the value, 5, that it computes.
+MEMBERS = {
+    "a specialised member": (
+        "template <typename T> struct S { static const constant int n; int get() { return n; } };"
+        "template <typename T> const constant int S<T>::n = 2;"
+        "template <> const constant int S<half>::n = 3;",
+        "S<half>().get() + S<float>::n",
+    ),
+    "a specialised member with a value in its class": (
+        "template <typename T> struct S { static constexpr constant int n = 2; };"
+        "template <> constexpr constant int S<half>::n = 3;"
+        "template <int N> int f() { return N; }",
+        "f<S<half>::n>() + S<float>::n",
+    ),
+    "members of specialisations alone": (
+        "template <typename T> struct S { static constant T n, m; };"
+        "template <> constant half S<half>::n = 3; template <> constant float S<float>::m = 2;",
+        "S<half>::n + S<float>::m",
+    ),
+    "a specialised array": (
+        "template <typename T> struct S { static constant T v[2]; };"
+        "template <typename T> constant T S<T>::v[2] = {1, 2};"
+        "template <> constant half S<half>::v[2] = {2, 3};",
+        "S<half>::v[1] + S<float>::v[1]",
+    ),
+    "specialised vectors by parentheses and braces": (
+        "template <typename T> struct S { static constant float4 v; };"
+        "template <typename T> constant float4 S<T>::v(2);"
+        "template <> constant float4 S<half>::v(1, 2, 3, 4);"
+        "template <> constant float4 S<float>::v{1, 2, 3, 4};",
+        "S<half>::v.z + S<int>::v.x + S<float>::v.w - 4",
+    ),
+    "members of a specialised class": (
+        "template <typename T, int N> struct S { static constant int n; };"
+        "template <typename T, int N> constant int S<T, N>::n = N;"
+        "template <typename T> struct S<T, 2> { static constant int n; int get(); };"
+        "template <typename U> constant int S<U, 2>::n = sizeof(U);"
+        "template <typename T> int S<T, 2>::get() { return n; }"
+        "template <> struct S<half, 7> { static constant int n; int get(); };"
+        "constant int S<half, 7>::n = 10; int S<half, 7>::get() { return n; }",
+        "S<half, 2>().get() + S<float, 3>::n + S<half, 7>().get() - 10",
+    ),
+    "specialised methods": (
+        "template <typename T> struct S {"
+        "  T x; S(T a) : x(a) {} int one() { return 1; } int two() const { return 1; }"
+        "  static int three(); T operator()(T y) const { return y; } T here() device { return x; }"
+        "  template <int N> int times(int y) const { return y * N; } };"
+        "template <> S<float>::S(float a) : x(2 * a) {}"
+        "template <> int S<half>::one() { return 2; }"
+        "template <> int S<half>::two() const { return 3; }"
+        "template <> int S<int>::three() { return 4; }"
+        "template <> float S<float>::operator()(float y) const { return x + y; }"
+        "template <> float S<float>::here() device { return x + 1; }"
+        "struct P { template <int N> int by() const { return N; } };"
+        "template <> int P::by<3>() const { return 9; }",
+        "S<half>(0).one() * 10000 + S<half>(0).two() * 1000 + S<float>(2)(1) * 100"
+        " + S<int>::three() * 10 + P().by<3>() + P().by<1>() - 23545",
+    ),
+    "several members in one declaration": (
+        "struct S { static const constant int a, b; static constant float4 c, d; };"
+        "constant const int S::a = 1; constant const int S::b = 3;"
+        "constant float4 S::c(1, 2, 3, 4), S::d = float4(0.5f);",
+        "S::a + S::b + S::c.x / 2 + S::d.w",
+    ),
+    "several members of a template in one declaration, one with a value": (
+        "template <typename T> struct S { static const constant T a, b[2], c; };"
+        "template <typename T> const constant T S<T>::a = 1;"
+        "template <typename U> const constant U S<U>::b[2] = {U(1), U(2)};"
+        "template <typename T> const constant T S<T>::c = 2;"
+        "struct P { static const constant int a = 4, b; }; const constant int P::b = 7;",
+        "S<float>::a + S<half>::b[1] + S<int>::c + P::a + P::b - 11",
+    ),
+    "members of one name": (
+        "struct A { struct S { static constant int n; }; };"
+        "struct B { struct S { static constant int n; }; };"
+        "namespace c { struct S { static constant int n; }; constant int S::n = 300; }"
+        "constant int A::S::n = 1; constant int B::S::n = 20;",
+        "A::S::n + B::S::n + c::S::n - 316",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_members_are_specialised_and_defined_alone_or_together(device, kind):
+    before, value = MEMBERS[kind]
+    text = f"{HEAD}{before}\nkernel void k(device float* o [[buffer(0)]]) {{ o[0] = {value}; }}"
+    out = np.full(1, np.nan, np.float32)
+    launch_threadgroup(device, device.library(text), "k", out)
+    assert out[0] == 5
+    assert not attnproto.lint(text)
+
+
+def test_static_methods_are_values(device):
+    library = device.library(read_text("static_methods.metal"))
+    out = np.full(45, np.nan, np.float32)
+    launch_threadgroup(device, library, "methods", out)
+    np.testing.assert_array_equal(out, [5] * 44 + [np.nan])
+    for kernel in ("named", "declared"):
+        out = np.full(1, np.nan, np.float32)
+        launch_threadgroup(device, library, kernel, out)
+        assert out[0] == 5
+    assert not attnproto.lint(read_text("static_methods.metal"))
+
+
+def test_a_choice_between_static_methods_is_refused_by_name(device):
+    text = read_text("static_methods.metal").replace("= &S::f;", "= one ? S::outside : S::three;")
+    with pytest.raises(KernelCompileError, match=r"line 61.* static member functions on both side"):
+        device.library(text).functions()
 
 
 # Bodies of a kernel, with what stands before it, which write 5.

@@ -58,6 +58,23 @@ REFUSED = {
         text("l[i] = simd_shuffle_and_fill_up(l[i], l[i], 1);", arguments=LONGS),
         text("float4x4 m(1); o[i] = simd_shuffle(m, 0)[0][0];"),
     ],
+    "attribute-place": [
+        text("o[i] = f(1);", f"float f(float x) {where} {{ return x; }}")
+        for where in ("[[max_total_threads_per_threadgroup(64)]]", "[[maybe_unused]]")
+    ]
+    + [
+        f"{HEAD}{kernel}"
+        for kernel in (
+            "kernel void f() [[max_total_threads_per_threadgroup(64)]] {}",
+            "void f() [[kernel]] {}",
+            'kernel void f() [[host_name("g")]] [[max_total_threads_per_threadgroup(64)]] {}',
+            "kernel void [[max_total_threads_per_threadgroup(64)]] f() {}",
+            "void [[kernel]] f() {}",
+            "kernel [[max_total_threads_per_threadgroup(64)]] void f() {}",
+            "template <typename T> kernel [[max_total_threads_per_threadgroup(64)]] void f() {}"
+            "template kernel void f<int>();",
+        )
+    ],
     "atomic-operation": [
         text(
             "atomic_fetch_min_explicit(a, 1.0f, memory_order_relaxed);",
@@ -175,6 +192,22 @@ REFUSED = {
 
 # The nearest that it takes.
 TAKEN = {
+    **{
+        f"attributes as in {form.split('(', 1)[0]}": f"{HEAD}{form}"
+        for form in (
+            "[[kernel]] void f() {}",
+            "[[kernel, max_total_threads_per_threadgroup(64)]] void f() {}",
+            "[[kernel]] [[max_total_threads_per_threadgroup(64)]] void f() {}",
+            "kernel void f [[max_total_threads_per_threadgroup(64)]] () {}",
+            'void f [[kernel]] [[host_name("g")]] () {}',
+            'template <typename T> [[kernel]] void f [[host_name("g")]] () {}'
+            "template kernel void f<int>();",
+        )
+    },
+    "attributes of statements and parameters": text(
+        "if (i > 3) [[likely]] { o[i] = 1; } else [[unlikely]] { o[i] = S().f(2); }",
+        "struct S { float f [[nodiscard]] (float x [[maybe_unused]]) { return x; } };",
+    ),
     "ternary bf": text("b[i] = i ? bfloat(1.0f) : bfloat(2.0f);", arguments=BFLOATS),
     "bf lit suffix": text("b[i] = 1.0bf;", arguments=BFLOATS),
     "bf T cast": text(

@@ -11,8 +11,10 @@ from attnproto import _core
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.types import offset_of, size_of
 from attnproto.compiler.target import processor_target
+from attnproto.compiler.targets import host
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
+from attnproto.device.library import describe
 from attnproto.errors import DeviceUnavailable
 from attnproto.kernels import flash
 from support.msl import HEAD, read_text
@@ -156,3 +158,46 @@ def test_a_kernel_that_lockstep_does_not_take_says_why(engines):
 def test_an_engine_that_does_not_exist_is_refused():
     with pytest.raises(DeviceUnavailable, match="needs one of lockstep, fibers"):
         attnproto.open_device("cpu", engine="vectors")
+
+
+UNROLLED = """
+kernel void unrolled(device const float* x [[buffer(0)]], device float* y [[buffer(1)]],
+                     uint i [[thread_position_in_grid]]) {
+  float4 sums[8];
+  threadgroup float4 shared[32];
+  _Pragma("clang loop unroll(full)")
+  for (int k = 0; k < 8; k++) sums[k] = float4(x[i], x[k], 1, k);
+  for (int k = 0; k < 8; k++) {
+    shared[i] = sums[k];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    _Pragma("clang loop unroll(full)")
+    for (int n = 0; n < 8; n++) {
+      if (x[(i + n) % 32] > 0) sums[n] += sums[k] * x[n] + exp2(shared[(i + n) % 32].x - n);
+      sums[n] = clamp(sums[n] + shared[k].yxwz / 3, -4.0f, 4.0f);
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+  _Pragma("clang loop unroll(full)")
+  for (int k = 0; k < 8; k++)
+    y[32 * k + i] = dot(sums[k], float4(1, 2, 3, 4)) + simd_sum(sums[k].w);
+}
+"""
+
+
+def test_where_unrolled_loops_make_a_kernel_too_long_it_keeps_them(engines, monkeypatch):
+    inputs = np.random.default_rng(5).standard_normal(32).astype(np.float32)
+    outputs, lines = [], []
+    for most in (500, 10**9):
+        monkeypatch.setattr(host, "MAX_UNROLLED", most)
+        for device in engines:
+            text = f"{HEAD}{UNROLLED}// {most}"  # nothing is cached
+            lines.append(NativeFrontEnd().optimised_ir(text, describe("unrolled")).count("\n"))
+            pipeline = device.library(text).pipeline("unrolled")
+            out = np.full((8, 32), np.nan, np.float32)
+            device.run(pipeline, threadgroups=1, threads=32, buffers={0: inputs, 1: out})
+            outputs.append(out.view(np.uint32))
+    assert pipeline.engine == "lockstep"
+    assert max(lines[:2]) < 500 < min(lines[2:])
+    assert len(np.unique(outputs[0])) > 100
+    for other in outputs[1:]:
+        np.testing.assert_array_equal(outputs[0], other)

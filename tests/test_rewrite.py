@@ -95,6 +95,23 @@ def test_a_kernel_may_have_a_limit_of_threads_and_another_name():
     assert {n: (i.call, i.max_threads) for n, i in instances.items()} == {"b": ("::a", 128)}
 
 
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "[[kernel, max_total_threads_per_threadgroup(64)]] void a() {}",
+        "[[kernel]] [[max_total_threads_per_threadgroup(64)]] void a() {}",
+        "kernel void a [[max_total_threads_per_threadgroup(64)]] () {}",
+        "void a [[kernel]] [[max_total_threads_per_threadgroup(64)]] () {}",
+        "struct S { int x; }; void a [[kernel, max_total_threads_per_threadgroup(64)]] () {}",
+        "template <int N> void t [[kernel]] [[max_total_threads_per_threadgroup(16 * N)]] () {}"
+        'template [[host_name("a")]] kernel void t<4>();',
+    ],
+)
+def test_attributes_stand_before_a_function_or_behind_its_name(declared):
+    device = attnproto.open_device("cpu")
+    assert device.library(declared).pipeline("a").max_threads == 64
+
+
 def test_function_constants_have_an_index_and_a_type():
     rewritten = rewrite(
         "constant bool a [[function_constant(0)]];"

@@ -18,6 +18,16 @@ template <typename... A> int total(A... a) { return (a + ...); }
 template <typename T> T scaled(T by) { auto f = [&](T x) { return by * x; }; return f(T(3)); }
 int through_pointer(int (*f)(int), int x) { return f(x); }
 auto adder(int a) { return [a](int x) { return a + x; }; }
+// In constant memory, at namespace scope and of a class.
+constant auto plus_four = [](float x) { return x + 4; };
+constexpr constant auto size = [](int x) -> int { if (x) return x + 4; return 0; };
+static constant const auto generic_sum{[](auto x, auto y) { return x + y; }};
+constant auto chained = [](float x) { return plus_four(x) - 1; }, renamed_chain = chained;
+constant auto with_constant = [](int x) { return x + derived; };
+constant auto writes = [](device float* p, thread int& x, int by = 4) { *p = x += by; };
+namespace names { constant auto vectors = [](float4 x) { return x.w + 4; }; }
+struct Holds { static constexpr constant auto f = [](float x) { return x + 4; }; };
+template <float (*F)(float)> float pointed(float x) { return F(x); }
 int doubled(thread int&& x) { return 2 * x; }
 
 kernel void lambdas(device float* out [[buffer(0)]], uint i [[thread_position_in_threadgroup]],
@@ -81,4 +91,13 @@ kernel void lambdas(device float* out [[buffer(0)]], uint i [[thread_position_in
   put(pair.a - pair.b);                                                      // i + 7
   put([](float x) { return simd_max(x); }(i < 32 ? i : 0));                  // the simdgroup's most
   put(doubled(int(i) + 1));                                                  // 2i + 2
+  put(plus_four(i)); put(size(1)); put(generic_sum(1.5f, 2)); put(renamed_chain(i));  // i + 4, 5, 3.5, i + 3
+  put(apply(plus_four, 2)); put(apply_reference(plus_four, 2)); put(through_pointer(size, 3));  // 6, 6, 7
+  put(pointed<plus_four>(3)); put(names::vectors(float4(i))); put(Holds::f(i));  // 7, i + 4, i + 4
+  int sized[size(0) + 1] = {3};
+  auto copied = plus_four;
+  auto captured = [=](float x) { return plus_four(x); };
+  put(sized[0]); put(copied(1)); put(captured(2)); put(with_constant(1));    // 3, 5, 6, given + 2
+  int raised = 1;
+  writes(out + n * k++ + i, raised); put(raised);                            // 5, 5
 }

@@ -72,7 +72,10 @@ _SPELLINGS = [
         (r"(?:metal::)?matrix<(\w+), (\d), (\d)>", r"\1\2x\3"),
         (r"(?:metal::)?attn_elements<(\w+)>", r"vec<\1, 64>"),
         (r"^static assertion failed due to requirement '.*': "
-         r"((?:.* needs types of|an? \w+ is) .*)$", r"\1"),
+         r"((?:.* needs types of|an? \w+ is|found) .*)$", r"\1"),
+        (r"^incompatible operand types \('\(lambda at mend.*$",
+         r"found static member functions on both sides of a conditional expression, needs an if "
+         r"for each"),
         (r"attn_(?:name|derived|defined)_(\w+)", r"\1"),
         (r"('[^']*') \(aka \1\)", r"\1"),
         (r"^'([^']*)' file not found$",

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .lexer import RewriteError, Token, angle_close, close_of, is_attribute, split_commas
+from .lexer import (
+    RewriteError,
+    Token,
+    angle_close,
+    angle_open,
+    close_of,
+    is_attribute,
+    split_commas,
+)
 from .rewrite_code import SCALARS, SPACES
 
 _TYPE_WORDS = {*SCALARS, "long", "ulong", "unsigned", "signed", "auto"}
@@ -107,6 +116,35 @@ def one_constant_each(t: list[Token]) -> list[Token]:
     return [*out, *t[at:]]
 
 
+def attributes_first(t: list[Token]) -> list[Token]:
+    """``void f [[a]] (...)`` as ``[[a]] void f (...)``, which say the same."""
+    out: list[Token] = []
+    i = 0
+    while i < len(t):
+        end = i
+        while end < len(t) and is_attribute(t, end) and t[close_of(t, end) - 1] == "]":
+            end = close_of(t, end) + 1
+        named = out and (out[-1].kind == "name" or out[-1] == ">")
+        if end > i and named and t[end : end + 1] == ["("]:
+            begin = _declaration_begin(out)
+            out[begin:begin] = t[i:end]
+            i = end
+        else:
+            out += t[i : max(end, i + 1)]
+            i = max(end, i + 1)
+    return out
+
+
+def _declaration_begin(t: list[Token]) -> int:
+    """Where the declaration that the last token stands in begins, behind its templates."""
+    begin = len(t)
+    while begin and t[begin - 1].text not in (";", "{", "}") and t[begin - 1].kind != "directive":
+        if t[begin - 1] == ":" and t[begin - 2].text in ("public", "private", "protected"):
+            break
+        begin -= 1
+    return begin + len(template_heads(t[begin:]))
+
+
 def _is_linkage(head: list[Token]) -> bool:
     """Whether it is ``extern "C"`` and no declaration."""
     return len(head) == 2 and head[0] == "extern" and head[1].kind == "string"
@@ -159,3 +197,78 @@ def check_pointers(t: list[Token], d: Declaration) -> None:
                 f"pointer parameter{called} has no address space; write device, constant, "
                 "threadgroup or thread before its type",
             )
+
+
+def static_methods_named(
+    t: list[Token], first: int, last: int, methods: set[str]
+) -> Iterator[tuple[int, int, int]]:
+    """Where static methods stand among tokens and are not called.
+
+    Args:
+        t: the tokens.
+        first: the first of them.
+        last: the last of them.
+        methods: names of all static methods, without their classes.
+
+    Yields:
+        Where ``&A<T>::f<U>``, or as much of it as there is, begins; its f; and where it ends.
+    """
+    for name in range(first, last + 1):
+        has_arguments = t[name + 1 : name + 2] == ["<"]
+        end = angle_close(t, name + 1) or name if has_arguments else name
+        if t[name].text not in methods or t[end + 1 : end + 2] == ["("]:
+            continue
+        begin = name
+        while begin > 1 and t[begin - 1] == "::":
+            begin -= 2
+            if t[begin] == ">":
+                begin = angle_open(t, begin) - 1
+        yield begin - (t[begin - 1 : begin] == ["&"]), name, end
+
+
+def is_value(t: list[Token], opens: int) -> bool:
+    """Whether parentheses behind a name have a value: no parameter begins like one."""
+    first = t[opens + 1]
+    return first.kind == "number" or first.text in ("-", "+", "~", "!", "(", "{")
+
+
+def value_begin(head: list[Token]) -> int:
+    """Where the value of a declared variable begins, with its ``=`` or bracket."""
+    i = 0
+    while i < len(head):
+        text = head[i].text
+        if text == "<":
+            i = angle_close(head, i) or i
+        elif text in ("decltype", "alignas", "__attribute__"):
+            i = close_of(head, i + 1)
+        elif text == "[":
+            i = close_of(head, i)
+        elif text in ("=", "{", "("):
+            return i
+        i += 1
+    return i
+
+
+def template_of(head: list[Token]) -> list[Token]:
+    """``template <...>`` of a declaration; nothing of one that has no parameters."""
+    close = angle_close(head, 1) if head[:1] == ["template"] else None
+    return head[: close + 1] if close and close > 2 else []
+
+
+def template_heads(head: list[Token]) -> list[Token]:
+    """All of a declaration's ``template <...>``, those without parameters too."""
+    end = 0
+    while head[end : end + 2] == ["template", "<"] and (close := angle_close(head, end + 1)):
+        end = close + 1
+    return head[:end]
+
+
+def parameter_names(head: list[Token]) -> list[Token]:
+    """Of ``template <typename T, int N = 2>`` the names in order, of all of its templates."""
+    names: list[Token] = []
+    while template := template_of(head):
+        for part in split_commas(template[2:-1]):
+            end = next((k for k, w in enumerate(part) if w == "="), len(part))
+            names.append(part[end - 1])
+        head = head[len(template) :]
+    return names

@@ -166,6 +166,16 @@ def angle_close(tokens: list[Token], i: int, *, expression: bool = False) -> int
     return None
 
 
+def angle_open(tokens: list[Token], close: int) -> int:
+    """Index of the ``<`` that the ``>`` at ``close`` closes; after it where there is none."""
+    k = close
+    while k >= 0 and tokens[k].text not in (";", "{", "}"):
+        if tokens[k] == "<" and angle_close(tokens, k) == close:
+            return k
+        k -= 1
+    return close + 1
+
+
 def is_attribute(tokens: list[Token], i: int) -> bool:
     """Whether ``[[`` begins at ``i``."""
     return tokens[i] == "[" and i + 1 < len(tokens) and tokens[i + 1] == "["

@@ -19,7 +19,8 @@ _PARTS = {
     "pack.h": r"\b(?:un)?pack_\w+_to_",
     "logging.h": r"\bos_log",
     "builtins.h": r"\b__metal_",
-    "syntax.h": r"\battn_(?:value|object|filled|cast|to|scalar|start|element)",
+    "syntax.h": r"\battn_(?:value|object|filled|cast|to|scalar|start|element|pointer)"
+    r"|\bATTN_FUNCTION\b",
     "functions.h": r"\b(?:visible_function_table|attn_function_table)\b",
 }
 _PATTERNS = {header: re.compile(shows) for header, shows in _PARTS.items()}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .casts import is_truth
-from .declarations import is_constant_reference
+from .declarations import is_constant_reference, static_methods_named
 from .lexer import (
     Token,
     angle_close,
@@ -44,6 +44,10 @@ _BOUND = re.compile(
 # A parameter that is a reference to thread memory, to which clang binds no temporary.
 _IN_THREAD = re.compile(
     r"^candidate .*(?:in default address space|would make '(?:const )?__private)"
+)
+# A static method, which clang has in the generic address space.
+_STATIC_METHOD = re.compile(
+    r"\) __generic'|<overloaded function type>|address of overloaded function|no overload of '"
 )
 _SWIZZLES = ("xyz", "rgb")
 _ASSIGNMENTS = ("=", "+=", "-=", "*=", "/=")
@@ -88,10 +92,10 @@ class _Edits:
             self.seen.add((at, at, text))
             self.before.setdefault(at, []).append(text)
 
-    def close(self, last: int) -> None:
-        if (last, last, ")") not in self.seen:
-            self.seen.add((last, last, ")"))
-            self.after.setdefault(last, []).append(")")
+    def follow(self, last: int, text: str) -> None:
+        if (last, last, text) not in self.seen:
+            self.seen.add((last, last, text))
+            self.after.setdefault(last, []).append(text)
 
     def applied(self, t: list[Token]) -> list[Token]:
         out: list[Token] = []
@@ -264,12 +268,13 @@ def _is_object(expression: list[Token]) -> bool:
 
 
 def _call_opens(t: list[Token], at: int) -> int | None:
-    """The parenthesis after ``f``, ``a::f`` or ``f<T>``."""
+    """The parenthesis after ``f``, ``a<T>::f`` or ``f<T>``."""
     opens = at + 1
-    while opens < len(t) and t[opens] == "::":
-        opens += 2
-    if opens < len(t) and t[opens] == "<":
-        opens = (angle_close(t, opens) or opens) + 1
+    while opens < len(t) and t[opens].text in ("::", "template", "<"):
+        if t[opens] == "<":
+            opens = (angle_close(t, opens) or opens) + 1
+        else:
+            opens += 1 if t[opens + 1] == "template" else 2
     return opens if opens < len(t) and t[opens] == "(" else None
 
 
@@ -337,11 +342,17 @@ def _ambiguous(t: list[Token], error: _Error, edits: _Edits) -> None:
             edits.insert(_declaration_begin(t, at), _PREFERRED)
 
 
-def _declaration_begin(t: list[Token], inside: int) -> int:
-    """Where the declaration that holds a token begins, behind its ``template <...>``."""
+def _template_begin(t: list[Token], inside: int) -> int:
+    """Where the declaration that holds a token begins, with its ``template <...>``."""
     start = inside
     while start and t[start - 1].text not in (";", "{", "}") and t[start - 1].kind != "directive":
         start -= 1
+    return start
+
+
+def _declaration_begin(t: list[Token], inside: int) -> int:
+    """Where the declaration that holds a token begins, behind its ``template <...>``."""
+    start = _template_begin(t, inside)
     while t[start] == "template":
         start = (angle_close(t, start + 1) or start) + 1
     return start
@@ -361,7 +372,7 @@ def _cast(t: list[Token], error: _Error, edits: _Edits) -> None:
     edits.insert(error.at, "attn_cast<")
     edits.insert(close, ">(")
     edits.left_out |= {error.at, close}
-    edits.close(last)
+    edits.follow(last, ")")
 
 
 def _rank(t: list[Token], error: _Error, edits: _Edits) -> None:
@@ -398,20 +409,53 @@ def _truth_operand(t: list[Token], error: _Error, edits: _Edits) -> None:
         _truth(t, opens, before, wanted[1], edits)
 
 
+def _static_method(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``float (*p)(float) = S::f``: a pointer to a static method, which a lambda stands for."""
+    if _STATIC_METHOD.search(error.text):
+        for operand in error.operands or [(error.at, error.at)]:
+            _functions(t, *operand, edits)
+
+
+def _static_method_argument(t: list[Token], error: _Error, edits: _Edits) -> None:
+    """``g<S::f>(x)``, ``g(S::f, x)``, and ``g(x)`` of a template for which S::f is the default."""
+    for at, text in error.notes:
+        if "invalid explicitly-specified argument" in text:
+            _functions(t, error.at, _call_opens(t, error.at) or error.at, edits)
+        elif "substitution failure" in text and _STATIC_METHOD.search(text):
+            begin = _declaration_begin(t, at)
+            _functions(t, _template_begin(t, begin), begin, edits)
+        elif _STATIC_METHOD.search(text) and (nth := _nth_argument(t, error.at, text)):
+            _functions(t, *nth, edits)
+
+
+def _functions(t: list[Token], first: int, last: int, edits: _Edits) -> None:
+    """Convert the static methods that are named among tokens, and not called, to pointers."""
+    methods = {t[i + 2].text for i in range(len(t) - 2) if t[i] == "ATTN_FUNCTION"}
+    for begin, name, end in static_methods_named(t, first, last, methods):
+        edits.insert(name, f"attn_function_{t[name].text}")
+        edits.follow(end, "()")
+        edits.left_out |= {name} | ({begin} if t[begin] == "&" else set())
+
+
 def _truth_argument(t: list[Token], error: _Error, edits: _Edits) -> None:
     """``f(a > b)`` where f takes a vector of bool: clang's note says which argument."""
-    opens = _call_opens(t, error.at)
-    if opens is None:
-        return
     for _, text in error.notes:
         wanted = _BOOLS.search(text)
-        nth = _NTH.search(text)
+        nth = _nth_argument(t, error.at, text)
         if wanted and nth:
-            begin = opens + 1
-            for part in split_commas(t[begin : close_of(t, opens)])[: int(nth[1]) - 1]:
-                begin += len(part) + 1
-            arguments = split_commas(t[begin : close_of(t, opens)])
-            _truth(t, begin, begin + len(arguments[0]) - 1, wanted[1], edits)
+            _truth(t, *nth, wanted[1], edits)
+
+
+def _nth_argument(t: list[Token], at: int, note: str) -> tuple[int, int] | None:
+    """First and last token of the argument of a call that a note speaks of."""
+    opens, nth = _call_opens(t, at), _NTH.search(note)
+    if opens is None or nth is None:
+        return None
+    begin = opens + 1
+    for part in split_commas(t[begin : close_of(t, opens)])[: int(nth[1]) - 1]:
+        begin += len(part) + 1
+    argument = split_commas(t[begin : close_of(t, opens)])[0]
+    return begin, begin + len(argument) - 1
 
 
 def _truth(t: list[Token], first: int, last: int, width: str, edits: _Edits) -> None:
@@ -447,4 +491,6 @@ _MENDS = (
     ("no matching member function for call to", _held_arguments),
     ("no matching constructor for initialization of", _held_arguments),
     ("no matching function for call to", _braces),
+    ("no matching function for call to", _static_method_argument),
+    ("", _static_method),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .declarations import Declaration, find_declaration, one_constant_each
+from .declarations import Declaration, attributes_first, find_declaration, one_constant_each
 from .lexer import Token, angle_close, close_of, is_attribute, split_commas
 
 _SKIPPED = ("using", "typedef", "friend", "namespace")
@@ -71,7 +71,8 @@ def outline(tokens: list[Token]) -> Outline:
     Raises:
         RewriteError: a bracket or a declaration never ends.
     """
-    declared = Outline(one_constant_each([t for t in tokens if t.kind != "directive"]))
+    plain = [t for t in tokens if t.kind != "directive"]
+    declared = Outline(one_constant_each(attributes_first(plain)))
     _scope(declared.tokens, declared, None)
     return declared
 

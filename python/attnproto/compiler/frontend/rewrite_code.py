@@ -38,6 +38,8 @@ _BOOLS = {"bool2", "bool3", "bool4"}
 _RESERVED = {"global", "local", "generic", "pipe", "read_only", "write_only", "read_write"}
 _ALIGNMENTS = ("alignas", "__attribute__")
 _SPECIFIERS = ("static", "volatile", "const")  # that may stand before threadgroup
+# What an alias or a constant begins with that may be a pointer to a function.
+_NAMES_A_POINTER = ("typedef", "using", "constexpr")
 _ASSEMBLY = {"asm", "__asm", "__asm__"}
 # Types that OpenCL predefines, and then finds ambiguous.
 _ATOMICS = {f"atomic_{t}": f"atomic<{t}>" for t in ("bool", "int", "uint", "ulong", "float")}
@@ -192,6 +194,10 @@ class CodeRewriter:
                     t = [*t[:i], *parameters, *t[end:]]
                     templates_end = i + len(parameters)
                 out.append(token)
+            elif text in _NAMES_A_POINTER and (named := function_pointer(t, i)):
+                out += [token, *self.code(named[0])]
+                i = named[1]
+                continue
             elif text == "kernel":
                 pass
             elif token.kind == "number":
@@ -414,19 +420,40 @@ def declares_threadgroup(t: list[Token], i: int) -> bool:
 
 
 def as_functions(t: list[Token]) -> list[Token]:
-    """``R (*f)(A)`` as ``R f(A)``, and ``R (*)(A)`` as ``R (A)``."""
+    """``R (*f)(A)`` and ``R (&f)(A)`` as ``R f(A)``, also of a pack or without a name."""
     out: list[Token] = []
     i = 0
     while i < len(t):
-        opens = t[i] == "(" and t[i + 1 : i + 2] == ["*"]
-        close = next((k for k in (i + 2, i + 3) if opens and t[k : k + 2] == [")", "("]), None)
-        if close is not None:
-            out += t[i + 2 : close]
+        close = close_of(t, i) if t[i] == "(" and t[i + 1].text in ("*", "&") else i
+        name = t[i + 2 : close]
+        if t[close : close + 2] == [")", "("] and all(w.kind == "name" or w == "..." for w in name):
+            out += name
             i = close + 1
         else:
             out.append(t[i])
             i += 1
     return out
+
+
+def function_pointer(t: list[Token], i: int) -> tuple[list[Token], int] | None:
+    """``typedef R (*N)(A)``, ``using N = R (*)(A)`` or ``constexpr R (*n)(A)`` that begins here.
+
+    Returns:
+        The same with the pointer's type as one (syntax.h), and where it ends; None of all else.
+    """
+    end = next((k for k in skipping_brackets(t, i) if t[k] == ";"), len(t))
+    begin = next((k + 1 for k in range(i, end) if t[k] == "="), end) if t[i] == "using" else i + 1
+    while begin < end and t[begin].text in (*SPACES, "const", "static", "inline"):
+        begin += 1
+    opens = next((k for k in skipping_brackets(t[:end], begin) if t[k].text in ("(", "=")), end)
+    if opens == begin or t[opens : opens + 2] != ["(", "*"]:
+        return None
+    close = close_of(t, opens)
+    if t[close + 1 : close + 2] != ["("]:
+        return None
+    after, near = close_of(t, close + 1) + 1, t[i]
+    kind = [inserted("attn_pointer<", near), *t[begin : opens + 2], *t[close:after]]
+    return [*t[i + 1 : begin], *kind, inserted(">", near), *t[opens + 2 : close]], after
 
 
 def with_stored_elements(t: list[Token]) -> list[Token]:

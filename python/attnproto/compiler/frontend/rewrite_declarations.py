@@ -16,28 +16,42 @@ from attnproto.compiler.interface import FunctionConstant, Instance, Parameter
 from .casts import type_parameters
 from .declarations import (
     Declaration,
+    attributes_first,
     check_pointers,
     find_declaration,
     is_linkable,
+    is_value,
     one_constant_each,
+    parameter_names,
+    static_methods_named,
+    template_of,
+    value_begin,
     without_linkage,
 )
 from .lexer import (
     RewriteError,
     Token,
-    angle_close,
+    angle_open,
     close_of,
     inserted,
     is_attribute,
-    skipping_brackets,
     split_commas,
     tokenize,
     untokenize,
 )
 from .number_types import NumberTypes
 from .numbers import Numbers
-from .rewrite_code import SPACES, TABLE, as_functions, with_stored_elements
+from .rewrite_code import SPACES, TABLE, with_stored_elements
 from .rewrite_methods import MethodRewriter
+from .static_members import (
+    Definition,
+    as_assignment,
+    class_path,
+    definitions,
+    member_values,
+    name_with_arguments,
+    one_each,
+)
 
 # What stands before an operand and is no type.
 _STATEMENTS = ("return", "else", "case", "do", "sizeof", "alignof", "new", "throw")
@@ -95,14 +109,6 @@ class _Kernel:
 
 
 @dataclass
-class _Value:
-    """What ``template <class T> constant T A<T>::b = value;`` says."""
-
-    parameters: list[str]  # as it names those of the class
-    tokens: list[Token]
-
-
-@dataclass
 class Rewriter(MethodRewriter):
     """Rewrites one text; its fields are what was found so far."""
 
@@ -117,18 +123,20 @@ class Rewriter(MethodRewriter):
     defined_classes: set[str] = field(default_factory=set)  # templates too
     namespace: str = ""  # where we are: "a::b::"
     namespaces: dict[str, str] = field(default_factory=dict)  # by their other names
-    members: dict[str, _Value] = field(default_factory=dict)  # of classes, by "class::member"
-    class_parameters: list[Token] = field(default_factory=list)  # of the template that we are in
+    members: dict[str, Definition] = field(default_factory=dict)  # of classes, by their paths
+    class_scope: str = ""  # the classes that we are in: "A::B::"
+    class_parameters: list[Token] = field(default_factory=list)  # of the templates that those are
     open_numbers: int = 0  # how many there are
+    indices: dict[str, str] = field(default_factory=dict)  # of function constants, as clang has it
     numbers: Numbers = field(default_factory=lambda: Numbers([]))
     types: NumberTypes = field(default_factory=lambda: NumberTypes([]))
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite a preprocessed text."""
-        tokens = one_constant_each(tokenize(text))
+        tokens = one_constant_each(attributes_first(tokenize(text)))
         _refuse_machine(tokens, text)
         self.numbers, self.types = Numbers(tokens), NumberTypes(tokens)
-        self.members = _member_values(tokens)
+        self.members = member_values(tokens)
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
@@ -225,10 +233,11 @@ class Rewriter(MethodRewriter):
         if d.kind == "plain":
             if words >= {"constexpr", "constant"} and _is_redeclared(d):
                 return []
-            if class_name is None and _defines_member(d.head) in self.members:
+            defined = definitions(d.head) if class_name is None else []
+            if defined and all(self.namespace + one.path in self.members for one in defined):
                 return []  # its class says its value
             if class_name is not None and words >= {"static", "constant"} and not d.parameters:
-                return self._static_member(t, start, d, class_name)
+                return self._static_members(t, start, d, class_name)
             if (is_kernel or host_name) and _is_instantiation(d):
                 return self._instantiation(t, d, host_name)
             if is_kernel and d.parameters:
@@ -250,28 +259,35 @@ class Rewriter(MethodRewriter):
             return self.method(t, start, d, owner, inside=False)
         return self._function(t, start, d, is_kernel)
 
-    def _static_member(
+    def _static_members(
         self, t: list[Token], start: int, d: Declaration, class_name: str
     ) -> list[Token]:
-        """A constant of a class, with the value that it is given outside: clang has it inside."""
-        out = self._variable(t, start, d)
-        if _value_begin(d.head) < len(d.head):
-            return out
-        dims = next((k for k, h in enumerate(d.head) if h == "["), len(d.head))
-        name = d.head[dims - 1]
-        value = self.members.get(f"{class_name}::{name.text}")
-        if value is not None:
-            names = dict(zip(value.parameters, self.class_parameters, strict=False))
-            tokens = [names.get(token.text, token) for token in value.tokens]
-            return [inserted("constexpr", name), *out[:-1], *self.code(tokens), out[-1]]
-        if not self.class_parameters or dims < len(d.head):
-            return out
+        """Constants of a class, with values that they are given outside: clang has them inside."""
+        heads = one_each(d.head)
+        if all(value_begin(head) < len(head) for head in heads):
+            return self._variable(t, start, d)
+        return [w for head in heads for w in self._static_member(head, t[d.end - 1], class_name)]
+
+    def _static_member(self, head: list[Token], ends: Token, class_name: str) -> list[Token]:
+        out = self.code(head)
+        if value_begin(head) < len(head):
+            return [*out, ends]
+        dims = next((k for k, h in enumerate(head) if h == "["), len(head))
+        name = head[dims - 1]
+        definition = self.members.get(f"{self.namespace}{self.class_scope}{name.text}")
+        if definition is not None:
+            named = zip(definition.parameters, self.class_parameters, strict=False)
+            names = {token.text: own for token, own in named}
+            tokens = [names.get(token.text, token) for token in definition.value]
+            return [inserted("constexpr", name), *out, *self.code(tokens), ends]
+        if not self.class_parameters or dims < len(head):
+            return [*out, ends]
         skip = (*SPACES, "const", "static", "constexpr")
-        kind = self.code([h for h in d.head[:-1] if h.text not in skip])
+        kind = self.code([h for h in head[:-1] if h.text not in skip])
         # Of a template whose specialisations have values, which is never asked for its own.
         undefined = [inserted("= attn_undefined<", name), *kind]
         undefined.append(inserted(f", {class_name}>()", name))
-        return [*out[:-1], *undefined, out[-1]]
+        return [inserted("constexpr", name), *out, *undefined, ends]
 
     def _named_scope(self, d: Declaration, inside: list[Token]) -> list[Token]:
         outer = self.namespace
@@ -286,20 +302,25 @@ class Rewriter(MethodRewriter):
         d.head = without_linkage(d.head)
         if "enum" in {h.text for h in d.head}:
             return [*self.code(d.head), *t[begin : end + 1], *self.code(t[end + 1 : d.end])]
-        names = [
-            d.head[i + 1].text
+        named = [
+            i + 1
             for i, h in enumerate(d.head[:-1])
             if h.text in ("struct", "class", "union") and d.head[i + 1].kind == "name"
         ]
-        name = names[-1] if names else ""
+        name = d.head[named[-1]].text if named else ""
         self.defined_classes.add(name)
         if "template" not in {h.text for h in d.head}:
             self.classes.add(name)
         if any(_qualifies_method(t, i) for i in range(begin, end)):
             self.placed.add(name)
-        outer, self.class_parameters = self.class_parameters, _parameter_names(d.head)
+        outer = self.class_parameters, self.class_scope, self.as_values
+        self.class_parameters = [*self.class_parameters, *parameter_names(d.head)]
+        if named:
+            spelled = name_with_arguments(d.head, named[-1])
+            self.class_scope += class_path(spelled, self.class_parameters) + "::"
+        self.as_values = set()
         inside = self._scope(t[begin + 1 : end], name)
-        self.class_parameters = outer
+        self.class_parameters, self.class_scope, self.as_values = outer
         return [*self.code(d.head), t[begin], *inside, t[end], *self.code(t[end + 1 : d.end])]
 
     def _function(self, t: list[Token], start: int, d: Declaration, is_kernel: bool) -> list[Token]:
@@ -323,7 +344,7 @@ class Rewriter(MethodRewriter):
         if "void" not in {h.text for h in d.head}:
             raise RewriteError(name, f"found kernel {name.text} returning a value, needs void")
         declared = split_commas(t[begin + 1 : end])
-        template = _template(d.head)
+        template = template_of(d.head)
         parameters = tuple(self._parameter(p, template) for p in declared)
         names = tuple(
             next((w for w in p if w == x.name), p[0])
@@ -427,7 +448,7 @@ class Rewriter(MethodRewriter):
             end = next(i for i in range(end) if head[i] is t[d.parameters[0]])
         call = head[_call_begin(head, end) : end]
         name = _joined(host_name) or "".join(c.text for c in call)
-        self.pending.append((name, call, self.namespace))
+        self.pending.append((name, self._with_functions(call), self.namespace))
         if call[-1] == ">":
             return []
         if not d.parameters:
@@ -436,6 +457,19 @@ class Rewriter(MethodRewriter):
         self.deduced[name] = f"attn_deduced_{len(self.deduced)}"
         parameters = self.code(t[d.parameters[0] : d.parameters[1] + 1])
         return [inserted(f"void {self.deduced[name]}", near), *parameters, inserted(";", near)]
+
+    def _with_functions(self, call: list[Token]) -> list[Token]:
+        """``f<S::g>`` with what a static method is converted to a pointer by (mend.py)."""
+        out, at = [], 0
+        methods = {method.rpartition("::")[2] for method in self.static_methods}
+        for begin, name, end in static_methods_named(call, 0, len(call) - 1, methods):
+            scope = call[begin + (call[begin] == "&") : name]
+            if scope:
+                spelled = inserted(f"attn_function_{call[name].text}", call[name])
+                out += [*call[at:begin], *scope, spelled, *call[name + 1 : end + 1]]
+                out.append(inserted("()", call[end]))
+                at = end + 1
+        return [*out, *call[at:]]
 
     def _variable(self, t: list[Token], start: int, d: Declaration) -> list[Token]:
         near = t[start]
@@ -446,14 +480,22 @@ class Rewriter(MethodRewriter):
         words = [h.text for h in d.head]
         if words[:1] == ["namespace"] and words[2:3] == ["="]:
             self.namespaces[words[1]] = "".join(words[3:])
+        if "constant" in words and _holds_lambda(d.head):
+            if words[0] == "template":
+                raise RewriteError(
+                    near,
+                    "found a template of a variable that holds a lambda; write a function template",
+                )
+            return self._derived_constants(d.head, near)
         if "constant" in words and "template" not in words and self._is_derived(d.head):
             return self._derived_constants(d.head, near)
         declared = t[start : d.end]
         if {"using", "typedef"} & set(words) and "template" not in words:
             declared = with_stored_elements(declared)
-        if {"using", "typedef"} & set(words):
-            declared = as_functions(declared)
-        if "constant" in words and d.parameters and _is_value(t, d.parameters[0]):
+        if "constant" in words and d.parameters and is_value(t, d.parameters[0]):
+            opens = d.parameters[0] - start
+            if "::" in words[max(opens - 2, 0) : opens]:
+                declared = as_assignment(declared)
             return self.code(declared, body=True)
         if words[:1] == ["using"]:  # R(A...) is the type of a function and makes no R
             opens = next((k for k, w in enumerate(declared) if w == "("), 0)
@@ -477,6 +519,7 @@ class Rewriter(MethodRewriter):
             raise RewriteError(
                 declared[-1], f"found a second function constant '{name}'; rename one"
             )
+        apart = self._index_apart(declared[-1], index)
         number = self.types.name(type_tokens) or ""
         is_open = not index.isdecimal()
         word = spelled if len(type_tokens) == 1 else number or spelled
@@ -494,30 +537,56 @@ class Rewriter(MethodRewriter):
             )
             out += [*itertools.chain(*self.asked), inserted(tells, near)]
             self.asked = []
+        return [*out, *apart]
+
+    def _index_apart(self, name: Token, index: str) -> list[Token]:
+        """Refuse an index that an earlier constant has; clang does where it works one out.
+
+        Source: Metal has one constant an index, says SPIRV-Cross, which merges those of Vulkan.
+        """
+        spelled = index if index.isdecimal() else f"::{self.namespace}{index}::value"
+        out: list[Token] = []
+        for other, its in self.indices.items():
+            message = (
+                f"found function constant '{name.text}' numbered as '{other}' is; renumber one"
+            )
+            if its == spelled:
+                raise RewriteError(name, message)
+            if not (its.isdecimal() and spelled.isdecimal()):
+                out.append(inserted(f'static_assert({its} != {spelled}, "{message}");', name))
+        self.indices[name.text] = spelled
         return out
 
     def _is_derived(self, head: list[Token]) -> bool:
         """Whether a constant's value names a function constant: ``constant int m = n + 1``."""
         known = set(self.constants) | self.derived | {"is_function_constant_defined"}
-        value = head[_value_begin(head) :]
+        value = head[value_begin(head) :]
         used = {v.text for before, v in itertools.pairwise(value) if before.kind != "name"}
         return bool(known & used)
 
     def _derived_constants(self, head: list[Token], near: Token) -> list[Token]:
-        """A function for each constant of a declaration, since what it is nobody knows yet."""
+        """A function for each constant of a declaration, since what it is nobody knows yet.
+
+        Of one that holds a lambda, too: clang calls no object in constant memory.
+        """
         skip = (*SPACES, "const", "static", "constexpr")
         first, *others = split_commas([h for h in head if h.text not in skip])
-        ends = _value_begin(first)
+        ends = value_begin(first)
         dims = next((k for k in range(ends) if first[k] == "[" and k), ends)
         type_tokens = first[: dims - 1]
         out: list[Token] = []
         for part in [first[dims - 1 :], *others]:
-            name, begin = part[0].text, _value_begin(part)
+            name, begin = part[0].text, value_begin(part)
             value, dims = part[begin:], part[1:begin]
             value = value[1:] if value[0] == "=" else value
-            if value[0] == "(":
+            if type_tokens == ["auto"] and value[0].text in ("(", "{"):
+                value = value[1:-1]
+            elif value[0] == "(":
                 value = [*type_tokens, *value]
             result = self.code(type_tokens)
+            if value[0] == "[":
+                specifiers = "static constexpr" if self.class_scope else "constexpr"
+                result = [inserted(specifiers, near), *result]
             if dims:  # a function returns no array, but a class that has one
                 result = [inserted(f"attn_array_{name}", near)]
                 array = [*self.code(type_tokens), inserted("a", near), *self.code(dims)]
@@ -525,7 +594,8 @@ class Rewriter(MethodRewriter):
                 out.append(inserted("; };", near))
                 value = [inserted("{", near), *value, inserted("}", near)]
             out += [inserted("ATTN_INLINE", near), *result]
-            out += [inserted(f"attn_derived_{name}() {{ return", near), *self.code(value)]
+            out += [inserted(f"attn_derived_{name}() {{ return", near)]
+            out += self.code(value, body=True)
             out.append(inserted("; }", near))
             self.derived.add(name)
             if dims:
@@ -533,69 +603,9 @@ class Rewriter(MethodRewriter):
         return out
 
 
-def _defines_member(head: list[Token]) -> str | None:
-    """``A::b`` of a constant with a value that is declared in a class, but for specialisations."""
-    end = _value_begin(head)
-    is_constant = "constant" in head and end < len(head) and head[:3] != ["template", "<", ">"]
-    while is_constant and head[end - 1] == "]":
-        end = max(k for k in range(end) if head[k] == "[")
-    if not is_constant or end < 3 or head[end - 2] != "::":
-        return None
-    at = end - 3
-    if head[at] == ">":
-        opens = (k for k in range(at) if head[k] == "<" and angle_close(head, k) == at)
-        at = next(opens, at) - 1
-    return f"{head[at].text}::{head[end - 1].text}"
-
-
-def _member_values(t: list[Token]) -> dict[str, _Value]:
-    values: dict[str, _Value] = {}
-    for i, token in enumerate(t[:-2]):
-        if token != "::" or t[i + 1].kind != "name" or t[i + 2].text not in ("=", "{", "["):
-            continue
-        begin = i
-        while begin and t[begin - 1].text not in (";", "{", "}") and begin > i - 64:
-            begin -= 1
-        end = next((k for k in skipping_brackets(t, i) if t[k] == ";"), i)
-        head = [h for h in t[begin:end] if h.kind != "directive"]
-        member = _defines_member(head)
-        if member:
-            arguments = head[: next(k for k, h in enumerate(head) if h is token)]
-            opens = max((k for k, h in enumerate(arguments) if h == "<"), default=len(arguments))
-            named = split_commas(arguments[opens + 1 : -1]) if arguments[-1:] == [">"] else []
-            names = [part[-1].text for part in named]
-            values[member] = _Value(names, head[_value_begin(head) :])
-    return values
-
-
-def _parameter_names(head: list[Token]) -> list[Token]:
-    """Of ``template <typename T, int N = 2>`` the names in order."""
-    parts = split_commas(_template(head)[2:-1])
-    ends = (next((k for k, w in enumerate(part) if w == "="), len(part)) for part in parts)
-    return [part[end - 1] for part, end in zip(parts, ends, strict=True)]
-
-
-def _is_value(t: list[Token], opens: int) -> bool:
-    """Whether parentheses behind a name have a value: no parameter begins like one."""
-    first = t[opens + 1]
-    return first.kind == "number" or first.text in ("-", "+", "~", "!", "(", "{")
-
-
-def _value_begin(head: list[Token]) -> int:
-    """Where the value of a declared variable begins, with its ``=`` or bracket."""
-    i = 0
-    while i < len(head):
-        text = head[i].text
-        if text == "<":
-            i = angle_close(head, i) or i
-        elif text in ("decltype", "alignas", "__attribute__"):
-            i = close_of(head, i + 1)
-        elif text == "[":
-            i = close_of(head, i)
-        elif text in ("=", "{", "("):
-            return i
-        i += 1
-    return i
+def _holds_lambda(head: list[Token]) -> bool:
+    begin = value_begin(head)
+    return head[begin + 1 : begin + 2] == ["["]
 
 
 def _declared_again(t: list[Token], names: set[str]) -> set[str]:
@@ -646,14 +656,8 @@ def _instance(bare: Instance, max_threads: str | None, around: tuple[str, str]) 
     )
 
 
-def _template(head: list[Token]) -> list[Token]:
-    """``template <...>`` of a declaration; nothing of one that has no parameters."""
-    close = angle_close(head, 1) if head[:1] == ["template"] else None
-    return head[: close + 1] if close and close > 2 else []
-
-
 def _template_parameters(head: list[Token]) -> int:
-    return len(split_commas(_template(head)[2:-1]))
+    return len(split_commas(template_of(head)[2:-1]))
 
 
 def _template_arguments(call: list[Token]) -> int:
@@ -676,12 +680,15 @@ def _qualifies_method(t: list[Token], i: int) -> bool:
 def _class_of_definition(t: list[Token], opens: int) -> str | None:
     """The class of a method defined outside it: ``R A<T>::f(...)``, ``A::operator()(...)``."""
     name = next((k for k in range(opens - 1, max(opens - 4, 0), -1) if t[k] == "operator"), None)
-    name = opens - 1 if name is None else name
+    if name is None:
+        name = opens - 1
+        if t[name] == ">":  # of a specialisation
+            name = angle_open(t, name) - 1
     if name < 2 or t[name].kind != "name" or t[name - 1] != "::":
         return None
     at = close = name - 2
     if t[close] == ">":
-        at = next((k for k in range(close, 0, -1) if angle_close(t, k) == close), close) - 1
+        at = angle_open(t, close) - 1
     return t[at].text if t[at].kind == "name" else None
 
 
@@ -702,8 +709,7 @@ def _call_begin(head: list[Token], end: int) -> int:
     """Where ``a::f<...>``, which ends before ``end``, begins."""
     begin = end - 1
     if head[begin] == ">":
-        opens = (i for i in range(1, end) if head[i] == "<" and angle_close(head, i) == begin)
-        begin = next(opens, end) - 1
+        begin = angle_open(head, begin) - 1
     while begin >= 2 and head[begin - 1] == "::" and head[begin - 2].kind == "name":
         begin -= 2
     return begin

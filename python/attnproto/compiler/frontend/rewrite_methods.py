@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .declarations import Declaration, check_pointers, parameter_name
-from .lexer import Token, angle_close, inserted, split_commas
+from .lexer import Token, angle_close, angle_open, inserted, split_commas
 from .rewrite_code import SPACES, CodeRewriter
 
 
@@ -18,6 +18,8 @@ class MethodRewriter(CodeRewriter):
     """Rewrites methods."""
 
     placed: set[str] = field(default_factory=set)  # classes that name their methods' spaces
+    by_reference: set[str] = field(default_factory=set)  # as "class::method", for objects that stay
+    as_values: set[str] = field(default_factory=set)  # static methods of the class that we are in
 
     def method(
         self, t: list[Token], start: int, d: Declaration, class_name: str, *, inside: bool = True
@@ -30,8 +32,7 @@ class MethodRewriter(CodeRewriter):
         tail = t[close + 1 : until]
         name_at = d.parameters[0] - 1
         if t[name_at] == ">":  # A<T>()
-            opens = (k for k in range(start, name_at) if t[k] == "<")
-            name_at = next((k for k in opens if angle_close(t, k) == name_at), name_at + 1) - 1
+            name_at = angle_open(t, name_at) - 1
         method = f"{class_name}::{t[name_at].text}"
         if inside and "static" in words:
             self.static_methods.add(method)
@@ -41,6 +42,8 @@ class MethodRewriter(CodeRewriter):
             self.copied.add(class_name)
         special = t[name_at] == class_name and "operator" not in words
         out = self.code(t[start : close + 1])
+        if inside and "static" in words and t[name_at].kind == "name":
+            out = [*self._as_value(d.head, t[name_at]), *out]
         if special:
             # clang has no constructor for temporaries of a `thread`-qualified one.
             out += [inserted(SPACES.get(w.text, w.text), w) for w in tail if w != "thread"]
@@ -57,8 +60,12 @@ class MethodRewriter(CodeRewriter):
                 forwarder = self._for_temporaries(t, start, d, class_name)
             if not spaces:
                 qualifiers.append(inserted("__private", t[close]))
+            if forwarder:
+                self.by_reference.add(method)
             # Of methods that differ by their spaces only, all are for objects that stay, or none.
-            if (forwarder or class_name in self.placed) and tail[after : after + 1] != ["&"]:
+            stays = forwarder or class_name in self.placed
+            specialises = d.head[:3] == ["template", "<", ">"] and method in self.by_reference
+            if (stays or specialises) and tail[after : after + 1] != ["&"]:
                 qualifiers.append(inserted("&", t[close]))
             out = [*forwarder, *out, *qualifiers, *self.code(tail[after:])]
         if not d.body:
@@ -69,6 +76,23 @@ class MethodRewriter(CodeRewriter):
         else:
             out += self._initialisers(t[until:begin])
         return [*out, t[begin], *self.body(t[begin + 1 : end]), t[end]]
+
+    def _as_value(self, head: list[Token], name: Token) -> list[Token]:
+        """What a static method is converted to a pointer by (mend.py); a template by its arguments.
+
+        clang has static methods in the generic address space, where no pointer to a function is.
+        """
+        out: list[Token] = []
+        if name.text not in self.as_values:
+            out += [inserted("ATTN_FUNCTION(", name), name, inserted(", )", name)]
+        template = head[: (angle_close(head, 1) or 0) + 1] if head[:1] == ["template"] else []
+        arguments = template_arguments(template)
+        key = name.text + " ".join(w.text for w in template)
+        if arguments and key not in self.as_values:
+            out += [*self.code(template), inserted("ATTN_FUNCTION(", name), name]
+            out.append(inserted(f", <{arguments}>)", name))
+        self.as_values |= {name.text, key}
+        return out
 
     def _initialisers(self, t: list[Token]) -> list[Token]:
         """``: v(x, y)`` of a constructor; in braces clang takes it for vectors too."""
@@ -105,15 +129,7 @@ class MethodRewriter(CodeRewriter):
             declared += [*([inserted(",", near)] if number else []), *parameter[:end], *new]
             declared += parameter[end:]
         head = t[start:name_at]
-        arguments = ""
-        if head[:1] == ["template"]:
-            for parameter in split_commas(head[2 : angle_close(head, 1)]):
-                words = [w.text for w in parameter]
-                end = words.index("=") if "=" in words else len(words)
-                if end < 2 or parameter[end - 1].kind != "name" or words[end - 2] == "::":
-                    break
-                pack = "..." if "..." in words else ""
-                arguments += (", " if arguments else "") + words[end - 1] + pack
+        arguments = template_arguments(head)
         called = " ".join(w.text for w in self.code(t[name_at:begin]))
         converts = t[name_at] == "operator" and t[name_at + 1].kind == "name"  # operator T()
         if arguments and not converts:
@@ -127,3 +143,16 @@ class MethodRewriter(CodeRewriter):
             *self.code([*t[start : begin + 1], *declared, near]),
             *[inserted(body, near)],
         ]
+
+
+def template_arguments(head: list[Token]) -> str:
+    """``T, N, Ts...`` of ``template <typename T, int N = 2, typename... Ts>``."""
+    arguments: list[str] = []
+    if head[:1] == ["template"]:
+        for parameter in split_commas(head[2 : angle_close(head, 1)]):
+            words = [w.text for w in parameter]
+            end = words.index("=") if "=" in words else len(words)
+            if end < 2 or parameter[end - 1].kind != "name" or words[end - 2] == "::":
+                break
+            arguments.append(words[end - 1] + ("..." if "..." in words else ""))
+    return ", ".join(arguments)

@@ -39,6 +39,7 @@ _COUNTED = re.compile(r"= alloca .*?, i\d+ [%\d]")
 _TABLE = re.compile(r"^@\S+ = .*?addrspace\(2\) constant (.*)$", re.M)
 # A pragma's wish in IR, and what LLVM says where it is not fulfilled.
 _ASKED = re.compile(r"!\"llvm\.loop\.(?:unroll|vectorize|interleave|distribute)")
+_LOOP = re.compile(r", !llvm\.loop !\d+")
 _MISSED = re.compile(rb"(?:warning|remark): .*: loop not ")
 
 
@@ -191,10 +192,22 @@ def link(texts: list[str]) -> str:
 
 
 @alone
-def optimise(text: str, target: Target | None = None) -> str:
-    """Inline everything and simplify; matrix operations are still calls."""
+def optimise(text: str, target: Target | None = None, most: int | None = None) -> str:
+    """Inline everything and simplify; matrix operations are still calls.
+
+    Args:
+        text: a module.
+        target: what it is for.
+        most: lines that it may become by unrolled loops. Of more, no loop is unrolled, where that
+            helps.
+    """
     initialise()
-    return str(run_pipeline(text, target_machine(2, target), 2))
+    machine = target_machine(2, target)
+    unrolled = str(run_pipeline(text, machine, 2))
+    if most is None or unrolled.count("\n") <= most:
+        return unrolled
+    rolled = str(run_pipeline(_LOOP.sub("", text), machine, 2, unroll=False))
+    return rolled if rolled.count("\n") <= most else unrolled
 
 
 def frame_bytes(text: str) -> int:

@@ -87,6 +87,11 @@ _WORDS = {
 }
 
 
+# Behind these an attribute is of what follows.
+_TAKE_ONE = ("else", "do", "struct", "class", "union", "enum", "template", "return", "namespace")
+_STATEMENTS = ("if", "for", "while", "switch", "constexpr")
+
+
 @rule
 def words(text: Outline) -> Iterator[Finding]:
     """Words of C++ that MSL leaves out."""
@@ -135,6 +140,38 @@ def lambdas(text: Outline) -> Iterator[Finding]:
             yield error(
                 token, "lambda", "found a lambda, which needs MSL 3.2; write a function object"
             )
+
+
+@rule
+def attribute_places(text: Outline) -> Iterator[Finding]:
+    """An attribute of a function stands before its declaration or behind its name.
+
+    Behind its parameters, Apple's compiler says, one cannot be applied to types; that is clang's
+    word too of one behind the returned type. Between other specifiers none may appear.
+    """
+    t = text.tokens
+    for i, token in enumerate(t):
+        if not is_attribute(t, i) or t[close_of(t, i) - 1] != "]" or not i:
+            continue
+        end = close_of(t, i) + 1
+        while end < len(t) and is_attribute(t, end):
+            end = close_of(t, end) + 1
+        spelled = "".join(w.text for w in t[i + 2 : close_of(t, i) - 1])
+        if t[i - 1] == ")" and t[end : end + 1] in (["{"], [";"]) and _ends_parameters(t, i - 1):
+            where = "behind the parameters"
+        elif t[i - 1].kind == "name" and t[end].kind == "name" and t[i - 1].text not in _TAKE_ONE:
+            where = f"behind {t[i - 1].text}"
+        else:
+            continue
+        message = f"found [[{spelled}]] {where}; write it before the declaration"
+        yield error(token, "attribute-place", message)
+
+
+def _ends_parameters(t: list[Token], close: int) -> bool:
+    """Whether a parenthesis closes the parameters of a function that is declared."""
+    opens = next((k for k in range(close, 0, -1) if t[k] == "(" and close_of(t, k) == close), 0)
+    before = t[opens - 1]
+    return opens > 1 and before.kind == "name" and before.text not in _STATEMENTS
 
 
 @rule

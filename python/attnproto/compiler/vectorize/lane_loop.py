@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attnproto.compiler.ir.instruction import Instruction
 
 from .value_map import Writer, keep_lanes, parts_of, vector
 
 
 def one_by_one(w: Writer, instruction: Instruction, mask: str | None) -> None:
-    """Do an instruction for each lane that runs, in the order of lanes."""
+    """Do an instruction for each lane that runs, in the order of lanes.
+
+    The loop is a function of where the lanes' values are: a kernel has many of few kinds.
+    """
     columns: list[tuple[str, list[str] | str]] = []
     used: dict[str, int] = {}
 
@@ -28,9 +33,44 @@ def one_by_one(w: Writer, instruction: Instruction, mask: str | None) -> None:
     results = []
     if instruction.name:
         results = [(part, buffer(part)) for part in parts_of(instruction.type)]
-        for part, place in results:
-            _spill(w, part, "zeroinitializer", place)
     word = "-1" if mask is None else w.let(f"bitcast {vector('i1')} {mask} to i32")
+    arguments = [("i32", word)]
+    for kind, column in columns:
+        if not isinstance(column, str):
+            arguments += [("ptr", place) for place in column]
+        elif column[0] == "%":
+            arguments.append((kind, column))
+    arguments += [("ptr", place) for _, place in results]
+
+    def write(names: list[str]) -> list[str]:
+        given = iter(names[1:])
+        inside = [(kind, _renamed(column, given)) for kind, column in columns]
+        _loop(w, instruction, names[0], inside, [(part, next(given)) for part, _ in results])
+        return []
+
+    operands = [(k, c if isinstance(c, str) and c[0] != "%" else len(c)) for k, c in columns]
+    shape = instruction.render([f"%{i}" for i in range(len(columns))], "")
+    w.shared(("each", shape, *operands), arguments, [], write)
+    if instruction.name:
+        keep_lanes(w, instruction, [_reload(w, part, place) for part, place in results])
+
+
+def _renamed(column: list[str] | str, given: Iterator[str]) -> list[str] | str:
+    """An operand by its names within the function; a literal stays as it is."""
+    if isinstance(column, str):
+        return next(given) if column[0] == "%" else column
+    return [next(given) for _ in column]
+
+
+def _loop(
+    w: Writer,
+    instruction: Instruction,
+    word: str,
+    columns: list[tuple[str, list[str] | str]],
+    results: list[tuple[str, str]],
+) -> None:
+    for part, place in results:
+        _spill(w, part, "zeroinitializer", place)
     before, each, after = w.label("before"), w.label("each"), w.label("after")
     w.declare("i32", "@llvm.cttz.i32", "i32, i1")
     w.say(f"br label %{before}")
@@ -53,8 +93,6 @@ def one_by_one(w: Writer, instruction: Instruction, mask: str | None) -> None:
     done = w.let(f"icmp eq i32 {others}, 0")
     w.say(f"br i1 {done}, label %{after}, label %{each}")
     w.lines.append(f"{after}:")
-    if instruction.name:
-        keep_lanes(w, instruction, [_reload(w, part, place) for part, place in results])
 
 
 def _spill(w: Writer, kind: str, lanes: str, place: str) -> None:

@@ -36,6 +36,10 @@ class Control:
     labels: dict[str, str] = field(default_factory=dict)
     next: dict[str, str] = field(default_factory=dict)  # label after a masked block
     ended: dict[str, list[str]] = field(default_factory=dict)  # masked loops by their last block
+    rows: dict[str, list[str]] = field(default_factory=dict)  # by their convergence points
+    # Where a masked block's mask is. Rows follow each other, so each has the same places: what
+    # LLVM takes to keep them in registers grows with their number times that of the blocks.
+    masks: dict[str, str] = field(default_factory=dict)
 
     def write(self) -> list[str]:
         """All lines of the function's body.
@@ -54,27 +58,23 @@ class Control:
             self.ended.setdefault(last, []).append(head)
         for number, name in enumerate(self.flow.order):
             self.labels[name] = f"block{number}"
-        rows: dict[str, list[str]] = {}
         for name in self.flow.order:
             if name in self.divergence.masked:
-                rows.setdefault(self.divergence.convergence_points[name], []).append(name)
-        for point, row in rows.items():
-            for name, following in zip(row, [*row[1:], point], strict=True):
+                self.rows.setdefault(self.divergence.convergence_points[name], []).append(name)
+        for point, row in self.rows.items():
+            for place_in_row, name in enumerate(row):
+                following = [*row, point][place_in_row + 1]
                 self.next[name] = self.labels[following]
+                self.masks[name] = f"%mask.{place_in_row}"
         w.say(f"br label %{self.labels[self.flow.order[0]]}")
         for name in self.flow.order:
             self._block(self.flow.blocks[name])
             if len(w.lines) > MAX_LINES:
                 raise Unsupported(f"more than {MAX_LINES} lines of vector code")
         lines = w.text()
-        masks = [self._mask(n) for n in self.flow.order if n in self.divergence.masked]
+        masks = dict.fromkeys(self.masks.values())
         head = [f"  {m} = alloca {_BITS}, align 64" for m in masks]
-        head += w.head()
-        head += [f"  store {_BITS} zeroinitializer, ptr {m}, align 64" for m in masks]
-        return [*head, *lines]
-
-    def _mask(self, name: str) -> str:
-        return f"%mask.{self.labels[name]}"
+        return [*head, *w.head(), *lines]
 
     def _block(self, block: Block) -> None:
         w = self.w
@@ -84,7 +84,7 @@ class Control:
             self._body(block, None)
             self._leave(block)
             return
-        slot = self._mask(block.name)
+        slot = self.masks[block.name]
         mask = w.let(f"load {_BITS}, ptr {slot}, align 64")
         w.say(f"store {_BITS} zeroinitializer, ptr {slot}, align 64")
         word = w.let(f"bitcast {_BITS} {mask} to i32")
@@ -111,7 +111,7 @@ class Control:
         w.say(f"br label %{end}")
         w.begin(end)
         for head in self.ended.get(block.name, ()):
-            again = w.let(f"load {_BITS}, ptr {self._mask(head)}, align 64")
+            again = w.let(f"load {_BITS}, ptr {self.masks[head]}, align 64")
             any_ = w.let(f"bitcast {_BITS} {again} to i32")
             done = w.let(f"icmp eq i32 {any_}, 0")
             after = w.label("after")
@@ -174,11 +174,16 @@ class Control:
                     new = w.let(f"select {test}, {kind} {new}, {kind} {old}")
                 w.say(f"store {kind} {new}, ptr {slot}, align 64")
 
+    def _begin_row(self, block: str) -> None:
+        """No lane is in the row of a masked block before this."""
+        for name in self.rows.get(self.divergence.convergence_points.get(block), ()):
+            self.w.say(f"store {_BITS} zeroinitializer, ptr {self.masks[name]}, align 64")
+
     def _come(self, target: str, mask: str) -> None:
         """Note that lanes come to a masked block."""
         if target not in self.divergence.masked:
             return
-        slot = self._mask(target)
+        slot = self.masks[target]
         old = self.w.let(f"load {_BITS}, ptr {slot}, align 64")
         new = self.w.let(f"or {_BITS} {old}, {mask}")
         self.w.say(f"store {_BITS} {new}, ptr {slot}, align 64")
@@ -218,9 +223,10 @@ class Control:
             self._go(block.name, targets[0])
         elif block.end.operands[0][1] in w.varying:
             point = self.flow.convergence_points[block.name]
-            self._row_edges(block, None)
             inside = self.flow.reached(targets, {point})
             first = next(n for n in self.flow.order if n in inside)
+            self._begin_row(first)
+            self._row_edges(block, None)
             w.say(f"br label %{self.labels[first]}")
         else:
             ways = [w.label("way") for _ in targets]
@@ -233,5 +239,6 @@ class Control:
     def _go(self, source: str, target: str) -> None:
         """All lanes go to one block."""
         self._edge(source, target, None)
+        self._begin_row(target)
         self._come(target, ALL)
         self.w.say(f"br label %{self.labels[target]}")

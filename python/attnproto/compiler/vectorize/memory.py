@@ -187,7 +187,7 @@ def _load(w: Writer, group: list[Access]) -> None:
     addresses = _addresses(w, kind, pointer, offset, lane_of)
     pattern = (kind, parts[0], element, align, tuple(runs), *map(tuple, order.values()))
     types = [vector(parts[0])] * (len(group) * len(parts))
-    vectors = iter(w.shared(pattern, kind, addresses, types, columns))
+    vectors = iter(w.shared(pattern, [(kind, a) for a in addresses], types, columns))
     for access in group:
         keep_lanes(w, access.instruction, [next(vectors) for _ in parts])
 

@@ -12,8 +12,9 @@ from attnproto.compiler.ir.instruction import Instruction, take_value
 from attnproto.compiler.ir.types import elements_of, is_struct, is_vector, members_of, take_type
 
 ALL = "splat (i1 true)"
-# Of shared lines, which then are compiled once.
-_MANY_CALLS = 8
+# Of shared lines, which then are compiled once. A call moves what is in registers to memory, so
+# loops over lanes stay in their places unless there are very many.
+_MANY_CALLS, _MANY_LOOPS = 8, 100
 
 
 def vector(kind: str) -> str:
@@ -66,8 +67,11 @@ class _Function:
 
     def text(self) -> list[str]:
         """Where there are few calls, LLVM puts the lines back in their places."""
-        inlined = "noinline" if self.calls >= _MANY_CALLS else "alwaysinline"
-        head = f"define internal {self.result} {self.name}({self.arguments}) nounwind memory(read)"
+        loops = self.result == "void"
+        many = self.calls >= (_MANY_LOOPS if loops else _MANY_CALLS)
+        inlined = "noinline" if many else "alwaysinline"
+        effects = "" if loops else " memory(read)"
+        head = f"define internal {self.result} {self.name}({self.arguments}) nounwind{effects}"
         return [f"{head} {inlined} {{", *self.lines, "}"]
 
 
@@ -121,36 +125,40 @@ class Writer:
     def shared(
         self,
         pattern: tuple,
-        kind: str,
-        addresses: list[str],
+        arguments: list[tuple[str, str]],
         types: list[str],
         write: Callable[[list[str]], list[str]],
     ) -> list[str]:
-        """Values read from memory by lines that may stand in many places, written once.
+        """Lines that may stand in many places, written once.
 
         Args:
             pattern: equal for equal lines.
-            kind: type of the addresses.
-            addresses: all that the lines depend on.
-            types: of the values.
-            write: writes the lines for some addresses and returns the values.
+            arguments: type and value of all that the lines depend on.
+            types: of the values that they read from memory, and then write none; empty where they
+                may write.
+            write: writes the lines for the arguments' names and returns the values.
         """
-        result = f"{{{', '.join(types)}}}"
+        result = f"{{{', '.join(types)}}}" if types else "void"
         function = self._functions.get(pattern)
         if function is None:
-            names = [f"%at{i}" for i in range(len(addresses))]
-            arguments = ", ".join(f"{kind} {name}" for name in names)
+            names = [f"%at{i}" for i in range(len(arguments))]
+            declared = ", ".join(
+                f"{kind} {name}" for (kind, _), name in zip(arguments, names, strict=True)
+            )
             outside, self.lines = self.lines, []
             value = "poison"
             for i, (one, part) in enumerate(zip(types, write(names), strict=True)):
                 value = self.let(f"insertvalue {result} {value}, {one} {part}, {i}")
-            self.say(f"ret {result} {value}")
-            name = f"@attn.read.{len(self._functions)}"
-            function = _Function(name, result, arguments, self.lines)
+            self.say(f"ret {result} {value}" if types else "ret void")
+            name = f"@attn.{'read' if types else 'each'}.{len(self._functions)}"
+            function = _Function(name, result, declared, self.lines)
             self._functions[pattern], self.lines = function, outside
         function.calls += 1
-        given = ", ".join(f"{kind} {address}" for address in addresses)
-        values = self.let(f"call {result} {function.name}({given})")
+        call = f"call {result} {function.name}({', '.join(f'{k} {v}' for k, v in arguments)})"
+        if not types:
+            self.say(call)
+            return []
+        values = self.let(call)
         return [self.let(f"extractvalue {result} {values}, {i}") for i in range(len(types))]
 
     def functions(self) -> list[str]:

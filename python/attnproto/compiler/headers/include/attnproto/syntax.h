@@ -162,3 +162,24 @@ ATTN_INLINE void attn_start_zero(__local T& to) {
   for (uint i = 0; i < sizeof(T); ++i) bytes[i] = 0;
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
 }
+
+// What a static method, or an instance of a template of such, is converted to a pointer by.
+#define ATTN_FUNCTION(name, ...)                                       \
+  static constexpr auto attn_function_##name() {                       \
+    return [](auto... attn_given) -> decltype(auto) {                  \
+      return name __VA_ARGS__(attn_given...);                          \
+    };                                                                 \
+  }
+
+// `R (*)(A)` of an alias or a constant: clang puts what one points at in the generic address space,
+// which no function is in.
+template <class R, class... A>
+R attn_declared(A...);
+template <class F>
+struct attn_pointer_of;
+template <class R, class... A>
+struct attn_pointer_of<R (*)(A...)> {
+  using type = decltype(&attn_declared<R, A...>);
+};
+template <class F>
+using attn_pointer = typename attn_pointer_of<F>::type;
