@@ -237,14 +237,19 @@ MEMBERS = {
 }
 
 
-@pytest.mark.parametrize("kind", MEMBERS)
-def test_members_are_specialised_and_defined_alone_or_together(device, kind):
-    before, value = MEMBERS[kind]
-    text = f"{HEAD}{before}\nkernel void k(device float* o [[buffer(0)]]) {{ o[0] = {value}; }}"
+def check_writes_five(device, before: str, body: str) -> None:
+    """A kernel of that body writes 5, and lint has nothing against it."""
+    text = f"{HEAD}{before}\nkernel void k(device float* o [[buffer(0)]]) {{ {body} }}"
     out = np.full(1, np.nan, np.float32)
     launch_threadgroup(device, device.library(text), "k", out)
     assert out[0] == 5
     assert not attnproto.lint(text)
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_members_are_specialised_and_defined_alone_or_together(device, kind):
+    before, value = MEMBERS[kind]
+    check_writes_five(device, before, f"o[0] = {value};")
 
 
 def test_static_methods_are_values(device):
@@ -287,15 +292,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_what_people_write_runs_and_lints_clean(device, kind):
-    before, body = WRITTEN[kind]
-    text = f"""#include <metal_stdlib>
-    using namespace metal;
-    {before}
-    kernel void k(device float* o [[buffer(0)]]) {{ {body} }}"""
-    out = np.zeros(1, np.float32)
-    launch_threadgroup(device, device.library(text), "k", out)
-    assert out[0] == 5
-    assert not attnproto.lint(text)
+    check_writes_five(device, *WRITTEN[kind])
 
 
 CONSTANTS = {0: True, 1: -5, 2: 4000000000, 3: 0.1, 4: 0.1, 5: -300, "byte": 200, 8: 1 << 40}

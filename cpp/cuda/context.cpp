@@ -24,7 +24,7 @@ Context::Context() {
   char name[256] = "";
   d.DeviceGetName(name, sizeof name, ordinal_);
   name_ = name;
-  int major = 0, minor = 0, multiprocessors = 0;
+  int major = 0, minor = 0, multiprocessors = 1;
   d.DeviceGetAttribute(&major, kMajor, ordinal_);
   d.DeviceGetAttribute(&minor, kMinor, ordinal_);
   d.DeviceGetAttribute(&multiprocessors, kMultiprocessors, ordinal_);

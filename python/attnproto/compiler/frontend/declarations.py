@@ -10,9 +10,9 @@ from .lexer import (
     RewriteError,
     Token,
     angle_close,
-    angle_open,
     close_of,
     is_attribute,
+    scope_begin,
     split_commas,
 )
 from .rewrite_code import SCALARS, SPACES
@@ -126,7 +126,7 @@ def attributes_first(t: list[Token]) -> list[Token]:
             end = close_of(t, end) + 1
         named = out and (out[-1].kind == "name" or out[-1] == ">")
         if end > i and named and t[end : end + 1] == ["("]:
-            begin = _declaration_begin(out)
+            begin = template_end(out, declaration_begin(out, len(out)))
             out[begin:begin] = t[i:end]
             i = end
         else:
@@ -135,14 +135,14 @@ def attributes_first(t: list[Token]) -> list[Token]:
     return out
 
 
-def _declaration_begin(t: list[Token]) -> int:
-    """Where the declaration that the last token stands in begins, behind its templates."""
-    begin = len(t)
+def declaration_begin(t: list[Token], inside: int) -> int:
+    """Where the declaration that holds a token begins, with its ``template <...>``."""
+    begin = inside
     while begin and t[begin - 1].text not in (";", "{", "}") and t[begin - 1].kind != "directive":
         if t[begin - 1] == ":" and t[begin - 2].text in ("public", "private", "protected"):
             break
         begin -= 1
-    return begin + len(template_heads(t[begin:]))
+    return begin
 
 
 def _is_linkage(head: list[Token]) -> bool:
@@ -218,11 +218,7 @@ def static_methods_named(
         end = angle_close(t, name + 1) or name if has_arguments else name
         if t[name].text not in methods or t[end + 1 : end + 2] == ["("]:
             continue
-        begin = name
-        while begin > 1 and t[begin - 1] == "::":
-            begin -= 2
-            if t[begin] == ">":
-                begin = angle_open(t, begin) - 1
+        begin = scope_begin(t, name)
         yield begin - (t[begin - 1 : begin] == ["&"]), name, end
 
 
@@ -257,10 +253,15 @@ def template_of(head: list[Token]) -> list[Token]:
 
 def template_heads(head: list[Token]) -> list[Token]:
     """All of a declaration's ``template <...>``, those without parameters too."""
-    end = 0
-    while head[end : end + 2] == ["template", "<"] and (close := angle_close(head, end + 1)):
+    return head[: template_end(head, 0)]
+
+
+def template_end(t: list[Token], begin: int) -> int:
+    """Where a declaration goes on behind its ``template <...>``."""
+    end = begin
+    while t[end : end + 2] == ["template", "<"] and (close := angle_close(t, end + 1)):
         end = close + 1
-    return head[:end]
+    return end
 
 
 def parameter_names(head: list[Token]) -> list[Token]:

@@ -176,6 +176,16 @@ def angle_open(tokens: list[Token], close: int) -> int:
     return close + 1
 
 
+def scope_begin(tokens: list[Token], name: int) -> int:
+    """Index where ``A<T>::B::name``, whose name is at ``name``, begins."""
+    begin = name
+    while begin > 1 and tokens[begin - 1] == "::":
+        begin -= 2
+        if tokens[begin] == ">":
+            begin = angle_open(tokens, begin) - 1
+    return begin
+
+
 def is_attribute(tokens: list[Token], i: int) -> bool:
     """Whether ``[[`` begins at ``i``."""
     return tokens[i] == "[" and i + 1 < len(tokens) and tokens[i + 1] == "["

@@ -14,7 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .casts import is_truth
-from .declarations import is_constant_reference, static_methods_named
+from .declarations import (
+    declaration_begin,
+    is_constant_reference,
+    static_methods_named,
+    template_end,
+)
 from .lexer import (
     Token,
     angle_close,
@@ -339,23 +344,7 @@ def _ambiguous(t: list[Token], error: _Error, edits: _Edits) -> None:
     """A call that a template of the text and one of the library take alike: the text's own."""
     for at, text in error.notes:
         if text.startswith("candidate function [with") and t[at] == t[error.at]:
-            edits.insert(_declaration_begin(t, at), _PREFERRED)
-
-
-def _template_begin(t: list[Token], inside: int) -> int:
-    """Where the declaration that holds a token begins, with its ``template <...>``."""
-    start = inside
-    while start and t[start - 1].text not in (";", "{", "}") and t[start - 1].kind != "directive":
-        start -= 1
-    return start
-
-
-def _declaration_begin(t: list[Token], inside: int) -> int:
-    """Where the declaration that holds a token begins, behind its ``template <...>``."""
-    start = _template_begin(t, inside)
-    while t[start] == "template":
-        start = (angle_close(t, start + 1) or start) + 1
-    return start
+            edits.insert(template_end(t, declaration_begin(t, at)), _PREFERRED)
 
 
 def _static_cast(t: list[Token], error: _Error, edits: _Edits) -> None:
@@ -422,8 +411,8 @@ def _static_method_argument(t: list[Token], error: _Error, edits: _Edits) -> Non
         if "invalid explicitly-specified argument" in text:
             _functions(t, error.at, _call_opens(t, error.at) or error.at, edits)
         elif "substitution failure" in text and _STATIC_METHOD.search(text):
-            begin = _declaration_begin(t, at)
-            _functions(t, _template_begin(t, begin), begin, edits)
+            begin = declaration_begin(t, at)
+            _functions(t, begin, template_end(t, begin), edits)
         elif _STATIC_METHOD.search(text) and (nth := _nth_argument(t, error.at, text)):
             _functions(t, *nth, edits)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .declarations import Declaration, check_pointers, parameter_name
+from .declarations import Declaration, check_pointers, parameter_name, template_of
 from .lexer import Token, angle_close, angle_open, inserted, split_commas
 from .rewrite_code import SPACES, CodeRewriter
 
@@ -85,7 +85,7 @@ class MethodRewriter(CodeRewriter):
         out: list[Token] = []
         if name.text not in self.as_values:
             out += [inserted("ATTN_FUNCTION(", name), name, inserted(", )", name)]
-        template = head[: (angle_close(head, 1) or 0) + 1] if head[:1] == ["template"] else []
+        template = template_of(head)
         arguments = template_arguments(template)
         key = name.text + " ".join(w.text for w in template)
         if arguments and key not in self.as_values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .declarations import is_value, parameter_names, template_heads, value_begin
-from .lexer import Token, angle_close, angle_open, inserted, skipping_brackets, split_commas
+from .lexer import Token, angle_close, inserted, scope_begin, skipping_brackets, split_commas
 from .rewrite_code import SPACES
 
 _SPECIFIERS = (*SPACES, "const", "static", "constexpr", "inline")
@@ -91,12 +91,7 @@ def _declarator(head: list[Token]) -> tuple[int, int]:
     end = value_begin(head)
     while end > 1 and head[end - 1] == "]":
         end = max(k for k in range(end) if head[k] == "[")
-    begin = end - 1
-    while begin > 1 and head[begin - 1] == "::":
-        begin -= 2
-        if head[begin] == ">":
-            begin = angle_open(head, begin) - 1
-    return begin, end
+    return scope_begin(head, end - 1), end
 
 
 def member_values(t: list[Token]) -> dict[str, Definition]:

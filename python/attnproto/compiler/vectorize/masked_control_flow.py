@@ -62,8 +62,9 @@ class Control:
             if name in self.divergence.masked:
                 self.rows.setdefault(self.divergence.convergence_points[name], []).append(name)
         for point, row in self.rows.items():
-            for place_in_row, name in enumerate(row):
-                following = [*row, point][place_in_row + 1]
+            for place_in_row, (name, following) in enumerate(
+                zip(row, [*row[1:], point], strict=True)
+            ):
                 self.next[name] = self.labels[following]
                 self.masks[name] = f"%mask.{place_in_row}"
         w.say(f"br label %{self.labels[self.flow.order[0]]}")
