@@ -112,6 +112,46 @@ def test_instances_have_indices_and_limits_of_their_own():
     }
 
 
+# Two kernel templates of one name, the arguments of each.
+OVERLOADS = {
+    "a type and a number": ("typename T", "float", "int N", "3"),
+    "a class and a truth": ("class T", "Mine", "bool N", "true"),
+    "more of them": ("int N", "3", "int N, typename T", "3, half"),
+    "the second a type": ("int N, typename T", "3, half4", "int N, int M", "3, 4"),
+    "a vector and an enumerator": ("typename T", "vec<float, 2>", "int N", "four"),
+}
+
+
+@pytest.mark.parametrize("kind", OVERLOADS)
+def test_kernels_of_one_name_have_attributes_of_their_own(device, kind):
+    first, one, second, other = OVERLOADS[kind]
+    text = f"""
+    struct Mine {{}};
+    enum {{ four = 4 }};
+    template <{first}> [[max_total_threads_per_threadgroup(sizeof(float4) * 2)]]
+    kernel void f(device float* o [[buffer(2)]]) {{ o[0] = 5; }}
+    template <{second}> [[max_total_threads_per_threadgroup(sizeof(float4) * 4)]]
+    kernel void f(device float* o [[buffer(7)]], device float* p [[buffer(1)]]) {{ o[0] = 6; }}
+    template [[host_name("k")]] kernel decltype(f<{one}>) f<{one}>;
+    template [[host_name("l")]] kernel decltype(f<{other}>) f<{other}>;"""
+    known = {
+        name: ([p.attributes["buffer"] for p in instance.parameters], instance.max_threads)
+        for name, instance in library_head(HEAD + text, host_target()).instances.items()
+    }
+    assert known == {"k": (["2"], 32), "l": (["7", "1"], 64)}
+    assert written(device, text) == 5
+
+
+def test_kernels_of_one_name_that_take_the_same_are_refused(device):
+    text = """
+    typedef struct A mine;
+    template <typename T> kernel void f(device float* o) {}
+    template <int N> kernel void f(device float* o, device float* p) {}
+    template [[host_name("k")]] kernel decltype(f<mine>) f<mine>;"""
+    with pytest.raises(KernelCompileError, match=r"line 7, .*found 2 of 2 kernels called f"):
+        device.library(HEAD + text)
+
+
 @pytest.mark.parametrize(
     "head",
     [

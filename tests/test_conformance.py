@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import attnproto
 import pytest
+from attnproto.compiler.frontend.program import library_head
+from attnproto.compiler.target import host_target
 from conformance import report
 from conformance.case import Case, Finding
 from conformance.compilation import Compiled, CompiledText, compile_kernel, open_text
@@ -72,6 +74,22 @@ def test_a_kernel_of_a_text_compiles_for_both_targets_without_a_lint_error(proje
     (kernel,) = opened.kernels
     compiled = compile_kernel(text, kernel, opened.constants)
     assert (compiled.cpu, compiled.ptx) == ("", "")
+
+
+# Texts whose kernels are overloaded, nested in classes or made by the longest macros.
+HEADS = (
+    "steel/gemm/kernels/steel_gemm_masked.h",
+    "steel/attn/kernels/steel_attention.h",
+    "indexing/scatter.h",
+    "quantized.h",
+)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_text_of_mlx_is_taken(name):
+    third_party.MLX.need()
+    (text,) = (one for one in PROJECTS["MLX"].texts() if one.name == name)
+    assert len(library_head(text.text, host_target()).instances) >= 3
 
 
 def test_a_kernel_too_large_for_a_pipeline_has_compiled():

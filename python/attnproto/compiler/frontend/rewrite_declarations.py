@@ -28,6 +28,7 @@ from .declarations import (
     value_begin,
     without_linkage,
 )
+from .kernel_templates import Kernel, kernel_of_arguments
 from .lexer import (
     RewriteError,
     Token,
@@ -101,18 +102,10 @@ class Rewritten:
 
 
 @dataclass
-class _Kernel:
-    parameters: tuple[Parameter, ...]
-    names: tuple[Token, ...]
-    max_threads: str | None  # a number, or as an index (Rewriter._number_of)
-    template_parameters: int  # how many
-
-
-@dataclass
 class Rewriter(MethodRewriter):
     """Rewrites one text; its fields are what was found so far."""
 
-    kernels: dict[str, _Kernel] = field(default_factory=dict)
+    kernels: dict[str, list[Kernel]] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     constants: dict[str, FunctionConstant] = field(default_factory=dict)
     pending: list[tuple[str, list[Token], str]] = field(default_factory=list)
@@ -140,15 +133,15 @@ class Rewriter(MethodRewriter):
         out = self._scope(tokens)
         names = {}
         for name, call, namespace in self.pending:
-            scope, place, kernel = self._kernel_of(call, namespace)
+            scope, place, kernel = self._kernel_of(call, namespace, name in self.deduced)
             if name in names:
                 raise RewriteError(call[0], f"found a second kernel called '{name}'; rename one")
             names[name] = (call[0], *kernel.names)
             spelled = scope + self._on_a_line(call)
             signature = self.deduced.get(name, spelled)
-            given = _template_arguments(call)
+            given = len(_template_arguments(call))
             # Of a kernel whose other arguments have defaults, a call would have to deduce them.
-            if name in self.deduced or 0 < given < kernel.template_parameters:
+            if name in self.deduced or 0 < given < len(kernel.template_parameters):
                 spelled = f"((decltype(&{signature})){spelled})"
             arguments = self._on_a_line(call[_angle(call) :])
             self.instances[name] = _instance(
@@ -163,7 +156,9 @@ class Rewriter(MethodRewriter):
         lines = untokenize(self.code(tokens)).split("\n")
         return " ".join(line for line in lines if not line.startswith("#")).strip()
 
-    def _kernel_of(self, call: list[Token], namespace: str) -> tuple[str, str, _Kernel]:
+    def _kernel_of(
+        self, call: list[Token], namespace: str, deduced: bool
+    ) -> tuple[str, str, Kernel]:
         """The kernel that a call names, looked up from its own namespace outwards.
 
         And what stands before its name where the call does not: with it a kernel may be called as
@@ -177,12 +172,17 @@ class Rewriter(MethodRewriter):
             full = "::".join([*scopes[:depth], called])
             if full in self.kernels:
                 scope = "::".join(["", *scopes[:depth], ""]) if begin == 0 else ""
-                return (
-                    scope,
-                    full[: full.rfind("::") + 2] if "::" in full else "",
-                    self.kernels[full],
-                )
+                given, kernels = _template_arguments(call), self.kernels[full]
+                kernel = kernel_of_arguments(call[0], given, kernels, self._is_type, deduced)
+                return scope, full[: full.rfind("::") + 2] if "::" in full else "", kernel
         raise RewriteError(call[0], f"'{called}' is instantiated but is no kernel")
+
+    def _is_type(self, argument: list[Token]) -> bool | None:
+        """Whether a template's argument is one; None where only clang can tell."""
+        if self.types.name(argument) is not None or argument[0].text in self.defined_classes:
+            return True
+        known = argument[0].text in ("true", "false") or self.numbers.value(argument) is not None
+        return False if known else None
 
     def _scope(self, tokens: list[Token], class_name: str | None = None) -> list[Token]:
         out: list[Token] = []
@@ -354,8 +354,8 @@ class Rewriter(MethodRewriter):
             (a for a in d.attributes if a[:1] == ["max_total_threads_per_threadgroup"]), None
         )
         max_threads = self._number_of(limit, (1, 2**31), template) if limit else None
-        self.kernels[self.namespace + name.text] = _Kernel(
-            parameters, names, max_threads, _template_parameters(d.head)
+        self.kernels.setdefault(self.namespace + name.text, []).append(
+            Kernel(parameters, names, max_threads, tuple(template[2:-1]))
         )
         if "template" not in {h.text for h in d.head}:
             self.pending.append((_joined(host_name) or name.text, [name], self.namespace))
@@ -656,13 +656,8 @@ def _instance(bare: Instance, max_threads: str | None, around: tuple[str, str]) 
     )
 
 
-def _template_parameters(head: list[Token]) -> int:
-    return len(split_commas(template_of(head)[2:-1]))
-
-
-def _template_arguments(call: list[Token]) -> int:
-    opens = _angle(call)
-    return len(split_commas(call[opens + 1 : -1])) if call[-1] == ">" else 0
+def _template_arguments(call: list[Token]) -> list[list[Token]]:
+    return split_commas(call[_angle(call) + 1 : -1]) if call[-1] == ">" else []
 
 
 def _qualifies_method(t: list[Token], i: int) -> bool:
