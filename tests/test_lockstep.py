@@ -10,8 +10,8 @@ import pytest
 from attnproto import _core
 from attnproto.compiler.ir import llvm
 from attnproto.compiler.ir.types import offset_of, size_of
+from attnproto.compiler.pass_manager import PassManager
 from attnproto.compiler.target import processor_target
-from attnproto.compiler.targets import host
 from attnproto.compiler.targets.host import NativeFrontEnd
 from attnproto.device.device import Device
 from attnproto.device.library import describe
@@ -184,20 +184,32 @@ kernel void unrolled(device const float* x [[buffer(0)]], device float* y [[buff
 """
 
 
-def test_where_unrolled_loops_make_a_kernel_too_long_it_keeps_them(engines, monkeypatch):
+def test_loops_stay_loops_with_the_bits_of_unrolled_ones(engines, monkeypatch):
     inputs = np.random.default_rng(5).standard_normal(32).astype(np.float32)
-    outputs, lines = [], []
-    for most in (500, 10**9):
-        monkeypatch.setattr(host, "MAX_UNROLLED", most)
+    optimise, outputs = llvm.optimise, []
+    for unroll in (False, True):
+        if unroll:
+            monkeypatch.setattr(llvm, "optimise", lambda *given, **_: optimise(*given))
+        text = f"{HEAD}{UNROLLED}// {unroll}"  # nothing is cached
         for device in engines:
-            text = f"{HEAD}{UNROLLED}// {most}"  # nothing is cached
-            lines.append(NativeFrontEnd().optimised_ir(text, describe("unrolled")).count("\n"))
             pipeline = device.library(text).pipeline("unrolled")
             out = np.full((8, 32), np.nan, np.float32)
             device.run(pipeline, threadgroups=1, threads=32, buffers={0: inputs, 1: out})
             outputs.append(out.view(np.uint32))
     assert pipeline.engine == "lockstep"
-    assert max(lines[:2]) < 500 < min(lines[2:])
     assert len(np.unique(outputs[0])) > 100
     for other in outputs[1:]:
         np.testing.assert_array_equal(outputs[0], other)
+
+
+def test_what_is_counted_are_unrolled_loops():
+    described, text = describe("unrolled"), f"{HEAD}{UNROLLED}"
+    unrolled = NativeFrontEnd().optimised_ir(text, described).count("\n")
+    rolled, counted = (
+        front_end.lower(
+            front_end.request(text, described), PassManager(stop_after="optimize")
+        ).text.count("\n")
+        for front_end in (NativeFrontEnd(), NativeFrontEnd(counting=True))
+    )
+    assert rolled * 2 < unrolled
+    assert counted >= unrolled

@@ -8,6 +8,7 @@ is asked for where a mask or a shift needs it (integer_ranges.py).
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from attnproto import _core
@@ -60,6 +61,7 @@ _OF_CALLS = {
 }
 
 
+_TRANSPOSED = re.compile(r"%attn\.transposed\.\d+\.by(\d)")
 _UNCHANGED = ("freeze", "inttoptr", "ptrtoint", "addrspacecast", "bitcast")
 
 
@@ -132,8 +134,8 @@ class Offsets:
             known = runtime_call(instruction.callee)
             return _OF_CALLS[known.steps] if known else None
         if op == "alloca":
-            size = private_bytes(instruction)
-            return LaneValue(tuple(size * k for k in range(LANES)))
+            stride = lane_stride(instruction)
+            return LaneValue(tuple(stride * k for k in range(LANES)))
         if op == "getelementptr":
             return self._address(instruction)
         if not is_whole(instruction.type):
@@ -351,6 +353,15 @@ def _scaled(value: LaneValue | None, factor: int, bits: int) -> LaneValue | None
 def private_bytes(instruction: Instruction) -> int:
     """Bytes of a local variable that one lane has, so that all lanes' are aligned."""
     return (size_of(instruction.element) + 15) // 16 * 16
+
+
+def lane_stride(instruction: Instruction) -> int:
+    """Bytes from a lane's local variable to the next lane's.
+
+    A variable that passes/transpose_locals.py has transposed says it by its name.
+    """
+    transposed = _TRANSPOSED.fullmatch(instruction.name)
+    return int(transposed[1]) if transposed else private_bytes(instruction)
 
 
 def index_steps(instruction: Instruction) -> list[tuple[int, int]]:

@@ -192,22 +192,17 @@ def link(texts: list[str]) -> str:
 
 
 @alone
-def optimise(text: str, target: Target | None = None, most: int | None = None) -> str:
+def optimise(text: str, target: Target | None = None, unroll: bool = True) -> str:
     """Inline everything and simplify; matrix operations are still calls.
 
     Args:
         text: a module.
         target: what it is for.
-        most: lines that it may become by unrolled loops. Of more, no loop is unrolled, where that
-            helps.
+        unroll: whether loops are unrolled that a pragma says or LLVM chooses.
     """
     initialise()
-    machine = target_machine(2, target)
-    unrolled = str(run_pipeline(text, machine, 2))
-    if most is None or unrolled.count("\n") <= most:
-        return unrolled
-    rolled = str(run_pipeline(_LOOP.sub("", text), machine, 2, unroll=False))
-    return rolled if rolled.count("\n") <= most else unrolled
+    text = text if unroll else _LOOP.sub("", text)
+    return str(run_pipeline(text, target_machine(2, target), 2, unroll=unroll))
 
 
 def frame_bytes(text: str) -> int:
