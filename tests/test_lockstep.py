@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 
 import attnproto
 import numpy as np
@@ -213,3 +214,46 @@ def test_what_is_counted_are_unrolled_loops():
     )
     assert rolled * 2 < unrolled
     assert counted >= unrolled
+
+
+PRODUCTS = """
+kernel void products(device const float* x [[buffer(0)]], device float* y [[buffer(1)]]) {
+  simdgroup_float8x8 a[4], b[2], sums[2];
+  for (int k = 0; k < 4; k++) simdgroup_load(a[k], x, 8);
+  for (int n = 0; n < 2; n++) {
+    simdgroup_load(b[n], x + n, 8);
+    sums[n] = make_filled_simdgroup_matrix<float, 8, 8>(1.0f);
+  }
+  for (int n = 0; n < 2; n++) {
+    _Pragma("clang loop unroll(full)")
+    for (int k = 0; k < 4; k++)
+      simdgroup_multiply_accumulate(sums[n], a[k], b[n], sums[n]);
+  }
+  for (int n = 0; n < 2; n++) simdgroup_store(sums[n], y + 64 * n, 8);
+}
+"""
+
+
+def batches(front_end, text, name):
+    """How many products each of a kernel's batches has."""
+    request = front_end.request(text, describe(name))
+    kernel = front_end.lower(request, PassManager(stop_after="batch_matrix_products"))
+    return sorted(map(int, re.findall(r"^@attn\.batch\.\d+ = .*?\{ i32 (\d+),", kernel.text, re.M)))
+
+
+def test_products_of_an_innermost_loop_are_one_batch_and_of_all_loops_on_fibers():
+    text = f"{HEAD}{PRODUCTS}"
+    assert set(batches(NativeFrontEnd(), text, "products")) == {4}
+    assert batches(NativeFrontEnd(engine="fibers"), text, "products") == [8]
+
+
+def test_what_may_be_fused_anywhere_is_unrolled_for_both_engines():
+    fast = f"{HEAD}#pragma METAL fp contract(fast)\n{UNROLLED}"
+    for text, same in ((f"{HEAD}{UNROLLED}", False), (fast, True)):
+        lines = [
+            front_end.lower(
+                front_end.request(text, describe("unrolled")), PassManager(stop_after="optimize")
+            ).text.count("\n")
+            for front_end in (NativeFrontEnd(), NativeFrontEnd(engine="fibers"))
+        ]
+        assert (lines[0] == lines[1]) == same

@@ -67,7 +67,7 @@ class PassManager:
         print_after: passes whose outcome is shown.
         stop_after: the last pass that runs; empty: all do.
         show: takes a pass's name and the IR after it.
-        seconds: what each pass took, by name, in the order they ran.
+        seconds: what each pass took, by name, in the order they first ran.
     """
 
     print_after: Sequence[str] = ()
@@ -96,7 +96,8 @@ class PassManager:
             begin = time.perf_counter()
             with reported(one.name, kernel.request.function, one.declines):
                 kernel.text = one.run(kernel)
-            self.seconds[one.name] = time.perf_counter() - begin
+            spent = time.perf_counter() - begin
+            self.seconds[one.name] = self.seconds.get(one.name, 0) + spent
             if one.name in self.print_after:
                 self.show(one.name, kernel.text)
 

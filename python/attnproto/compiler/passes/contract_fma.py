@@ -25,6 +25,11 @@ _FLAG = " contract "
 _DECIDED = "@llvm.fmuladd."  # by a front end
 
 
+def is_open(text: str) -> bool:
+    """Whether products of other expressions than a sum's may be fused with it."""
+    return _FLAG in text
+
+
 def _fma(kind: str) -> str:
     count, element = elements_of(kind)
     vector = f"v{count}" if element != kind else ""

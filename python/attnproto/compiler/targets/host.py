@@ -31,6 +31,7 @@ from attnproto.compiler.passes import (
     separate_spaces,
     split_blocks,
     transpose_locals,
+    unroll_products,
 )
 from attnproto.compiler.passes.specialize import present_parameters, specialised
 from attnproto.compiler.target import Target, fuses, host_target
@@ -58,8 +59,10 @@ class HostKernel(Kernel):
 
     ``sites`` has the site of each threadgroup variable's declaration, where accesses are checked;
     ``reason`` says why the kernel needs a fiber a lane, where it was to run in lockstep; ``tuned``,
-    whether the code generator optimises; ``unrolled``, whether loops are that a pragma or LLVM
-    unrolls.
+    whether the code generator optimises. ``unrolled`` says whether loops are that a pragma or LLVM
+    unrolls. In lockstep they stay loops, which compiles in a third to two thirds of the time and
+    runs as fast. Fibers meet less often if products of many rounds are done together; what counts
+    on them counts loops that Apple's compiler unrolls, and what checks accesses has fewer to check.
     """
 
     sites: Mapping[str, str] | None = None
@@ -78,7 +81,10 @@ def _validating(kernel: HostKernel) -> bool:
 
 
 def _specialize(kernel: HostKernel) -> str:
-    return specialised(kernel.request, marked=_counting(kernel))
+    text = specialised(kernel.request, marked=_counting(kernel))
+    # What is fused across expressions follows from what is unrolled, and engines round alike.
+    kernel.unrolled |= contract_fma.is_open(text)
+    return text
 
 
 def _define_divisions(kernel: HostKernel) -> str:
@@ -94,6 +100,13 @@ def _separate_buffers(kernel: HostKernel) -> str:
 
 def _optimize(kernel: HostKernel) -> str:
     return llvm.optimise(kernel.text, kernel.request.target, unroll=kernel.unrolled)
+
+
+@alone
+def _unroll_products(kernel: HostKernel) -> str:
+    llvm.initialise()
+    machine = llvm.target_machine(2, kernel.request.target)
+    return unroll_products.unroll_products(kernel.text, machine)
 
 
 def _check_frame(kernel: HostKernel) -> str:
@@ -166,6 +179,7 @@ HOST = [
     Pass("separate_spaces", on_text(separate_spaces.separate_spaces)),
     Pass("separate_buffers", _separate_buffers, when=lambda k: k.request.distinct_buffers),
     Pass("optimize", _optimize),
+    Pass("unroll_products", _unroll_products, when=lambda k: not k.unrolled),
     Pass("watch_depths", lambda k: define_arithmetic.watch_depths(k.text)),
     Pass("check_frame", _check_frame),
     Pass("count_operations", _count_operations, when=_counting),
@@ -289,23 +303,16 @@ class NativeFrontEnd(Driver):
     def _on_fibers(self, request: Request) -> Request:
         return dataclasses.replace(request, options=self._fibers.options)
 
-    def lower(
-        self, request: Request, passes: PassManager, unrolled: bool | None = None
-    ) -> HostKernel:
-        """Take a kernel through all passes; ``engine`` and ``reason`` say where it arrived.
-
-        Loops stay loops, which compiles in a third to two thirds of the time and runs as fast; not
-        where code is counted, since what MSL asks for is counted of loops that Apple's compiler
-        unrolls as well.
-        """
-        unrolled = request.options.counting if unrolled is None else unrolled
-        kernel = HostKernel(request, engine=request.options.engine, unrolled=unrolled)
+    def lower(self, request: Request, passes: PassManager, unrolled: bool = False) -> HostKernel:
+        """Take a kernel through all passes; ``engine`` and ``reason`` say where it arrived."""
+        engine = request.options.engine
+        kernel = HostKernel(request, engine=engine, unrolled=unrolled or engine == "fibers")
         passes.run(HOST, kernel)
-        shared = kernel.text
         try:
-            passes.run(ENGINES[kernel.engine], kernel)
+            passes.run(ENGINES[engine], kernel)
         except Unsupported as reason:
-            kernel.text, kernel.engine, kernel.reason = shared, "fibers", str(reason)
+            kernel = HostKernel(request, engine="fibers", reason=str(reason), unrolled=True)
+            passes.run(HOST, kernel)
             passes.run(ENGINES["fibers"], kernel)
         return kernel
 
