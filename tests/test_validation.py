@@ -490,3 +490,42 @@ def test_the_quoted_line_is_the_texts_own_after_an_include(memory):
         )
     party = raised.value.parties[0]
     assert (party.line, party.source) == (4, "x[SIZE] = 1;")
+
+
+# What an included kernel does in its line 4, and the report of it.
+INCLUDED = {
+    "out-of-bounds": "y[i + 1] = 1;",
+    "uninitialised": "y[i] = t[i % 64];",
+    "race": "t[0] = i; t[i % 2 + 1] = t[0];",
+    "divergent-barrier": "if (i % 2) threadgroup_barrier(mem_flags::mem_threadgroup); t[i] = 0;",
+    "misaligned": "*(device float2*)(y + 1) = 0;",
+    "division": "y[i] = int(y[i]) / int(i);",
+}
+
+
+@pytest.mark.parametrize("kind", INCLUDED)
+def test_a_kernel_of_an_included_text_is_judged_as_one_of_the_text_itself(memory, kind):
+    device, _ = memory
+    kernel = f"""template <typename T>
+kernel void f(device T* y [[buffer(0)]], uint i [[thread_position_in_grid]]) {{
+  threadgroup T t[64]; simdgroup_barrier(mem_flags::mem_threadgroup);
+  {INCLUDED[kind]}
+}}"""
+    own = (
+        "#include <metal_stdlib>\nusing namespace metal;\n{0}\n"
+        'template [[host_name("k")]] kernel decltype(f<float>) f<float>;\n'
+    )
+    reports = []
+    for text, include in (
+        (own.format('#include "f.h"'), {"f.h": kernel}),
+        (own.format(kernel), {}),
+    ):
+        pipeline = device.library(text, include=include).pipeline("k")
+        with pytest.raises(ValidationError) as raised:
+            device.run(pipeline, threadgroups=1, threads=64, buffers={0: np.zeros(64, np.float32)})
+        reports.append(raised.value)
+    included, alone = reports
+    assert included.kind == alone.kind == kind
+    party, other = included.parties[0], alone.parties[0]
+    assert (party.line, party.source) == (4, f"f.h: {other.source}")
+    assert other.line == 6

@@ -43,6 +43,11 @@ def _texts() -> dict[str, texts.Text]:
     return {one.name: one for one in texts.ggml()}
 
 
+def text_named(name: str) -> texts.Text:
+    """One of ggml's texts by its file's name."""
+    return _texts()[name]
+
+
 def _tensor(prefix: str, x: np.ndarray) -> dict[str, int]:
     """ggml's words for a tensor: extents and strides, the innermost first."""
     x = x.reshape((1,) * (4 - x.ndim) + x.shape)
@@ -50,7 +55,7 @@ def _tensor(prefix: str, x: np.ndarray) -> dict[str, int]:
     return words | {f"nb{prefix}{i}": n for i, n in enumerate(x.strides[::-1])}
 
 
-def _arguments(struct: str, **values: object) -> np.ndarray:
+def arguments(struct: str, **values: object) -> np.ndarray:
     """A struct's bytes; words for fields that it has not are left out."""
     dtype = _structs()[struct]
     record = np.zeros(1, dtype)
@@ -87,8 +92,8 @@ def _unary(kernel: str, operation: str, device: attnproto.Device) -> None:
     words = _tensor("0", x) | _tensor("", out) | {"slope": 0.125}
     words |= {"ne00": x.shape[1] // lanes, "ne0": x.shape[1] // lanes}
     launch(
-        device, _texts()["unary.metal"], kernel,
-        {0: _arguments("unary", **words), 1: x, 2: out},
+        device, text_named("unary.metal"), kernel,
+        {0: arguments("unary", **words), 1: x, 2: out},
         threadgroups=(2 * _ROWS, 1, 1), threads=(128, 1, 1),
         constants={"FC_unary_op": number, "FC_unary_cnt": False},
     )  # fmt: skip
@@ -124,8 +129,8 @@ def _binary(kernel: str, operation: int, device: attnproto.Device) -> None:
     words = _tensor("0", a) | _tensor("1", b) | _tensor("", out)
     words |= {name: columns // lanes for name in ("ne00", "ne10", "ne0")}
     launch(
-        device, _texts()["binbcast.metal"], kernel,
-        {0: _arguments("bin", **words), 1: a, 2: b, 3: out},
+        device, text_named("binbcast.metal"), kernel,
+        {0: arguments("bin", **words), 1: a, 2: b, 3: out},
         threadgroups=(_ROWS, 3, 1), threads=(64, 1, 1),
         constants={"FC_bin_op": operation, "FC_bin_f": 1, "FC_bin_rb": False, "FC_bin_cb": True},
     )  # fmt: skip
@@ -143,8 +148,8 @@ def _normalised(kernel: str, device: attnproto.Device) -> None:
     eps = 1e-5
     words = _tensor("", out) | fields | {"ne00": x.shape[-1], "ne00_t": x.shape[-1] // lanes}
     launch(
-        device, _texts()["norm.metal"], kernel,
-        {0: _arguments("norm", **words, eps=eps), 1: x, 2: weight, 3: bias, 4: out},
+        device, text_named("norm.metal"), kernel,
+        {0: arguments("norm", **words, eps=eps), 1: x, 2: weight, 3: bias, 4: out},
         threadgroups=(_ROWS, 3, 2), threads=(96, 1, 1), threadgroup_bytes={0: 128},
         constants={"FC_norm_use_scale": False},
     )  # fmt: skip
@@ -164,8 +169,8 @@ def _l2_norm(device: attnproto.Device) -> None:
     out = np.full_like(x, np.nan)
     words = _tensor("0", x) | _tensor("", out)
     launch(
-        device, _texts()["norm.metal"], "kernel_l2_norm_f32_f32",
-        {0: _arguments("l2_norm", **words, eps=1e-6), 1: x, 2: out},
+        device, text_named("norm.metal"), "kernel_l2_norm_f32_f32",
+        {0: arguments("l2_norm", **words, eps=1e-6), 1: x, 2: out},
         threadgroups=(_ROWS, 3, 2), threads=(96, 1, 1), threadgroup_bytes={0: 128},
     )  # fmt: skip
     wide = x.astype(np.float64)
@@ -186,8 +191,8 @@ def _soft_max(kernel: str, device: attnproto.Device) -> None:
     words = _tensor("0", x) | _tensor("1", mask) | _tensor("", out)
     words |= {"scale": scale, "max_bias": most, "m0": m0, "m1": m1, "n_head_log2": power}
     launch(
-        device, _texts()["softmax.metal"], kernel,
-        {0: _arguments("soft_max", **words), 1: x, 2: mask, 3: sinks, 4: out},
+        device, text_named("softmax.metal"), kernel,
+        {0: arguments("soft_max", **words), 1: x, 2: mask, 3: sinks, 4: out},
         threadgroups=(_ROWS, heads, 1), threads=(64, 1, 1), threadgroup_bytes={0: 128},
     )  # fmt: skip
     slopes = np.array(
@@ -204,8 +209,8 @@ def _sum_rows(kernel: str, device: attnproto.Device) -> None:
     out = np.full((2, 3, _ROWS, 1), np.nan, np.float32)
     words = _tensor("0", x) | _tensor("", out) | {"ne00": x.shape[-1] // lanes}
     launch(
-        device, _texts()["reduce.metal"], kernel,
-        {0: _arguments("sum_rows", **words), 1: x, 2: out},
+        device, text_named("reduce.metal"), kernel,
+        {0: arguments("sum_rows", **words), 1: x, 2: out},
         threadgroups=(_ROWS, 3, 2), threads=(64, 1, 1), threadgroup_bytes={0: 512},
         constants={"FC_sum_rows_op": 10},
     )  # fmt: skip
@@ -218,8 +223,8 @@ def _cumulative_sum(device: attnproto.Device) -> None:
     out, sums = np.full_like(x, np.nan), np.zeros(1, np.float32)
     words = _tensor("0", x) | {"outb": False}
     launch(
-        device, _texts()["reduce.metal"], "kernel_cumsum_blk_f32",
-        {0: _arguments("cumsum_blk", **words), 1: x, 2: sums, 3: out},
+        device, text_named("reduce.metal"), "kernel_cumsum_blk_f32",
+        {0: arguments("cumsum_blk", **words), 1: x, 2: sums, 3: out},
         threadgroups=(_ROWS, 3, 2), threads=(256, 1, 1), threadgroup_bytes={0: 128},
     )  # fmt: skip
     assert_close(out, x.astype(np.float64).cumsum(-1), 1e-5, 15)
@@ -229,8 +234,8 @@ def _argmax(device: attnproto.Device) -> None:
     x, out = _normal(_ROWS, _COLUMNS), np.full(_ROWS, -7, np.int32)
     words = {"ne00": _COLUMNS, "nb01": x.strides[0]}
     launch(
-        device, _texts()["misc.metal"], "kernel_argmax_f32",
-        {0: _arguments("argmax", **words), 1: x, 2: out},
+        device, text_named("misc.metal"), "kernel_argmax_f32",
+        {0: arguments("argmax", **words), 1: x, 2: out},
         threadgroups=_ROWS, threads=96, threadgroup_bytes={0: 256},
     )  # fmt: skip
     np.testing.assert_array_equal(out, x.argmax(-1))
@@ -240,8 +245,8 @@ def _argsort(kernel: str, device: attnproto.Device) -> None:
     x, out = _normal(_ROWS, _COLUMNS), np.full((_ROWS, _COLUMNS), -7, np.int32)
     words = _tensor("0", x) | _tensor("", out) | {"top_k": _COLUMNS}
     launch(
-        device, _texts()["argsort.metal"], kernel,
-        {0: _arguments("argsort", **words), 1: x, 2: out},
+        device, text_named("argsort.metal"), kernel,
+        {0: arguments("argsort", **words), 1: x, 2: out},
         threadgroups=(_ROWS, 1, 1), threads=(256, 1, 1), threadgroup_bytes={0: 1024},
     )  # fmt: skip
     np.testing.assert_array_equal(out, np.argsort(x if kernel.endswith("asc") else -x, -1))
@@ -261,8 +266,8 @@ def _pool(kernel: str, device: attnproto.Device) -> None:
         "OH": out.shape[1], "OW": out.shape[2], "np": out.size,
     }  # fmt: skip
     launch(
-        device, _texts()["pool.metal"], kernel,
-        {0: _arguments("pool_2d", **words), 1: x, 2: out},
+        device, text_named("pool.metal"), kernel,
+        {0: arguments("pool_2d", **words), 1: x, 2: out},
         threadgroups=-(-out.size // 64), threads=64,
     )  # fmt: skip
     assert_close(out, wanted, 1e-6)
@@ -274,7 +279,7 @@ def _triangle(kernel: str, kept: Callable, device: attnproto.Device) -> None:
     out = np.full_like(x, np.nan)
     words = _tensor("0", x) | _tensor("", out)
     launch(
-        device, _texts()["tri.metal"], kernel, {0: _arguments("tri", **words), 1: x, 2: out},
+        device, text_named("tri.metal"), kernel, {0: arguments("tri", **words), 1: x, 2: out},
         threadgroups=(17, 3, 2), threads=(32, 1, 1),
     )  # fmt: skip
     np.testing.assert_array_equal(out, kept(x))
@@ -293,8 +298,8 @@ def _rope(kernel: str, device: attnproto.Device) -> None:
         "beta_fast": 32, "beta_slow": 1, "n_ctx_orig": 4096,
     }  # fmt: skip
     launch(
-        device, _texts()["rope.metal"], kernel,
-        {0: _arguments("rope", **words), 1: x, 2: positions, 3: np.ones(1, np.float32), 4: out},
+        device, text_named("rope.metal"), kernel,
+        {0: arguments("rope", **words), 1: x, 2: positions, 3: np.ones(1, np.float32), 4: out},
         threadgroups=(heads, tokens, 1), threads=(32, 1, 1),
         constants={"FC_rope_is_back": False, "FC_rope_is_imrope": False},
     )  # fmt: skip
@@ -317,8 +322,8 @@ def _copy(kernel: str, device: attnproto.Device) -> None:
     out = np.full(x.shape, 77, into)
     words = _tensor("0", x) | _tensor("", out)
     launch(
-        device, _texts()["quantize.metal"], kernel,
-        {0: _arguments("cpy", **words), 1: x.base, 2: out},
+        device, text_named("quantize.metal"), kernel,
+        {0: arguments("cpy", **words), 1: x.base, 2: out},
         threadgroups=(23, 3, 1), threads=(32, 1, 1),
     )  # fmt: skip
     np.testing.assert_array_equal(out, x.astype(into))
@@ -333,8 +338,8 @@ def _get_rows(name: str, blocks: Blocks, device: attnproto.Device) -> None:
         "nb03": packed.nbytes, "ne10": 3, "nb10": 4, "nb11": 12, "nb12": 12,
     }  # fmt: skip
     launch(
-        device, _texts()["quantize.metal"], f"kernel_get_rows_{name}",
-        {0: _arguments("get_rows", **words), 1: packed, 2: chosen, 3: out},
+        device, text_named("quantize.metal"), f"kernel_get_rows_{name}",
+        {0: arguments("get_rows", **words), 1: packed, 2: chosen, 3: out},
         threadgroups=(3, 1, 1), threads=(32, 1, 1),
     )  # fmt: skip
     assert_close(out[0], wide[chosen[0]], 1e-3 if name == "mxfp4" else 1e-5)
@@ -356,8 +361,8 @@ def _matrix_by_vector(name: str, blocks: Blocks, rows: int, device: attnproto.De
     b, out = _normal(vectors, columns), np.full((vectors, rows), np.nan, np.float32)
     words = _product_words(rows, columns, b, out, packed.strides[0], blocks.nbytes)
     launch(
-        device, _texts()["mul_mv.metal"], f"kernel_mul_mv_{name}_f32",
-        {0: _arguments("mul_mv", **words), 1: packed, 2: b, 3: out},
+        device, text_named("mul_mv.metal"), f"kernel_mul_mv_{name}_f32",
+        {0: arguments("mul_mv", **words), 1: packed, 2: b, 3: out},
         threadgroups=(-(-rows // blocks.rows), vectors, 1),
         threads=(32, blocks.simdgroups, 1), threadgroup_bytes={0: 32 * 4 * 8},
         constants={
@@ -376,8 +381,8 @@ def _matrix_product(name: str, blocks: Blocks, rows: int, device: attnproto.Devi
     b, out = _normal(others, columns), np.full((others, rows), np.nan, np.float32)
     words = _product_words(rows, columns, b, out, packed.strides[0], blocks.nbytes) | {"ne12": 1}
     launch(
-        device, _texts()["mul_mm.metal"], f"kernel_mul_mm_{name}_f32",
-        {0: _arguments("mul_mm", **words), 1: packed, 2: b, 3: out},
+        device, text_named("mul_mm.metal"), f"kernel_mul_mm_{name}_f32",
+        {0: arguments("mul_mm", **words), 1: packed, 2: b, 3: out},
         threadgroups=(-(-others // 32), -(-rows // 64), 1), threads=(128, 1, 1),
         threadgroup_bytes={0: 8192},
         constants={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from . import (
     candle_cases,
     carmen,
     carmen_cases,
+    ggml_attention,
     ggml_cases,
     maxsim_cases,
     mistral_cases,
@@ -29,7 +31,9 @@ class Project:
 
 
 PROJECTS = {
-    "ggml": Project(texts.ggml, ggml_cases.cases),
+    "ggml": Project(
+        texts.ggml, lambda: itertools.chain(ggml_cases.cases(), ggml_attention.cases())
+    ),
     "ggml, one text": Project(texts.ggml_one_text),
     "candle": Project(texts.candle, candle_cases.cases),
     "mistral.rs": Project(texts.mistral, mistral_cases.cases),

@@ -17,14 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from attnproto.compiler.ir.debug_lines import SOURCE
+from attnproto.compiler.ir.debug_lines import HEADERS, SOURCE, is_users
 from attnproto.compiler.target import Target
 from attnproto.errors import DeviceUnavailable, KernelCompileError
 from attnproto.settings import value_of
 
 from . import truth
 
-HEADERS = Path(__file__).parents[1] / "headers"
 # clang's whole file system: no text can read another file, nor learn whether there is one.
 _OVERLAY = json.dumps({
     "version": 0,
@@ -53,7 +52,6 @@ _UNROLL = re.compile(r"(?m)^[ \t]*#[ \t]*pragma[ \t]+unroll\b([^\n]*[A-Za-z_][^\
 _UNROLLED = re.compile(r"attn_unroll (.*) attn_unroll_end")
 _MOST_SAID = 8
 _NO_MEMORY = re.compile(r"out of memory|bad_alloc|Buffer allocation failed")
-_OWN_FILES = ("entry", "<stdin>")
 _OWN = re.compile(r"\battn_|__builtin_|too many errors emitted")
 _CAUSE = re.compile(
     r"^candidate .*not viable: (?P<why>.*)$"
@@ -278,11 +276,6 @@ def parsed(stderr: str) -> list[Message]:
         Message(m["file"] or "", int(m["line"] or 0), int(m["column"] or 0), m["kind"], m["text"])
         for m in _MESSAGE.finditer(stderr)
     ]
-
-
-def is_users(file: str) -> bool:
-    """Whether a file of clang's messages is no part of the library or of the entry points."""
-    return bool(file) and file not in _OWN_FILES and not file.startswith(str(HEADERS))
 
 
 def explained(stderr: str, place_of: Callable[[str, int, int], object]) -> str:

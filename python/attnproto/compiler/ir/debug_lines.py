@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 SOURCE = "kernel"  # what the user's text is called in line markers
+HEADERS = Path(__file__).parents[1] / "headers"  # of the library
+_OWN_FILES = ("entry", "<stdin>")
 
 _NODE = re.compile(r"^(!\d+) = (?:distinct )?!(DI\w+)\((.*)\)$", re.M)
 _UNITS = re.compile(r"^!llvm\.dbg\.cu = !\{(.*)\}$", re.M)
@@ -17,8 +21,13 @@ _OF = re.compile(r", !dbg (!\d+)")
 _FIELD = re.compile(r"(\w+): (!\d+|\d+|\"[^\"]*\")")
 
 
-def source_lines(text: str) -> dict[int, str]:
-    """A user's text by line, as its own ``#line`` directives count; included ones are left out."""
+def is_users(file: str) -> bool:
+    """Whether a file is no part of the library or of the entry points."""
+    return bool(file) and file not in _OWN_FILES and not file.startswith(str(HEADERS))
+
+
+def source_lines(text: str) -> dict[tuple[str, int], str]:
+    """A user's text by file and line, as its ``#line`` directives count."""
     lines, number, file = {}, 0, SOURCE
     for line in text.split("\n"):
         directive = _DIRECTIVE.match(line)
@@ -26,8 +35,7 @@ def source_lines(text: str) -> dict[int, str]:
             number, file = int(directive[1]) - 1, directive[2] or file
             continue
         number += 1
-        if file == SOURCE:
-            lines[number] = line
+        lines[file, number] = line
     return lines
 
 
@@ -41,6 +49,7 @@ class Place:
     line: int = 0
     text: int = 0
     callers: tuple[int, ...] = ()  # lines of the calls it was inlined through, innermost first
+    file: str = SOURCE  # or what it includes, where nothing of the text itself led here
     # Whether it is only how the engine calls the kernel, which no user wrote.
     entry: bool = False
     name: str = ""
@@ -64,26 +73,35 @@ class LineTable:
 
     @functools.cache  # noqa: B019 - tables live as long as one compilation
     def _resolve(self, location: str | None) -> Place:
-        inside, lines, text = False, [], 0
+        inside, places = False, []
         while location:
             fields = self._nodes[location][1]
             file, unit = self._scope(fields["scope"])
-            inside = inside or file == SOURCE
-            if file == SOURCE and fields["line"] != "0":
-                text = text if lines else self._texts.get(unit, 0)
-                lines.append(int(fields["line"]))
+            if is_users(file):
+                inside = True
+                if fields["line"] != "0":
+                    places.append(Place(int(fields["line"]), self._texts.get(unit, 0), (), file))
             location = fields.get("inlinedAt")
-        if lines:
-            return Place(lines[0], text, tuple(lines[1:]))
+        places = [one for one in places if one.file == SOURCE] or places
+        if places:
+            return replace(places[0], callers=tuple(one.line for one in places[1:]))
         return Place(entry=not inside)
 
     def _scope(self, scope: str) -> tuple[str, str | None]:
         """File of a scope, and the unit it was compiled in."""
         fields = self._nodes[scope][1]
-        file = self._nodes[fields["file"]][1]["filename"].strip('"') if "file" in fields else ""
+        file = self._file(fields["file"]) if "file" in fields else ""
         while self._nodes[scope][0] != "DISubprogram":
             scope = self._nodes[scope][1]["scope"]
         return file, self._nodes[scope][1].get("unit")
+
+    def _file(self, node: str) -> str:
+        """A file's name; of the library's headers, whole, however clang shortened it."""
+        name, folder = (
+            self._nodes[node][1].get(k, "").strip('"') for k in ("filename", "directory")
+        )
+        whole = os.path.join(folder, name)
+        return whole if whole.startswith(str(HEADERS)) else name
 
 
 def without_lines(module_text: str) -> str:

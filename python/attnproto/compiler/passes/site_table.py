@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnproto import _core
-from attnproto.compiler.ir.debug_lines import Place
+from attnproto.compiler.ir.debug_lines import SOURCE, Place
 from attnproto.compiler.ir.structs import struct, table
 
 READ, WRITE, LOCAL_SPACE = _core.SITE_READ, _core.SITE_WRITE, "0"
@@ -32,7 +32,7 @@ class Site:
 class SiteTable:
     """Sites in the order they were asked for, and the lines of the texts they are in."""
 
-    texts: Sequence[Mapping[int, str]]
+    texts: Sequence[Mapping[tuple[str, int], str]]
     sites: dict[Site, int] = field(default_factory=dict)
     constants: dict[str, int] = field(default_factory=dict)  # sizes of constant tables by symbol
 
@@ -67,8 +67,10 @@ class SiteTable:
         if place.name:
             return place.name
         text = self.texts[place.text] if place.text < len(self.texts) else {}
-        shown = text.get(place.line, "").strip()
+        shown = text.get((place.file, place.line), "").strip()
         shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+        if place.file != SOURCE:
+            shown = f"{place.file}: {shown}"
         return "\n".join([shown, *map(str, place.callers)])
 
 
