@@ -37,6 +37,15 @@ KERNELS = {
       for (int k = 0; k < 4; k++) { a[k] = float3(x[i], k, 2); b[k] = a[k].zxy * 2; }
       for (int k = 0; k < n; k++) a[k % 4] += float3(b[(k + 1) % 4]);
       for (int k = 0; k < 4; k++) y[i] += dot(a[k], float3(b[k]));"""),
+    "where few lanes are": ("", """if (i % 5 == 2) {
+        float a[6] = {}; half b[6]; ulong c[6]; half2 d[6];
+        for (int k = 0; k < 6; k++) { b[k] = i + k; c[k] = ulong(i) << 33; d[k] = half2(k, i); }
+        for (int k = 0; k < n; k++) {
+          a[k % 6] += x[(i + k) & 63] * b[(k + 1) % 6];
+          if (i > 30) { b[k % 6] -= k; c[k % 6] += c[(k + 3) % 6] >> 1; d[k % 6].y += d[1].x; }
+        }
+        for (int k = 0; k < 6; k++) y[i] += a[k] + b[k] * float(c[k] >> 32) + d[k].x * d[k].y;
+      }"""),
     "structs": ("struct S { uchar c; half h[3]; float f; ulong l; bool b; };", """S s[4];
       for (int k = 0; k < 4; k++) {
         s[k].c = i + k; s[k].f = x[(i + k) & 63]; s[k].l = ulong(i) << (40 + k); s[k].b = k & 1;
@@ -49,10 +58,12 @@ KERNELS = {
       for (int k = 0; k < 4; k++) s[k] = S{float4(x[i], k, 1, 2), {k, int(i), 3}};
       for (int k = 0; k < n; k++) { t = s[k % 4]; s[(k + 2) % 4] = t; s[k % 4].n[k % 3] = k; }
       for (int k = 0; k < 4; k++) y[i] += s[k].v.x + s[k].v.y + s[k].n[k % 3] + t.n[1];"""),
-    "bits of other types": ("", """ulong a[6];
-      for (int k = 0; k < 6; k++) a[k] = as_type<ulong>(float2(x[i], k));
-      for (int k = 0; k < n; k++) ((thread uint*)a)[(k * 7) % 12] ^= 1u << k;
-      for (int k = 0; k < 6; k++) y[i] += as_type<float2>(a[k]).x + as_type<float2>(a[k]).y;"""),
+    "bits of other types": ("", """uint a[12]; ulong b[6];
+      for (int k = 0; k < 12; k++) a[k] = as_type<uint>(k % 2 ? x[i] : k);
+      for (int k = 0; k < n; k++) a[(k * 7) % 12] ^= 1u << k;
+      for (int k = 0; k < 6; k++) b[k] = as_type<ulong>(uint2(a[k], a[k + 6]));
+      for (int k = 0; k < n; k++) b[k % 6] ^= b[(k + 1) % 6] & 0x7ffff;
+      for (int k = 0; k < 6; k++) y[i] += as_type<float2>(b[k]).x + as_type<float2>(b[k]).y;"""),
     "bytes": ("", """uchar a[16]; for (int k = 0; k < 16; k++) a[k] = i * k;
       for (int k = 0; k < n; k++) a[(k * 3) % 16] += a[k];
       for (int k = 0; k < 4; k++) y[i] += float(((thread uint*)a)[k] >> 8);"""),

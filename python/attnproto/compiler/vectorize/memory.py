@@ -37,6 +37,8 @@ def emit(w: Writer, access: Instruction, mask: str | None, together: Plan | None
             w.keep(access.name, "base", access.type, base)
     elif access.op == "store" and not any(v in w.varying for _, v in access.operands):
         w.say(access.render([w.one(k, v) for k, v in access.operands]))
+    elif mask is not None and _is_own_row(w, access):
+        _row(w, access, mask)
     elif mask is not None or is_special(access) or w.offsets.of(pointer) is None or _packed(access):
         one_by_one(w, access, mask)
     else:
@@ -53,6 +55,38 @@ def _packed(access: Instruction) -> bool:
     """Whether what is in memory is a struct, or bits."""
     held = access.operands[0][0] if access.op == "store" else access.type
     return held[0] in "{[%" or element_of(held) == "i1"
+
+
+def _is_own_row(w: Writer, access: Instruction) -> bool:
+    """Whether each lane accesses an element of its own, side by side, of a local variable."""
+    pointer = access.operands[-1][1]
+    held = access.operands[0][0] if access.op == "store" else access.type
+    offset = w.offsets.of(pointer)
+    if offset is None or offset.terms or is_special(access) or _packed(access) or held[0] == "<":
+        return False
+    definition = w.offsets.definitions.get(pointer)
+    while definition is not None and definition.op in ("getelementptr", "addrspacecast"):
+        definition = w.offsets.definitions.get(definition.operands[0][1])
+    local = definition is not None and definition.op == "alloca"
+    width = size_of(held)
+    return local and offset.steps == tuple(width * lane for lane in range(LANES))
+
+
+def _row(w: Writer, access: Instruction, mask: str) -> None:
+    """A row's element of every lane: what lanes that do not run have there stays as it is.
+
+    The row is there, since some lane runs and no other simdgroup has the variable.
+    """
+    kind, pointer = access.operands[-1]
+    held = access.operands[0][0] if access.op == "store" else access.type
+    at = w.base(kind, pointer)
+    before = w.let(f"load {vector(held)}, {kind} {at}, align {size_of(held)}")
+    if access.op == "load":
+        keep_lanes(w, access, [before])
+        return
+    [lanes] = w.lanes(*access.operands[0])
+    after = w.let(f"select {vector('i1')} {mask}, {vector(held)} {lanes}, {vector(held)} {before}")
+    w.say(f"store {vector(held)} {after}, {kind} {at}, align {size_of(held)}")
 
 
 # Runs of neighbouring elements
