@@ -24,7 +24,7 @@ from attnproto.compiler.ir.runtime_calls import EXPOSE, declaration, entry_name
 from attnproto.compiler.ir.types import CONSTANT, DEVICE
 
 _CALLED = re.compile(r"^ +(?:tail )?call [^\n(]*\bvoid (@\"[^\"]+\"|@[-\w.$]+)\(", re.M)
-_ATOMIC = re.compile(r"^ .*\b(?:atomicrmw|cmpxchg|load atomic|store atomic)\b", re.M)
+_ATOMIC = ("atomicrmw", "cmpxchg", "load atomic", "store atomic")
 _BUFFER = re.compile(
     rf"\b(?P<type>ptr addrspace\((?P<space>[{DEVICE}{CONSTANT}])\))"
     r"(?P<said>[^,()]*(?:\([^()]*\)[^,()]*)*) (?P<name>%[-\w.$]+)(?=[,)])"
@@ -45,7 +45,7 @@ def separate_buffers(text: str, number: int, machine: llvm.TargetMachine) -> str
         number: of the kernel in its text.
         machine: of the module's target.
     """
-    if _ATOMIC.search(text):
+    if any(word in text for word in _ATOMIC):
         return text
     module = ir.split(text)
     entry = module.functions[f"@{entry_name(number)}"]
