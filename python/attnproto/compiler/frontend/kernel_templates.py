@@ -67,8 +67,9 @@ def kernel_of_arguments(
     Raises:
         RewriteError: several kernels of the name may have these arguments, or none.
     """
-    if len(kernels) == 1:  # clang says what does not fit
-        return kernels[0]
+    plain = [kernel for kernel in kernels if not kernel.template]
+    if len(kernels) == 1 or (plain and not given):  # clang says what does not fit
+        return (plain or kernels)[0]
     known = [is_type(argument) for argument in given]
     fitting = [kernel for kernel in kernels if kernel.takes(known, deduced)]
     if len(fitting) != 1:
