@@ -30,7 +30,8 @@ PACKAGES = {
 # What is quick to compile, for both devices.
 SOME = {
     "ggml": ("kernel_mul_mv_q4_0_f32, 29 rows", "kernel_soft_max_f32", "kernel_rms_norm_mul_f32_4",
-             "kernel_rope_neox_f16", "kernel_get_rows_q4_K"),
+             "kernel_rope_neox_f16", "kernel_get_rows_q4_K",
+             "kernel_flash_attn_ext_vec_f16_dk64_dv64, simdgroups: 1"),
     "candle": ("gelu_erf_bf16", "bsub_f32_strided", "where_u8_f32", "asort_desc_f16"),
     "mistral.rs": ("kv_scale_update_float", "copy_blocks_float"),
     "tinygrad": ("softmax", "matmul", "half matmul", "convolution", "bfloat"),
