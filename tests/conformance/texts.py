@@ -52,8 +52,8 @@ _BFLOAT = "#define GGML_METAL_HAS_BF16 1\n"
 _GGML_CONSTANTS = {
     "FC_flash_attn_ext_ns10": 128, "FC_flash_attn_ext_ns20": 128, "FC_flash_attn_ext_nsg": 4,
     "FC_flash_attn_ext_vec_ns10": 128, "FC_flash_attn_ext_vec_ns20": 128,
-    "FC_flash_attn_ext_vec_nsg": 1, "FC_flash_attn_ext_vec_nwg": 1, "FC_mul_mv_nsg": 2,
-    "FC_mul_mv_nxpsg": 8,
+    "FC_flash_attn_ext_pad_ncpsg": 64, "FC_flash_attn_ext_vec_nsg": 1,
+    "FC_flash_attn_ext_vec_nwg": 1, "FC_mul_mv_nsg": 2, "FC_mul_mv_nxpsg": 8,
 }  # fmt: skip
 
 
