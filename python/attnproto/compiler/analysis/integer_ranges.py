@@ -10,6 +10,45 @@ from attnproto.compiler.ir.instruction import Instruction
 from .divergence import INDEX, POSITION, SIMDGROUP, Divergence
 from .lane_values import LANES, LaneValue, bits_of, is_whole, literal
 
+_KEEP_ZEROS = frozenset(("add", "sub", "or", "xor", "zext", "sext", "trunc", "freeze", "phi"))
+
+
+def low_zeros(
+    value: str,
+    definitions: Mapping[str, Instruction],
+    known: Callable[[str], int | None] = lambda _: None,
+    seen: frozenset[str] = frozenset(),
+) -> int:
+    """How many lowest bits of a number are known to be zero; of a zero, 64.
+
+    A phi of a loop is taken for what its other operands are, as induction has it.
+
+    Args:
+        value: an operand.
+        definitions: instructions by the value that each defines.
+        known: what is known of a value from elsewhere; None where its definition is to tell.
+        seen: phis and others that are being looked at.
+    """
+    number = literal(value)
+    if number is not None:
+        return 64 if number == 0 else (number & -number).bit_length() - 1
+    found, made = known(value), definitions.get(value)
+    if found is not None or made is None:
+        return found or 0
+    if value in seen:
+        return 64
+
+    def zeros(operand: str) -> int:
+        return low_zeros(operand, definitions, known, seen | {value})
+
+    if made.op in _KEEP_ZEROS:
+        return min(zeros(v) for _, v in made.operands)
+    if made.op == "mul":
+        return sum(zeros(v) for _, v in made.operands)
+    if made.op == "shl" and (by := literal(made.operands[1][1])) is not None:
+        return zeros(made.operands[0][1]) + by
+    return 0
+
 
 class Ranges:
     """Bounds and zeros of the values of a function.
@@ -31,29 +70,25 @@ class Ranges:
 
     def base_zeros(self, value: str) -> int:
         """Lowest bits of a value's base that are known to be zero."""
-        number = literal(value)
-        if number is not None:
-            return 64 if number == 0 else (number & -number).bit_length() - 1
+        return low_zeros(value, self._definitions, self._zeros)
+
+    def _zeros(self, value: str) -> int | None:
+        """Those of a value whose definition does not tell them, or is not asked."""
         known = self._offset(value)
         if known and known.exact:
             return 64
-        instruction = self._definitions.get(value)
-        if instruction is None:
-            return 0
-        if instruction.op == "load" and self._fields.get(instruction.operands[0][1]) in (
-            POSITION,
-            INDEX,
+        made = self._definitions.get(value)
+        if (
+            made
+            and made.op == "load"
+            and self._fields.get(made.operands[0][1])
+            in (
+                POSITION,
+                INDEX,
+            )
         ):
             return 5
-        if instruction.op in ("add", "sub", "or", "xor"):
-            return min(self.base_zeros(v) for _, v in instruction.operands)
-        if instruction.op in ("zext", "sext", "trunc", "freeze"):
-            return self.base_zeros(instruction.operands[0][1])
-        if instruction.op == "mul":
-            return sum(self.base_zeros(v) for _, v in instruction.operands)
-        if instruction.op == "shl" and (number := literal(instruction.operands[1][1])) is not None:
-            return self.base_zeros(instruction.operands[0][1]) + number
-        return 0
+        return 0 if made and made.op == "phi" else None
 
     def of(self, value: str, kind: str) -> tuple[int, int]:
         """Bounds, as signed numbers, of a value in every lane that computes it."""

@@ -61,7 +61,9 @@ _OF_CALLS = {
 }
 
 
-_TRANSPOSED = re.compile(r"%attn\.transposed\.\d+\.by(\d)")
+# How names begin that passes/transpose_locals.py gives; a variable's ends in its lanes' distance.
+TRANSPOSED = "%attn.transposed."
+_STRIDE = re.compile(rf"{re.escape(TRANSPOSED)}\d+\.by(\d)")
 _UNCHANGED = ("freeze", "inttoptr", "ptrtoint", "addrspacecast", "bitcast")
 
 
@@ -360,7 +362,7 @@ def lane_stride(instruction: Instruction) -> int:
 
     A variable that passes/transpose_locals.py has transposed says it by its name.
     """
-    transposed = _TRANSPOSED.fullmatch(instruction.name)
+    transposed = _STRIDE.fullmatch(instruction.name)
     return int(transposed[1]) if transposed else private_bytes(instruction)
 
 

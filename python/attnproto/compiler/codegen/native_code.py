@@ -59,6 +59,11 @@ def regularize(text: str, target: Target) -> str:
     return _passed(text, target, "lower_switch", "loop_simplify", "lcssa", "instruction_namer")
 
 
+def unroll_marked(text: str, target: Target) -> str:
+    """A module whose loops are unrolled that say so; of the others, short ones may be."""
+    return _passed(text, target, "loop_unroll")
+
+
 def simplify_vectors(text: str, target: Target) -> str:
     """A vectorised module without what vectorise need not care about."""
     long = text.count("\n") > MAX_COMBINED

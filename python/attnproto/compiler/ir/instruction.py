@@ -111,6 +111,11 @@ class Instruction:
         return getattr(self, field)
 
     @property
+    def held(self) -> str:
+        """The type of what a load reads or a store writes."""
+        return self.operands[0][0] if self.op == "store" else self.type
+
+    @property
     def metadata(self) -> str:
         """What stands behind it: the line it comes from, what it aliases; with its comma."""
         at = self.text.find(", !")

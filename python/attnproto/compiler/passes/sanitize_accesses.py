@@ -406,7 +406,7 @@ def _accesses(instruction: Instruction) -> bool:
 def _accessed(access: Instruction) -> str:
     """The type of what an access moves."""
     if access.op in ("load", "store"):
-        return access.type if access.op == "load" else access.operands[0][0]
+        return access.held
     return access.operands[1][0]
 
 

@@ -12,10 +12,11 @@ import itertools
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from attnproto.compiler.analysis.lane_offsets import index_steps, private_bytes
+from attnproto.compiler.analysis.integer_ranges import low_zeros
+from attnproto.compiler.analysis.lane_offsets import TRANSPOSED, index_steps, private_bytes
 from attnproto.compiler.analysis.lane_values import LANES, literal
 from attnproto.compiler.ir.effects import is_special
 from attnproto.compiler.ir.function import Function, map_functions
@@ -30,7 +31,6 @@ from attnproto.compiler.ir.types import (
     spelled_out,
 )
 
-_PREFIX = "attn.transposed"
 _SYMBOL = re.compile(r"@([-\w.$]+)\(")
 # Bytes that are filled by stores of their own.
 _LONGEST_FILL = 256
@@ -58,7 +58,7 @@ def _rewritten(lines: list[str]) -> list[str]:
     for instruction in function.instructions:
         for name in dict.fromkeys(instruction.used):
             users[name].append(instruction)
-    names = map(f"%{_PREFIX}.{{}}".format, itertools.count())
+    names = map(f"{TRANSPOSED}{{}}".format, itertools.count())
     for instruction in function.instructions:
         if instruction.op == "alloca":
             variable = _Variable(instruction, users, function.definitions)
@@ -97,7 +97,7 @@ class _Variable:
                     self.hints.append(user)
                 else:
                     return False
-        widths = {size_of(element_of(_held(access))) for access in self.accesses}
+        widths = {size_of(element_of(access.held)) for access in self.accesses}
         steps = {n for address in self.addresses for n in self._steps(address)}
         lengths = {int(fill.operands[2][1]) for fill in self.fills}
         self.granule = math.gcd(*widths, *steps, *lengths)
@@ -106,7 +106,7 @@ class _Variable:
     def _steps(self, address: Instruction) -> Iterator[int]:
         """What the bytes that an address adds are multiples of."""
         if address.op == "getelementptr":
-            constant, terms = distance(address)
+            constant, terms = _distance(address)
             yield constant
             for _, index, size in terms:
                 yield size << low_zeros(index, self.definitions)
@@ -117,9 +117,7 @@ def _accesses(user: Instruction, pointer: str) -> bool:
     if user.op not in ("load", "store") or is_special(user):
         return False
     named = [value for _, value in user.operands]
-    return named.index(pointer) == len(named) - 1 and bool(
-        _NUMBER.fullmatch(element_of(_held(user)))
-    )
+    return named.index(pointer) == len(named) - 1 and bool(_NUMBER.fullmatch(element_of(user.held)))
 
 
 def _fills(user: Instruction, pointer: str) -> bool:
@@ -143,17 +141,13 @@ def _moves(user: Instruction, pointer: str) -> bool:
     if user.op != "getelementptr" or user.operands[0][1] != pointer:
         return False
     try:
-        distance(user)
+        _distance(user)
     except Unsupported:
         return False
     return all(kind[0] == "i" for kind, _ in user.operands[1:])
 
 
-def _held(access: Instruction) -> str:
-    return access.type if access.op == "load" else access.operands[0][0]
-
-
-def distance(address: Instruction) -> tuple[int, list[tuple[str, str, int]]]:
+def _distance(address: Instruction) -> tuple[int, list[tuple[str, str, int]]]:
     """Bytes that an address adds: a constant, and (type, value, bytes) of each index that is none.
 
     Raises:
@@ -168,33 +162,6 @@ def distance(address: Instruction) -> tuple[int, list[tuple[str, str, int]]]:
         else:
             constant += number * size + before
     return constant, terms
-
-
-def low_zeros(
-    value: str, definitions: dict[str, Instruction], seen: frozenset[str] = frozenset()
-) -> int:
-    """How many low bits of a number are known to be zero; of a zero, 63.
-
-    A phi of a loop is taken for what its other operands are, as induction has it.
-    """
-    number = literal(value)
-    if number is not None:
-        return (number & -number).bit_length() - 1 if number else 63
-    made = definitions.get(value)
-    if value in seen:
-        return 63
-    if made is None:
-        return 0
-    seen |= {value}
-    known = [low_zeros(v, definitions, seen) for _, v in made.operands if made.op in _KEEP_ZEROS]
-    if made.op in ("shl", "mul"):
-        by = literal(made.operands[1][1])
-        more = 0 if by is None else by if made.op == "shl" else low_zeros(str(by), {})
-        return min(low_zeros(made.operands[0][1], definitions, seen) + more, 63)
-    return min(known, default=0)
-
-
-_KEEP_ZEROS = frozenset(("add", "sub", "or", "xor", "zext", "sext", "trunc", "phi", "freeze"))
 
 
 class _Transposed:
@@ -223,7 +190,7 @@ class _Transposed:
             write = self._load if access.op == "load" else self._store
             access.output = self._written(write, access)
 
-    def _written(self, write, instruction: Instruction) -> str:
+    def _written(self, write: Callable[[Instruction], None], instruction: Instruction) -> str:
         self._lines = []
         write(instruction)
         return "\n".join(self._lines)
@@ -243,7 +210,7 @@ class _Transposed:
         return kind, self._name if value == self._variable.alloca.name else value
 
     def _address(self, address: Instruction) -> None:
-        constant, terms = distance(address)
+        constant, terms = _distance(address)
         kind, at = self._pointer(address, 0)
         for index_kind, index, size in terms:
             at = self._let(

@@ -1,4 +1,4 @@
-"""Innermost loops of matrix products, unrolled: products of a block share one rendezvous.
+"""Innermost loops of matrix products are marked to be unrolled, and then share a rendezvous.
 
 Of all loops in lockstep's code only these gain by it.
 """
@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import re
 
-import llvmlite.binding as llvm
-
 from attnproto.compiler.ir.function import Block, Function, map_functions
-from attnproto.compiler.ir.llvm import run_passes
 from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY
 
 _METADATA = re.compile(r"^!(\d+) = ", re.M)
 
 
-def unroll_products(text: str, machine: llvm.TargetMachine) -> str:
-    """Unroll each loop of one block that multiplies, where it is known how often it runs.
+def mark_products(text: str) -> str:
+    """Mark each loop of one block that multiplies; LLVM unrolls those whose rounds it can count.
 
     Args:
-        text: an optimised module, before its products are in batches.
-        machine: of the module's target.
+        text: an optimised module with products, before they are in batches.
     """
-    if MATRIX_MULTIPLY not in text:
-        return text
     loop = 1 + max(map(int, _METADATA.findall(text)), default=0)
 
     def marked(lines: list[str]) -> list[str]:
@@ -38,8 +32,7 @@ def unroll_products(text: str, machine: llvm.TargetMachine) -> str:
 
     text = map_functions(text, marked)
     text += f"\n!{loop} = distinct !{{!{loop}, !{loop + 1}}}"
-    text += f'\n!{loop + 1} = !{{!"llvm.loop.unroll.full"}}\n'
-    return str(run_passes(text, machine, "loop_unroll"))
+    return text + f'\n!{loop + 1} = !{{!"llvm.loop.unroll.full"}}\n'
 
 
 def _multiplies(block: Block) -> bool:

@@ -13,7 +13,7 @@ from attnproto.compiler.frontend import compiled_kernel
 from attnproto.compiler.frontend.program import arguments
 from attnproto.compiler.frontend.request import Request
 from attnproto.compiler.ir import llvm
-from attnproto.compiler.ir.runtime_calls import entry_name
+from attnproto.compiler.ir.runtime_calls import MATRIX_MULTIPLY, entry_name
 from attnproto.compiler.ir.types import Unsupported
 from attnproto.compiler.llvm_lock import alone
 from attnproto.compiler.pass_manager import Kernel, Pass, PassManager, on_text, reported
@@ -102,11 +102,11 @@ def _optimize(kernel: HostKernel) -> str:
     return llvm.optimise(kernel.text, kernel.request.target, unroll=kernel.unrolled)
 
 
-@alone
 def _unroll_products(kernel: HostKernel) -> str:
-    llvm.initialise()
-    machine = llvm.target_machine(2, kernel.request.target)
-    return unroll_products.unroll_products(kernel.text, machine)
+    if MATRIX_MULTIPLY not in kernel.text:
+        return kernel.text
+    marked = unroll_products.mark_products(kernel.text)
+    return native_code.unroll_marked(marked, kernel.request.target)
 
 
 def _check_frame(kernel: HostKernel) -> str:

@@ -96,9 +96,7 @@ def plan(w: Writer, block: Block) -> Plan:
         distance = _root(w, instruction.operands[-1][1])[1]
         groups = open_[instruction.op, space_of(instruction.operands[-1][0])]
         group = groups.get(key, [])
-        width = size_of(
-            instruction.operands[0][0] if instruction.op == "store" else instruction.type
-        )
+        width = size_of(instruction.held)
         ends = [a.distance for a in group] + [distance]
         if group and (max(ends) - min(ends) >= _WINDOW * width or distance in ends[:-1]):
             close(instruction.op, groups.pop(key))
@@ -115,7 +113,7 @@ def _key(w: Writer, access: Instruction) -> tuple | None:
         return None
     value = access.operands[-1][1]
     offset = w.offsets.of(value)
-    held = access.operands[0][0] if access.op == "store" else access.type
+    held = access.held
     if (
         value not in w.varying
         or offset is None

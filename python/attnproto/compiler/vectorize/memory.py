@@ -53,22 +53,22 @@ def _local(w: Writer, alloca: Instruction) -> str:
 
 def _packed(access: Instruction) -> bool:
     """Whether what is in memory is a struct, or bits."""
-    held = access.operands[0][0] if access.op == "store" else access.type
-    return held[0] in "{[%" or element_of(held) == "i1"
+    return access.held[0] in "{[%" or element_of(access.held) == "i1"
 
 
 def _is_own_row(w: Writer, access: Instruction) -> bool:
     """Whether each lane accesses an element of its own, side by side, of a local variable."""
     pointer = access.operands[-1][1]
-    held = access.operands[0][0] if access.op == "store" else access.type
     offset = w.offsets.of(pointer)
-    if offset is None or offset.terms or is_special(access) or _packed(access) or held[0] == "<":
+    if offset is None or offset.terms or is_special(access):
+        return False
+    if _packed(access) or access.held[0] == "<":
         return False
     definition = w.offsets.definitions.get(pointer)
     while definition is not None and definition.op in ("getelementptr", "addrspacecast"):
         definition = w.offsets.definitions.get(definition.operands[0][1])
     local = definition is not None and definition.op == "alloca"
-    width = size_of(held)
+    width = size_of(access.held)
     return local and offset.steps == tuple(width * lane for lane in range(LANES))
 
 
@@ -78,15 +78,15 @@ def _row(w: Writer, access: Instruction, mask: str) -> None:
     The row is there, since some lane runs and no other simdgroup has the variable.
     """
     kind, pointer = access.operands[-1]
-    held = access.operands[0][0] if access.op == "store" else access.type
+    row, width = vector(access.held), size_of(access.held)
     at = w.base(kind, pointer)
-    before = w.let(f"load {vector(held)}, {kind} {at}, align {size_of(held)}")
+    before = w.let(f"load {row}, {kind} {at}, align {width}")
     if access.op == "load":
         keep_lanes(w, access, [before])
         return
     [lanes] = w.lanes(*access.operands[0])
-    after = w.let(f"select {vector('i1')} {mask}, {vector(held)} {lanes}, {vector(held)} {before}")
-    w.say(f"store {vector(held)} {after}, {kind} {at}, align {size_of(held)}")
+    after = w.let(f"select {vector('i1')} {mask}, {row} {lanes}, {row} {before}")
+    w.say(f"store {row} {after}, {kind} {at}, align {width}")
 
 
 # Runs of neighbouring elements
