@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -21,9 +22,10 @@ constexpr int kErrorLogBuffer = 5, kErrorLogBytes = 6;
 constexpr int kPtx = 1;
 // The addresses of a module's linked functions, in their order (compiler/targets/nvptx.py).
 constexpr const char* kTableSymbol = "attn_table";
-// Behind a kernel's name: its code for launches that fill multiprocessors, which is where each has
-// as many warps of 255 registers a thread as there is room for (passes/limit_registers.py).
-constexpr const char* kFull = "_full";
+// Behind a kernel's name: its code for launches that give a multiprocessor as many warps of 255
+// registers a thread as there is room for, and for those that give it more
+// (passes/limit_registers.py).
+constexpr const char* kCrowded[] = {"_full", "_over"};
 constexpr uint64_t kWarpsOfAllRegisters = 8;
 
 [[noreturn]] void refuse(const std::string& why) {
@@ -125,8 +127,10 @@ void CudaPipeline::unload(Code& code) {
 Handle CudaPipeline::function(bool aligned, uint64_t threadgroups, uint32_t warps) {
   const Code& code = loaded(aligned);
   const uint64_t many = context_->multiprocessors();
-  const bool fills = (threadgroups + many - 1) / many * warps >= kWarpsOfAllRegisters;
-  return code.full && fills ? code.full : code.function;
+  const uint64_t most = (threadgroups + many - 1) / many * warps;
+  if (most < kWarpsOfAllRegisters) return code.function;
+  const Handle crowded = code.crowded[most > kWarpsOfAllRegisters];
+  return crowded ? crowded : code.function;
 }
 
 const CudaPipeline::Code& CudaPipeline::loaded(bool aligned) {
@@ -149,9 +153,10 @@ void CudaPipeline::load(Code& code) {
   code.generation = context_->generation();
   std::string symbol = "attn_launch_" + std::to_string(code.image.entry_address);
   context_->check(driver().ModuleGetFunction(&code.function, code.module, symbol.c_str()), name());
-  symbol += kFull;
-  if (driver().ModuleGetFunction(&code.full, code.module, symbol.c_str()) != kSuccess)
-    code.full = nullptr;  // most have none
+  for (size_t i = 0; i < std::size(kCrowded); ++i)
+    if (driver().ModuleGetFunction(&code.crowded[i], code.module, (symbol + kCrowded[i]).c_str()) !=
+        kSuccess)
+      code.crowded[i] = nullptr;  // most kernels have none
 }
 
 std::shared_ptr<FunctionTable> CudaPipeline::function_table(const std::vector<std::string>& names) {

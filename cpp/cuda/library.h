@@ -28,9 +28,9 @@ class CudaPipeline final : public Pipeline {
   const PipelineInfo& info() const override { return info_; }
   const std::string& name() const { return descriptor_.function; }
   const KernelImage& image() const { return code_[0].image; }
-  // What a launch of so many threadgroups, each of so many warps, takes. Some kernels have a second
-  // code, of half the registers, for launches that give each multiprocessor as many warps as may
-  // have all registers (compiler/passes/limit_registers.py).
+  // What a launch of so many threadgroups, each of so many warps, takes. Some kernels have other
+  // code where a multiprocessor has as many warps as may have all registers, and where it has more
+  // (compiler/passes/limit_registers.py).
   Handle function(bool aligned, uint64_t threadgroups, uint32_t warps);
   std::shared_ptr<FunctionTable> function_table(const std::vector<std::string>& names) override;
 
@@ -38,7 +38,7 @@ class CudaPipeline final : public Pipeline {
   struct Code {
     KernelImage image;
     Handle module = nullptr, function = nullptr;
-    Handle full = nullptr;  // for launches that fill multiprocessors, where it is another
+    Handle crowded[2] = {};  // for launches of as many warps and of more, where it is another
     uint64_t generation = 0;
   };
   const Code& loaded(bool aligned);

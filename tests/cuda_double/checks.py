@@ -140,19 +140,21 @@ def test_a_buffer_between_words_takes_code_that_assumes_nothing(device, offset, 
     assert buffer.numpy(np.float32, (16,))[offset // 4] == alignment
 
 
+@pytest.mark.parametrize("codes", [("_full", "_over"), ("_over",), ("_full",), ()])
 @pytest.mark.parametrize(
-    ("threadgroups", "threads", "factor"),
-    [(4, 224, 2), (3, 256, 3), (4, 128, 2), (5, 128, 3), (12, 64, 2), (13, 33, 3), (1, 1024, 3)],
+    ("threadgroups", "threads", "crowded"),
+    [(4, 224, ""), (4, 128, ""), (12, 64, ""), (3, 256, "_full"), (5, 128, "_full")]
+    + [(13, 33, "_full"), (1, 257, "_over"), (9, 96, "_over"), (1, 1024, "_over")],
 )
-def test_a_launch_that_fills_multiprocessors_takes_its_own_code(
-    device, threadgroups, threads, factor
-):
-    # The double has 4 multiprocessors; 8 warps fill one.
-    text = "attn_launch_0 scale 0 1 2\nattn_launch_0_full scale 0 1 3\n"
+def test_a_launch_of_many_warps_takes_its_own_code(device, threadgroups, threads, crowded, codes):
+    # The double has 4 multiprocessors; 8 warps may have all registers of one.
+    factors = {"": 2, "_full": 3, "_over": 5}
+    text = "".join(f"attn_launch_0{code} scale 0 1 {factors[code]}\n" for code in ("", *codes))
     buffer = device.buffer(np.ones(1, np.float32))
     pipeline = device.library(text).pipeline("run")
     device.run(pipeline, threadgroups=threadgroups, threads=threads, buffers={0: buffer})
-    assert buffer.numpy(np.float32, (1,))[0] == factor
+    taken = crowded if crowded in codes else ""
+    assert buffer.numpy(np.float32, (1,))[0] == factors[taken]
 
 
 def test_memory_kept_for_later_is_given_up_before_there_is_none(device):

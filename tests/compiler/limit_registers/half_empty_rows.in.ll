@@ -1,4 +1,4 @@
-; Products of eight rows whose sums take 64 registers round a loop: half of all registers.
+; Products of eight rows whose sums take 64 registers round a loop: three codes, by how many warps a launch has.
 define ptx_kernel void @attn_launch_0(ptr addrspace(1) %p, i32 %n) local_unnamed_addr #0 {
 start:
   br label %loop

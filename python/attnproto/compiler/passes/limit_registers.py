@@ -5,19 +5,21 @@ and one computes while another waits. A kernel whose simdgroups never wait for o
 its own reads with its own instructions, and those need registers: it may have all of them. One with
 threadgroup barriers needs the other threadgroups, and is left alone.
 
-One kind of kernel without barriers comes twice. Where products fill only half of the tensor core's
-rows, each operand that is read serves half as many, so there is more to wait for; and where their
-sums take a quarter of all registers round a loop, what the assembler reads ahead into the rest does
-not fit and is spilled. Once a multiprocessor has as many warps as may have all registers, half of
-the registers are better there, mostly by 11 to 36 %; below, all of them, by up to 36 %. Whether it
-has is known at a launch, which takes the one or the other (cpp/cuda/library.h). What all this costs
-is measured (``bench/registers.py``, results/h200/README.md).
+One kind of kernel without barriers comes three times. Where products fill only half of the tensor
+core's rows, each operand that is read serves half as many, so there is more to wait for; and where
+their sums take a quarter of all registers round a loop, what the assembler reads ahead into the
+rest does not fit and is spilled. Few warps find their spills in the cache and are fastest with all
+registers. As many as may have all of them do not, and are fastest as the assembler chose. Beyond
+that the others wait for a turn unless there are half of the registers for each. How many there are
+is known at a launch, which takes one of the three (cpp/cuda/library.h). What all this costs is
+measured (``bench/registers.py``, results/h200/README.md).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from attnproto.compiler.ir import module as ir
 from attnproto.compiler.ir.function import Block, Function
@@ -27,7 +29,9 @@ REGISTERS = 65536  # of a multiprocessor, all architectures from sm_70 on
 MOST = 255  # of a thread
 HALF = 128
 SUMS = 64  # floats carried round a loop
-FULL = "_full"  # behind a kernel's name: what a launch that fills multiprocessors takes
+# Behind a kernel's name: what a launch takes that gives a multiprocessor as many warps as may have
+# all registers, and one that gives it more.
+FULL, OVER = "_full", "_over"
 _UNIT = 8  # they are given out by as many
 _BARRIER = re.compile(r"\bcall [^\n]*@llvm\.nvvm\.barrier")
 # A product of 16 rows, the first eight and the others of the left operand in turn.
@@ -41,11 +45,12 @@ class Limits:
 
     Attributes:
         most: what a launch may have.
-        full: of one that fills multiprocessors, where that differs.
+        crowded: the same for launches of more warps, by what stands behind the kernel's name,
+            where they differ.
     """
 
     most: int | None
-    full: int | None = None
+    crowded: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def by_rule(text: str, max_threads: int | None) -> Limits:
@@ -59,8 +64,9 @@ def by_rule(text: str, max_threads: int | None) -> Limits:
     if _BARRIER.search(text):
         return Limits(None)
     most = min(MOST, REGISTERS // (max_threads or 1) // _UNIT * _UNIT)
-    twice = most > HALF and _half_empty(text) and _sums(text) >= SUMS
-    return Limits(most, HALF if twice else None)
+    if most > HALF and _half_empty(text) and _sums(text) >= SUMS:
+        return Limits(most, {FULL: None, OVER: HALF})
+    return Limits(most)
 
 
 def _half_empty(text: str) -> bool:
@@ -81,19 +87,18 @@ def _floats(block: Block) -> int:
 
 
 def limit_registers(text: str, limits: Limits) -> str:
-    """A module whose kernel may have so many registers a thread, twice where there are two."""
-    if limits.most is None:
-        return text
-    limited, kernels = _KERNEL.subn(_limited(limits.most), text)
-    if kernels != 1:
-        raise ValueError(f"found {kernels} kernels in a module, needs one")
-    if limits.full is None:
-        return limited
-    begin = _KERNEL.search(text).start()
+    """A module whose kernel may have so many registers a thread, once for each limit."""
+    kernels = list(_KERNEL.finditer(text))
+    if len(kernels) != 1:
+        raise ValueError(f"found {len(kernels)} kernels in a module, needs one")
+    begin = kernels[0].start()
     kernel = text[begin : text.index("\n}\n", begin) + 3]
-    named = re.sub(r"@[\w.]+", rf"\g<0>{FULL}", kernel, count=1)
-    return limited + _KERNEL.sub(_limited(limits.full), named)
+    codes = [_limited(text, limits.most)]
+    for suffix, most in limits.crowded.items():
+        named = re.sub(r"@[\w.]+", rf"\g<0>{suffix}", kernel, count=1)
+        codes.append(_limited(named, most))
+    return "".join(codes)
 
 
-def _limited(most: int) -> str:
-    return rf'\1 "nvvm.maxnreg"="{most}"'
+def _limited(text: str, most: int | None) -> str:
+    return text if most is None else _KERNEL.sub(rf'\1 "nvvm.maxnreg"="{most}"', text)
