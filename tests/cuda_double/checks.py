@@ -143,9 +143,12 @@ def test_a_buffer_between_words_takes_code_that_assumes_nothing(device, offset, 
 @pytest.mark.parametrize("codes", [("_full", "_over"), ("_over",), ("_full",), ()])
 @pytest.mark.parametrize(
     ("threadgroups", "threads", "crowded"),
-    [(4, 224, ""), (4, 128, ""), (12, 64, ""), (3, 256, "_full"), (5, 128, "_full")]
-    + [(13, 33, "_full"), (1, 257, "_over"), (9, 96, "_over"), (1, 1024, "_over")],
-)
+    [
+        (4, 224, ""), (4, 128, ""), (12, 64, ""),
+        (3, 256, "_full"), (5, 128, "_full"), (13, 33, "_full"),
+        (1, 257, "_over"), (9, 96, "_over"), (1, 1024, "_over"),
+    ],
+)  # fmt: skip
 def test_a_launch_of_many_warps_takes_its_own_code(device, threadgroups, threads, crowded, codes):
     # The double has 4 multiprocessors; 8 warps may have all registers of one.
     factors = {"": 2, "_full": 3, "_over": 5}
