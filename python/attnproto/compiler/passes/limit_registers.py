@@ -8,11 +8,11 @@ threadgroup barriers needs the other threadgroups, and is left alone.
 One kind of kernel without barriers comes three times. Where products fill only half of the tensor
 core's rows, each operand that is read serves half as many, so there is more to wait for; and where
 their sums take a quarter of all registers round a loop, what the assembler reads ahead into the
-rest does not fit and is spilled. Few warps find their spills in the cache and are fastest with all
-registers. As many as may have all of them do not, and are fastest as the assembler chose. Beyond
-that the others wait for a turn unless there are half of the registers for each. How many there are
-is known at a launch, which takes one of the three (cpp/cuda/library.h). What all this costs is
-measured (``bench/registers.py``, results/h200/README.md).
+rest does not fit and is spilled. There all registers are fastest while a multiprocessor has few
+warps; what the assembler chose where it has as many as may have all; and half of them where it has
+more, so that the others need not wait for a turn. How many it has is known at a launch, which takes
+one of the three (cpp/cuda/library.h). What all this costs is measured (``bench/registers.py``,
+results/h200/README.md).
 """
 
 from __future__ import annotations
