@@ -6,8 +6,10 @@ CARGO := CARGO_TARGET_DIR=$(RUST_DIR) cargo
 RUST_ENVIRONMENT = CARGO_TARGET_DIR=$(RUST_DIR) ATTNPROTO_KERNELS=$(RUST_KERNELS) \
 	  ATTNPROTO_LIBRARY=$$($(BIN)/python -c 'from attnproto.prototypes import rust_crates; print(rust_crates.library_path())')
 
-# Tests are built as the programs are, so that Burn is compiled once.
-CARGO_TEST := cargo test --quiet --locked --release --manifest-path rust/Cargo.toml
+# Tests are built of the same crates as the programs, so that Burn is compiled once, but the
+# generic code of Burn that each test brings with it is not optimised: a tenth of the time.
+CARGO_TEST := cargo test --quiet --locked --release --manifest-path rust/Cargo.toml \
+	  --config 'profile.release.package.attnproto-burn.opt-level=0'
 
 # What they and the C ABI's library are asked by pytest.
 RUST_TESTS := tests/test_c_api.py tests/test_rust.py tests/test_static_code.py
@@ -29,8 +31,10 @@ rust-build: rust-fetch
 $(RUST_KERNELS)/flash.tsv: $(VENV)/installed
 	$(BIN)/python -m attnproto.kernels.exported $(RUST_KERNELS)
 
-rust-test: rust-build rust-sanitize
-	$(RUST_ENVIRONMENT) $(CARGO_TEST)
+rust-test: rust-sanitize
+	@# The program that tests leave is not optimised, and would be timed.
+	trap 'rm -f $(RUST_DIR)/release/attnproto-burn' EXIT INT TERM; $(RUST_ENVIRONMENT) $(CARGO_TEST)
+	$(MAKE) rust-build
 	$(if $(SASS),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SASS))
 	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest -n auto --dist worksteal $(RUST_TESTS) $(ARGS)
 

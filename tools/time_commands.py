@@ -4,7 +4,10 @@ Each command runs in a clone of its own, with an empty cache of kernels; what pi
 downloaded before stays, so it is the machine's time and not the network's. Prints a table in
 Markdown, the README's. Times on a shared machine say little: run it on an idle one.
 
-Run: python tools/time_commands.py [REVISION] [--only NAME]
+Seconds differ between machines, so a second revision can run beside the first, and the table has
+the ratio: the marks were set where 803ed11 took 493, 373 and 685 s.
+
+Run: python tools/time_commands.py [REVISION] [--only NAME] [--beside REVISION]
 """
 
 from __future__ import annotations
@@ -52,12 +55,25 @@ def environment(command: Command, folder: Path) -> dict[str, str]:
     return variables
 
 
-def timed(command: Command, revision: str) -> tuple[float, float | None, str]:
-    """Seconds in all and to the first finding, and the command's last line.
+@dataclass(frozen=True)
+class Run:
+    """What a command did.
 
-    Raises:
-        SystemExit: the command failed.
+    Attributes:
+        seconds: in all.
+        first_finding: seconds to it, where there was one.
+        lines: what it printed.
+        code: that it ended with.
     """
+
+    seconds: float
+    first_finding: float | None
+    lines: list[str]
+    code: int
+
+
+def timed(command: Command, revision: str) -> Run:
+    """Run a command in a clone of a revision."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "attnproto"
         subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
@@ -71,17 +87,28 @@ def timed(command: Command, revision: str) -> tuple[float, float | None, str]:
             lines.append(line.rstrip())
             if first is None and _FINDING.match(line):
                 first = time.monotonic() - begin
-        seconds = time.monotonic() - begin
-        if running.wait():
-            sys.exit("\n".join([f"[time] found '{command.name}' fail, needs it whole:", *lines]))
-        return seconds, first, next(line for line in reversed(lines) if line)
+        code = running.wait()
+        return Run(time.monotonic() - begin, first, lines, code)
 
 
-def row(command: Command, revision: str) -> str:
-    """A row of the table."""
-    seconds, first, last = timed(command, revision)
-    shown = "" if first is None else f"{first:.0f} s (mark {FIRST_FINDING_S})"
-    return f"| {command.name} | {seconds:.0f} s | {command.mark_s} s | {shown} | {last} |"
+def row(command: Command, revision: str, beside: str | None) -> str:
+    """A row of the table.
+
+    Raises:
+        SystemExit: the command failed; at the revision beside, that stands in the row.
+    """
+    run = timed(command, revision)
+    if run.code:
+        sys.exit("\n".join([f"[time] found '{command.name}' fail, needs it whole:", *run.lines]))
+    cells = [command.name, f"{run.seconds:.0f} s", f"{command.mark_s} s", "", "", ""]
+    if beside:
+        other = timed(command, beside)
+        failed = f", which ended with {other.code}" if other.code else ""
+        cells[3] = f"{run.seconds / other.seconds:.2f} of {other.seconds:.0f} s at {beside}{failed}"
+    if run.first_finding is not None:
+        cells[4] = f"{run.first_finding:.0f} s (mark {FIRST_FINDING_S})"
+    cells[5] = next((line for line in reversed(run.lines) if line), "")
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -89,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("revision", nargs="?", default="HEAD")
     parser.add_argument("--only", default="", help="commands whose name holds this")
+    parser.add_argument("--beside", metavar="REVISION", help="time this one after each, too")
     asked = parser.parse_args()
     chosen = [c for c in COMMANDS if asked.only in c.name]
     if not chosen:
@@ -96,9 +124,10 @@ def main() -> None:
         sys.exit(f"[time] found no command with '{asked.only}', needs one of: {names}")
     if shutil.which("cargo") is None:
         chosen = [c for c in chosen if c.name != "make bench, with cargo"]
-    print("| command | took | mark | first finding | last line |\n|---|---|---|---|---|")
+    print("| command | took | mark | beside | first finding | last line |")
+    print("|---|---|---|---|---|---|")
     for command in chosen:
-        print(row(command, asked.revision), flush=True)
+        print(row(command, asked.revision, asked.beside), flush=True)
 
 
 if __name__ == "__main__":
