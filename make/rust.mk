@@ -32,8 +32,8 @@ $(RUST_KERNELS)/flash.tsv: $(VENV)/installed
 	$(BIN)/python -m attnproto.kernels.exported $(RUST_KERNELS)
 
 rust-test: rust-sanitize
-	@# The program that tests leave is not optimised, and would be timed.
-	trap 'rm -f $(RUST_DIR)/release/attnproto-burn' EXIT INT TERM; $(RUST_ENVIRONMENT) $(CARGO_TEST)
+	$(RUST_ENVIRONMENT) $(CARGO_TEST)
+	@# The program that tests leave is not optimised.
 	$(MAKE) rust-build
 	$(if $(SASS),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(SASS))
 	$(RUST_ENVIRONMENT) $(BIN)/python -m pytest -n auto --dist worksteal $(RUST_TESTS) $(ARGS)

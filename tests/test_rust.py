@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attnproto
@@ -107,31 +108,56 @@ def test_without_cargo_a_point_is_an_error(monkeypatch) -> None:
         rust_crates.run("attnproto-cubecl")
 
 
-def test_crates_that_are_not_built_are_built_and_a_failure_is_said(tmp_path, monkeypatch) -> None:
-    said: list[str] = []
-    commands: list[list[str]] = []
+@pytest.fixture
+def cargo(tmp_path, monkeypatch):
+    """Stands for cargo: keeps the commands it was given, and fails while it holds a failure."""
+    cargo = SimpleNamespace(commands=[], failure="", programs=tmp_path)
 
-    def failing(package, command, environment=None):
-        commands.append(command)
-        raise DeviceUnavailable("[rust] found cargo failing: no network; run it where there is one")
+    def checked(package, command, environment=None):
+        cargo.commands.append(command)
+        if cargo.failure:
+            raise DeviceUnavailable(f"[rust] {cargo.failure}")
+        for name in ("attnproto-burn", "attnproto-cubecl"):
+            (tmp_path / name).touch()
 
     monkeypatch.setattr(rust_crates.shutil, "which", lambda name: "/usr/bin/cargo")
     monkeypatch.setattr(rust_crates, "program", lambda package: tmp_path / package)
-    monkeypatch.setattr(rust_crates, "_checked", failing)
+    monkeypatch.setattr(rust_crates, "_checked", checked)
     monkeypatch.setattr(rust_crates, "_refused", "")
+    return cargo
+
+
+def test_crates_that_are_not_built_are_built_and_a_failure_is_said(cargo) -> None:
+    said: list[str] = []
     # A mistyped option is answered before anything is built.
     for mistake in ({"point": "{"}, {"where": ("D =",)}, {"device": "tpu"}, {"axis": ("D",)}):
         options = {"mode": "quick", "device": "cpu", "only": ("cubecl",), **mistake}
         with pytest.raises(AttnprotoError):
             make_plan(**options, say=said.append)
-    assert (commands, said) == ([], [])
+    assert (cargo.commands, said) == ([], [])
+    cargo.failure = "found cargo failing: no network; run it where there is one"
     make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
-    assert commands == [["nice", "cargo", "build", "--quiet", "--locked", "--release"]]
+    assert cargo.commands == [["nice", "cargo", "build", "--quiet", "--locked", "--release"]]
     assert len(said) == 1
     assert rust_crates.missing().startswith("found cargo failing: no network")
-    (tmp_path / "attnproto-cubecl").touch()
-    make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), say=said.append)
-    assert (len(commands), rust_crates.missing()) == (1, "")
+    # What failed once is tried again.
+    cargo.failure = ""
+    make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
+    assert (len(said), rust_crates.missing()) == (2, "")
+
+
+def test_programs_that_are_there_are_cargos_to_judge(cargo) -> None:
+    said: list[str] = []
+    (cargo.programs / "attnproto-cubecl").touch()
+    assert rust_crates.missing().startswith("found the crates not built")
+    (cargo.programs / "attnproto-burn").touch()
+    assert rust_crates.missing() == ""
+    plan = make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
+    assert (len(cargo.commands), said, plan.preparation.missing("cubecl")) == (1, [], "")
+    # An older program than its text is not run.
+    cargo.failure = "found cargo failing: error[E0308]; mend it"
+    plan = make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
+    assert plan.preparation.missing("cubecl").startswith("found cargo failing: error[E0308]")
 
 
 def test_without_cargo_run_all_says_so_in_a_line_and_goes_on(tmp_path) -> None:

@@ -72,7 +72,8 @@ class Prototype:
         axes: Keys that a point may have beyond those of the points that ``points`` lists.
         examples: A point of each kind that is run only when it is asked for and ``points`` leaves
             out; by these such points are checked.
-        prepare: ``f(say)`` gets what can be got of it, telling ``say`` before that takes long.
+        prepare: ``f(say)`` gets what can be got of it, or is no longer current, before a run;
+            it tells ``say`` before that takes long.
         sections: ``f(rows)`` makes what a report shows of one device's rows beside the findings.
         metrics: What its results hold beyond the names that all prototypes share.
         point_s: About how many seconds a quick point takes two processors, by which a run begins

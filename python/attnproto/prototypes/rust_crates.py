@@ -16,6 +16,7 @@ from attnproto.errors import DeviceUnavailable
 from attnproto.settings import value_of
 
 _LIMIT_S = 1500
+_PROGRAMS = ("attnproto-burn", "attnproto-cubecl")
 
 
 @functools.cache
@@ -38,8 +39,10 @@ def missing(*, library: bool = False) -> str:
         return "found no cargo, needs Rust 1.92 or later; see rustup's installer"
     if workspace() is None:
         return "found no rust/ folder, needs a checkout; run from its top folder"
-    if not program("attnproto-cubecl").exists():
-        return _refused or "found the crates not built, needs minutes of cargo; run make rust-build"
+    if _refused:
+        return _refused
+    if not _built():
+        return "found the crates not built, needs minutes of cargo; run make rust-build"
     if library and library_path() is None:
         return "found no libattnproto, needs the C ABI's library; install attnproto anew"
     return ""
@@ -48,17 +51,26 @@ def missing(*, library: bool = False) -> str:
 _refused = ""
 
 
+def _built() -> bool:
+    return all(program(name).exists() for name in _PROGRAMS)
+
+
 def prepare(say: Callable[[str], None]) -> None:
-    """Build the crates where cargo is and they are not built yet; ``missing`` says if it failed.
+    """Build the crates where cargo is; ``missing`` says if it failed.
+
+    Programs that are there are cargo's to judge, which takes it a third of a second: they may be
+    of an older text, or what tests and lint left, which is not optimised and would be timed.
 
     Args:
         say: Told before minutes pass.
     """
     global _refused
+    _refused = ""
     root = workspace()
-    if shutil.which("cargo") is None or root is None or program("attnproto-cubecl").exists():
+    if shutil.which("cargo") is None or root is None:
         return
-    say("building the Rust crates, some minutes the first time")
+    if not _built():
+        say("building the Rust crates, some minutes the first time")
     target = value_of("CARGO_TARGET_DIR") or str(root.parent / "build" / "rust")
     # Beside points, which somebody waits for.
     command = ["nice", "cargo", "build", "--quiet", "--locked", "--release"]

@@ -148,8 +148,7 @@ def make_plan(
     count = Counter(name for name, _ in points)
     wanted = [line for line in entries if line.name in count]
     # Not before the options are known to be good: it may take minutes, beside the other points.
-    lacking = [line.name for line in wanted if say and _missing(line.name)]
-    preparation = Preparation(lacking, say) if say else Preparation()
+    preparation = Preparation([line.name for line in wanted], say) if say else Preparation()
     skipped = tuple(
         (line, why)
         for line in wanted

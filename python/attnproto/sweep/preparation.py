@@ -15,7 +15,7 @@ class Preparation:
     """Prepares prototypes in a thread of its own; one that fails is still missing afterwards.
 
     Args:
-        names: Prototypes that lack something.
+        names: Prototypes that will run.
         say: Told before something takes long.
     """
 
