@@ -141,7 +141,7 @@ def _checked(package: str, command: list[str], environment: dict[str, str] | Non
     if process.returncode:
         raise DeviceUnavailable(
             f"[rust] found {package} failing: {' '.join(errors.split())[-400:]}; run "
-            "make rust-build where crates can be downloaded"
+            "make rust-build to see all of it, with a network the first time"
         )
     return output
 
