@@ -28,6 +28,10 @@ def test_every_bug_changes_a_text_that_stands_once_in_its_file():
         text = (metal_root() / bug.file).read_text(encoding="utf-8")
         assert text.count(bug.old) == 1, f"{bug.file}: {bug.mistake}"
         assert bug.new not in ("", bug.old) or bug.old.endswith("\n")
+        # The rest of a comment is no code.
+        rest = text.partition(bug.old)[2].partition("\n")[0]
+        begun, kept = ("//" in part.rpartition("\n")[2] for part in (bug.old, bug.new))
+        assert not (rest and begun and not kept), f"{bug.file}: {bug.mistake}"
         assert bug.family in FAMILIES
         assert bug.mistake.endswith(".")
 

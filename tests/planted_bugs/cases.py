@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import attnproto
 import numpy as np
@@ -263,11 +264,14 @@ def wide_window(device):
         attention_limits.check_window_of_any_size(device, 4, 1, window)
 
 
+def lowest_scores(device):
+    for low in (-1e31, -float(np.finfo(np.float32).max)):
+        attention_limits.check_lowest_scores(partial(attention_limits.by_flash, device), low)
+
+
 def small_weights(device):
-    attention_limits.check_many_small_weights(
-        lambda *tensors, **options: attention_limits.by_flash(device, *tensors, **options),
-        "f16", 17.5, 0,
-    )  # fmt: skip
+    kernel = partial(attention_limits.by_flash, device)
+    attention_limits.check_many_small_weights(kernel, "f16", 17.5, 0)
     for rescale in ("grown", "threshold"):
         attention_limits.check_rescaling_keeps_small_weights(device, rescale)
 

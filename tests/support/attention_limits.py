@@ -127,6 +127,14 @@ def check_small_gates_beside_a_reset(
     check_linear(device, q, k, v, decay, chunk=chunk, normalize=True)
 
 
+def check_lowest_scores(kernel: Callable[..., np.ndarray], low: float) -> None:
+    """Scores of ``low`` alone weigh as any other; ``kernel`` takes q, k, v and scale."""
+    q, k = query_and_keys_scoring([low] * 5)
+    v = random_qkv(np.float32, 1, 5, 8)[2]
+    output = kernel(q, k, v, scale=1.0)
+    assert worst_ratio(output, softmax_attention(q, k, v, scale=1.0)) <= 1.0
+
+
 def check_many_small_weights(
     kernel: Callable[..., np.ndarray], dtype: str, height: float, first: int
 ) -> None:
