@@ -95,8 +95,7 @@ void wait_while_held() {
 
 void execute(CommandBuffer* commands) {
   shuffle_groups(commands->work);
-  const int injected =
-      behaviour().device_lost ? kDeviceRemoved : std::exchange(behaviour().fail_next, 0);
+  const int injected = behaviour().device_lost ? kDeviceRemoved : taken(behaviour().fail_next);
   if (commands->state->poisoned) {
     fail(commands, 4, message_of(4), commands->labels.size());
     return;
@@ -119,15 +118,18 @@ void execute(CommandBuffer* commands) {
   }
 }
 
-void finish(CommandBuffer* commands) {
-  for (auto& work : commands->work) {
-    for (auto& buffer : work->buffers) {
-      --buffer->in_flight;
+// While nothing else executes, so that no other queue's kernel wrote there.
+void check_stores(CommandBuffer* commands) {
+  for (auto& work : commands->work)
+    for (auto& buffer : work->buffers)
       if (!buffer->guards_intact())
         violation("Invalid device store outside %s, executing kernel function: \"%s\"",
                   describe(buffer).c_str(), work->pipeline->name.c_str());
-    }
-  }
+}
+
+void finish(CommandBuffer* commands) {
+  for (auto& work : commands->work)
+    for (auto& buffer : work->buffers) --buffer->in_flight;
   commands->work.clear();
   // Metal signals no event of commands that failed: who waits for one must look at the status.
   if (!commands->error)
@@ -238,6 +240,7 @@ void run_queue(std::shared_ptr<QueueState> state) {
     std::unique_lock<std::mutex> lock(gpu);
     const double start = seconds();
     execute(commands);
+    check_stores(commands);
     lock.unlock();
     commands->start = start;
     commands->end = seconds();

@@ -142,7 +142,7 @@ ErrorObject* make_error(const char* domain, int code, const std::string& message
 }
 
 void raise_if_told() {
-  if (!std::exchange(behaviour().raise_next, false)) return;
+  if (!taken(behaviour().raise_next)) return;
   Exception* exception = make<Exception>();
   exception->name = string("NSInvalidArgumentException");
   exception->reason = string("the software double was told to raise");

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -171,6 +172,13 @@ String* string(const std::string& text);  // +0
 String* immortal_string(const char* text);
 ErrorObject* make_error(const char* domain, int code, const std::string& message);  // +0
 void set_error(Object** out, const char* domain, int code, const std::string& message);
+// What a behaviour holds for the next caller alone: one of several threads gets it.
+template <typename T>
+T taken(T& one_shot) {
+  static std::mutex mutex;
+  std::lock_guard<std::mutex> lock(mutex);
+  return std::exchange(one_shot, T());
+}
 // An exception of Objective-C, which a C++ program catches with (...) alone.
 void raise_if_told();
 // What encoders() and explained() tell begins anew.
