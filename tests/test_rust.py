@@ -140,10 +140,11 @@ def test_crates_that_are_not_built_are_built_and_a_failure_is_said(cargo) -> Non
     assert cargo.commands == [["nice", "cargo", "build", "--quiet", "--locked", "--release"]]
     assert len(said) == 1
     assert rust_crates.missing().startswith("found cargo failing: no network")
-    # What failed once is tried again.
+    # What failed once is tried again, once for both.
     cargo.failure = ""
-    make_plan(mode="quick", device="cpu", only=("cubecl",), say=said.append)
-    assert (len(said), rust_crates.missing()) == (2, "")
+    plan = make_plan(mode="quick", device="cpu", only=("cubecl", "burn"), say=said.append)
+    assert plan.preparation.missing("cubecl") == ""
+    assert (len(said), len(cargo.commands), rust_crates.missing()) == (2, 2, "")
 
 
 def test_programs_that_are_there_are_cargos_to_judge(cargo) -> None:

@@ -100,15 +100,16 @@ def row(command: Command, revision: str, beside: str | None) -> str:
     run = timed(command, revision)
     if run.code:
         sys.exit("\n".join([f"[time] found '{command.name}' fail, needs it whole:", *run.lines]))
-    cells = [command.name, f"{run.seconds:.0f} s", f"{command.mark_s} s", "", "", ""]
+    compared = first = ""
     if beside:
         other = timed(command, beside)
         failed = f", which ended with {other.code}" if other.code else ""
-        cells[3] = f"{run.seconds / other.seconds:.2f} of {other.seconds:.0f} s at {beside}{failed}"
+        compared = f"{run.seconds / other.seconds:.2f} of {other.seconds:.0f} s at {beside}{failed}"
     if run.first_finding is not None:
-        cells[4] = f"{run.first_finding:.0f} s (mark {FIRST_FINDING_S})"
-    cells[5] = next((line for line in reversed(run.lines) if line), "")
-    return f"| {' | '.join(cells)} |"
+        first = f"{run.first_finding:.0f} s (mark {FIRST_FINDING_S})"
+    last = next((line for line in reversed(run.lines) if line), "")
+    taken, mark = f"{run.seconds:.0f} s", f"{command.mark_s} s"
+    return f"| {command.name} | {taken} | {mark} | {compared} | {first} | {last} |"
 
 
 def main() -> None:

@@ -22,8 +22,10 @@ class Preparation:
     def __init__(self, names: Sequence[str] = (), say: Callable[[str], None] | None = None) -> None:
         ready = {name: load(name).prepare for name in names}
         self._names = [name for name, prepare in ready.items() if prepare is not None]
+        # Prototypes may share what makes them ready.
+        own = dict.fromkeys(ready[name] for name in self._names)
         self._thread = threading.Thread(
-            target=lambda: [ready[name](say) for name in self._names], daemon=True
+            target=lambda: [prepare(say) for prepare in own], daemon=True
         )
         if self._names:
             self._thread.start()
